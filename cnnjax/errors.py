@@ -1,0 +1,37 @@
+"""Errors that a person can act on: one sentence, shown without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: flag, config, data, checkpoint or folder.
+
+    The message is one sentence: what was given, what is allowed, where to change it.
+    Programs in `experiments/` print it and exit with code 2.
+    """
+
+
+def near_matches(given: str, allowed: Iterable[str]) -> list[str]:
+    """The (at most three) allowed names that look most like the given one."""
+    return difflib.get_close_matches(str(given), [str(a) for a in allowed], n=3)
+
+
+def unknown_name(what: str, given: object, allowed: Iterable[str], where: str) -> UserError:
+    """Builds the error for a name that is not in a list.
+
+    Args:
+      what: the kind of thing named, for instance 'norm kind'.
+      given: what the user wrote.
+      allowed: every legal name.
+      where: where to change it, for instance 'config.norm.kind'.
+
+    Returns:
+      The error, to be raised by the caller.
+    """
+    allowed = sorted(str(a) for a in allowed)
+    close = near_matches(str(given), allowed)
+    hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
+    return UserError(
+        f"unknown {what} {given!r}: {hint}allowed are {', '.join(allowed)} (set by {where})"
+    )
