@@ -1,1 +1,1 @@
-
+"""Sources, splits, augmentation, resident delivery and preparation of image data."""

@@ -1,0 +1,279 @@
+"""Standardisation and augmentation, in pure JAX, inside the compiled step.
+
+Order: standardise, pad and crop, flip, cutout, mixup. Padding and cutout write zeros
+into the *standardised* image, that is the mean of the data, as He et al. 2015 (arXiv
+1512.03385, section 4.2) pad the image after subtracting the mean; with
+standardize='none' a zero is black.
+
+Each random operation draws from its own stream, `fold_in(key, stream)`: switching one
+on or off changes nothing for the others.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.errors import UserError, unknown_name
+
+# (key, images float32 [B, H, W, C], targets float32 [B, classes], amount) -> the same
+Apply = Callable[..., tuple[jax.Array, jax.Array]]
+
+# A per-image standard deviation below that of one grey level in a whole image would
+# blow up the noise of an empty image.
+MIN_STD = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What is subtracted and divided by, on the scale where white is 1.
+
+    Args:
+      mean: float32, [1, 1, C], or [H, W, C] for 'pixel_mean', or a scalar 0.
+      std: float32, [1, 1, C] or a scalar 1.
+      per_image: each image also gets mean 0 and standard deviation 1 of its own.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    per_image: bool = False
+
+
+def _none(images: np.ndarray) -> Statistics:
+    return Statistics(np.float32(0), np.float32(1))
+
+
+def _channel(images: np.ndarray) -> Statistics:
+    """Mean and standard deviation of each channel over all images and pixels."""
+    channels = images.shape[-1]
+    rows = images.reshape(len(images), -1)  # [N, H * W * C]
+    total = np.zeros(rows.shape[1], np.int64)
+    squares = np.zeros(rows.shape[1], np.int64)
+    # Sums of grey levels are exact in integers, whatever the order of the images; 1,000
+    # squares of a byte fit in 32 bits.
+    for block in np.split(rows, range(1000, len(rows), 1000)):
+        total += block.sum(axis=0, dtype=np.uint32)
+        squares += np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
+    count = rows.size // channels
+    mean = total.reshape(-1, channels).sum(axis=0) / count
+    variance = squares.reshape(-1, channels).sum(axis=0) / count - mean**2
+    # A channel that is constant over the whole set is left at 0.
+    std = np.where(variance > 1e-6, np.sqrt(np.maximum(variance, 0)), 255)
+    shape = (1, 1, channels)
+    return Statistics(
+        (mean / 255).astype(np.float32).reshape(shape),
+        (std / 255).astype(np.float32).reshape(shape),
+    )
+
+
+def _pixel_mean(images: np.ndarray) -> Statistics:
+    """The mean image; He et al. 2015, arXiv 1512.03385, section 4.2; no division."""
+    mean = images.mean(axis=0, dtype=np.float64) / 255
+    return Statistics(mean.astype(np.float32), np.float32(1))
+
+
+def _image(images: np.ndarray) -> Statistics:
+    return Statistics(np.float32(0), np.float32(1), per_image=True)
+
+
+# Legal values of config.augment.standardize.
+STANDARDIZE: dict[str, Callable[[np.ndarray], Statistics]] = {
+    "none": _none,
+    "channel": _channel,
+    "pixel_mean": _pixel_mean,
+    "image": _image,
+}
+
+
+def measure(standardize: str, images: np.ndarray) -> Statistics:
+    """Statistics of the training images, on the host.
+
+    Args:
+      standardize: 'none' (white is 1, black is 0), 'channel' (mean and standard
+        deviation per channel), 'pixel_mean' (mean image subtracted) or 'image' (each
+        image by itself).
+      images: uint8 [N, H, W, C], the training split only.
+
+    Returns:
+      Statistics for `make_augment`.
+
+    Raises:
+      UserError: an unknown kind.
+    """
+    if standardize not in STANDARDIZE:
+        raise unknown_name(
+            "standardisation", standardize, STANDARDIZE, "config.augment.standardize"
+        )
+    return STANDARDIZE[standardize](images)
+
+
+def random_crop(key, images, targets, pad: int):
+    """Pads each side by `pad` zeros and cuts the original size at a random place.
+
+    All (2 pad + 1)^2 places are equally likely, for each image by itself.
+
+    Source: He et al. 2015, arXiv 1512.03385, section 4.2 (pad 4).
+    """
+    num, height, width, _ = images.shape
+    padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    corner = jax.random.randint(key, (num, 2), 0, 2 * pad + 1)
+    rows = corner[:, 0, None] + jnp.arange(height)  # [B, H]
+    columns = corner[:, 1, None] + jnp.arange(width)  # [B, W]
+    # One gather of pixels is fast with and without a flip after it, in a scan or not;
+    # a dynamic slice per image loses a factor of 7 when XLA fuses a flip into it.
+    place = (jnp.arange(num)[:, None, None], rows[:, :, None], columns[:, None, :])
+    return padded.at[place].get(mode="promise_in_bounds"), targets
+
+
+def random_flip(key, images, targets, flip: bool):
+    """Mirrors left and right with probability 1/2, for each image by itself."""
+    mirrored = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1], images), targets
+
+
+def cutout(key, images, targets, size: int):
+    """Zeros a square whose centre is a random pixel; it may stick out of the image.
+
+    Source: DeVries and Taylor 2017, arXiv 1708.04552, section 3.2.
+    """
+    num, height, width, _ = images.shape
+    key_row, key_column = jax.random.split(key)
+    row = jax.random.randint(key_row, (num, 1), 0, height) - size // 2
+    column = jax.random.randint(key_column, (num, 1), 0, width) - size // 2
+    rows, columns = jnp.arange(height), jnp.arange(width)
+    in_rows = (rows >= row) & (rows < row + size)  # [B, H]
+    in_columns = (columns >= column) & (columns < column + size)  # [B, W]
+    hole = in_rows[:, :, None, None] & in_columns[:, None, :, None]
+    return jnp.where(hole, 0, images), targets
+
+
+def mixup(key, images, targets, alpha: float):
+    """Mixes each example with another of the batch; one share for the whole batch.
+
+    The share is Beta(alpha, alpha), the partner is given by a random permutation.
+
+    Source: Zhang et al. 2018, arXiv 1710.09412, section 2 and the authors' code.
+    """
+    key_share, key_partner = jax.random.split(key)
+    share = jax.random.beta(key_share, alpha, alpha, dtype=jnp.float32)
+    partner = jax.random.permutation(key_partner, len(images))
+
+    def mix(x: jax.Array) -> jax.Array:
+        return share * x + (1 - share) * x[partner]
+
+    return mix(images), mix(targets)
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """A random operation; its name in `OPERATIONS` is its key in the config.
+
+    Args:
+      apply: (key, images, targets, amount) -> (images, targets).
+      stream: number of its random stream; never reused.
+      limit: (height, width) -> largest legal amount; the smallest is 0 = off.
+      unit: of the amount, for messages.
+    """
+
+    apply: Apply
+    stream: int
+    limit: Callable[[int, int], float]
+    unit: str
+
+
+# In order of application. Add an augmentation: its function, and one line here.
+OPERATIONS: dict[str, Operation] = {
+    "crop_pad": Operation(random_crop, 0, lambda h, w: min(h, w), "pixels"),
+    "flip": Operation(random_flip, 1, lambda h, w: 1, "(False or True)"),
+    "cutout": Operation(cutout, 2, lambda h, w: 2 * max(h, w), "pixels"),
+    "mixup_alpha": Operation(mixup, 3, lambda h, w: 100.0, "(alpha of a Beta)"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment:
+    """The two ways from stored images to what the model sees.
+
+    Args:
+      train: (key, images uint8 [B, H, W, C], labels int32 [B]) -> (images float32
+        [B, H, W, C], targets float32 [B, classes], rows sum to 1).
+      preprocess: images uint8 [B, H, W, C] -> float32; for evaluation.
+    """
+
+    train: Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+    preprocess: Callable[[jax.Array], jax.Array]
+
+
+def make_augment(
+    statistics: Statistics,
+    *,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    standardize: str,
+    **amounts: float,
+) -> Augment:
+    """Builds the training and the evaluation path.
+
+    Args:
+      statistics: from `measure(standardize, training images)`.
+      image_shape: (H, W, C) of the images.
+      num_classes: width of the targets.
+      standardize: the kind that the statistics were measured for.
+      **amounts: for every name in `OPERATIONS` its amount; 0 or False = off: `crop_pad`
+        (pixels, up to the image side), `flip` (bool), `cutout` (side in pixels, up to
+        twice the image side), `mixup_alpha` (up to 100).
+
+    Returns:
+      Pure functions; `train` is a function of its arguments only.
+
+    Raises:
+      UserError: an amount out of range, or a key of config.augment that is unknown or
+        missing.
+    """
+    measure(standardize, np.zeros((1, *image_shape), np.uint8))  # checks the name
+    _check(amounts, image_shape)
+    active = [(op, amounts[name]) for name, op in OPERATIONS.items() if amounts[name]]
+
+    def preprocess(images: jax.Array) -> jax.Array:
+        return apply_statistics(statistics, images)
+
+    def train(key, images, labels):
+        images = preprocess(images)
+        targets = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+        for operation, amount in active:
+            stream = jax.random.fold_in(key, operation.stream)
+            images, targets = operation.apply(stream, images, targets, amount)
+        return images, targets
+
+    return Augment(train, preprocess)
+
+
+def apply_statistics(statistics: Statistics, images: jax.Array) -> jax.Array:
+    """Stored uint8 [B, H, W, C] to standardised float32 of the same shape."""
+    images = images.astype(jnp.float32) / 255
+    images = (images - statistics.mean) / statistics.std
+    if not statistics.per_image:
+        return images
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    std = images.std(axis=(1, 2, 3), keepdims=True)
+    return (images - mean) / jnp.maximum(std, MIN_STD)
+
+
+def _check(amounts: dict[str, float], image_shape: tuple[int, int, int]) -> None:
+    for name in amounts:
+        if name not in OPERATIONS:
+            raise unknown_name(
+                "augmentation", name, OPERATIONS, f"config.augment.{name}"
+            )
+    for name, operation in OPERATIONS.items():
+        if name not in amounts:
+            raise UserError(f"config.augment.{name} is missing: give 0 to leave it off")
+        largest = operation.limit(*image_shape[:2])
+        if not 0 <= amounts[name] <= largest:
+            raise UserError(
+                f"config.augment.{name}={amounts[name]} is out of range for images of "
+                f"{image_shape[0]}x{image_shape[1]}: give 0 (off) to {largest:g} "
+                f"{operation.unit}"
+            )
