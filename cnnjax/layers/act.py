@@ -1,0 +1,80 @@
+"""Activation functions by name."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.errors import unknown_name
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+def _between(x: jax.Array, low: float, high: float) -> jax.Array:
+    """Clips x; unlike `jnp.clip`, the gradient at the two corners is 0, as in torch."""
+    return jnp.where(x > low, jnp.where(x < high, x, high), low).astype(x.dtype)
+
+
+def relu6(x: jax.Array) -> jax.Array:
+    """min(max(x, 0), 6); Howard et al. 2017, arXiv 1704.04861."""
+    return _between(x, 0.0, 6.0)
+
+
+def hard_sigmoid(x: jax.Array) -> jax.Array:
+    """relu6(x + 3) / 6; Howard et al. 2019, arXiv 1905.02244, section 5.2."""
+    return relu6(x + 3.0) / 6.0
+
+
+def hard_swish(x: jax.Array) -> jax.Array:
+    """x * hard_sigmoid(x); Howard et al. 2019, arXiv 1905.02244, section 5.2."""
+    return x * hard_sigmoid(x)
+
+
+def leaky_relu(x: jax.Array) -> jax.Array:
+    """x where positive, 0.01 x elsewhere; Maas et al. 2013, section 2."""
+    return jax.nn.leaky_relu(x, negative_slope=0.01)
+
+
+def gelu(x: jax.Array) -> jax.Array:
+    """x times the normal distribution function; Hendrycks & Gimpel 2016, 1606.08415."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def gelu_tanh(x: jax.Array) -> jax.Array:
+    """The tanh approximation of gelu; Hendrycks & Gimpel 2016, section 2."""
+    return jax.nn.gelu(x, approximate=True)
+
+
+def identity(x: jax.Array) -> jax.Array:
+    """x itself: a net without this nonlinearity."""
+    return x
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "relu": jax.nn.relu,
+    "relu6": relu6,
+    "leaky_relu": leaky_relu,
+    "elu": jax.nn.elu,
+    "selu": jax.nn.selu,
+    "softplus": jax.nn.softplus,
+    "gelu": gelu,
+    "gelu_tanh": gelu_tanh,
+    "silu": jax.nn.silu,
+    "mish": jax.nn.mish,
+    "sigmoid": jax.nn.sigmoid,
+    "hard_sigmoid": hard_sigmoid,
+    "hard_swish": hard_swish,
+    "tanh": jnp.tanh,
+    "identity": identity,
+}
+
+
+def make_act(name: str) -> Activation:
+    """The activation of that name.
+
+    Raises:
+      UserError: for a name that is not in `ACTIVATIONS`.
+    """
+    if name not in ACTIVATIONS:
+        raise unknown_name("activation", name, ACTIVATIONS, "config.model.act")
+    return ACTIVATIONS[name]

@@ -1,0 +1,98 @@
+"""Batch normalization with a stated number of examples per statistic."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnnjax.errors import UserError
+from cnnjax.layers.init import Initializer, ones, zeros
+from cnnjax.layers.moments import moments, normalize
+
+
+class BatchNorm(nn.Module):
+    """Normalizes each channel by mean and variance over images and positions.
+
+    In training the statistics are those of each group of `examples_per_statistic`
+    consecutive images, and the running ones move by the average over the groups; in
+    evaluation the running ones are used.
+
+    Args:
+      momentum: share of the running statistics kept at each step.
+      epsilon: added to the variance.
+      examples_per_statistic: images per group; None for the whole batch.
+      running_variance: 'unbiased' or 'biased'; the batch itself is always normalized by
+        the biased variance.
+      scale_init: initial scale.
+
+    Raises:
+      UserError: if the batch does not divide into the groups, or a statistic would be
+        taken over a single value.
+
+    Shapes:
+      [N, ..., C] -> the same; params `scale`, `bias` [C]; in the collection
+      batch_stats `mean`, `var` [C].
+
+    Source: Ioffe & Szegedy 2015, arXiv 1502.03167, algorithms 1 and 2; groups:
+    Hoffer et al. 2017, arXiv 1705.08741, algorithm 1.
+    """
+
+    momentum: float
+    epsilon: float
+    examples_per_statistic: int | None
+    running_variance: str
+    scale_init: Initializer = ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        channels = x.shape[-1:]
+        scale = self.param("scale", self.scale_init, channels, jnp.float32)
+        bias = self.param("bias", zeros, channels, jnp.float32)
+        mean = self.variable("batch_stats", "mean", zeros, None, channels, jnp.float32)
+        var = self.variable("batch_stats", "var", ones, None, channels, jnp.float32)
+        # `init` asks for shapes, often with one image: no statistics are taken then.
+        if not train or self.is_initializing():
+            y = normalize(x, mean.value, var.value, self.epsilon)
+            return (y * scale + bias).astype(x.dtype)
+        groups = self._groups(x)
+        axes = tuple(range(1, groups.ndim - 1))
+        batch_mean, batch_var = moments(groups, axes)
+        self._move(mean, batch_mean)
+        num_values = groups.size // (groups.shape[0] * groups.shape[-1])
+        unbias = num_values / (num_values - 1)
+        self._move(var, batch_var * (1.0 if self._biased else unbias))
+        y = normalize(groups, batch_mean, batch_var, self.epsilon)
+        return (y * scale + bias).astype(x.dtype).reshape(x.shape)
+
+    @property
+    def _biased(self) -> bool:
+        return self.running_variance == "biased"
+
+    def _groups(self, x: jax.Array) -> jax.Array:
+        """[N, ..., C] -> [groups, images per group, ..., C]."""
+        num_images = x.shape[0]
+        size = (
+            num_images
+            if self.examples_per_statistic is None
+            else (self.examples_per_statistic)
+        )
+        if num_images % size:
+            below, above = num_images // size * size, -(-num_images // size) * size
+            nearest = f"{below} or {above}" if below else f"{above}"
+            raise UserError(
+                f"a batch of {num_images} images does not divide into groups of {size} "
+                f"for batch norm: nearest batch sizes that do are {nearest} "
+                "(config.train.batch_size, config.norm.examples_per_statistic)"
+            )
+        groups = x.reshape(num_images // size, size, *x.shape[1:])
+        if groups.size == groups.shape[0] * groups.shape[-1]:
+            raise UserError(
+                f"batch norm over groups of {size} image of {x.shape[1:-1]} positions "
+                "takes its variance from a single value: use more images per statistic "
+                "(config.train.batch_size, config.norm.examples_per_statistic)"
+            )
+        return groups
+
+    def _move(self, running: nn.Variable, of_groups: jax.Array) -> None:
+        batch = of_groups.mean(tuple(range(of_groups.ndim - 1)))
+        moved = self.momentum * running.value + (1.0 - self.momentum) * batch
+        running.value = moved.astype(running.value.dtype)

@@ -1,0 +1,92 @@
+"""Normalizations whose statistics never leave one example."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from cnnjax.errors import UserError
+from cnnjax.layers.init import Initializer, ones, zeros
+from cnnjax.layers.moments import moments, normalize
+
+
+class GroupNorm(nn.Module):
+    """Normalizes each example over positions and groups of neighbouring channels.
+
+    One group is layer norm (over H, W and C); one channel per group is instance norm.
+
+    Args:
+      num_groups: number of groups; or
+      channels_per_group: channels in each; exactly one of the two.
+      epsilon: added to the variance.
+      scale_init: initial scale.
+
+    Raises:
+      UserError: if the channels do not divide, or a statistic would be taken over a
+        single value.
+
+    Shapes:
+      [N, ..., C] -> the same; params `scale`, `bias` [C].
+
+    Source: Wu & He 2018, arXiv 1803.08494, eq. 7; layer: Ba et al. 2016, arXiv
+    1607.06450; instance: Ulyanov et al. 2016, arXiv 1607.08022.
+    """
+
+    num_groups: int | None = None
+    channels_per_group: int | None = None
+    epsilon: float = 1e-5
+    scale_init: Initializer = ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        channels = x.shape[-1]
+        scale = self.param("scale", self.scale_init, (channels,), jnp.float32)
+        bias = self.param("bias", zeros, (channels,), jnp.float32)
+        # [N, positions, groups, channels per group]
+        grouped = x.reshape(x.shape[0], -1, *self._split(channels))
+        if grouped.shape[1] * grouped.shape[3] == 1:
+            raise UserError(
+                f"normalizing a map of shape {x.shape[1:]} over groups of one channel "
+                "takes the variance of a single value: use larger groups or images "
+                "(config.norm.num_groups, config.norm.channels_per_group)"
+            )
+        mean, variance = moments(grouped, (1, 3))
+        y = normalize(grouped, mean, variance, self.epsilon).reshape(x.shape)
+        return (y * scale + bias).astype(x.dtype)
+
+    def _split(self, channels: int) -> tuple[int, int]:
+        by_number = self.num_groups is not None
+        given = self.num_groups if by_number else self.channels_per_group
+        if channels % given:
+            key = "num_groups" if by_number else "channels_per_group"
+            divisors = [d for d in range(1, channels + 1) if channels % d == 0]
+            raise UserError(
+                f"config.norm.{key} = {given} does not divide the {channels} channels "
+                f"of layer {'/'.join(self.path)}: allowed there are {divisors}"
+            )
+        return (given, channels // given) if by_number else (channels // given, given)
+
+
+class ChannelNorm(nn.Module):
+    """Normalizes over the channels at each position of each example.
+
+    Args:
+      epsilon: added to the variance.
+      scale_init: initial scale.
+
+    Shapes:
+      [N, ..., C] -> the same; params `scale`, `bias` [C].
+
+    Source: Liu et al. 2022, arXiv 2201.03545, section 2.6 ("LN" of ConvNeXt).
+    """
+
+    epsilon: float = 1e-5
+    scale_init: Initializer = ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        channels = x.shape[-1:]
+        scale = self.param("scale", self.scale_init, channels, jnp.float32)
+        bias = self.param("bias", zeros, channels, jnp.float32)
+        mean, variance = moments(x, (-1,))
+        y = normalize(x, mean, variance, self.epsilon)
+        return (y * scale + bias).astype(x.dtype)

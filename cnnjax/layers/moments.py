@@ -1,0 +1,28 @@
+"""What all normalizations share: mean and variance, and the affine map after them."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def statistics_dtype(x: jax.Array) -> jnp.dtype:
+    """At least float32, so that bfloat16 inputs lose nothing in long sums."""
+    return jnp.promote_types(x.dtype, jnp.float32)
+
+
+def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Mean and biased variance over the axes, kept as axes of size 1.
+
+    Two passes: the difference of mean square and squared mean cancels badly in float32
+    where the mean is large, and the second pass costs nothing measurable.
+    """
+    x = x.astype(statistics_dtype(x))
+    mean = x.mean(axes, keepdims=True)
+    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+
+
+def normalize(
+    x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float
+) -> jax.Array:
+    """(x - mean) / sqrt(variance + epsilon), in the type of the statistics."""
+    return (x.astype(mean.dtype) - mean) * lax.rsqrt(variance + epsilon)

@@ -1,0 +1,214 @@
+"""Normalization layers by name.
+
+`make_norm` checks a config section `norm` and gives a `Norm`, which a net hands down to
+its blocks and which makes one module per call. A new kind is one entry of `NORMS`.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.layers.batch_norm import BatchNorm
+from cnnjax.layers.group_norm import ChannelNorm, GroupNorm
+from cnnjax.layers.init import Initializer, ones
+from cnnjax.layers.local_response import LocalResponseNorm
+
+
+@dataclasses.dataclass(frozen=True)
+class Norm:
+    """A checked choice of normalization; calling it makes a module.
+
+    The fields are the arguments of `make_norm`.
+    """
+
+    kind: str
+    momentum: float
+    epsilon: float
+    examples_per_statistic: int | None
+    running_variance: str
+    num_groups: int | None
+    channels_per_group: int | None
+    response_size: int
+    response_alpha: float
+    response_beta: float
+    response_k: float
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether it shifts each channel: a convolution before needs no bias."""
+        return NORMS[self.kind].has_bias
+
+    def __call__(
+        self, name: str | None = None, scale_init: Initializer = ones
+    ) -> nn.Module:
+        """A module with `__call__(x, *, train)`.
+
+        Args:
+          name: name of the module in its parent.
+          scale_init: initial `scale`; zeros for the last norm of a residual branch.
+        """
+        return NORMS[self.kind].build(self, name, scale_init)
+
+
+def make_norm(
+    kind: str,
+    *,
+    momentum: float = 0.9,
+    epsilon: float = 1e-5,
+    examples_per_statistic: int | None = None,
+    running_variance: str = "unbiased",
+    num_groups: int | None = None,
+    channels_per_group: int | None = None,
+    response_size: int = 5,
+    response_alpha: float = 1e-4,
+    response_beta: float = 0.75,
+    response_k: float = 2.0,
+) -> Norm:
+    """Checks the choice of a normalization.
+
+    A setting that the kind does not use is checked for its range and otherwise ignored,
+    so that the kind alone can be an axis of an ablation.
+
+    Args:
+      kind: a key of `NORMS`.
+      momentum: share of the old running statistics kept at each step, in [0, 1];
+        running = momentum * running + (1 - momentum) * batch (torch writes 1 minus it).
+        0 keeps the statistics of the last batch alone.
+      epsilon: added to the variance.
+      examples_per_statistic: for batch norm, how many consecutive images share their
+        statistics ("ghost batches"); None for the whole batch.
+      running_variance: for batch norm, 'unbiased' (divided by n - 1, as in Ioffe &
+        Szegedy 2015 and torch) or 'biased' (divided by n, as in TensorFlow and Flax).
+      num_groups: for group norm, into how many groups the channels are divided.
+      channels_per_group: for group norm, or the size of each; exactly one of both.
+      response_size: for local response norm, how many neighbouring channels (n).
+      response_alpha: factor of the *sum* of squares, as in the paper; torch and Caffe
+        write size * alpha for the same.
+      response_beta: exponent.
+      response_k: constant.
+
+    Raises:
+      UserError: for an unknown kind or a value out of range, naming the config key.
+    """
+    if kind not in NORMS:
+        raise unknown_name("norm kind", kind, NORMS, "config.norm.kind")
+    if running_variance not in ("biased", "unbiased"):
+        raise unknown_name(
+            "running variance",
+            running_variance,
+            ("biased", "unbiased"),
+            "config.norm.running_variance",
+        )
+    _require("momentum", momentum, 0.0 <= momentum <= 1.0, "a number in [0, 1]")
+    _require("epsilon", epsilon, epsilon >= 0.0, "a number of at least 0")
+    _require("response_size", response_size, response_size >= 1, "at least 1")
+    for key, value in (
+        ("examples_per_statistic", examples_per_statistic),
+        ("num_groups", num_groups),
+        ("channels_per_group", channels_per_group),
+    ):
+        _require(key, value, value is None or value >= 1, "None or at least 1")
+    if kind == "group" and (num_groups is None) == (channels_per_group is None):
+        raise UserError(
+            "group norm takes exactly one of config.norm.num_groups (got "
+            f"{num_groups}) and config.norm.channels_per_group (got "
+            f"{channels_per_group}); set the other to None"
+        )
+    return Norm(
+        kind,
+        momentum,
+        epsilon,
+        examples_per_statistic,
+        running_variance,
+        num_groups,
+        channels_per_group,
+        response_size,
+        response_alpha,
+        response_beta,
+        response_k,
+    )
+
+
+def _require(key: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:
+        raise UserError(f"config.norm.{key} must be {allowed}, got {value}")
+
+
+class NoNorm(nn.Module):
+    """Changes nothing and has no parameters."""
+
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        return x
+
+
+def _batch(norm: Norm, name, scale_init):
+    return BatchNorm(
+        momentum=norm.momentum,
+        epsilon=norm.epsilon,
+        examples_per_statistic=norm.examples_per_statistic,
+        running_variance=norm.running_variance,
+        scale_init=scale_init,
+        name=name,
+    )
+
+
+def _layer(norm: Norm, name, scale_init):
+    return GroupNorm(
+        num_groups=1, epsilon=norm.epsilon, scale_init=scale_init, name=name
+    )
+
+
+def _layer_channel(norm: Norm, name, scale_init):
+    return ChannelNorm(epsilon=norm.epsilon, scale_init=scale_init, name=name)
+
+
+def _instance(norm: Norm, name, scale_init):
+    return GroupNorm(
+        channels_per_group=1, epsilon=norm.epsilon, scale_init=scale_init, name=name
+    )
+
+
+def _group(norm: Norm, name, scale_init):
+    return GroupNorm(
+        num_groups=norm.num_groups,
+        channels_per_group=norm.channels_per_group,
+        epsilon=norm.epsilon,
+        scale_init=scale_init,
+        name=name,
+    )
+
+
+def _local_response(norm: Norm, name, scale_init):
+    return LocalResponseNorm(
+        size=norm.response_size,
+        alpha=norm.response_alpha,
+        beta=norm.response_beta,
+        k=norm.response_k,
+        name=name,
+    )
+
+
+def _none(norm: Norm, name, scale_init):
+    return NoNorm(name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class NormKind:
+    """An entry of the table: how to build the module, and whether it has a bias."""
+
+    build: Callable[[Norm, str | None, Initializer], nn.Module]
+    has_bias: bool
+
+
+NORMS: dict[str, NormKind] = {
+    "batch": NormKind(_batch, True),
+    "layer": NormKind(_layer, True),
+    "layer_channel": NormKind(_layer_channel, True),
+    "instance": NormKind(_instance, True),
+    "group": NormKind(_group, True),
+    "local_response": NormKind(_local_response, False),
+    "none": NormKind(_none, False),
+}

@@ -1,0 +1,187 @@
+"""Pooling over explicit windows.
+
+XLA on CPU runs the gradient of `lax.reduce_window` slowly; windows of up to
+`MAX_SLICES` taps are therefore written as a maximum or sum of shifted slices.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from cnnjax.layers.window import Padding, Pair, as_padding, as_pair, output_size
+
+MAX_SLICES = 9
+
+
+def max_pool(
+    x: jax.Array,
+    window: int | Pair,
+    strides: int | Pair,
+    padding: Padding = 0,
+    *,
+    ceil_mode: bool = False,
+) -> jax.Array:
+    """Largest value under each window; padding never wins.
+
+    Where values tie, the gradient goes to the first of them in reading order, as in
+    torch.
+
+    Args:
+      x: images.
+      window: height and width of the window.
+      strides: step between windows.
+      padding: one number or ((top, bottom), (left, right)).
+      ceil_mode: keep a last window that reaches over the end.
+
+    Raises:
+      UserError: if the output would vanish.
+
+    Shapes:
+      [N, H, W, C] -> [N, H', W', C].
+    """
+    window, strides = as_pair(window), as_pair(strides)
+    out, pads = _fit(x, window, strides, as_padding(padding), ceil_mode, "max_pool")
+    if window[0] * window[1] <= MAX_SLICES:
+        return _max_of_slices(window, strides, pads, out, x)
+    return lax.reduce_window(
+        x,
+        -jnp.inf,
+        lax.max,
+        (1, *window, 1),
+        (1, *strides, 1),
+        ((0, 0), *pads, (0, 0)),
+    )
+
+
+def avg_pool(
+    x: jax.Array,
+    window: int | Pair,
+    strides: int | Pair,
+    padding: Padding = 0,
+    *,
+    count_include_pad: bool = True,
+    ceil_mode: bool = False,
+) -> jax.Array:
+    """Mean under each window.
+
+    Args:
+      x: images.
+      window: height and width of the window.
+      strides: step between windows.
+      padding: one number or ((top, bottom), (left, right)).
+      count_include_pad: divide by all places of the window within the padded image;
+        otherwise by those within the image.
+      ceil_mode: keep a last window that reaches over the end (what lies beyond the
+        padding is never counted).
+
+    Raises:
+      UserError: if the output would vanish.
+
+    Shapes:
+      [N, H, W, C] -> [N, H', W', C].
+    """
+    window, strides, padding = as_pair(window), as_pair(strides), as_padding(padding)
+    out, pads = _fit(x, window, strides, padding, ceil_mode, "avg_pool")
+    if window[0] * window[1] <= MAX_SLICES:
+        padded = _pad(x, pads, 0.0)
+        total = sum(_slices(padded, window, strides, out))
+    else:
+        total = lax.reduce_window(
+            x,
+            0.0,
+            lax.add,
+            (1, *window, 1),
+            (1, *strides, 1),
+            ((0, 0), *pads, (0, 0)),
+        )
+    counts = [
+        _counts(
+            x.shape[1 + a], window[a], strides[a], padding[a], out[a], count_include_pad
+        )
+        for a in (0, 1)
+    ]
+    places = np.outer(*counts)[:, :, None]  # [H', W', 1]
+    return total / jnp.asarray(places, x.dtype)
+
+
+def global_avg_pool(x: jax.Array) -> jax.Array:
+    """Mean over all positions: [N, H, W, C] -> [N, C]."""
+    return x.mean((1, 2))
+
+
+def _fit(x, window, strides, padding, ceil_mode, layer):
+    """Output size, and the padding that makes the last windows fit exactly."""
+    size = x.shape[1:3]
+    out = output_size(size, window, strides, padding, ceil_mode=ceil_mode, layer=layer)
+    pads = []
+    for axis in (0, 1):
+        low, high = padding[axis]
+        reach = (out[axis] - 1) * strides[axis] + window[axis]
+        pads.append((low, max(high, reach - size[axis] - low)))
+    return out, tuple(pads)
+
+
+def _counts(size, window, stride, padding, out, include_pad):
+    """How many places each window counts along one axis."""
+    low, high = padding
+    begin = np.arange(out) * stride - low
+    first, end = (-low, size + high) if include_pad else (0, size)
+    return np.minimum(begin + window, end) - np.maximum(begin, first)
+
+
+def _pad(x, pads, value):
+    config = ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0))
+    return lax.pad(x, jnp.asarray(value, x.dtype), config)
+
+
+def _slices(padded, window, strides, out):
+    """One strided slice [N, H', W', C] per tap of the window, in reading order."""
+    for i in range(window[0]):
+        for j in range(window[1]):
+            rows = slice(i, i + strides[0] * (out[0] - 1) + 1, strides[0])
+            columns = slice(j, j + strides[1] * (out[1] - 1) + 1, strides[1])
+            yield padded[:, rows, columns]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
+def _max_of_slices(window, strides, pads, out, x):
+    slices = _slices(_pad(x, pads, -jnp.inf), window, strides, out)
+    return functools.reduce(jnp.maximum, slices)
+
+
+def _max_forward(window, strides, pads, out, x):
+    y = _max_of_slices(window, strides, pads, out, x)
+    return y, (x, y)
+
+
+def _max_backward(window, strides, pads, out, residuals, cotangent):
+    """Gives each cotangent to the first tap that holds the maximum."""
+    x, y = residuals
+    padded = _pad(x, pads, -jnp.inf)
+
+    def routed(padded):
+        # Linear in `padded` with the right transpose: a sum of slices, each masked to
+        # the windows whose first maximum it holds.
+        total, free = jnp.zeros_like(y), jnp.ones(y.shape, bool)
+        fixed = lax.stop_gradient(padded)
+        pairs = zip(
+            _slices(padded, window, strides, out),
+            _slices(fixed, window, strides, out),
+            strict=True,
+        )
+        for moving, value in pairs:
+            first = free & (value == y)
+            free = free & (value != y)
+            total = total + jnp.where(first, moving, 0)
+        return total
+
+    (gradient,) = jax.vjp(routed, padded)[1](cotangent)
+    (top, _), (left, _) = pads
+    height, width = x.shape[1:3]
+    return (gradient[:, top : top + height, left : left + width],)
+
+
+_max_of_slices.defvjp(_max_forward, _max_backward)

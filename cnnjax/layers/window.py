@@ -1,0 +1,73 @@
+"""Sliding windows: what sizes, strides and padding mean for convolution and pooling."""
+
+from cnnjax.errors import UserError
+
+Pair = tuple[int, int]
+Padding = int | tuple[Pair, Pair]
+
+
+def as_pair(value: int | Pair) -> Pair:
+    """A size given as one number or as (height, width), as a pair."""
+    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+def as_padding(padding: Padding) -> tuple[Pair, Pair]:
+    """Explicit padding, one number or ((top, bottom), (left, right)), as pairs.
+
+    Raises:
+      UserError: for 'SAME' and other names, whose meaning depends on the image size.
+    """
+    if isinstance(padding, int):
+        return ((padding, padding), (padding, padding))
+    if isinstance(padding, str):
+        raise UserError(
+            f"padding {padding!r} is not explicit: give one number or "
+            "((top, bottom), (left, right)) in the model's code"
+        )
+    (top, bottom), (left, right) = padding
+    return ((int(top), int(bottom)), (int(left), int(right)))
+
+
+def output_size(
+    size: Pair,
+    window: Pair,
+    strides: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair = (1, 1),
+    *,
+    ceil_mode: bool = False,
+    layer: str = "window",
+) -> Pair:
+    """Height and width of the map that a sliding window gives.
+
+    Args:
+      size: height and width of the input.
+      window: height and width of the kernel, before dilation.
+      strides: step between neighbouring windows.
+      padding: rows (top, bottom) and columns (left, right) added to the input.
+      dilation: step between neighbouring taps of one window.
+      ceil_mode: keep a last window that reaches over the end, if it starts within the
+        input or its top or left padding.
+      layer: what to call the layer in the error.
+
+    Raises:
+      UserError: if nothing would be left.
+    """
+    sizes = []
+    for length, taps, stride, (low, high), step in zip(
+        size, window, strides, padding, dilation, strict=True
+    ):
+        room = low + length + high - (step * (taps - 1) + 1)
+        count = (-(-room // stride) if ceil_mode else room // stride) + 1
+        if ceil_mode and (count - 1) * stride >= low + length:
+            count -= 1
+        sizes.append(count if room >= 0 else 0)
+    if min(sizes) < 1:
+        raise UserError(
+            f"{layer}: nothing is left of a {size[0]}x{size[1]} map under a "
+            f"{window[0]}x{window[1]} window with stride {strides[0]}x{strides[1]}, "
+            f"dilation {dilation[0]}x{dilation[1]} and padding {padding}: "
+            "use larger images or a model with less downsampling "
+            "(config.data, config.model)"
+        )
+    return sizes[0], sizes[1]
