@@ -1,0 +1,304 @@
+"""Reads the folder of an ablation, finished or not, into one table.
+
+Nothing is dropped in silence: every planned cell gives a row with a status, and rows
+that differ in what must be equal are kept out of all averages, with a warning.
+"""
+
+import csv
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnjax.ablation.spec import METRICS, Ablation, spec_from_dict
+from cnnjax.errors import UserError
+
+# done: counted. failed: stopped by an error. running: rows but no result yet. missing:
+# not started. excluded: done, but not comparable with the others.
+STATUSES = ("done", "failed", "running", "missing", "excluded")
+COST_KEYS = ("compile_seconds", "run_seconds", "images_per_second")
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One planned cell: an arm with a seed.
+
+    Attributes:
+      arm: name of the arm.
+      axes: axis name -> label.
+      seed: the seed.
+      status: one of `STATUSES`.
+      reason: why the status is not 'done', else ''.
+      result: the content of `result.json`; empty if there is none.
+    """
+
+    arm: str
+    axes: Mapping[str, str]
+    seed: int
+    status: str
+    reason: str
+    result: Mapping[str, Any]
+
+    def metric(self, name: str) -> float:
+        """The value of a metric of `METRICS`; nan where it was not measured."""
+        value: Any = self.result
+        for key in METRICS[name].path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return float(value) if isinstance(value, int | float) else math.nan
+
+    def cost(self, key: str) -> float:
+        """One of `COST_KEYS`; nan where it was not measured."""
+        value = (self.result.get("cost") or {}).get(key)
+        return float(value) if isinstance(value, int | float) else math.nan
+
+    def resolution(self, name: str) -> float:
+        """Step of an error rate, 100 / number of examples; 0 for other metrics."""
+        if METRICS[name].unit != "%":
+            return 0.0
+        split = next(s for s in ("train", "validation", "test") if s in name)
+        count = ((self.result.get("final") or {}).get(split) or {}).get("count")
+        return 100.0 / count if count else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Error of one cell over training.
+
+    Attributes:
+      arm: name of the arm.
+      seed: the seed.
+      split: 'train', 'validation' or 'test' (whole split evaluated), or 'running'
+        (training batches as they came, augmented, averaged since the row before).
+      epochs: position, increasing.
+      errors: percent.
+    """
+
+    arm: str
+    seed: int
+    split: str
+    epochs: Sequence[float]
+    errors: Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """All that the files of one ablation say.
+
+    Attributes:
+      ablation: the definition.
+      scale_name: the scale that was planned.
+      plan: the content of `plan.json`.
+      rows: one per arm and seed, in the order of the plan.
+      curves: of every cell that has rows.
+      provenance: arm -> the content of its `provenance.json`.
+      warnings: sentences on what could not be read or compared.
+    """
+
+    ablation: Ablation
+    scale_name: str
+    plan: Mapping[str, Any]
+    rows: Sequence[Row]
+    curves: Sequence[Curve]
+    provenance: Mapping[str, Mapping[str, Any]]
+    warnings: Sequence[str]
+
+    @property
+    def arm_names(self) -> list[str]:
+        """The arms of the plan, in its order."""
+        return [arm["name"] for arm in self.plan["arms"]]
+
+    def values(self, metric: str) -> dict[str, dict[int, float]]:
+        """Arm -> seed -> value, over the cells that count."""
+        table: dict[str, dict[int, float]] = {arm: {} for arm in self.arm_names}
+        for row in self.rows:
+            value = row.metric(metric)
+            if row.status == "done" and math.isfinite(value):
+                table[row.arm][row.seed] = value
+        return table
+
+    def resolution(self, metric: str) -> float:
+        """Largest step of an error rate over the cells that count."""
+        steps = [row.resolution(metric) for row in self.rows if row.status == "done"]
+        return max(steps, default=0.0)
+
+
+def collect(workdir: str | Path) -> Sweep:
+    """Reads `plan.json` and every cell that it names.
+
+    Raises:
+      UserError: if the folder has no readable plan.
+    """
+    workdir = Path(workdir)
+    plan = _read_plan(workdir)
+    ablation, scale_name = spec_from_dict(plan["spec"])
+    warnings: list[str] = []
+    rows, curves, provenance = [], [], {}
+    for arm in plan["arms"]:
+        folder = workdir / arm["name"]
+        provenance[arm["name"]] = _read_json(folder / "provenance.json", warnings) or {}
+        for seed in plan["seeds"]:
+            rows.append(_read_row(folder / f"seed-{seed}", arm, seed, warnings))
+            curves += _read_curves(folder / f"seed-{seed}", arm["name"], seed, warnings)
+    rows = _exclude_other_configs(rows, plan, warnings)
+    rows = _exclude_other_data(rows, warnings)
+    return Sweep(ablation, scale_name, plan, rows, curves, provenance, warnings)
+
+
+def write_csv(sweep: Sweep, path: Path) -> None:
+    """Writes one line per cell; what depends on the machine's speed comes last."""
+    axes = [axis.name for axis in sweep.ablation.axes]
+    facts = ("config_hash", "data_fingerprint", "num_params", "multiply_adds")
+    facts += ("step", "epochs")
+    metrics = [
+        m for m in METRICS if any(not math.isnan(r.metric(m)) for r in sweep.rows)
+    ]
+    header = ["arm", *axes, "seed", "status", "reason", *metrics, *facts, *COST_KEYS]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in sweep.rows:
+            numbers = [_cell(row.metric(m)) for m in metrics]
+            known = [row.result.get(fact, "") for fact in facts]
+            costs = [_cell(row.cost(key)) for key in COST_KEYS]
+            labels = [row.axes.get(axis, "") for axis in axes]
+            start = [row.arm, *labels, row.seed, row.status, row.reason]
+            writer.writerow(start + numbers + known + costs)
+
+
+def _cell(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _read_plan(workdir: Path) -> dict[str, Any]:
+    path = workdir / "plan.json"
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        if missing := {"spec", "arms", "seeds"} - set(plan):
+            raise KeyError(*sorted(missing))
+    except FileNotFoundError:
+        raise UserError(
+            f"no plan.json in {workdir}: --workdir must be the folder of an ablation, "
+            "such as runs/degradation/laptop"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): run the "
+            "ablation again with the same --workdir to rewrite it"
+        ) from error
+    return plan
+
+
+def _read_json(path: Path, warnings: list[str]) -> dict[str, Any] | None:
+    """The object in a file; None if absent; None and a warning if unreadable."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        data = error
+    if isinstance(data, dict):
+        return data
+    name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+    warnings.append(f"{name} cannot be read and is taken as not written.")
+    return None
+
+
+def _read_row(
+    folder: Path, arm: Mapping[str, Any], seed: int, warnings: list[str]
+) -> Row:
+    result = _read_json(folder / "result.json", warnings)
+    if result is None:
+        started = (folder / "metrics.jsonl").exists()
+        status = "running" if started else "missing"
+        reason = "not finished" if started else "not started"
+    elif result.get("status") == "done":
+        status, reason = "done", ""
+    else:
+        status, reason = "failed", result.get("reason") or "no reason was recorded"
+    return Row(arm["name"], arm["axes"], seed, status, reason, result or {})
+
+
+def _read_curves(folder: Path, arm: str, seed: int, warnings: list[str]) -> list[Curve]:
+    points: dict[str, dict[int, tuple[float, float]]] = {}
+    for row in _read_lines(folder / "metrics.jsonl", warnings):
+        try:
+            split = row["split"] if row["kind"] == "eval" else "running"
+            point = (float(row["epoch"]), float(row["error"]))
+            # A resumed run writes the steps after its checkpoint again: the last wins.
+            points.setdefault(split, {})[int(row["step"])] = point
+        except (KeyError, TypeError, ValueError):
+            continue
+    curves = []
+    for split, by_step in points.items():
+        epochs, errors = zip(*(by_step[step] for step in sorted(by_step)), strict=True)
+        curves.append(Curve(arm, seed, split, epochs, errors))
+    return curves
+
+
+def _read_lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    rows, unreadable = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            unreadable.append(number)
+    # A kill may tear the last line; anything before it is worth a word.
+    inner = [n for n in unreadable if n < len(lines)]
+    if inner:
+        name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+        warnings.append(f"{name}: unreadable line(s) {inner} are skipped.")
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _exclude_other_configs(
+    rows: Sequence[Row], plan: Mapping[str, Any], warnings: list[str]
+) -> list[Row]:
+    """Keeps out the cells that ran under another config than the planned one."""
+    planned = {arm["name"]: arm["config_hash"] for arm in plan["arms"]}
+    return _exclude(
+        rows,
+        lambda row: row.result.get("config_hash") == planned[row.arm],
+        "ran with another config than the plan",
+        warnings,
+    )
+
+
+def _exclude_other_data(rows: Sequence[Row], warnings: list[str]) -> list[Row]:
+    """Keeps out the cells whose data are not those of most cells."""
+    prints = Counter(
+        r.result.get("data_fingerprint") for r in rows if r.status == "done"
+    )
+    if len(prints) < 2:
+        return list(rows)
+    usual = prints.most_common(1)[0][0]
+    return _exclude(
+        rows,
+        lambda row: row.result.get("data_fingerprint") == usual,
+        f"saw other data than most cells (fingerprint {usual})",
+        warnings,
+    )
+
+
+def _exclude(
+    rows: Sequence[Row],
+    comparable: Callable[[Row], bool],
+    reason: str,
+    warnings: list[str],
+) -> list[Row]:
+    out = []
+    names = []
+    for row in rows:
+        if row.status == "done" and not comparable(row):
+            row = dataclasses.replace(row, status="excluded", reason=reason)
+            names.append(f"{row.arm} seed {row.seed}")
+        out.append(row)
+    if names:
+        warnings.append(f"Not averaged, because they {reason}: {', '.join(names)}.")
+    return out
