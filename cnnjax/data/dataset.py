@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cnnjax.data import digits, synthetic
+from cnnjax.data import digits, folder, synthetic, tfds
 from cnnjax.data.source import Pool, Request, Source
 from cnnjax.errors import UserError, unknown_name
 
@@ -19,6 +19,8 @@ from cnnjax.errors import UserError, unknown_name
 SOURCES: dict[str, Callable[[Request], Source]] = {
     "digits": digits.open_source,
     "synthetic": synthetic.open_source,
+    "folder": folder.open_source,
+    **dict.fromkeys(tfds.NAMES, tfds.open_source),
 }
 
 # Share of a single pool that becomes the test split when `num_test` is 0.
@@ -83,7 +85,7 @@ def load_dataset(
     """Reads a data set; the arguments are the keys of config section `data`.
 
     Args:
-      name: a key of `SOURCES`.
+      name: a key of `SOURCES`, or 'tfds:<name>' for any other prepared TFDS set.
       data_dir: folder with prepared sets or images; '' for embedded sources.
       num_train: training images; 0 = all that are left.
       num_validation: images held out of the training pool; 0 = none, or all of the
@@ -103,8 +105,6 @@ def load_dataset(
       UserError: an unknown name, a size that the source cannot give, data that is
         missing or broken.
     """
-    if name not in SOURCES:
-        raise unknown_name("data set", name, SOURCES, "config.data.name")
     request = Request(
         name,
         data_dir,
@@ -116,7 +116,7 @@ def load_dataset(
         num_classes,
     )
     _check(request)
-    source = SOURCES[name](request)
+    source = _opener(name)(request)
     if num_classes not in (0, len(source.class_names)):
         raise UserError(
             f"config.data.num_classes={num_classes}, but {name} has "
@@ -203,6 +203,15 @@ def fingerprint(splits) -> str:
         digest.update(np.ascontiguousarray(split.images))
         digest.update(np.ascontiguousarray(split.labels, "<i4"))
     return digest.hexdigest()[:16]
+
+
+def _opener(name: str) -> Callable[[Request], Source]:
+    if name.startswith(tfds.PREFIX):
+        return tfds.open_source
+    if name not in SOURCES:
+        allowed = [*SOURCES, f"{tfds.PREFIX}<name>"]
+        raise unknown_name("data set", name, allowed, "config.data.name")
+    return SOURCES[name]
 
 
 def _check(request: Request) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnnjax.data.resize import resize_batch
+from cnnjax.data.images import resize_batch
 from cnnjax.data.source import Pool, Request, Source
 
 NOTE = (

@@ -1,9 +1,13 @@
 """What a source of images offers, before any pixel is read."""
 
 import dataclasses
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+
+from cnnjax.errors import UserError
 
 # (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n])
 Read = Callable[[str, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -63,3 +67,17 @@ class Source:
     class_names: tuple[str, ...]
     read: Read
     note: str = ""
+
+
+def check_directory(directory: Path) -> None:
+    """Raises a UserError unless the folder is there and may be listed."""
+    if not os.path.isdir(directory):
+        kind = "is not a folder" if os.path.exists(directory) else "does not exist"
+        raise UserError(
+            f"{directory} {kind}: change config.data.data_dir or --data_dir"
+        )
+    if not os.access(directory, os.R_OK | os.X_OK):
+        raise UserError(
+            f"{directory} may not be read by this user: change its permissions or "
+            "config.data.data_dir"
+        )
