@@ -1,0 +1,145 @@
+"""Reading and writing JSON records; needs no JAX, so that reports can be made anywhere.
+
+JSON has no NaN and no infinity, but a diverged loss is a result. They are written as
+the strings "NaN", "Infinity" and "-Infinity", which every JSON reader accepts, and the
+readers below turn exactly these strings back into floats.
+"""
+
+import json
+import math
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cnnjax.errors import UserError
+
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
+    """The error for a file or folder that cannot be written, to be raised."""
+    reason = error.strerror or str(error)
+    return UserError(
+        f"cannot write {path}: {reason}; free space or permit writing there, or choose "
+        "another folder with --workdir"
+    )
+
+
+def to_line(value: Any) -> str:
+    """One line of legal JSON, without the newline; array scalars become numbers."""
+    return json.dumps(_encoded(value), allow_nan=False)
+
+
+def from_line(line: str) -> Any:
+    """The value written by `to_line`."""
+    value = json.loads(line)
+    # Most lines hold no non-finite number; walking every value would cost more than
+    # parsing it.
+    return _decoded(value) if '"NaN"' in line or 'Infinity"' in line else value
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes a file that is, at any moment and after any kill, the old or the new one.
+
+    Args:
+      path: the file; its folder is created if missing.
+      value: dicts, lists, strings, numbers (also NaN, infinity and array scalars).
+
+    Raises:
+      UserError: no permission, disk full.
+    """
+    text = json.dumps(_encoded(value), allow_nan=False, indent=2) + "\n"
+    write_text(path, text)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Like `write_json`, for text: temporary file, fsync, rename."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            with open(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            # mkstemp makes files private; results are to be read by colleagues.
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise write_failure(path, error) from error
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Reads a file of `write_json`.
+
+    Raises:
+      UserError: no such file, no permission, not JSON.
+    """
+    try:
+        return from_line(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not valid JSON ({error}); delete it or restore it"
+        ) from error
+
+
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Reads the rows of a `metrics.jsonl`.
+
+    A last line without its newline is one that a kill or a full disk cut short; it is
+    left out. A missing file has no rows.
+
+    Raises:
+      UserError: no permission, or a broken line that is not the last.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    whole_lines = content[: content.rfind(b"\n") + 1].splitlines()
+    rows = []
+    for number, line in enumerate(whole_lines, start=1):
+        try:
+            rows.append(from_line(line.decode("utf-8")))
+        except ValueError as error:
+            raise UserError(
+                f"line {number} of {path} is not valid JSON; delete that line or run "
+                "the cell again"
+            ) from error
+    return rows
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _encoded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encoded(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
+        return _encoded(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    return value
+
+
+def _decoded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _decoded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_decoded(item) for item in value]
+    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+
+
+def _umask() -> int:
+    """The process's umask; the only way to read it is to set it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
