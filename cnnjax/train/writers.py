@@ -1,0 +1,105 @@
+"""Where the metrics of a run go: `metrics.jsonl` and, if wanted, TensorBoard."""
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from cnnjax.records import read_metrics, to_line, write_failure, write_text
+
+
+class MetricsWriter:
+    """Appends rows to `metrics.jsonl`; a kill at any moment leaves whole lines only.
+
+    Every row is one `write` of one whole line to a file opened for appending. A line
+    cut short by a crash of the machine is removed when the file is next opened.
+
+    Args:
+      directory: the folder of one run and seed; created if missing.
+      tensorboard: also write event files there (scalars only).
+
+    Raises:
+      UserError: no permission, disk full.
+    """
+
+    def __init__(self, directory: str | os.PathLike, tensorboard: bool):
+        self.path = Path(directory) / "metrics.jsonl"
+        self._tensorboard = tensorboard
+        self._events = None
+        self._purge_step = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = _open_repaired(self.path)
+        except OSError as error:
+            raise write_failure(self.path, error) from error
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Appends one row; it must have a 'step' (see `docs/design.md` for the rest).
+
+        Raises:
+          UserError: disk full; what was written before stays whole.
+        """
+        line = f"{to_line(row)}\n".encode()
+        size = os.fstat(self._file).st_size
+        try:
+            while line:
+                line = line[os.write(self._file, line) :]
+        except OSError as error:
+            os.ftruncate(self._file, size)
+            raise write_failure(self.path, error) from error
+        if self._tensorboard:
+            self._write_events(row)
+
+    def truncate_after(self, step: int) -> None:
+        """Drops rows later than a resume point; call it before the first `write`."""
+        rows = read_metrics(self.path)
+        kept = [row for row in rows if row["step"] <= step]
+        self._purge_step = step + 1
+        if len(kept) < len(rows):
+            write_text(self.path, "".join(f"{to_line(row)}\n" for row in kept))
+            os.close(self._file)
+            self._file = _open_repaired(self.path)
+
+    def close(self) -> None:
+        """Closes the files; a second call does nothing."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def _write_events(self, row: dict[str, Any]) -> None:
+        if self._events is None:
+            # Imported late: it takes a second, and most runs do without.
+            from tensorboardX import SummaryWriter
+
+            # TensorBoard hides the events that a killed run wrote beyond this point.
+            self._events = SummaryWriter(
+                logdir=str(self.path.parent), purge_step=self._purge_step
+            )
+        group = row.get("split", row.get("kind", "train"))
+        for name, value in row.items():
+            if _is_finite_number(value) and name not in ("step", "epoch"):
+                self._events.add_scalar(f"{group}/{name}", value, row["step"])
+        # Rows are seconds apart; unflushed, a kill would lose two minutes of them.
+        self._events.flush()
+
+
+def _open_repaired(path: Path) -> int:
+    """Opens for appending, after cutting off a last line that has no newline."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        os.ftruncate(file, content.rfind(b"\n") + 1)
+    return file
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
