@@ -109,9 +109,11 @@ def _decide(
     if math.isnan(p_holm):
         return UNDECIDED, "All seeds gave the same value: there is no spread to test."
     seen = ""
-    if math.isfinite(contrast.detectable):
+    if contrast.detectable > 100 and unit == "points":
+        seen = f" With this spread, {contrast.n} seeds cannot show any effect."
+    elif math.isfinite(contrast.detectable):
         seen = (
-            f" An effect {contrast.detectable:.2g} {unit} from the margin would have "
+            f" An effect {contrast.detectable:.3g} {unit} from the margin would have "
             f"been found with 80% power by these {contrast.n} seeds."
         )
     if contrast.low <= claim.margin <= contrast.high:

@@ -89,13 +89,12 @@ def inline_svg(panel: Panel, name: str) -> str:
 
 
 def _metric_group(sweep: Sweep) -> Group:
-    drawn = [m for m in sweep.ablation.metrics[:2] if any(sweep.values(m).values())]
     panels = [
         Panel(
             METRICS[metric].title.capitalize(),
             lambda ax, metric=metric: plots.draw_metric(ax, sweep, metric),
         )
-        for metric in drawn
+        for metric in plots.plotted_metrics(sweep)
     ]
     caption = (
         "Large markers: mean over seeds; bars: 95% t interval of the mean; small "
@@ -124,10 +123,11 @@ def _curve_group(sweep: Sweep) -> Group:
     exact = plots.curves_of(sweep, "train")
     train = "train" if exact else "running"
     series = plots.series_labels(sweep)
+    by = sweep.ablation.x_axis
     names = {train: "training error", "validation": "validation error"}
     panels = [
         Panel(
-            f"{label}: {name}".removeprefix(": ").capitalize(),
+            f"{label}: {name} by {by}".removeprefix(": ").capitalize(),
             lambda ax, label=label, split=split: plots.draw_curves(
                 ax, sweep, label, split
             ),
@@ -159,7 +159,8 @@ def _figure(panels: Sequence[Panel], columns: int, titles: bool) -> Figure:
         ax = figure.add_subplot(rows, columns, index + 1)
         panel.draw(ax)
         if titles:
-            ax.set_title(panel.title, loc="left", fontweight="bold", pad=26)
+            pad = 26 if ax.get_legend() else 8
+            ax.set_title(panel.title, loc="left", fontweight="bold", pad=pad)
     return figure
 
 

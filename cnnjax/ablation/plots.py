@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, Verdict
 from cnnjax.ablation.collect import Curve, Sweep
@@ -18,8 +18,8 @@ from cnnjax.ablation.stats import summarize
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 3)))
-ERROR_TICKS = (0, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+LINES = ("-", "--", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), ":", (0, (1, 3)))
+ERROR_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100)
 # Below one percent the error axis is linear, so that zero has a place; above it is
 # logarithmic, so that 2 against 5 is as visible as 20 against 50.
 LINEAR_BELOW = 1.0
@@ -47,23 +47,31 @@ def draw_metric(ax: Axes, sweep: Sweep, metric: str) -> None:
     span = max(positions.values()) - min(positions.values()) or 1.0
     series = series_labels(sweep)
     for index, label in enumerate(series):
-        shift = (index - (len(series) - 1) / 2) * 0.025 * span
+        shift = (index - (len(series) - 1) / 2) * 0.045 * span
         arms = _arms_of(sweep, label)
         xs = [positions[x] + shift for x in labels if x in arms]
         by_arm = [list(values[arms[x]].values()) for x in labels if x in arms]
-        _draw_series(ax, xs, by_arm, index, label, METRICS[metric].unit)
-        _mark_failures(ax, sweep, [arms[x] for x in labels if x in arms], xs)
-    ax.set_xticks(list(positions.values()), labels)
+        # Single seeds stand beside their mean, which would hide them.
+        for x, seeds in zip(xs, by_arm, strict=True):
+            _draw_seeds(ax, [x + 0.02 * span] * len(seeds), seeds, index)
+        _draw_means(ax, xs, by_arm, index, label, METRICS[metric].unit)
+    ax.set_xticks(list(positions.values()), [_tick(sweep, x) for x in labels])
     ax.set_xlim(
         min(positions.values()) - 0.08 * span, max(positions.values()) + 0.08 * span
     )
     ax.set_xlabel(_x_title(sweep))
-    _finish(ax, metric, [v for seeds in values.values() for v in seeds.values()])
+    _finish(ax, metric, _values_alike(sweep, metric))
+
+
+def plotted_metrics(sweep: Sweep) -> list[str]:
+    """The first two metrics of the ablation, as far as they were measured."""
+    metrics = sweep.ablation.metrics[:2]
+    return [m for m in metrics if any(sweep.values(m).values())]
 
 
 def draw_curves(ax: Axes, sweep: Sweep, label: str, split: str) -> None:
     """Error over epochs of the arms of one series: mean and range over seeds."""
-    arms, errors = _arms_of(sweep, label), []
+    arms = _arms_of(sweep, label)
     for index, x in enumerate(x_labels(sweep)):
         curves = [c for c in curves_of(sweep, split) if c.arm == arms.get(x)]
         if not curves:
@@ -74,12 +82,11 @@ def draw_curves(ax: Axes, sweep: Sweep, label: str, split: str) -> None:
             epochs, table.min(0), table.max(0), color=color, alpha=0.2, lw=0
         )
         style = LINES[index % len(LINES)]
-        name = f"{sweep.ablation.x_axis} {x}"
-        ax.plot(epochs, table.mean(0), color=color, ls=style, label=name)
-        errors += [float(table.min()), float(table.max())]
+        ax.plot(epochs, table.mean(0), color=color, ls=style, label=x)
     ax.set_xlabel("epochs (passes over the training set)")
+    ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     metric = "validation_error" if split == "validation" else "train_error"
-    _finish(ax, metric, errors)
+    _finish(ax, metric, [e for c in curves_of(sweep, split) for e in c.errors])
 
 
 def curves_of(sweep: Sweep, split: str) -> list[Curve]:
@@ -106,7 +113,7 @@ def draw_effects(ax: Axes, verdicts: Sequence[Verdict]) -> None:
         ends += [c.low, c.high, verdict.claim.margin]
     ax.set_yticks(range(len(tested)), [v.claim.name for v in reversed(tested)])
     ax.set_ylim(-0.6, len(tested) - 0.4)
-    ax.set_xlabel("effect (percentage points); the upright bar is the margin")
+    ax.set_xlabel("effect (percentage points)")
     ax.grid(axis="x")
     if max(map(abs, ends)) > 20 * LINEAR_BELOW:
         ticks = [sign * t for sign in (-1, 1) for t in (1, 3, 10, 30, 100)] + [0]
@@ -117,7 +124,14 @@ def draw_effects(ax: Axes, verdicts: Sequence[Verdict]) -> None:
         ax.set_xlim(1.3 * min(ends) - 0.3, 1.3 * max(ends) + 0.3)
 
 
-def _draw_series(
+def _draw_seeds(
+    ax: Axes, xs: Sequence[float], seeds: Sequence[float], index: int
+) -> None:
+    color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
+    ax.plot(xs, seeds, ls="", marker=marker, ms=4, mew=0, color=color, alpha=0.5)
+
+
+def _draw_means(
     ax: Axes,
     xs: Sequence[float],
     by_arm: Sequence[Sequence[float]],
@@ -126,17 +140,6 @@ def _draw_series(
     unit: str,
 ) -> None:
     color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
-    for x, seeds in zip(xs, by_arm, strict=True):
-        ax.plot(
-            [x] * len(seeds),
-            seeds,
-            ls="",
-            marker=marker,
-            ms=4,
-            mew=0,
-            color=color,
-            alpha=0.35,
-        )
     summaries = [summarize(seeds) for seeds in by_arm]
     means = np.array([s.mean for s in summaries])
     low = np.array([s.low for s in summaries])
@@ -157,21 +160,12 @@ def _draw_series(
     )
 
 
-def _mark_failures(
-    ax: Axes, sweep: Sweep, arms: Sequence[str], xs: Sequence[float]
-) -> None:
-    for arm, x in zip(arms, xs, strict=True):
-        count = sum(r.arm == arm and r.status == "failed" for r in sweep.rows)
-        if count:
-            ax.text(
-                x,
-                0.97,
-                f"{count} failed",
-                transform=ax.get_xaxis_transform(),
-                rotation=90,
-                ha="center",
-                va="top",
-            )
+def _tick(sweep: Sweep, label: str) -> str:
+    """The label, and the number of failed runs there: they have no point to show."""
+    axis = sweep.ablation.x_axis
+    rows = [row for row in sweep.rows if row.axes[axis] == label]
+    num_failed = sum(row.status == "failed" for row in rows)
+    return f"{label}\n({num_failed} failed)" if num_failed else label
 
 
 def _finish(ax: Axes, metric: str, values: Sequence[float]) -> None:
@@ -182,7 +176,7 @@ def _finish(ax: Axes, metric: str, values: Sequence[float]) -> None:
     top = max(values, default=1.0)
     if about.unit == "%" and top > 10 * LINEAR_BELOW:
         ax.set_yscale("symlog", linthresh=LINEAR_BELOW, linscale=0.6)
-        ax.yaxis.set_major_locator(FixedLocator([t for t in ERROR_TICKS if t != 0.2]))
+        ax.yaxis.set_major_locator(FixedLocator(ERROR_TICKS))
         ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         ax.set_ylim(-0.12 if min(values) < LINEAR_BELOW else 0.8 * min(values), 130)
@@ -190,7 +184,15 @@ def _finish(ax: Axes, metric: str, values: Sequence[float]) -> None:
         ax.set_ylim(-0.03 * max(top, 0.1), 1.15 * max(top, 0.1))
     if ax.get_legend_handles_labels()[1]:
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0)}
-        ax.legend(ncols=4, frameon=False, columnspacing=1.2, handlelength=2.6, **place)
+        ax.legend(ncols=7, frameon=False, columnspacing=1.2, handlelength=2.3, **place)
+
+
+def _values_alike(sweep: Sweep, metric: str) -> list[float]:
+    """Values of all plotted metrics of this unit, so that panels share a scale."""
+    unit = METRICS[metric].unit
+    alike = [m for m in plotted_metrics(sweep) if unit and METRICS[m].unit == unit]
+    tables = [sweep.values(m) for m in alike or [metric]]
+    return [v for table in tables for seeds in table.values() for v in seeds.values()]
 
 
 def _positions(labels: Sequence[str]) -> dict[str, float]:

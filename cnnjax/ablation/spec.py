@@ -134,6 +134,8 @@ class Scale:
       axes: axis name -> labels run at this scale; an axis that is absent runs them all.
       num_seeds: runs of each arm, with seeds 0, 1, ...
       note: data and budget in words.
+      as_published: whether data and budget are those of the source, so that its numbers
+        can be compared with ours.
     """
 
     recipe: str
@@ -141,6 +143,7 @@ class Scale:
     axes: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     num_seeds: int = 5
     note: str = ""
+    as_published: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +159,7 @@ class Ablation:
       x_axis: name of the axis drawn horizontally.
       series_axis: name of the axis drawn as separate lines; None for a single line.
       arm_name: format string over the axis names, for instance '{net}-{depth}'.
-      metrics: keys of `METRICS` for tables and plots, the main one first.
+      metrics: keys of `METRICS` for the tables; the first two are plotted.
       claims: what the source says.
       scales: name -> Scale.
       published: numbers to print beside ours.

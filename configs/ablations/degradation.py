@@ -39,7 +39,7 @@ SCALES = {
     "laptop": Scale("resnet_digits", {}, {"depth": ("8", "20", "32", "56")}, 5,
                     "8x8 digits of scikit-learn (real); minutes on two CPU cores"),
     "paper": Scale("resnet_cifar10", {}, {"depth": ("20", "32", "44", "56", "110")}, 5,
-                   "CIFAR-10, the recipe of the paper; for accelerators"),
+                   "CIFAR-10, the recipe of the paper; for accelerators", True),
 }
 
 
