@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,8 @@ class MetricsWriter:
             while line:
                 line = line[os.write(self._file, line) :]
         except OSError as error:
-            os.ftruncate(self._file, size)
+            if os.fstat(self._file).st_size > size:
+                os.ftruncate(self._file, size)
             raise write_failure(self.path, error) from error
         if self._tensorboard:
             self._write_events(row)
@@ -80,23 +82,27 @@ class MetricsWriter:
             # Imported late: it takes a second, and most runs do without.
             from tensorboardX import SummaryWriter
 
-            # TensorBoard hides the events that a killed run wrote beyond this point.
+            # TensorBoard hides the events that a killed run wrote beyond `purge_step`.
+            # File names are by the second: without the suffix a quick restart would
+            # overwrite the file of the run before it.
             self._events = SummaryWriter(
-                logdir=str(self.path.parent), purge_step=self._purge_step
+                logdir=str(self.path.parent),
+                purge_step=self._purge_step,
+                filename_suffix=f".{time.time_ns()}",
+                flush_secs=1,
             )
         group = row.get("split", row.get("kind", "train"))
         for name, value in row.items():
-            if _is_finite_number(value) and name not in ("step", "epoch"):
-                self._events.add_scalar(f"{group}/{name}", value, row["step"])
-        # Rows are seconds apart; unflushed, a kill would lose two minutes of them.
-        self._events.flush()
+            number = value.item() if hasattr(value, "item") else value
+            if name not in ("step", "epoch") and _is_finite_number(number):
+                self._events.add_scalar(f"{group}/{name}", number, row["step"])
 
 
 def _open_repaired(path: Path) -> int:
     """Opens for appending, after cutting off a last line that has no newline."""
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-    content = path.read_bytes()
-    if not content.endswith(b"\n"):
+    content = os.pread(file, os.fstat(file).st_size, 0)
+    if content and not content.endswith(b"\n"):
         os.ftruncate(file, content.rfind(b"\n") + 1)
     return file
 

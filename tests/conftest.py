@@ -1,0 +1,11 @@
+"""Settings of every test; environment variables, because JAX reads them on import."""
+
+import os
+
+# Eight emulated devices, so that everything parallel is tested on any machine.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
+# A forgotten axis must fail, not broadcast.
+os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+# Plots are drawn without a screen.
+os.environ.setdefault("MPLBACKEND", "agg")
