@@ -1,7 +1,7 @@
 """Reads the folder of an ablation, finished or not, into one table.
 
 Nothing is dropped in silence: every planned cell gives a row with a status, and rows
-that differ in what must be equal are kept out of all averages, with a warning.
+that differ in what must be equal are kept out of all averages, with the reason.
 """
 
 import csv
@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +94,7 @@ class Sweep:
       rows: one per arm and seed, in the order of the plan.
       curves: of every cell that has rows.
       provenance: arm -> the content of its `provenance.json`.
-      warnings: sentences on what could not be read or compared.
+      warnings: sentences on what could not be read.
     """
 
     ablation: Ablation
@@ -142,8 +142,8 @@ def collect(workdir: str | Path) -> Sweep:
         for seed in plan["seeds"]:
             rows.append(_read_row(folder / f"seed-{seed}", arm, seed, warnings))
             curves += _read_curves(folder / f"seed-{seed}", arm["name"], seed, warnings)
-    rows = _exclude_other_configs(rows, plan, warnings)
-    rows = _exclude_other_data(rows, warnings)
+    rows = _exclude_other_configs(rows, plan)
+    rows = _exclude_other_data(rows)
     return Sweep(ablation, scale_name, plan, rows, curves, provenance, warnings)
 
 
@@ -257,20 +257,18 @@ def _read_lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
     return [row for row in rows if isinstance(row, dict)]
 
 
-def _exclude_other_configs(
-    rows: Sequence[Row], plan: Mapping[str, Any], warnings: list[str]
-) -> list[Row]:
+def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
     """Keeps out the cells that ran under another config than the planned one."""
     planned = {arm["name"]: arm["config_hash"] for arm in plan["arms"]}
-    return _exclude(
-        rows,
-        lambda row: row.result.get("config_hash") == planned[row.arm],
-        "ran with another config than the plan",
-        warnings,
-    )
+    return [
+        _excluded(row, "ran with another config than the plan")
+        if row.status == "done" and row.result.get("config_hash") != planned[row.arm]
+        else row
+        for row in rows
+    ]
 
 
-def _exclude_other_data(rows: Sequence[Row], warnings: list[str]) -> list[Row]:
+def _exclude_other_data(rows: Sequence[Row]) -> list[Row]:
     """Keeps out the cells whose data are not those of most cells."""
     prints = Counter(
         r.result.get("data_fingerprint") for r in rows if r.status == "done"
@@ -278,27 +276,13 @@ def _exclude_other_data(rows: Sequence[Row], warnings: list[str]) -> list[Row]:
     if len(prints) < 2:
         return list(rows)
     usual = prints.most_common(1)[0][0]
-    return _exclude(
-        rows,
-        lambda row: row.result.get("data_fingerprint") == usual,
-        f"saw other data than most cells (fingerprint {usual})",
-        warnings,
-    )
+    return [
+        _excluded(row, f"saw other data than most runs, which have fingerprint {usual}")
+        if row.status == "done" and row.result.get("data_fingerprint") != usual
+        else row
+        for row in rows
+    ]
 
 
-def _exclude(
-    rows: Sequence[Row],
-    comparable: Callable[[Row], bool],
-    reason: str,
-    warnings: list[str],
-) -> list[Row]:
-    out = []
-    names = []
-    for row in rows:
-        if row.status == "done" and not comparable(row):
-            row = dataclasses.replace(row, status="excluded", reason=reason)
-            names.append(f"{row.arm} seed {row.seed}")
-        out.append(row)
-    if names:
-        warnings.append(f"Not averaged, because they {reason}: {', '.join(names)}.")
-    return out
+def _excluded(row: Row, reason: str) -> Row:
+    return dataclasses.replace(row, status="excluded", reason=reason)

@@ -23,7 +23,7 @@ from cnnjax.ablation.spec import METRICS
 # A colour that nothing else uses; replaced by currentColor in SVG.
 SENTINEL = "#010203"
 PAPER_INK = "#1b1f24"
-PANEL_SIZE = (5.2, 3.7)  # inches
+PANEL_SIZE = (4.8, 3.6)  # inches
 PNG_DPI = 160
 
 
