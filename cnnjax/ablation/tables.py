@@ -170,9 +170,9 @@ def p_value(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
-def count(value: float | None) -> str:
-    """Groups of three digits."""
-    return "–" if value is None else f"{value:,.0f}"
+def count(value: float) -> str:
+    """A whole number in groups of three digits; a dash for what is not known."""
+    return "–" if math.isnan(value) else f"{value:,.0f}"
 
 
 def seconds(value: float) -> str:
