@@ -31,8 +31,8 @@ class Statistics:
     """What is subtracted and divided by, on the scale where white is 1.
 
     Args:
-      mean: float32, [1, 1, C], or [H, W, C] for 'pixel_mean', or a scalar 0.
-      std: float32, [1, 1, C] or a scalar 1.
+      mean: float32, [1, 1, 1, C], or [1, H, W, C] for 'pixel_mean', or a scalar 0.
+      std: float32, [1, 1, 1, C] or a scalar 1.
       per_image: each image also gets mean 0 and standard deviation 1 of its own.
     """
 
@@ -61,7 +61,7 @@ def _channel(images: np.ndarray) -> Statistics:
     variance = squares.reshape(-1, channels).sum(axis=0) / count - mean**2
     # A channel that is constant over the whole set is left at 0.
     std = np.where(variance > 1e-6, np.sqrt(np.maximum(variance, 0)), 255)
-    shape = (1, 1, channels)
+    shape = (1, 1, 1, channels)
     return Statistics(
         (mean / 255).astype(np.float32).reshape(shape),
         (std / 255).astype(np.float32).reshape(shape),
@@ -70,7 +70,7 @@ def _channel(images: np.ndarray) -> Statistics:
 
 def _pixel_mean(images: np.ndarray) -> Statistics:
     """The mean image; He et al. 2015, arXiv 1512.03385, section 4.2; no division."""
-    mean = images.mean(axis=0, dtype=np.float64) / 255
+    mean = images.mean(axis=0, keepdims=True, dtype=np.float64) / 255
     return Statistics(mean.astype(np.float32), np.float32(1))
 
 
@@ -119,8 +119,8 @@ def random_crop(key, images, targets, pad: int):
     num, height, width, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     corner = jax.random.randint(key, (num, 2), 0, 2 * pad + 1)
-    rows = corner[:, 0, None] + jnp.arange(height)  # [B, H]
-    columns = corner[:, 1, None] + jnp.arange(width)  # [B, W]
+    rows = corner[:, :1] + jnp.arange(height)[None]  # [B, H]
+    columns = corner[:, 1:] + jnp.arange(width)[None]  # [B, W]
     # One gather of pixels is fast with and without a flip after it, in a scan or not;
     # a dynamic slice per image loses a factor of 7 when XLA fuses a flip into it.
     place = (jnp.arange(num)[:, None, None], rows[:, :, None], columns[:, None, :])
@@ -142,7 +142,7 @@ def cutout(key, images, targets, size: int):
     key_row, key_column = jax.random.split(key)
     row = jax.random.randint(key_row, (num, 1), 0, height) - size // 2
     column = jax.random.randint(key_column, (num, 1), 0, width) - size // 2
-    rows, columns = jnp.arange(height), jnp.arange(width)
+    rows, columns = jnp.arange(height)[None], jnp.arange(width)[None]
     in_rows = (rows >= row) & (rows < row + size)  # [B, H]
     in_columns = (columns >= column) & (columns < column + size)  # [B, W]
     hole = in_rows[:, :, None, None] & in_columns[:, None, :, None]

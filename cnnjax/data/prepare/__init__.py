@@ -1,0 +1,130 @@
+"""Preparing image sets on a machine with a network: download, verify, write records."""
+
+import contextlib
+import fcntl
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnjax.data.prepare import cifar, mnist
+from cnnjax.data.prepare.archive import ImageSet
+from cnnjax.data.prepare.download import download
+from cnnjax.data.prepare.write import check_known, write_images, write_with_tensorflow
+from cnnjax.data.source import check_directory
+from cnnjax.data.tfds import PREFIX, find_prepared
+from cnnjax.errors import UserError
+
+# Prepared without TensorFlow. Add a set: its file, and one line here.
+SETS: dict[str, ImageSet] = {**cifar.SETS, **mnist.SETS}
+
+# Free space wanted, in multiples of the archives: archive, unpacked pixels, records.
+SPACE_FACTOR = 4
+
+
+def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
+    """Makes a set readable for `load_dataset` and for `tfds.data_source`.
+
+    CIFAR-10, CIFAR-100, MNIST and Fashion-MNIST need no TensorFlow: the official
+    archive is downloaded (a broken download goes on where it broke off), compared with
+    its checksum, and written as PNG in ArrayRecord files under TFDS's name and version.
+    A set is complete or not there at all: files are written aside and renamed.
+
+    Args:
+      name: a key of `SETS`, or any other name that TFDS knows, which then needs the
+        extra `prepare` (TensorFlow).
+      data_dir: folder to prepare into; made if it is not there.
+      base_url: folder of a mirror to download from; None = the official address.
+
+    Returns:
+      The folder with the records; at once if the set is there already.
+
+    Raises:
+      UserError: no network, a wrong checksum, no permission, no space, no TensorFlow.
+    """
+    name = name.removeprefix(PREFIX)
+    if not data_dir:
+        raise UserError("--data_dir is empty: give the folder to prepare the set in")
+    root = Path(data_dir).expanduser().absolute()
+    with _writable(root), _locked(root, name):
+        with contextlib.suppress(UserError):
+            return find_prepared(name, str(root))
+        if name in SETS:
+            _prepare_own(name, root, base_url)
+        else:
+            _prepare_other(name, root)
+    return find_prepared(name, str(root))
+
+
+def _prepare_own(name: str, root: Path, base_url: str | None) -> None:
+    image_set = SETS[name]
+    _check_space(image_set, root)
+    downloads = root / "downloads" / name
+    downloads.mkdir(parents=True, exist_ok=True)
+    base_url = (base_url or image_set.base_url).rstrip("/")
+    files = {
+        archive.file: download(f"{base_url}/{archive.file}", archive, downloads)
+        for archive in image_set.archives
+    }
+    # A preparation that was killed leaves its unfinished folder; the lock says that
+    # nobody is writing there now.
+    for stale in (root / name).glob("incomplete.*"):
+        shutil.rmtree(stale)
+    write_images(name, root, downloads, image_set.read(files))
+    shutil.rmtree(downloads)
+    with contextlib.suppress(OSError):  # other sets may still have theirs in there
+        downloads.parent.rmdir()
+
+
+def _prepare_other(name: str, root: Path) -> None:
+    check_known(name)
+    if importlib.util.find_spec("tensorflow") is None:
+        raise UserError(
+            f"preparing {name} needs TensorFlow, which is not installed: install the "
+            f"extra with pip install -e '.[prepare]'; without it {', '.join(SETS)} can "
+            "be prepared"
+        )
+    write_with_tensorflow(name, root)
+
+
+def _check_space(image_set: ImageSet, root: Path) -> None:
+    wanted = SPACE_FACTOR * sum(archive.num_bytes for archive in image_set.archives)
+    free = shutil.disk_usage(root).free
+    if free < wanted:
+        raise UserError(
+            f"{root} has {free / 1e6:.0f} MB free, preparing takes "
+            f"{wanted / 1e6:.0f} MB: make room or choose another --data_dir"
+        )
+
+
+@contextlib.contextmanager
+def _writable(root: Path) -> Iterator[None]:
+    """Turns what the file system refuses into a sentence."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        check_directory(root)
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {error.filename or root} ({error.strerror or error}): "
+            "change --data_dir or its permissions, or make room"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(root: Path, name: str) -> Iterator[None]:
+    """Keeps a second process from preparing the same set in the same folder."""
+    path = root / f".prepare-{name.replace('/', '-')}.lock"
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is preparing {name} in {root}: wait until it is done"
+            ) from error
+        except OSError:
+            pass  # some network file systems have no locks: go on without
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,30 @@
+"""Fixtures: a server on localhost, and a small CIFAR-10 prepared from it."""
+
+import pytest
+from small_archives import SMALL, known_as, serving
+
+from cnnjax.data import prepare
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A data_dir with a small CIFAR-10, and what is in it. Do not write to it."""
+    root = tmp_path_factory.mktemp("prepared")
+    small = SMALL["cifar10"]()
+    with serving() as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("no_proxy", "127.0.0.1")
+        patch.setitem(prepare.SETS, "cifar10", known_as("cifar10", small))
+        running.files = small.files
+        prepare.prepare("cifar10", str(root), base_url=running.url)
+    return root, small
