@@ -17,7 +17,9 @@ def near_matches(given: str, allowed: Iterable[str]) -> list[str]:
     return difflib.get_close_matches(str(given), [str(a) for a in allowed], n=3)
 
 
-def unknown_name(what: str, given: object, allowed: Iterable[str], where: str) -> UserError:
+def unknown_name(
+    what: str, given: object, allowed: Iterable[str], where: str
+) -> UserError:
     """Builds the error for a name that is not in a list.
 
     Args:
@@ -33,5 +35,6 @@ def unknown_name(what: str, given: object, allowed: Iterable[str], where: str) -
     close = near_matches(str(given), allowed)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     return UserError(
-        f"unknown {what} {given!r}: {hint}allowed are {', '.join(allowed)} (set by {where})"
+        f"unknown {what} {given!r}: {hint}allowed are {', '.join(allowed)} "
+        f"(set by {where})"
     )

@@ -1,0 +1,147 @@
+"""From an ablation and a scale to resolved configs, on disk before anything runs."""
+
+import dataclasses
+import datetime
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnnjax.ablation.spec import Ablation, Arm, spec_to_dict
+from cnnjax.config import (
+    differences,
+    digest,
+    load_module,
+    load_recipe,
+    override,
+    to_dict,
+)
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.records import read_json, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All cells of an ablation at one scale.
+
+    Args:
+      ablation: the definition.
+      scale: name of the scale.
+      seeds: seeds of every arm, paired across arms.
+      arms: the arms, in the order of the tables.
+      configs: arm name -> resolved config.
+      workdir: where everything is written.
+    """
+
+    ablation: Ablation
+    scale: str
+    seeds: tuple[int, ...]
+    arms: tuple[Arm, ...]
+    configs: dict[str, ConfigDict]
+    workdir: Path
+
+
+def load_ablation(name: str) -> Ablation:
+    """The definition in `configs/ablations/<name>.py`.
+
+    Raises:
+      UserError: there is none of that name.
+    """
+    folders = importlib.util.find_spec("configs").submodule_search_locations
+    folder = Path(next(iter(folders))) / "ablations"
+    names = sorted(path.stem for path in folder.glob("[!_]*.py"))
+    if name not in names:
+        raise unknown_name("ablation", name, names, "--ablation")
+    return load_module(folder / f"{name}.py").get_ablation()
+
+
+def make_plan(
+    ablation: Ablation,
+    scale: str,
+    *,
+    num_seeds: int,
+    data_dir: str,
+    workdir: str,
+    changes: dict[str, Any],
+) -> Plan:
+    """Resolves the config of every arm.
+
+    Args:
+      ablation: the definition.
+      scale: name of the scale.
+      num_seeds: seeds per arm; 0 for what the scale says.
+      data_dir: folder of data sets; '' for what the recipe says.
+      workdir: '' for runs/<ablation>/<scale>.
+      changes: dotted config key -> value for all arms, from the command line.
+
+    Raises:
+      UserError: an unknown scale or config key, or a bad number of seeds.
+    """
+    chosen = ablation.scale(scale)
+    if num_seeds < 0:
+        raise UserError(f"--seeds is {num_seeds} but must be at least 1")
+    count = num_seeds or chosen.num_seeds
+    arms, configs = ablation.arms(scale), {}
+    for arm in arms:
+        config = load_recipe(chosen.recipe)
+        override(config, {**arm.overrides, **changes})
+        override(config, {"seeds.count": count})
+        if data_dir:
+            override(config, {"data.data_dir": data_dir})
+        configs[arm.name] = config.lock()
+    first = next(iter(configs.values())).seeds.first
+    return Plan(
+        ablation,
+        scale,
+        tuple(range(first, first + count)),
+        arms,
+        configs,
+        Path(workdir or f"runs/{ablation.name}/{scale}"),
+    )
+
+
+def write_plan(plan: Plan, facts: dict[str, dict[str, Any]]) -> None:
+    """Writes `plan.json` and every arm's `config.json`.
+
+    Args:
+      plan: the plan.
+      facts: arm name -> 'num_params', 'multiply_adds', 'epochs', 'steps'.
+
+    Raises:
+      UserError: the folder holds the same ablation with other configs, or cannot be
+        written.
+    """
+    for arm in plan.arms:
+        path = plan.workdir / arm.name / "config.json"
+        new = to_dict(plan.configs[arm.name])
+        changed = differences(read_json(path), new) if path.is_file() else []
+        if changed:
+            raise UserError(
+                f"{plan.workdir} holds arm {arm.name} with another config "
+                f"({'; '.join(changed)}): give the same options, or another --workdir"
+            )
+        write_json(path, new)
+    write_json(
+        plan.workdir / "plan.json",
+        {
+            "ablation": plan.ablation.name,
+            "scale": plan.scale,
+            "recipe": plan.ablation.scale(plan.scale).recipe,
+            "created": datetime.datetime.now(datetime.UTC).isoformat(
+                timespec="seconds"
+            ),
+            "seeds": list(plan.seeds),
+            "arms": [
+                {
+                    "name": arm.name,
+                    "axes": dict(arm.axes),
+                    "overrides": dict(arm.overrides),
+                    "config_hash": digest(plan.configs[arm.name]),
+                    **facts[arm.name],
+                }
+                for arm in plan.arms
+            ],
+            "spec": spec_to_dict(plan.ablation, plan.scale),
+        },
+    )

@@ -1,0 +1,162 @@
+"""Runs the cells of a plan, several at a time, and goes on where it was ended."""
+
+import os
+import traceback
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from cnnjax.ablation.plan import Plan, write_plan
+from cnnjax.config import splat
+from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.errors import UserError
+from cnnjax.train.folder import RunFolder
+from cnnjax.train.interrupt import Stopped, StopRequest, catching_signals
+from cnnjax.train.loop import fit
+from cnnjax.train.parallel import is_accelerated, training_rate
+from cnnjax.train.progress import Progress
+from cnnjax.train.setup import Run, set_up
+
+
+def set_up_all(plan: Plan) -> dict[str, Run]:
+    """Builds and checks the runs of all arms; equal data is read once."""
+    data: dict[str, Dataset] = {}
+    runs = {}
+    for arm in plan.arms:
+        config = plan.configs[arm.name]
+        key = config.data.to_json()
+        if key not in data:
+            data[key] = splat("data", load_dataset, config.data)
+        runs[arm.name] = set_up(config, data[key])
+    return runs
+
+
+def run_ablation(plan: Plan, *, jobs: int) -> int:
+    """Trains every arm that is not done yet; returns an exit code.
+
+    Args:
+      plan: of `make_plan`.
+      jobs: arms at a time; 0 for one per CPU core, or one on an accelerator.
+
+    Raises:
+      UserError: something that stops all arms, such as a full disk.
+    """
+    if jobs < 0:
+        raise UserError(f"--jobs is {jobs} but must be at least 1 (0 chooses)")
+    runs = set_up_all(plan)
+    write_plan(plan, {name: facts(run) for name, run in runs.items()})
+    todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}
+    # Long arms first: at the end no core waits for a last long one.
+    order = sorted(todo, key=lambda name: -todo[name].work())
+    jobs = jobs or (1 if is_accelerated() else os.cpu_count() or 1)
+    work = {name: todo[name].work() for name in order}
+    with catching_signals() as stop, Progress(work) as progress:
+        if len(todo) < len(runs):
+            progress.say(
+                f"{len(runs) - len(todo)} of {len(runs)} arms are done already"
+            )
+        try:
+            run_cells(plan, {name: todo[name] for name in order}, jobs, progress, stop)
+        except Stopped:
+            progress.say("stopped; the same command goes on from here")
+            return stop.exit_code
+    return 0
+
+
+def run_cells(
+    plan: Plan, runs: dict[str, Run], jobs: int, progress: Progress, stop: StopRequest
+) -> None:
+    """Trains the given arms in threads.
+
+    XLA leaves Python's lock while it compiles and computes, and small nets do not keep
+    two cores busy: two arms side by side take little more time than one.
+    """
+
+    def cell(name: str, run: Run) -> None:
+        if stop:
+            raise Stopped(name)
+        folder = plan.workdir / name
+        train_cell(folder, name, run, progress, stop)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(cell, name, run) for name, run in runs.items()]
+        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in waiting:
+            future.cancel()
+        if any(future.exception() for future in done):
+            # An error that concerns all arms: let the running ones save and end.
+            stop.set(0)
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+def train_cell(
+    folder: Path, name: str, run: Run, progress: Progress, stop: StopRequest
+) -> None:
+    """Trains one arm; a crash in it is recorded and the others go on."""
+    try:
+        fit(run, folder, name=name, progress=progress, stop=stop, warn=progress.say)
+    except (Stopped, UserError):
+        raise
+    except Exception as error:
+        (folder / "crash.txt").write_text(traceback.format_exc())
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        progress.say(f"{name} crashed and is marked failed: {reason}")
+        records = RunFolder(folder, run, name)
+        records.write_results([records.crashed(seed, reason) for seed in run.seeds])
+
+
+def is_done(plan: Plan, name: str, run: Run) -> bool:
+    """Whether all seeds of an arm have a result already."""
+    return RunFolder(plan.workdir / name, run, name).finished_results() is not None
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """What `plan.json` and the dry run tell of an arm."""
+    return {
+        "num_params": run.num_params,
+        "multiply_adds": run.multiply_adds,
+        "steps": run.total_steps,
+        "epochs": round(run.total_steps / run.steps_per_epoch, 4),
+    }
+
+
+def print_plan(plan: Plan, print_line: Callable[[str], None] = print) -> None:
+    """The dry run: cells, parameters, multiply-adds, time; nothing is written."""
+    runs = set_up_all(plan)
+    rate = training_rate()
+    table = Table(title=f"{plan.ablation.name}, scale {plan.scale}")
+    for title in ("arm", "seeds", "steps", "epochs", "parameters", "multiply-adds"):
+        table.add_column(title, justify="left" if title == "arm" else "right")
+    table.add_column("estimated time", justify="right")
+    for name, run in runs.items():
+        table.add_row(
+            name,
+            str(len(run.seeds)),
+            f"{run.total_steps:,}",
+            f"{run.total_steps / run.steps_per_epoch:.4g}",
+            f"{run.num_params:,}",
+            f"{run.multiply_adds:,}",
+            duration(run.work() / rate),
+        )
+    Console().print(table)
+    total = sum(run.work() for run in runs.values())
+    print_line(
+        f"{len(runs) * len(plan.seeds)} trainings, {2 * total / 1e12:,.1f} TFLOP: "
+        f"about {duration(total / rate)} of computing here, one arm at a time, by a "
+        f"measured {2 * rate / 1e9:,.1f} GFLOP/s, compiling not counted. "
+        "A rough estimate: small nets compute less efficiently."
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits: '42 s', '7.5 min', '3.1 h', '12 d'."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < size * limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 86400:.3g} d"

@@ -1,0 +1,86 @@
+"""The list of architectures, and how to build one by name.
+
+Adding a family is one file with a `VARIANTS` table and one line in `FAMILIES`.
+"""
+
+import fnmatch
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.layers.act import make_act
+from cnnjax.layers.norm import Norm, make_norm
+from cnnjax.models import cifar_resnet, lenet, mlp
+from cnnjax.models.variant import Variant
+
+FAMILIES = (mlp, lenet, cifar_resnet)
+
+VARIANTS: dict[str, Variant] = {
+    name: variant for family in FAMILIES for name, variant in family.VARIANTS.items()
+}
+
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names of all entries that match a shell pattern, in the order of the list."""
+    return [name for name in VARIANTS if fnmatch.fnmatch(name, pattern)]
+
+
+def variant(name: str) -> Variant:
+    """Looks an entry up.
+
+    Raises:
+      UserError: there is no such entry.
+    """
+    if name not in VARIANTS:
+        raise unknown_name("model", name, VARIANTS, "config.model.name")
+    return VARIANTS[name]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    norm: Norm | str = "batch",
+    act: str = "relu",
+    dtype: str = "float32",
+    **arguments: Any,
+) -> nn.Module:
+    """Builds a net by name.
+
+    Args:
+      name: an entry of `list_models()`.
+      num_classes: width of the last layer; None is that of the entry.
+      norm: what `make_norm` returns, or the name of a kind.
+      act: name of an activation.
+      dtype: compute type, 'float32', 'bfloat16' or 'float64'; parameters and
+        statistics stay float32 (float64 only under x64).
+      **arguments: the net's own arguments, in place of the entry's.
+
+    Returns:
+      A Linen module, called as `module(images, train=...)`.
+
+    Raises:
+      UserError: an unknown name or argument, or a value out of range.
+    """
+    entry = variant(name)
+    defaults = entry.defaults()
+    for given in arguments:
+        if given not in defaults:
+            raise unknown_name(
+                f"argument of model {name!r}", given, defaults, f"config.model.{given}"
+            )
+    if dtype not in DTYPES:
+        raise unknown_name("compute type", dtype, DTYPES, "config.train.dtype")
+    if num_classes is not None and num_classes < 2:
+        raise UserError(f"a classifier needs at least 2 classes, not {num_classes}")
+    return entry.build(
+        num_classes=entry.num_classes if num_classes is None else num_classes,
+        norm=make_norm(norm) if isinstance(norm, str) else norm,
+        act=make_act(act),
+        dtype=DTYPES[dtype],
+        **(defaults | arguments),
+    )

@@ -1,0 +1,71 @@
+"""Initial variables of a net, drawn on the host without compiling it."""
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+
+from cnnjax.layers.init import Declared, declaring
+
+
+def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
+    """Shapes of every variable, each leaf a `Declared` with its initializer.
+
+    Args:
+      model: a net of `create_model`.
+      input_shape: (height, width, channels).
+
+    Raises:
+      UserError: the net cannot take this input size.
+    """
+    images = jax.ShapeDtypeStruct((2, *input_shape), np.float32)
+    with declaring():
+        return jax.eval_shape(
+            lambda key, x: model.init(key, x, train=False), jax.random.key(0), images
+        )
+
+
+def init_variables(
+    model: nn.Module, input_shape: tuple[int, ...], seeds: tuple[int, ...]
+) -> dict[str, Any]:
+    """Initial variables for several seeds, stacked along a leading seed axis.
+
+    A leaf's values depend on the seed, its path and its shape alone, so two nets that
+    share a layer by name start from the same weights there.
+
+    Args:
+      model: a net of `create_model`.
+      input_shape: (height, width, channels).
+      seeds: one integer a replica.
+
+    Returns:
+      A tree of NumPy float32 arrays, {'params': ..., other collections}.
+
+    Raises:
+      UserError: the net cannot take this input size.
+      TypeError: a parameter was declared without a cnnjax `Initializer`.
+
+    Shapes: every leaf is [len(seeds), ...].
+    """
+    tree = abstract_variables(model, input_shape)
+    leaves = traverse_util.flatten_dict(
+        tree, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Declared)
+    )
+    drawn = {}
+    for path, leaf in leaves.items():
+        if not isinstance(leaf, Declared):
+            raise TypeError(
+                f"variable {path} of {type(model).__name__} was declared without an "
+                "Initializer of cnnjax.layers.init"
+            )
+        shape = leaf.value.shape
+        drawn[path] = np.stack([leaf.initializer.draw(s, path, shape) for s in seeds])
+    return traverse_util.unflatten_dict(drawn, sep="/")
+
+
+def num_params(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Number of trainable values of a net."""
+    params = abstract_variables(model, input_shape)["params"]
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

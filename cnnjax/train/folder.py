@@ -1,0 +1,128 @@
+"""The folder of one run: whose it is, what is done, and its records."""
+
+from pathlib import Path
+from typing import Any
+
+from cnnjax.config import differences, digest, to_dict
+from cnnjax.errors import UserError
+from cnnjax.records import read_json, write_json
+from cnnjax.train.provenance import describe
+from cnnjax.train.setup import Run
+
+
+class RunFolder:
+    """Reads and writes `config.json`, `provenance.json` and the seeds' results.
+
+    Args:
+      path: the folder.
+      run: what is to be trained there.
+      name: of the arm.
+
+    Raises:
+      UserError: the folder holds a run of another config or other data.
+    """
+
+    def __init__(self, path: Path, run: Run, name: str):
+        self.path, self.run, self.name = path, run, name
+        self.config = to_dict(run.config)
+        self.config_hash = digest(run.config)
+        self._refuse_other_run()
+
+    def seed_folder(self, seed: int) -> Path:
+        return self.path / f"seed-{seed}"
+
+    def checkpoint_name(self, step: int | None) -> str:
+        return (
+            "none yet" if step is None else str(self.path / "checkpoints" / str(step))
+        )
+
+    def finished_results(self) -> list[dict[str, Any]] | None:
+        """The results, if every seed has one that is not a crash; None otherwise."""
+        paths = [self.seed_folder(seed) / "result.json" for seed in self.run.seeds]
+        if not all(path.is_file() for path in paths):
+            return None
+        results = [read_json(path) for path in paths]
+        return None if any(result.get("crashed") for result in results) else results
+
+    def write_records(self) -> None:
+        """Writes config and provenance before training starts.
+
+        Raises:
+          UserError: the folder cannot be written.
+        """
+        write_json(self.path / "config.json", self.config)
+        write_json(self.path / "provenance.json", describe(self.run.dataset))
+
+    def metadata(self, loop: dict[str, Any]) -> dict[str, Any]:
+        """What goes into a checkpoint beside the arrays."""
+        return {
+            "config": self.config,
+            "data_fingerprint": self.run.dataset.fingerprint,
+            "loop": loop,
+        }
+
+    def check_metadata(self, metadata: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another config or other data."""
+        self._compare(metadata["config"], metadata["data_fingerprint"], "checkpoints")
+
+    def done(
+        self,
+        seed: int,
+        final: dict[str, Any],
+        best: dict[str, Any] | None,
+        cost: dict[str, float],
+    ) -> dict[str, Any]:
+        """The record of a seed that was trained to the end."""
+        return self._result(seed, "done", None, final, best, cost)
+
+    def failed(self, seed: int, reason: str, cost: dict[str, float]) -> dict[str, Any]:
+        """The record of a seed that could not be."""
+        return self._result(seed, "failed", reason, None, None, cost)
+
+    def crashed(self, seed: int, reason: str) -> dict[str, Any]:
+        """The record of a seed whose program raised; the next start tries it again."""
+        cost = {"compile_seconds": 0.0, "run_seconds": 0.0, "images_per_second": 0.0}
+        return self.failed(seed, reason, cost) | {"crashed": True}
+
+    def write_results(self, results: list[dict[str, Any]]) -> None:
+        """Writes each seed's `result.json`; once all are there, the run is done."""
+        for result in results:
+            write_json(self.seed_folder(result["seed"]) / "result.json", result)
+
+    def _result(self, seed, status, reason, final, best, cost) -> dict[str, Any]:
+        run = self.run
+        return {
+            "arm": self.name,
+            "seed": seed,
+            "status": status,
+            "reason": reason,
+            "step": run.total_steps,
+            "epochs": round(run.total_steps / run.steps_per_epoch, 6),
+            "final": final,
+            "best": best,
+            "cost": cost,
+            "num_params": run.num_params,
+            "multiply_adds": run.multiply_adds,
+            "config_hash": self.config_hash,
+            "data_fingerprint": run.dataset.fingerprint,
+        }
+
+    def _refuse_other_run(self) -> None:
+        config, provenance = self.path / "config.json", self.path / "provenance.json"
+        if config.is_file() and provenance.is_file():
+            fingerprint = read_json(provenance)["data"]["fingerprint"]
+            self._compare(read_json(config), fingerprint, "a run")
+
+    def _compare(self, old: dict[str, Any], fingerprint: str, what: str) -> None:
+        changed = differences(old, self.config)
+        if changed:
+            raise UserError(
+                f"{self.path} holds {what} of another config ({'; '.join(changed)}): "
+                "give the same config, or another --workdir"
+            )
+        if fingerprint != self.run.dataset.fingerprint:
+            raise UserError(
+                f"{self.path} holds {what} on other data (fingerprint {fingerprint}, "
+                f"now {self.run.dataset.fingerprint}): give the same config.data and "
+                "--data_dir, or another --workdir"
+            )

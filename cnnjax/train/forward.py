@@ -1,0 +1,37 @@
+"""The only two calls of `model.apply`: one in training, one in evaluation."""
+
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+
+def forward_train(
+    model: nn.Module, params: Any, model_state: Any, images: jax.Array, key: jax.Array
+) -> tuple[jax.Array, Any]:
+    """Forward pass that moves the net's statistics.
+
+    Args:
+      model: the net.
+      params: its parameters.
+      model_state: its other collections.
+      images: float [N, H, W, C].
+      key: random key for dropout and its kin.
+
+    Returns:
+      Logits [N, num_classes] and the new model state.
+    """
+    return model.apply(
+        {"params": params, **model_state},
+        images,
+        train=True,
+        mutable=list(model_state),
+        rngs={"dropout": key},
+    )
+
+
+def forward_eval(
+    model: nn.Module, params: Any, model_state: Any, images: jax.Array
+) -> jax.Array:
+    """Forward pass that changes nothing: logits [N, num_classes]."""
+    return model.apply({"params": params, **model_state}, images, train=False)

@@ -1,0 +1,56 @@
+"""Stopping between two dispatches, so that Ctrl-C and SIGTERM lose nothing."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class Stopped(Exception):
+    """A run ended early because it was asked to; its checkpoint is on disk."""
+
+
+class StopRequest:
+    """A flag that a signal sets and the training loop reads.
+
+    Args:
+      exit_code: 128 + signal number once set, as shells report a killed program.
+    """
+
+    def __init__(self):
+        self._event = threading.Event()
+        self.exit_code = 0
+
+    def set(self, signum: int) -> None:
+        self.exit_code = 128 + signum
+        self._event.set()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+
+@contextlib.contextmanager
+def catching_signals() -> Iterator[StopRequest]:
+    """Turns the first SIGINT or SIGTERM into a request; the second one kills.
+
+    Only for the main thread, where Python runs signal handlers.
+    """
+    request = StopRequest()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def handle(signum, frame):
+        request.set(signum)
+        print(
+            "\nstopping after this dispatch and saving a checkpoint "
+            "(once more to stop at once)",
+            flush=True,
+        )
+        for number in signals:
+            signal.signal(number, old[number])
+
+    old = {number: signal.signal(number, handle) for number in signals}
+    try:
+        yield request
+    finally:
+        for number in signals:
+            signal.signal(number, old[number])

@@ -1,0 +1,325 @@
+"""The training loop: dispatch, log, evaluate, save, until the last step."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnjax.errors import UserError
+from cnnjax.train import parallel
+from cnnjax.train.checkpoint import Checkpoints
+from cnnjax.train.folder import RunFolder
+from cnnjax.train.interrupt import Stopped, StopRequest
+from cnnjax.train.programs import Programs, compile_programs, improved_weights
+from cnnjax.train.setup import Run, saved_example
+from cnnjax.train.state import TrainState
+from cnnjax.train.writers import MetricsWriter
+
+_SAVING = threading.Lock()
+METRICS = ("loss", "errors", "grad_norm")
+
+
+def fit(
+    run: Run,
+    workdir: Path,
+    *,
+    name: str,
+    progress: Any,
+    stop: StopRequest,
+    warn: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Trains all seeds of a run, or goes on where an earlier call was ended.
+
+    Args:
+      run: of `set_up`.
+      workdir: folder of the run; see docs/design.md for what is in it.
+      name: of the arm, for results and display.
+      progress: gives a handle `start_run(name, total_steps, first_step)`.
+      stop: read between dispatches.
+      warn: takes one sentence.
+
+    Returns:
+      The results of all seeds, as in `result.json`.
+
+    Raises:
+      UserError: the folder belongs to another config, or cannot be written.
+      Stopped: `stop` was set; a checkpoint was saved.
+    """
+    folder = RunFolder(workdir, run, name)
+    finished = folder.finished_results()
+    if finished is not None:
+        return finished
+    folder.write_records()
+    programs = compile_programs(run)
+    with Checkpoints(
+        workdir / "checkpoints", keep_last=run.checkpoint.keep_last, warn=warn
+    ) as checkpoints:
+        loop = Loop(run, programs, checkpoints, folder)
+        loop.restore_or_start()
+        shown = progress.start_run(name, run.total_steps, loop.step)
+        try:
+            while loop.step < run.total_steps and not loop.all_failed:
+                loop.advance(shown)
+                if stop and loop.step < run.total_steps:
+                    loop.save()
+                    raise Stopped(f"{name} stopped at step {loop.step}")
+            results = loop.finish()
+        except BaseException:
+            shown.end("stopped")
+            raise
+        finally:
+            loop.close()
+        failed = sum(result["status"] == "failed" for result in results)
+        shown.end(f"{failed} of {len(results)} seeds failed" if failed else "done")
+    return results
+
+
+class Loop:
+    """What changes while a run goes on, on the host's side.
+
+    Everything here that outlives a dispatch is saved with each checkpoint, so that a
+    run that was killed goes on exactly as if it had not been.
+    """
+
+    def __init__(
+        self, run: Run, programs: Programs, checkpoints: Checkpoints, folder: RunFolder
+    ):
+        self.run, self.programs = run, programs
+        self.checkpoints, self.folder = checkpoints, folder
+        num_seeds = len(run.seeds)
+        self.step = 0
+        self.state: TrainState | None = None
+        self.best: Any = None  # (params, model_state) that are best on validation
+        self.best_error = np.full(num_seeds, np.inf)
+        self.best_step = np.zeros(num_seeds, int)
+        self.failed_at = np.full(num_seeds, -1)  # step of the first non-finite loss
+        self.last_good = [""] * num_seeds
+        self.pending = self._no_sums()  # training metrics since the last row
+        self.run_seconds = 0.0
+        self.compile_seconds = programs.compile_seconds
+        self.writers: list[MetricsWriter] = []
+        self.log_every = run.interval(run.log.every_epochs)
+        self.eval_every = run.interval(run.eval.every_epochs)
+        self.save_every = run.interval(run.checkpoint.every_epochs)
+
+    # -- start and end ----------------------------------------------------------------
+
+    def restore_or_start(self) -> None:
+        """Goes on from the newest whole checkpoint, or draws the initial weights."""
+        example = saved_example(self.run)
+        found = self.checkpoints.restore_latest(example, self.folder.check_metadata)
+        tree = example
+        if found is not None:
+            self.step, tree, metadata = found
+            self._load(metadata["loop"])
+        self.checkpoints.delete_after(self.step)
+        self.state = parallel.to_device(tree["state"])
+        self.best = parallel.to_device(tree["best"])
+        for seed in self.run.seeds:
+            writer = MetricsWriter(
+                self.folder.seed_folder(seed), self.run.log.tensorboard
+            )
+            writer.truncate_after(self.step)
+            self.writers.append(writer)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Evaluates the last and the best weights and writes the results."""
+        start = time.perf_counter()
+        final = self._evaluate_all(*self.programs.weights(self.state))
+        best = self._evaluate_all(*self.best) if self.best is not None else None
+        self.run_seconds += time.perf_counter() - start
+        results = []
+        for i, seed in enumerate(self.run.seeds):
+            if self.failed_at[i] >= 0:
+                results.append(self.folder.failed(seed, self._reason(i), self._cost()))
+                continue
+            of_best = None
+            if best is not None and np.isfinite(self.best_error[i]):
+                of_best = {
+                    "step": int(self.best_step[i]),
+                    "validation_error": float(self.best_error[i]),
+                    "test": best["test"][i],
+                }
+            of_final = {split: rows[i] for split, rows in final.items()}
+            results.append(self.folder.done(seed, of_final, of_best, self._cost()))
+            for split, row in of_final.items():
+                if row["count"]:
+                    self._write_eval(i, split, row)
+        self.folder.write_results(results)
+        return results
+
+    def close(self) -> None:
+        for writer in self.writers:
+            writer.close()
+
+    # -- one dispatch -----------------------------------------------------------------
+
+    def advance(self, shown: Any) -> None:
+        """Trains up to the next event, then logs, evaluates and saves what is due."""
+        start = time.perf_counter()
+        num_steps = self._next_stop() - self.step
+        self.state, rows = self.programs.advance(self.state, num_steps)
+        self._note_failures(rows)
+        self._add(rows)
+        self.step += num_steps
+        seconds = time.perf_counter() - start
+        if self._due(self.log_every):
+            self._log()
+        if self.run.eval.every_epochs and self._due(self.eval_every):
+            self._validate()
+        self.run_seconds += time.perf_counter() - start
+        loss_sum, count = rows["loss"]
+        images = num_steps * self.run.train.batch_size * len(self.run.seeds)
+        shown.update(
+            self.step,
+            {"loss": float(loss_sum.sum() / count.sum())},
+            images / seconds,
+        )
+        if self._due(self.save_every) and not self.all_failed:
+            self.save()
+
+    def save(self) -> None:
+        """Saves everything that a later process needs to go on exactly from here."""
+        if self.checkpoints.latest_step() == self.step:
+            return
+        tree = {"state": self.state, "best": self.best}
+        with _SAVING:
+            self.checkpoints.save(self.step, tree, self.folder.metadata(self._dump()))
+            self.checkpoints.wait()
+
+    @property
+    def all_failed(self) -> bool:
+        return bool((self.failed_at >= 0).all())
+
+    def _next_stop(self) -> int:
+        events = [self.run.total_steps, self.step + self.programs.max_steps]
+        for every in (self.log_every, self.eval_every, self.save_every):
+            events.append((self.step // every + 1) * every)
+        return min(events)
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.run.total_steps
+
+    # -- metrics ----------------------------------------------------------------------
+
+    def _no_sums(self) -> dict[str, np.ndarray]:
+        return {name: np.zeros((2, len(self.run.seeds))) for name in METRICS}
+
+    def _add(self, rows: dict[str, Any]) -> None:
+        for name in METRICS:
+            # float64 on the host: long runs do not lose the small terms.
+            self.pending[name] += np.asarray(rows[name], np.float64).sum(axis=-1)
+
+    def _note_failures(self, rows: dict[str, Any]) -> None:
+        bad = ~np.isfinite(rows["loss"][0])  # [S, steps]
+        for i in np.flatnonzero(bad.any(axis=1) & (self.failed_at < 0)):
+            self.failed_at[i] = self.step + int(bad[i].argmax()) + 1
+            self.last_good[i] = self.folder.checkpoint_name(
+                self.checkpoints.latest_step()
+            )
+
+    def _log(self) -> None:
+        for i, writer in enumerate(self.writers):
+            if self.failed_at[i] >= 0:
+                continue
+            mean = {
+                name: float(sums[0, i] / sums[1, i])
+                for name, sums in self.pending.items()
+            }
+            writer.write(
+                {
+                    "kind": "train",
+                    "step": self.step,
+                    "epoch": self._epoch(),
+                    "loss": mean["loss"],
+                    "error": 100 * mean["errors"],
+                    "grad_norm": mean["grad_norm"],
+                    "learning_rate": float(self.run.schedule(self.step - 1)),
+                }
+            )
+        self.pending = self._no_sums()
+
+    def _validate(self) -> None:
+        if not len(self.run.dataset.validation):
+            return
+        weights = self.programs.weights(self.state)
+        rows = self.programs.evaluate(*weights, "validation")
+        errors = np.array([row["error"] for row in rows])
+        improved = (errors < self.best_error) & (self.failed_at < 0)
+        if self.best is not None and improved.any():
+            self.best = improved_weights(improved, weights, self.best)
+            self.best_error = np.where(improved, errors, self.best_error)
+            self.best_step = np.where(improved, self.step, self.best_step)
+        if self.step == self.run.total_steps:
+            return  # `finish` writes this row, with the other splits
+        for i, row in enumerate(rows):
+            if self.failed_at[i] < 0:
+                self._write_eval(i, "validation", row)
+
+    def _write_eval(self, i: int, split: str, row: dict[str, Any]) -> None:
+        shown = {k: v for k, v in row.items() if k != "per_class_accuracy"}
+        head = {"kind": "eval", "step": self.step, "epoch": self._epoch()}
+        self.writers[i].write(head | {"split": split} | shown)
+
+    def _evaluate_all(self, params: Any, model_state: Any) -> dict[str, list[dict]]:
+        model_state = self.programs.final_statistics(params, model_state)
+        return {
+            split: self.programs.evaluate(params, model_state, split)
+            for split in self.programs.batches
+        }
+
+    def _epoch(self) -> float:
+        return round(self.step / self.run.steps_per_epoch, 6)
+
+    # -- what is saved beside the arrays ----------------------------------------------
+
+    def _dump(self) -> dict[str, Any]:
+        return {
+            "best_error": self.best_error.tolist(),
+            "best_step": self.best_step.tolist(),
+            "failed_at": self.failed_at.tolist(),
+            "last_good": self.last_good,
+            "pending": {name: sums.tolist() for name, sums in self.pending.items()},
+            "run_seconds": self.run_seconds,
+            "compile_seconds": self.compile_seconds,
+        }
+
+    def _load(self, saved: dict[str, Any]) -> None:
+        self.best_error = np.array(saved["best_error"], float)
+        self.best_step = np.array(saved["best_step"], int)
+        self.failed_at = np.array(saved["failed_at"], int)
+        self.last_good = list(saved["last_good"])
+        self.pending = {k: np.array(v, float) for k, v in saved["pending"].items()}
+        self.run_seconds = saved["run_seconds"]
+        self.compile_seconds += saved["compile_seconds"]
+
+    def _cost(self) -> dict[str, float]:
+        share = len(self.run.seeds)
+        images = self.step * self.run.train.batch_size * share
+        return {
+            "compile_seconds": self.compile_seconds / share,
+            "run_seconds": self.run_seconds / share,
+            "images_per_second": images / max(self.run_seconds, 1e-9),
+        }
+
+    def _reason(self, i: int) -> str:
+        return (
+            f"the loss became non-finite at step {self.failed_at[i]}; the last good "
+            f"checkpoint is {self.last_good[i]}"
+        )
+
+
+def require_some_success(results: list[dict[str, Any]]) -> None:
+    """Raises when a single run, outside an ablation, has only failed seeds.
+
+    Raises:
+      UserError: with the reason of the first.
+    """
+    if all(result["status"] == "failed" for result in results):
+        raise UserError(
+            f"training failed for all {len(results)} seeds: {results[0]['reason']}; "
+            "lower config.schedule.learning_rate or set config.optimizer.clip_norm"
+        )

@@ -1,0 +1,116 @@
+"""Turns pure functions into programs that run: the only file that names `jit`.
+
+Everything here takes a function of one seed and runs it for all seeds at once; every
+argument that is `mapped` has a leading seed axis.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from cnnjax.layers.convolution import convolution
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled function and what compiling it cost."""
+
+    call: Callable
+    compile_seconds: float
+
+    def __call__(self, *args: Any) -> Any:
+        return self.call(*args)
+
+
+def choose_seed_mode(mode: str) -> str:
+    """How seeds share a program: 'loop' (one after another) or 'vmap' (vectorised).
+
+    On CPU vectorised convolutions become grouped ones and are slow.
+    """
+    if mode != "auto":
+        return mode
+    return "loop" if jax.default_backend() == "cpu" else "vmap"
+
+
+def over_seeds(function: Callable, mapped: tuple[bool, ...], mode: str) -> Callable:
+    """Runs a function of one seed for every entry of the leading axis.
+
+    Args:
+      function: takes len(mapped) arguments.
+      mapped: which arguments have a leading seed axis; the others are shared.
+      mode: 'auto', 'loop' or 'vmap'.
+
+    Returns:
+      The function of stacked arguments, with stacked results.
+    """
+    if choose_seed_mode(mode) == "vmap":
+        return jax.vmap(function, in_axes=tuple(0 if m else None for m in mapped))
+
+    def looped(*args):
+        def one(own):
+            own = iter(own)
+            return function(
+                *(next(own) if m else arg for m, arg in zip(mapped, args, strict=True))
+            )
+
+        return jax.lax.map(one, [a for m, a in zip(mapped, args, strict=True) if m])
+
+    return looped
+
+
+def compile_program(
+    function: Callable, example: tuple[Any, ...], donate: tuple[int, ...] = ()
+) -> Program:
+    """Compiles for the shapes of the example arguments.
+
+    Args:
+      function: what to run.
+      example: arrays or `jax.ShapeDtypeStruct`s.
+      donate: indices of arguments whose memory the results may take over.
+    """
+    start = time.perf_counter()
+    compiled = jax.jit(function, donate_argnums=donate).lower(*example).compile()
+    return Program(compiled, time.perf_counter() - start)
+
+
+def to_device(tree: Any) -> Any:
+    """Copies host arrays onto the device."""
+    return jax.device_put(tree)
+
+
+def to_host(tree: Any) -> Any:
+    """Waits for device arrays and copies them to NumPy."""
+    return jax.device_get(tree)
+
+
+def devices() -> list[str]:
+    """The devices in use, in words."""
+    return [f"{d.platform}:{d.device_kind}" for d in jax.devices()]
+
+
+def is_accelerated() -> bool:
+    """Whether the default device is something other than the CPU."""
+    return jax.default_backend() != "cpu"
+
+
+def training_rate() -> float:
+    """Multiply-adds per second of a convolution gradient, measured now, in a second.
+
+    A yardstick for estimates of time: a 3 x 3 convolution of 64 channels.
+    """
+    x = jax.numpy.ones((64, 16, 16, 64), jax.numpy.float32)
+    kernel = jax.numpy.ones((3, 3, 64, 64), jax.numpy.float32)
+
+    def loss(x, kernel):
+        return convolution(x, kernel, padding=1).sum()
+
+    program = compile_program(jax.value_and_grad(loss, argnums=(0, 1)), (x, kernel))
+    jax.block_until_ready(program(x, kernel))
+    start, repeats = time.perf_counter(), 10
+    for _ in range(repeats):
+        jax.block_until_ready(program(x, kernel))
+    work = 3 * x.size * 9 * 64
+    return repeats * work / (time.perf_counter() - start)

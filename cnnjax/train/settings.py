@@ -1,0 +1,107 @@
+"""The sections of a config that steer the loop, checked: one dataclass a section."""
+
+import dataclasses
+
+from cnnjax.config import in_range
+from cnnjax.errors import UserError, unknown_name
+
+INFINITY = float("inf")
+SEED_MODES = ("auto", "loop", "vmap")
+STATISTICS = ("running", "precise")
+WEIGHTS = ("raw", "ema")
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedSettings:
+    """Section `seeds`: seeds first, first + 1, ..., count of them."""
+
+    first: int
+    count: int
+
+    def __post_init__(self):
+        in_range("seeds.first", self.first, 0, 2**31 - 1)
+        in_range("seeds.count", self.count, 1, 10_000)
+
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(range(self.first, self.first + self.count))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """Section `train`; see configs/base.py for each key."""
+
+    batch_size: int
+    steps: int
+    epochs: float
+    ema_decay: float
+    dtype: str
+    steps_per_dispatch: int
+    seed_mode: str
+
+    def __post_init__(self):
+        in_range("train.batch_size", self.batch_size, 1, INFINITY, "images")
+        in_range("train.steps", self.steps, 0, INFINITY)
+        in_range("train.epochs", self.epochs, 0, INFINITY)
+        in_range("train.ema_decay", self.ema_decay, 0, 1 - 1e-9)
+        in_range("train.steps_per_dispatch", self.steps_per_dispatch, 0, INFINITY)
+        if self.seed_mode not in SEED_MODES:
+            raise unknown_name(
+                "seed mode", self.seed_mode, SEED_MODES, "config.train.seed_mode"
+            )
+        if bool(self.steps) == bool(self.epochs):
+            raise UserError(
+                f"exactly one of config.train.steps ({self.steps}) and "
+                f"config.train.epochs ({self.epochs}) must be above 0"
+            )
+
+    def total_steps(self, num_train: int) -> int:
+        """Optimizer steps of the run."""
+        if self.steps:
+            return self.steps
+        return max(1, round(self.epochs * num_train / self.batch_size))
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSettings:
+    """Section `eval`."""
+
+    batch_size: int
+    every_epochs: float
+    statistics: str
+    precise_batches: int
+    weights: str
+    keep_best: bool
+
+    def __post_init__(self):
+        in_range("eval.batch_size", self.batch_size, 1, INFINITY, "images")
+        in_range("eval.every_epochs", self.every_epochs, 0, INFINITY)
+        in_range("eval.precise_batches", self.precise_batches, 1, INFINITY)
+        if self.statistics not in STATISTICS:
+            raise unknown_name(
+                "statistics", self.statistics, STATISTICS, "config.eval.statistics"
+            )
+        if self.weights not in WEIGHTS:
+            raise unknown_name("weights", self.weights, WEIGHTS, "config.eval.weights")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings:
+    """Section `checkpoint`."""
+
+    every_epochs: float
+    keep_last: int
+
+    def __post_init__(self):
+        in_range("checkpoint.every_epochs", self.every_epochs, 0, INFINITY)
+        in_range("checkpoint.keep_last", self.keep_last, 1, INFINITY)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSettings:
+    """Section `log`."""
+
+    every_epochs: float
+    tensorboard: bool
+
+    def __post_init__(self):
+        in_range("log.every_epochs", self.every_epochs, 1e-9, INFINITY)

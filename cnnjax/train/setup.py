@@ -1,0 +1,257 @@
+"""From a config to everything that a run is made of, checked before training starts."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from cnnjax.analysis.complexity import multiply_adds
+from cnnjax.config import splat, unknown_key
+from cnnjax.data.augment import Augment, make_augment, measure
+from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.errors import UserError
+from cnnjax.layers.norm import make_norm
+from cnnjax.models import create_model
+from cnnjax.models.initialize import init_variables, num_params
+from cnnjax.train.forward import forward_eval
+from cnnjax.train.loss import check_loss
+from cnnjax.train.optimizer import make_optimizer
+from cnnjax.train.schedule import make_schedule
+from cnnjax.train.settings import (
+    CheckpointSettings,
+    EvalSettings,
+    LogSettings,
+    SeedSettings,
+    TrainSettings,
+)
+from cnnjax.train.state import TrainState
+
+SECTIONS = (
+    "seeds",
+    "data",
+    "augment",
+    "model",
+    "norm",
+    "loss",
+    "optimizer",
+    "schedule",
+    "train",
+    "eval",
+    "checkpoint",
+    "log",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The parts of one run; all pure functions, arrays and checked settings."""
+
+    config: ConfigDict
+    dataset: Dataset
+    model: nn.Module
+    augment: Augment
+    schedule: Any
+    optimizer: optax.GradientTransformation
+    label_smoothing: float
+    seeds: tuple[int, ...]
+    train: TrainSettings
+    eval: EvalSettings
+    checkpoint: CheckpointSettings
+    log: LogSettings
+    num_params: int
+    multiply_adds: int
+
+    @property
+    def steps_per_epoch(self) -> float:
+        return len(self.dataset.train) / self.train.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        return self.train.total_steps(len(self.dataset.train))
+
+    def interval(self, every_epochs: float) -> int:
+        """Steps between events; 0 epochs means at the end only."""
+        if not every_epochs:
+            return self.total_steps
+        return max(1, round(every_epochs * self.steps_per_epoch))
+
+    def work(self) -> float:
+        """Multiply-adds of the whole run: forward, and twice that for the gradient."""
+        images = self.total_steps * self.train.batch_size * len(self.seeds)
+        return 3.0 * self.multiply_adds * images
+
+
+def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
+    """Builds and checks all parts of a run.
+
+    Args:
+      config: as `configs/base.py`, with a recipe's changes.
+      dataset: the data of section `data`, if already read.
+
+    Returns:
+      The run, with nothing compiled and nothing on a device yet.
+
+    Raises:
+      UserError: a section, key or value that no part understands.
+    """
+    for section in config:
+        if section not in SECTIONS:
+            raise unknown_key(section, SECTIONS)
+    for section in SECTIONS:
+        if section not in config:
+            raise UserError(
+                f"config lacks the section {section!r}: start the recipe from "
+                "configs/base.py"
+            )
+    # The cheap sections first: a wrong value should not wait for the data.
+    settings = {
+        section: splat(section, builder, config[section])
+        for section, builder in (
+            ("seeds", SeedSettings),
+            ("train", TrainSettings),
+            ("eval", EvalSettings),
+            ("checkpoint", CheckpointSettings),
+            ("log", LogSettings),
+        )
+    }
+    norm = splat("norm", make_norm, config.norm)
+    splat("loss", check_loss, config.loss)
+    if dataset is None:
+        dataset = splat("data", load_dataset, config.data)
+    if len(dataset.train) == 0:
+        raise UserError(
+            f"data set {dataset.name} leaves no training image: lower "
+            "config.data.num_validation or config.data.num_test"
+        )
+    model = splat(
+        "model",
+        create_model,
+        config.model,
+        norm=norm,
+        num_classes=dataset.num_classes,
+        dtype=config.train.dtype,
+    )
+    total_steps = settings["train"].total_steps(len(dataset.train))
+    schedule = splat(
+        "schedule",
+        make_schedule,
+        config.schedule,
+        total_steps=total_steps,
+        steps_per_epoch=len(dataset.train) / config.train.batch_size,
+    )
+    optimizer = splat("optimizer", make_optimizer, config.optimizer, schedule=schedule)
+    augment = splat(
+        "augment",
+        make_augment,
+        config.augment,
+        statistics=measure(config.augment.standardize, dataset.train.images),
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+    )
+    if config.eval.weights == "ema" and not config.train.ema_decay:
+        raise UserError(
+            "config.eval.weights is 'ema' but config.train.ema_decay is 0: there is no "
+            "moving average to evaluate"
+        )
+    _check_batch(norm, config)
+    return Run(
+        config=config,
+        dataset=dataset,
+        model=model,
+        augment=augment,
+        schedule=schedule,
+        optimizer=optimizer,
+        label_smoothing=config.loss.label_smoothing,
+        seeds=settings.pop("seeds").numbers(),
+        **settings,
+        num_params=num_params(model, dataset.image_shape),
+        multiply_adds=count_multiply_adds(model, dataset.image_shape),
+    )
+
+
+def _check_batch(norm, config: ConfigDict) -> None:
+    group, batch = norm.examples_per_statistic, config.train.batch_size
+    if norm.kind == "batch" and group and batch % group:
+        raise UserError(
+            f"config.norm.examples_per_statistic is {group} and must divide "
+            f"config.train.batch_size, which is {batch}; the nearest that fit are "
+            f"{max(group, batch // group * group)} and {(batch // group + 1) * group}"
+        )
+
+
+def abstract_state(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[Any, Any]:
+    """Shapes of the parameters and of the other collections, without a seed axis."""
+    images = jax.ShapeDtypeStruct((2, *image_shape), np.float32)
+    variables = jax.eval_shape(
+        lambda key, x: model.init(key, x, train=False), jax.random.key(0), images
+    )
+    params = variables.pop("params")
+    return params, variables
+
+
+def count_multiply_adds(model: nn.Module, image_shape: tuple[int, ...]) -> int:
+    """Multiply-adds of one image's forward pass."""
+    params, model_state = abstract_state(model, image_shape)
+    image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
+    return multiply_adds(
+        lambda p, s, x: forward_eval(model, p, s, x), params, model_state, image
+    )
+
+
+def initial_state(run: Run) -> TrainState:
+    """The state before the first step, on the host, for all seeds.
+
+    Shapes: every leaf is [num seeds, ...].
+    """
+    variables = init_variables(run.model, run.dataset.image_shape, run.seeds)
+    params = variables.pop("params")
+    num_seeds = len(run.seeds)
+    one_seed = jax.tree.map(lambda leaf: leaf[0], params)
+    opt_state = jax.tree.map(
+        lambda leaf: np.broadcast_to(np.asarray(leaf), (num_seeds, *leaf.shape)),
+        run.optimizer.init(one_seed),
+    )
+    return TrainState(
+        step=np.zeros(num_seeds, np.int32),
+        params=params,
+        model_state=variables,
+        opt_state=opt_state,
+        ema=jax.tree.map(np.copy, params) if run.train.ema_decay else None,
+    )
+
+
+def saved_example(run: Run) -> dict[str, Any]:
+    """The tree of a checkpoint: the state, and the best weights on validation.
+
+    Returns:
+      {'state': initial state, 'best': (params, model_state) or None where no best is
+      kept}, on the host.
+    """
+    state = initial_state(run)
+    best = None
+    if run.eval.keep_best and len(run.dataset.validation):
+        weights = state.ema if run.eval.weights == "ema" else state.params
+        best = jax.tree.map(np.copy, (weights, state.model_state))
+    return {"state": state, "best": best}
+
+
+def resident_data(dataset: Dataset) -> dict[str, np.ndarray]:
+    """All splits one after another: train, validation, test."""
+    splits = (dataset.train, dataset.validation, dataset.test)
+    return {
+        "images": np.concatenate([split.images for split in splits]),
+        "labels": np.concatenate([split.labels for split in splits]),
+    }
+
+
+def split_sizes(dataset: Dataset) -> dict[str, int]:
+    """Images of each split, in the order of `resident_data`."""
+    return {
+        "train": len(dataset.train),
+        "validation": len(dataset.validation),
+        "test": len(dataset.test),
+    }

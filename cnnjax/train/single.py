@@ -1,0 +1,150 @@
+"""One run by itself, and the evaluation of one that is on disk."""
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.records import read_json
+from cnnjax.train import parallel
+from cnnjax.train.checkpoint import Checkpoints
+from cnnjax.train.folder import RunFolder
+from cnnjax.train.interrupt import Stopped, catching_signals
+from cnnjax.train.loop import fit, require_some_success
+from cnnjax.train.programs import compile_programs
+from cnnjax.train.progress import Progress
+from cnnjax.train.setup import saved_example, set_up
+from cnnjax.train.state import TrainState
+
+WEIGHTS = ("final", "best", "ema")
+
+
+def train(config: ConfigDict, workdir: Path, name: str) -> int:
+    """Trains with a live display and prints the errors; returns an exit code."""
+    run = set_up(config)
+    with catching_signals() as stop, Progress({name: run.work()}) as progress:
+        try:
+            results = fit(
+                run,
+                workdir,
+                name=name,
+                progress=progress,
+                stop=stop,
+                warn=progress.say,
+            )
+        except Stopped as stopped:
+            progress.say(f"{stopped}; the same command goes on from there")
+            return stop.exit_code
+    require_some_success(results)
+    done = [result for result in results if result["status"] == "done"]
+    print_errors({r["seed"]: r["final"] for r in done}, run.dataset.note)
+    print(f"results in {workdir}")
+    return 0
+
+
+def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> int:
+    """Evaluates the newest checkpoint of a run and prints the errors.
+
+    Args:
+      workdir: folder of a run (one arm of an ablation is one).
+      weights: 'final', 'best' (on validation) or 'ema'.
+      statistics: 'running' or 'precise'; '' for what the config says.
+      data_dir: '' for what the config says.
+
+    Returns:
+      Exit code.
+
+    Raises:
+      UserError: no run there, no checkpoint, or no such weights in it.
+    """
+    if weights not in WEIGHTS:
+        raise unknown_name("weights", weights, WEIGHTS, "--weights")
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UserError(
+            f"{workdir} holds no run (no config.json): give the --workdir of a training"
+        )
+    config = stored_config(path)
+    if statistics:
+        config.eval.statistics = statistics
+    if data_dir:
+        config.data.data_dir = data_dir
+    run = set_up(config)
+    folder = RunFolder(workdir, run, workdir.name)
+    with Checkpoints(workdir / "checkpoints", keep_last=None) as checkpoints:
+        found = checkpoints.restore_latest(saved_example(run), folder.check_metadata)
+    if found is None:
+        raise UserError(f"{workdir} holds no checkpoint yet: train first")
+    step, tree, _ = found
+    programs = compile_programs(run)
+    params, model_state = parallel.to_device(choose_weights(tree, weights))
+    model_state = programs.final_statistics(params, model_state)
+    rows = {
+        split: programs.evaluate(params, model_state, split)
+        for split in programs.batches
+    }
+    print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")
+    print_errors(
+        {
+            seed: {split: of_split[i] for split, of_split in rows.items()}
+            for i, seed in enumerate(run.seeds)
+        },
+        run.dataset.note,
+    )
+    return 0
+
+
+def stored_config(path: Path) -> ConfigDict:
+    """The config of a run, from its `config.json`."""
+    config = ConfigDict(read_json(path))
+    for section in config.values():
+        for key, value in section.items():
+            if isinstance(value, list):  # JSON has no tuples; modules must be hashable
+                section[key] = tuple(value)
+    return config
+
+
+def choose_weights(tree: dict[str, Any], weights: str) -> tuple[Any, Any]:
+    """(params, model_state) out of a checkpoint.
+
+    Raises:
+      UserError: it has no such weights.
+    """
+    state: TrainState = tree["state"]
+    if weights == "best" and tree["best"] is None:
+        raise UserError(
+            "this run kept no best weights: it had config.eval.keep_best=False or no "
+            "validation images"
+        )
+    if weights == "ema" and state.ema is None:
+        raise UserError("this run kept no moving average: config.train.ema_decay was 0")
+    if weights == "best":
+        return tree["best"]
+    return (state.ema if weights == "ema" else state.params), state.model_state
+
+
+def print_errors(by_seed: dict[int, dict[str, dict[str, Any]]], note: str) -> None:
+    """Prints top-1 error, top-5 error and loss of each seed and split.
+
+    Args:
+      by_seed: seed -> split -> row of `divide`.
+      note: caveat about the data; may be empty.
+    """
+    table = Table(caption=note or None)
+    for title in ("seed", "split", "images", "error %", "top-5 error %", "loss"):
+        table.add_column(title, justify="left" if title == "split" else "right")
+    for seed, splits in by_seed.items():
+        for split, row in splits.items():
+            if row["count"]:
+                table.add_row(
+                    str(seed),
+                    split,
+                    f"{row['count']:,}",
+                    f"{row['error']:.2f}",
+                    f"{row['top5_error']:.2f}",
+                    f"{row['loss']:.4f}",
+                )
+    Console().print(table)

@@ -1,0 +1,39 @@
+"""The state of a training run, and its named random streams."""
+
+from typing import Any
+
+import jax
+from flax import struct
+
+# One number a stream: adding a stream never moves the others.
+STREAMS = {"shuffle": 0, "augment": 1, "dropout": 2}
+
+
+class TrainState(struct.PyTreeNode):
+    """Everything that changes from step to step; arrays only.
+
+    Args:
+      step: int32, number of optimizer steps taken.
+      params: trainable values.
+      model_state: all other collections of the net, {} if it has none.
+      opt_state: state of the optax transformation.
+      ema: moving average of params, or None.
+    """
+
+    step: jax.Array
+    params: Any
+    model_state: Any
+    opt_state: Any
+    ema: Any
+
+
+def stream_key(seed: jax.Array, stream: str, step: jax.Array | None = None):
+    """Random key of a stream, for one step or for the whole run.
+
+    Args:
+      seed: integer, may be traced.
+      stream: a key of `STREAMS`.
+      step: the step whose key is wanted; None for streams that count by themselves.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), STREAMS[stream])
+    return key if step is None else jax.random.fold_in(key, step)

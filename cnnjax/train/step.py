@@ -1,0 +1,72 @@
+"""One pure training step. It knows no jit, no device and no config."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from cnnjax.train.forward import forward_train
+from cnnjax.train.loss import cross_entropy, smooth
+from cnnjax.train.state import TrainState, stream_key
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    augment: Callable,
+    *,
+    label_smoothing: float,
+    ema_decay: float,
+) -> Callable[[TrainState, Any], tuple[TrainState, Any]]:
+    """Builds the training step.
+
+    Args:
+      model: the net.
+      optimizer: its updates are added to the parameters.
+      augment: (key, images uint8, labels) -> (images float, targets).
+      label_smoothing: in [0, 1).
+      ema_decay: of the moving average of the parameters; 0 for none.
+
+    Returns:
+      step(state, batch) -> (state, metrics). A batch is {'images': uint8
+      [N, H, W, C], 'labels': int32 [N], 'seed': int32 []}. Metrics are (sum, count)
+      pairs: 'loss' in nats and 'errors' (wrong top-1) over images, 'grad_norm' over
+      steps.
+    """
+
+    def step(state, batch):
+        images, targets = augment(
+            stream_key(batch["seed"], "augment", state.step),
+            batch["images"],
+            batch["labels"],
+        )
+        dropout_key = stream_key(batch["seed"], "dropout", state.step)
+
+        def mean_loss(params):
+            logits, model_state = forward_train(
+                model, params, state.model_state, images, dropout_key
+            )
+            losses = cross_entropy(logits, smooth(targets, label_smoothing))
+            return losses.mean(), (losses.sum(), logits, model_state)
+
+        gradient = jax.grad(mean_loss, has_aux=True)
+        grads, (loss_sum, logits, model_state) = gradient(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema_decay:
+            ema = optax.incremental_update(params, ema, 1 - ema_decay)
+        errors = jnp.sum(logits.argmax(-1) != batch["labels"], dtype=jnp.float32)
+        count = jnp.float32(len(batch["labels"]))
+        metrics = {
+            "loss": (loss_sum, count),
+            "errors": (errors, count),
+            "grad_norm": (optax.global_norm(grads), jnp.float32(1)),
+        }
+        new = TrainState(state.step + 1, params, model_state, opt_state, ema)
+        return new, metrics
+
+    return step

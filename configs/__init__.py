@@ -1,0 +1,1 @@
+"""Recipes (`get_config`) over `base`, and `ablations/` (`get_ablation`)."""

@@ -1,0 +1,113 @@
+"""Every key of one run: default, unit, legal values. The only place with defaults.
+
+A recipe calls `get_config()` and changes what its source prescribes; `model` takes the
+arguments of the chosen net, which `model_section(name)` reads from the net itself.
+"""
+
+import ml_collections
+from ml_collections import config_dict
+
+from cnnjax.models import variant
+
+
+def section(**keys) -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(keys)
+
+
+def model_section(name: str, **changes) -> ml_collections.ConfigDict:
+    """Section `model` for a net of `./launch.sh models`: its name and arguments."""
+    return section(name=name, act="relu", **(variant(name).defaults() | changes))
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict()
+    config.seeds = section(
+        first=0,  # integer >= 0; seeds are first, first + 1, ...
+        count=1,  # >= 1; trained at once as one program
+    )
+    config.data = section(
+        name="cifar10",  # see cnnjax.data.SOURCES
+        data_dir="",  # folder of prepared TFDS sets or of images; "" = TFDS's own
+        num_train=0,  # images; 0 = all that validation leaves
+        num_validation=5000,  # images carved out of the training set; 0 = none
+        num_test=0,  # images; 0 = all
+        split_seed=0,  # integer >= 0; which images go to which split
+        image_size=0,  # pixels; crop and resize to this side; 0 = as stored
+        num_classes=0,  # of the synthetic source; 0 = what the source has
+    )
+    config.augment = section(
+        crop_pad=0,  # pixels >= 0; pad by this and crop at random; 0 = off
+        flip=False,  # mirror half of the images
+        standardize="channel",  # none | channel | pixel_mean | image
+        cutout=0,  # side of the square in pixels; 0 = off
+        mixup_alpha=0.0,  # parameter of the beta distribution; 0 = off
+    )
+    # The arguments of the net; legal values in its docstring.
+    config.model = model_section("resnet20_cifar")
+    config.norm = section(
+        # batch | layer (H, W, C) | layer_channel | instance | group | local_response
+        kind="batch",  # ... | none
+        momentum=0.9,  # [0, 1]; running = momentum * running + (1 - momentum) * new
+        epsilon=1e-5,  # > 0, added to the variance
+        # Images per statistic of batch norm; None = the whole batch, k = ghost batches.
+        examples_per_statistic=config_dict.placeholder(int),
+        running_variance="unbiased",  # unbiased (n - 1, as torch) | biased (n, as Flax)
+        num_groups=config_dict.placeholder(int),  # group norm: this or the next
+        channels_per_group=config_dict.placeholder(int),
+        response_size=5,  # channels >= 1; local response norm, Krizhevsky et al. 2012
+        response_alpha=1e-4,  # factor of the sum of squares
+        response_beta=0.75,  # exponent
+        response_k=2.0,  # constant
+    )
+    config.loss = section(
+        label_smoothing=0.0,  # [0, 1)
+    )
+    config.optimizer = section(
+        name="sgd",  # sgd | adamw | rmsprop
+        momentum=0.9,  # [0, 1); of sgd and rmsprop
+        nesterov=False,  # of sgd
+        b1=0.9,  # [0, 1); of adamw
+        b2=0.999,  # [0, 1); of adamw; decay of the mean square of rmsprop
+        epsilon=1e-8,  # > 0; of adamw and rmsprop
+        weight_decay=1e-4,  # >= 0
+        decay="coupled",  # coupled (added to the gradient) | decoupled (as AdamW)
+        decay_exclude=(),  # regular expressions; parameters whose path matches stay out
+        clip_norm=0.0,  # largest global norm of the gradient; 0 = off
+    )
+    config.schedule = section(
+        kind="step",  # constant | step | cosine | linear
+        learning_rate=0.1,  # > 0; the peak
+        unit="steps",  # of boundaries and warmup: steps | epochs | fraction (of all)
+        boundaries=(32000.0, 48000.0),  # kind step: where the rate is multiplied by ...
+        factor=0.1,  # ... this
+        final_learning_rate=0.0,  # >= 0; kinds cosine and linear end here
+        warmup=0.0,  # >= 0; length of the warm-up; 0 = none
+        warmup_kind="linear",  # linear (rises to the peak) | constant (stays low)
+        warmup_learning_rate=0.0,  # >= 0; where it starts, or stays
+    )
+    config.train = section(
+        batch_size=128,  # images a step, over all devices
+        steps=64000,  # optimizer steps; 0 = use `epochs`
+        epochs=0.0,  # passes over the training set; 0 = use `steps`
+        ema_decay=0.0,  # [0, 1); moving average of the parameters; 0 = off
+        dtype="float32",  # float32 | bfloat16; of the forward and backward pass
+        steps_per_dispatch=0,  # largest number of steps per call; 0 = chosen
+        seed_mode="auto",  # auto | loop | vmap; how seeds share the program
+    )
+    config.eval = section(
+        batch_size=500,  # images
+        every_epochs=1.0,  # of the validation set while training; 0 = only at the end
+        statistics="running",  # running | precise (batch norm re-estimated at the end)
+        precise_batches=50,  # training batches for precise statistics
+        weights="raw",  # raw | ema
+        keep_best=True,  # also keep, and test, the weights that are best on validation
+    )
+    config.checkpoint = section(
+        every_epochs=5.0,  # >= 0; 0 = only at the end
+        keep_last=2,  # >= 1; older ones are deleted
+    )
+    config.log = section(
+        every_epochs=1.0,  # > 0; one row of training metrics
+        tensorboard=True,  # also write TensorBoard event files
+    )
+    return config.lock()

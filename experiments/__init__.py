@@ -1,0 +1,1 @@
+"""Programs that a person launches; each is one verb of launch.sh."""

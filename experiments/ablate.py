@@ -1,0 +1,53 @@
+"""Run or resume an ablation, then judge its claims and write the report.
+
+Example: ./launch.sh ablate --ablation=degradation --scale=laptop
+"""
+
+from absl import flags
+
+from cnnjax import cli
+from cnnjax.ablation.plan import load_ablation, make_plan
+from cnnjax.ablation.report import write_report
+from cnnjax.ablation.run import print_plan, run_ablation
+from cnnjax.ablation.summary import print_summary
+from cnnjax.config import parse_changes
+
+ABLATION = flags.DEFINE_string("ablation", "degradation", "One of configs/ablations/.")
+SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
+SEEDS = flags.DEFINE_integer(
+    "seeds", 0, "Seeds per arm; 0 for what the scale says.", lower_bound=0
+)
+WORKDIR = flags.DEFINE_string("workdir", "", "'' for runs/<ablation>/<scale>.")
+DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data sets.")
+SET = flags.DEFINE_multi_string(
+    "set", [], "Config key for all arms, as --set=train.epochs=4; may be repeated."
+)
+JOBS = flags.DEFINE_integer(
+    "jobs", 0, "Arms at a time; 0 for one per core (one on an accelerator)."
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print cells, parameters, multiply-adds and cost; run nothing."
+)
+
+
+def main() -> int:
+    plan = make_plan(
+        load_ablation(ABLATION.value),
+        SCALE.value,
+        num_seeds=SEEDS.value,
+        data_dir=DATA_DIR.value,
+        workdir=WORKDIR.value,
+        changes=parse_changes(SET.value),
+    )
+    if DRY_RUN.value:
+        print_plan(plan)
+        return 0
+    code = run_ablation(plan, jobs=JOBS.value)
+    if code == 0:
+        print_summary(plan.workdir)
+        print(f"report: {write_report(plan.workdir)[0]}")
+    return code
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,38 @@
+"""Evaluate the newest checkpoint of a run on all of its splits.
+
+Example: ./launch.sh evaluate --workdir=runs/degradation/laptop/residual-20
+"""
+
+import pathlib
+
+from absl import flags
+
+from cnnjax import cli
+from cnnjax.errors import UserError
+from cnnjax.train.single import evaluate
+
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of one arm.")
+WEIGHTS = flags.DEFINE_string(
+    "weights", "final", "final, best (on validation) or ema (moving average)."
+)
+STATISTICS = flags.DEFINE_string(
+    "statistics", "", "running, precise, or '' for what the config says."
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "Folder of prepared data sets, if it has moved."
+)
+
+
+def main() -> int:
+    if not WORKDIR.value:
+        raise UserError("--workdir is missing: give the folder of a run")
+    return evaluate(
+        pathlib.Path(WORKDIR.value),
+        weights=WEIGHTS.value,
+        statistics=STATISTICS.value,
+        data_dir=DATA_DIR.value,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)

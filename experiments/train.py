@@ -1,0 +1,46 @@
+"""Train one config: one net, one data set, one or more seeds.
+
+Example: ./launch.sh train --config=configs/resnet_digits.py --config.model.depth=20
+"""
+
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from cnnjax import cli
+from cnnjax.config import digest
+from cnnjax.errors import UserError
+from cnnjax.train.single import train
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Recipe: a name or path of configs/*.py; --config.KEY=VALUE after it.",
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Folder of the run; '' for runs/train/<recipe>-<hash of the config>."
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "Folder of prepared data sets; short for --config.data.data_dir."
+)
+SEEDS = flags.DEFINE_integer(
+    "seeds", 0, "Number of seeds; short for --config.seeds.count.", lower_bound=0
+)
+
+
+def main() -> int:
+    config = CONFIG.value
+    if config is None:
+        raise UserError("--config is missing: give one of configs/*.py")
+    if DATA_DIR.value:
+        config.data.data_dir = DATA_DIR.value
+    if SEEDS.value:
+        config.seeds.count = SEEDS.value
+    recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
+    workdir = WORKDIR.value or f"runs/train/{recipe}-{digest(config)}"
+    return train(config, pathlib.Path(workdir), recipe)
+
+
+if __name__ == "__main__":
+    cli.run(main)
