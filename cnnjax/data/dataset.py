@@ -7,7 +7,7 @@ memory as uint8.
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -122,15 +122,17 @@ def load_dataset(
             f"config.data.num_classes={num_classes}, but {name} has "
             f"{len(source.class_names)} classes: set it to 0"
         )
-    splits = {
-        split: Split(*source.read(pool, indices))
-        for split, (pool, indices) in choose(source.pools, request).items()
-    }
+    chosen = choose(source.pools, request)
+    train = Split(*source.read(*chosen["train"]))
+    validation = _read_like(train, source, "validation", *chosen["validation"])
+    test = _read_like(train, source, "test", *chosen["test"])
     return Dataset(
         name=name,
-        **splits,
+        train=train,
+        validation=validation,
+        test=test,
         class_names=source.class_names,
-        fingerprint=fingerprint(splits.values()),
+        fingerprint=fingerprint((train, validation, test)),
         note=source.note,
     )
 
@@ -195,7 +197,7 @@ def split_order(pool: Pool, seed: int) -> np.ndarray:
     return order[np.argsort(place, kind="stable")]
 
 
-def fingerprint(splits) -> str:
+def fingerprint(splits: Iterable[Split]) -> str:
     """16 hex digits of the SHA-256 over shape, images and labels of the splits."""
     digest = hashlib.sha256()
     for split in splits:
@@ -203,6 +205,22 @@ def fingerprint(splits) -> str:
         digest.update(np.ascontiguousarray(split.images))
         digest.update(np.ascontiguousarray(split.labels, "<i4"))
     return digest.hexdigest()[:16]
+
+
+def _read_like(
+    train: Split, source: Source, split: str, pool: str, indices: np.ndarray
+) -> Split:
+    """Reads a split that must look like the training images; it may be empty."""
+    if len(indices) == 0:
+        return Split(train.images[:0], train.labels[:0])
+    images, labels = source.read(pool, indices)
+    if images.shape[1:] != train.images.shape[1:]:
+        raise UserError(
+            f"training images are {train.images.shape[1:]}, {split} images are "
+            f"{images.shape[1:]} (height, width, channels): set config.data.image_size "
+            "to crop and resize all"
+        )
+    return Split(images, labels)
 
 
 def _opener(name: str) -> Callable[[Request], Source]:

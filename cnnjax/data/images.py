@@ -68,7 +68,7 @@ def decode_all(
 
     Args:
       encoded: (name for messages, bytes of the file) of each image.
-      num_images: how many there are.
+      num_images: how many there are, at least 1.
       channels: 1 or 3; grey images are repeated to three channels where need be.
       size: side to crop and resize to, in pixels; 0 = all have the same size already.
 
@@ -94,14 +94,13 @@ def decode_all(
                 f"{_sides(pixels)}: set config.data.image_size to crop and resize all"
             )
         result[i] = pixels
-    if result is None:
-        return np.empty((0, size, size, channels), np.uint8)
     return result
 
 
 def _decode(name: str, content: bytes, channels: int) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
+        image.load()  # opening alone reads no further than the header
         if channels == 1 and image.mode not in ("1", "L"):
             raise UserError(
                 f"{name} is in colour, the first image of the set is grey: store all "

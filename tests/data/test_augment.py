@@ -47,7 +47,8 @@ def test_every_operation_has_a_setting_here():
 
 SETTINGS = {
     **{name: {name: amount} for name, amount in ON.items()},
-    **{standardize: ON | {"standardize": standardize} for standardize in STANDARDIZE},
+    **{kind: {"crop_pad": 2, "standardize": kind} for kind in STANDARDIZE},
+    "all": ON | {"standardize": "channel"},
     "off": {},
 }
 
