@@ -1,0 +1,196 @@
+#!/usr/bin/env bash
+# The front door: sets up .venv when needed, then runs a program of experiments/.
+#
+#   ./launch.sh [VERB] [FLAGS]      ./launch.sh help
+#
+# CNNJAX_PYTHON  the Python to set up with (default: the first suitable one found)
+# CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12 or tpu
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+venv=$root/.venv
+stamp=$venv/cnnjax-ready
+running=$venv/cnnjax-setup-pid
+is_suitable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+
+fail() { # CODE SENTENCE
+  printf 'launch.sh: %s\n' "$2" >&2
+  exit "$1"
+}
+
+verbs() { # every program, so that a new one appears by itself
+  local file
+  for file in "$root"/experiments/[a-z]*.py; do
+    [ -e "$file" ] && basename "$file" .py
+  done
+}
+
+# What needs no set-up ---------------------------------------------------------------
+
+help() { # one line and one example per program, from the top of its docstring
+  local verb file
+  cat <<'END'
+./launch.sh            plain against residual nets by depth, on this machine: a report
+./launch.sh test       runs the tests; arguments go to pytest
+
+END
+  for verb in $(verbs); do
+    file=$root/experiments/$verb.py
+    printf '%s: %s\n' "$verb" "$(sed -n '1s/^"""//p' "$file")"
+    sed -n '/\.\/launch\.sh/{s/^ *\(Example: *\)\{0,1\}/    /;p;q;}' "$file"
+  done
+  printf '\nFlags of a program: ./launch.sh VERB --help\n'
+}
+
+check_verb() {
+  case " help test $(verbs | tr '\n' ' ')" in
+    *" $1 "*) ;;
+    *) fail 2 "unknown verb '$1'; allowed are help, test$(verbs | sed 's/^/, /' |
+      tr -d '\n') (./launch.sh help shows an example of each)" ;;
+  esac
+}
+
+check_extras() {
+  local extra known
+  known=$(sed -n '/^\[project\.optional-dependencies\]/,/^\[tool/s/^\([a-z0-9]*\) = .*/\1/p' \
+    "$root/pyproject.toml" | tr '\n' ' ')
+  for extra in $1; do
+    case " $known" in
+      *" $extra "*) ;;
+      *) fail 2 "CNNJAX_EXTRA has the unknown extra '$extra'; allowed are $known" ;;
+    esac
+  done
+}
+
+# Set-up -----------------------------------------------------------------------------
+
+find_python() { # prints a Python that really runs: a pyenv shim may exist and fail
+  local candidate needs=$is_suitable
+  # Some distributions split off what `python -m venv` needs; uv does without it.
+  command -v uv >/dev/null || needs="import ensurepip, venv; $needs"
+  if [ -n "${CNNJAX_PYTHON:-}" ]; then
+    "$CNNJAX_PYTHON" -c "$needs" 2>/dev/null ||
+      fail 2 "CNNJAX_PYTHON=$CNNJAX_PYTHON is not a Python 3.11, 3.12 or 3.13 with venv"
+    printf '%s' "$CNNJAX_PYTHON"
+    return
+  fi
+  for candidate in python3 python3.13 python3.12 python3.11 python; do
+    if "$candidate" -c "$needs" 2>/dev/null; then
+      printf '%s' "$candidate"
+      return
+    fi
+  done
+  fail 1 "no Python 3.11, 3.12 or 3.13 (with its venv module) found among python3,\
+ python3.13, python3.12, python3.11; install one, or name one in CNNJAX_PYTHON"
+}
+
+fingerprint() { cat "$root/pyproject.toml" "$root/constraints.txt" | cksum; }
+
+is_ready() { # EXTRAS: whether a finished set-up has these and is not out of date
+  local made_from made_extras extra
+  [ -x "$venv/bin/python" ] && [ -f "$stamp" ] || return 1
+  { read -r made_from && read -r made_extras; } <"$stamp" || return 1
+  [ "$made_from" = "$(fingerprint)" ] || return 1
+  for extra in $1; do
+    case " $made_extras " in *" $extra "*) ;; *) return 1 ;; esac
+  done
+}
+
+claim_set_up() { # one set-up at a time; what an interrupted one left is removed
+  local other
+  mkdir -p "$venv"
+  [ -w "$venv" ] || fail 1 "cannot write in $venv"
+  until (set -o noclobber && echo $$ >"$running") 2>/dev/null; do
+    other=$(cat "$running" 2>/dev/null) || continue
+    if kill -0 "$other" 2>/dev/null; then
+      echo "launch.sh: waiting for the set-up of process $other" >&2
+      while kill -0 "$other" 2>/dev/null; do sleep 1; done
+    fi
+    if [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
+      echo "launch.sh: the last set-up was interrupted; starting it again" >&2
+      rm -rf "$venv"
+      mkdir -p "$venv"
+    fi
+  done
+}
+
+release_set_up() {
+  rm -f "$running"
+  rmdir "$venv" 2>/dev/null || true
+}
+
+set_up() { # EXTRAS
+  local extras python target code
+  claim_set_up
+  if is_ready "$1"; then # by the set-up that was waited for
+    release_set_up
+    return
+  fi
+  extras=$({ sed -n 2p "$stamp" 2>/dev/null || true; echo "$1"; } | tr ' ' '\n' |
+    sed '/^$/d' | sort -u | tr '\n' ' ')
+  extras=${extras% }
+  rm -f "$stamp"
+  if ! "$venv/bin/python" -c "$is_suitable" 2>/dev/null; then
+    python=$(find_python) || {
+      code=$?
+      release_set_up
+      exit "$code"
+    }
+    echo "launch.sh: setting up $venv with $("$python" -V), once" >&2
+    make_venv "$python"
+  fi
+  target=.${extras:+[${extras// /,}]}
+  echo "launch.sh: installing $target under constraints.txt (a minute or two)" >&2
+  (cd "$root" && install "$target") || {
+    release_set_up
+    fail 1 "set-up failed (see above); check the network and start again"
+  }
+  printf '%s\n%s\n' "$(fingerprint)" "$extras" >"$stamp"
+  release_set_up
+}
+
+make_venv() { # PYTHON
+  if command -v uv >/dev/null; then
+    uv venv --quiet --allow-existing --python "$1" "$venv"
+  else
+    "$1" -m venv "$venv"
+  fi
+}
+
+install() { # TARGET
+  if command -v uv >/dev/null; then
+    uv pip install --quiet --python "$venv/bin/python" -c constraints.txt -e "$1"
+  else
+    # A .venv made by uv has no pip.
+    "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+      "$venv/bin/python" -m ensurepip
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+      -c constraints.txt -e "$1"
+  fi
+}
+
+# Work -------------------------------------------------------------------------------
+
+[ $# -gt 0 ] || set -- ablate --ablation=degradation --scale=laptop
+verb=$1
+shift
+case $verb in -h | --help) verb=help ;; esac
+check_verb "$verb"
+if [ "$verb" = help ]; then
+  help
+  exit
+fi
+extras=${CNNJAX_EXTRA:-}
+extras=${extras//,/ }
+check_extras "$extras"
+[ "$verb" != test ] || extras="$extras test"
+is_ready "$extras" || set_up "$extras"
+
+# Programs run where the caller stands, so that relative paths mean what they say there;
+# -P keeps a folder `experiments` of that place from hiding ours.
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+if [ "$verb" = test ]; then
+  cd "$root"
+  exec "$venv/bin/python" -P -m pytest "$@"
+fi
+exec "$venv/bin/python" -P -m "experiments.$verb" "$@"
