@@ -6,7 +6,8 @@ into the *standardised* image, that is the mean of the data, as He et al. 2015 (
 standardize='none' a zero is black.
 
 Each random operation draws from its own stream, `fold_in(key, stream)`: switching one
-on or off changes nothing for the others.
+on or off changes nothing for the others. Every draw names its type, so that x64 mode
+draws the same.
 """
 
 import dataclasses
@@ -118,7 +119,7 @@ def random_crop(key, images, targets, pad: int):
     """
     num, height, width, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    corner = jax.random.randint(key, (num, 2), 0, 2 * pad + 1)
+    corner = jax.random.randint(key, (num, 2), 0, 2 * pad + 1, jnp.int32)
     rows = corner[:, :1] + jnp.arange(height)[None]  # [B, H]
     columns = corner[:, 1:] + jnp.arange(width)[None]  # [B, W]
     # One gather of pixels is fast with and without a flip after it, in a scan or not;
@@ -129,7 +130,7 @@ def random_crop(key, images, targets, pad: int):
 
 def random_flip(key, images, targets, flip: bool):
     """Mirrors left and right with probability 1/2, for each image by itself."""
-    mirrored = jax.random.bernoulli(key, 0.5, (len(images), 1, 1, 1))
+    mirrored = jax.random.bernoulli(key, jnp.float32(0.5), (len(images), 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1], images), targets
 
 
@@ -140,8 +141,8 @@ def cutout(key, images, targets, size: int):
     """
     num, height, width, _ = images.shape
     key_row, key_column = jax.random.split(key)
-    row = jax.random.randint(key_row, (num, 1), 0, height) - size // 2
-    column = jax.random.randint(key_column, (num, 1), 0, width) - size // 2
+    row = jax.random.randint(key_row, (num, 1), 0, height, jnp.int32) - size // 2
+    column = jax.random.randint(key_column, (num, 1), 0, width, jnp.int32) - size // 2
     rows, columns = jnp.arange(height)[None], jnp.arange(width)[None]
     in_rows = (rows >= row) & (rows < row + size)  # [B, H]
     in_columns = (columns >= column) & (columns < column + size)  # [B, W]

@@ -36,7 +36,7 @@ def open_source(request: Request) -> Source:
         raise UserError(
             "config.data.data_dir is empty: give the folder with one subfolder a class"
         )
-    root = Path(request.data_dir)
+    root = Path(request.data_dir).expanduser()
     check_directory(root)
     folders = {
         pool: root / folder

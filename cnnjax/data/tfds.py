@@ -95,7 +95,7 @@ def find_prepared(name: str, data_dir: str) -> Path:
             f"config.data.data_dir is empty, but {name} is read from prepared files: "
             f"give the folder that holds them, or prepare them with {command}"
         )
-    root = Path(data_dir)
+    root = Path(data_dir).expanduser()
     if not os.path.exists(root):
         raise UserError(
             f"{name} is not there: the folder {root} does not exist "

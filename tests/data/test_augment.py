@@ -67,6 +67,17 @@ def test_types_shapes_and_purity(name):
     assert bool((first[0] != other[0]).any()) == (name != "off")
 
 
+def test_x64_mode_draws_the_same():
+    images, labels = images_of(12), np.arange(12, dtype=np.int32) % 10
+    train = build(images, "channel", crop_pad=2, flip=True, cutout=3).train
+    want = jax.jit(train)(KEY, images, labels)
+    with jax.enable_x64(True):
+        got = jax.jit(train)(KEY, images, labels)
+    for a, b in zip(got, want, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
 def test_off_is_the_evaluation_path():
     images = images_of(6)
     for standardize in STANDARDIZE:

@@ -43,6 +43,14 @@ def test_keys_and_epochs_differ():
     assert (epochs != np.asarray(chunk(jax.random.key(6), 0, 2, 50, 50))).any()
 
 
+def test_x64_mode_gives_the_same_order():
+    want = np.asarray(chunk(KEY, 3, 2, 50, 70))
+    with jax.enable_x64(True):
+        got = np.asarray(chunk(KEY, 3, 2, 50, 70))
+    assert got.dtype == np.int32
+    np.testing.assert_array_equal(got, want)
+
+
 def test_many_keys_at_once():
     keys = jax.random.split(KEY, 3)
     stacked = jax.vmap(lambda key: chunk(key, 2, 2, 50, 50))(keys)
