@@ -96,17 +96,23 @@ is_ready() { # EXTRAS: whether a finished set-up has these and is not out of dat
   done
 }
 
+is_setting_up() { # PID: alive, and not another program that got a dead one's number
+  [ "$1" != $$ ] && kill -0 "$1" 2>/dev/null || return 1
+  [ -r "/proc/$1/cmdline" ] || return 0
+  case $(tr '\0' ' ' <"/proc/$1/cmdline") in *launch.sh*) ;; *) return 1 ;; esac
+}
+
 claim_set_up() { # one set-up at a time; what an interrupted one left is removed
-  local other
+  local other said=
   mkdir -p "$venv"
   [ -w "$venv" ] || fail 1 "cannot write in $venv"
   until (set -o noclobber && echo $$ >"$running") 2>/dev/null; do
     other=$(cat "$running" 2>/dev/null) || continue
-    if kill -0 "$other" 2>/dev/null; then
-      echo "launch.sh: waiting for the set-up of process $other" >&2
-      while kill -0 "$other" 2>/dev/null; do sleep 1; done
-    fi
-    if [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
+    if is_setting_up "$other"; then
+      [ -n "$said" ] || echo "launch.sh: waiting for the set-up of process $other" >&2
+      said=yes
+      sleep 0.2
+    elif [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
       echo "launch.sh: the last set-up was interrupted; starting it again" >&2
       rm -rf "$venv"
       mkdir -p "$venv"
