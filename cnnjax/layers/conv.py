@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import UserError
-from cnnjax.layers.convolution import Geometry, check, convolution
+from cnnjax.layers.convolution import check, convolution
+from cnnjax.layers.convolution_forms import Geometry
 from cnnjax.layers.init import Initializer, he_normal, lecun_normal, zeros
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
 
