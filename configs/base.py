@@ -26,11 +26,12 @@ def get_config() -> ml_collections.ConfigDict:
         count=1,  # >= 1; trained at once as one program
     )
     config.data = section(
-        name="cifar10",  # see cnnjax.data.SOURCES
-        data_dir="",  # folder of prepared TFDS sets or of images; "" = TFDS's own
+        name="cifar10",  # see SOURCES in cnnjax/data/dataset.py, or tfds:<name>
+        data_dir="",  # folder of prepared sets or of images; "" for digits, synthetic
         num_train=0,  # images; 0 = all that validation leaves
-        num_validation=5000,  # images carved out of the training set; 0 = none
-        num_test=0,  # images; 0 = all
+        # Images carved out of the training set; 0 = none, or the source's own split.
+        num_validation=5000,
+        num_test=0,  # images; 0 = all, or 20% where the source has no test split
         split_seed=0,  # integer >= 0; which images go to which split
         image_size=0,  # pixels; crop and resize to this side; 0 = as stored
         num_classes=0,  # of the synthetic source; 0 = what the source has
@@ -87,7 +88,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.train = section(
         batch_size=128,  # images a step, over all devices
-        steps=64000,  # optimizer steps; 0 = use `epochs`
+        steps=64000,  # optimizer steps, unless `epochs` is set
         epochs=0.0,  # passes over the training set; 0 = use `steps`
         ema_decay=0.0,  # [0, 1); moving average of the parameters; 0 = off
         dtype="float32",  # float32 | bfloat16; of the forward and backward pass

@@ -18,7 +18,6 @@ def get_config():
     config.schedule.unit = "fraction"
     config.schedule.boundaries = (0.5, 0.75)
     config.train.batch_size = 64
-    config.train.steps = 0
     config.train.epochs = 20.0
     config.eval.batch_size = 100
     return config

@@ -48,15 +48,14 @@ class TrainSettings:
             raise unknown_name(
                 "seed mode", self.seed_mode, SEED_MODES, "config.train.seed_mode"
             )
-        if bool(self.steps) == bool(self.epochs):
+        if not self.steps and not self.epochs:
             raise UserError(
-                f"exactly one of config.train.steps ({self.steps}) and "
-                f"config.train.epochs ({self.epochs}) must be above 0"
+                "config.train.steps and config.train.epochs are both 0: set one of them"
             )
 
     def total_steps(self, num_train: int) -> int:
-        """Optimizer steps of the run."""
-        if self.steps:
+        """Optimizer steps of the run; `epochs` above 0 wins over `steps`."""
+        if not self.epochs:
             return self.steps
         return max(1, round(self.epochs * num_train / self.batch_size))
 
