@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import UserError
+from cnnjax.layers.channels import per_channel
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.moments import moments, normalize
+from cnnjax.layers.moments import affine, moments, normalize
 
 
 class BatchNorm(nn.Module):
@@ -51,8 +52,9 @@ class BatchNorm(nn.Module):
         var = self.variable("batch_stats", "var", ones, None, channels, jnp.float32)
         # `init` asks for shapes, often with one image: no statistics are taken then.
         if not train or self.is_initializing():
-            y = normalize(x, mean.value, var.value, self.epsilon)
-            return (y * scale + bias).astype(x.dtype)
+            running = per_channel(mean.value, x), per_channel(var.value, x)
+            y = normalize(x, *running, self.epsilon)
+            return affine(y, scale, bias).astype(x.dtype)
         groups = self._groups(x)
         axes = tuple(range(1, groups.ndim - 1))
         batch_mean, batch_var = moments(groups, axes)
@@ -61,7 +63,7 @@ class BatchNorm(nn.Module):
         unbias = num_values / (num_values - 1)
         self._move(var, batch_var * (1.0 if self._biased else unbias))
         y = normalize(groups, batch_mean, batch_var, self.epsilon)
-        return (y * scale + bias).astype(x.dtype).reshape(x.shape)
+        return affine(y, scale, bias).astype(x.dtype).reshape(x.shape)
 
     @property
     def _biased(self) -> bool:

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import UserError
+from cnnjax.layers.channels import per_channel
 from cnnjax.layers.convolution import check, convolution
 from cnnjax.layers.convolution_forms import Geometry
 from cnnjax.layers.init import Initializer, he_normal, lecun_normal, zeros
@@ -77,7 +78,7 @@ class Conv(nn.Module):
         if not self.use_bias:
             return y
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-        return y + bias.astype(self.dtype)
+        return y + per_channel(bias, y).astype(self.dtype)
 
 
 class Dense(nn.Module):
@@ -108,4 +109,4 @@ class Dense(nn.Module):
         if not self.use_bias:
             return y
         bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
-        return y + bias.astype(self.dtype)
+        return y + per_channel(bias, y).astype(self.dtype)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cnnjax.layers.channels import per_channel
 from cnnjax.layers.window import Pair, output_size
 
 # One convolution per group beyond this would take too long to compile.
@@ -217,7 +218,10 @@ def shifted_products(geometry: Geometry, x, kernel):
     out = geometry.output_size(x.shape, kernel.shape)
     weights = kernel.reshape(-1, kernel.shape[3])
     shifts = _shifts(geometry, x, kernel.shape, out)
-    return sum(seen * weight for seen, weight in zip(shifts, weights, strict=True))
+    return sum(
+        seen * per_channel(weight, seen)
+        for seen, weight in zip(shifts, weights, strict=True)
+    )
 
 
 def per_group(geometry: Geometry, x, kernel):

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from cnnjax.errors import UserError
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.moments import moments, normalize
+from cnnjax.layers.moments import affine, moments, normalize
 
 
 class GroupNorm(nn.Module):
@@ -51,7 +51,7 @@ class GroupNorm(nn.Module):
             )
         mean, variance = moments(grouped, (1, 3))
         y = normalize(grouped, mean, variance, self.epsilon).reshape(x.shape)
-        return (y * scale + bias).astype(x.dtype)
+        return affine(y, scale, bias).astype(x.dtype)
 
     def _split(self, channels: int) -> tuple[int, int]:
         by_number = self.num_groups is not None
@@ -89,4 +89,4 @@ class ChannelNorm(nn.Module):
         bias = self.param("bias", zeros, channels, jnp.float32)
         mean, variance = moments(x, (-1,))
         y = normalize(x, mean, variance, self.epsilon)
-        return (y * scale + bias).astype(x.dtype)
+        return affine(y, scale, bias).astype(x.dtype)

@@ -1,8 +1,10 @@
-"""What all normalizations share: mean and variance, and the affine map after them."""
+"""What all normalizations share: moments, and the scale and bias after them."""
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from cnnjax.layers.channels import per_channel
 
 
 def statistics_dtype(x: jax.Array) -> jnp.dtype:
@@ -26,3 +28,8 @@ def normalize(
 ) -> jax.Array:
     """(x - mean) / sqrt(variance + epsilon), in the type of the statistics."""
     return (x.astype(mean.dtype) - mean) * lax.rsqrt(variance + epsilon)
+
+
+def affine(y: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """y * scale + bias, one number of each per channel."""
+    return y * per_channel(scale, y) + per_channel(bias, y)

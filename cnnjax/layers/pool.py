@@ -103,7 +103,7 @@ def avg_pool(
         )
         for a in (0, 1)
     ]
-    places = np.outer(*counts)[:, :, None]  # [H', W', 1]
+    places = np.outer(*counts)[None, :, :, None]
     return total / jnp.asarray(places, x.dtype)
 
 
