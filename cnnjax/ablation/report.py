@@ -45,25 +45,27 @@ def write_report(workdir: str | Path) -> list[Path]:
 
 
 def _write(sweep: Sweep, workdir: Path) -> list[Path]:
-    verdicts = judge(sweep)
-    groups = build_groups(sweep, verdicts)
+    context = make_context(sweep)
+    groups = context["groups"]
     plots = workdir / "plots"
     plots.mkdir(exist_ok=True)
     pictures = [path for group in groups for path in save_group(group, plots)]
     table = workdir / "results.csv"
     write_csv(sweep, table)
-    context = _context(sweep) | {"verdicts": verdicts, "groups": groups}
     page, text = workdir / "report.html", workdir / "report.md"
-    text.write_text(_render("report.md.j2", context, autoescape=False), "utf-8")
-    page.write_text(_render("report.html.j2", context, autoescape=True), "utf-8")
+    text.write_text(render("report.md.j2", context, autoescape=False), "utf-8")
+    page.write_text(render("report.html.j2", context, autoescape=True), "utf-8")
     return [page, text, table, *pictures]
 
 
-def _context(sweep: Sweep) -> dict[str, Any]:
-    """What both templates show, apart from verdicts and figures."""
+def make_context(sweep: Sweep) -> dict[str, Any]:
+    """What the templates show."""
+    verdicts = judge(sweep)
     scale = sweep.ablation.scale(sweep.scale_name)
     costs = tables.cost_lines(sweep)
     return {
+        "verdicts": verdicts,
+        "groups": build_groups(sweep, verdicts),
         "ablation": sweep.ablation,
         "scale_name": sweep.scale_name,
         "scale": scale,
@@ -94,7 +96,8 @@ def _range(arms: list[Mapping[str, Any]], key: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
+def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
+    """Fills a template of `templates/` with a context of `make_context`."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,

@@ -1,0 +1,58 @@
+"""Copies a finished report into `docs/results/` and its tables into the README."""
+
+import shutil
+from pathlib import Path
+
+from cnnjax.ablation.collect import collect
+from cnnjax.ablation.report import make_context, render, write_report
+from cnnjax.errors import UserError
+from cnnjax.records import write_text
+
+KEPT = ("report.md", "results.csv")
+
+
+def publish(workdir: Path, repository: Path) -> Path:
+    """Writes `docs/results/<ablation>-<scale>/`, and the README's block of that name.
+
+    Args:
+      workdir: folder of a finished ablation.
+      repository: folder that holds README.md and docs/.
+
+    Returns:
+      The folder written.
+
+    Raises:
+      UserError: a cell is missing or failed, or the README has no place for it.
+    """
+    write_report(workdir)
+    sweep = collect(workdir)
+    if any(row.status != "done" for row in sweep.rows):
+        raise UserError(f"{workdir} has cells that are not done: finish the ablation")
+    name = f"{sweep.ablation.name}-{sweep.scale_name}"
+    folder = repository / "docs" / "results" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "plots").mkdir(parents=True)
+    for file in KEPT:
+        shutil.copy(workdir / file, folder / file)
+    for picture in sorted((workdir / "plots").glob("*.png")):
+        shutil.copy(picture, folder / "plots" / picture.name)
+    block = render("readme.md.j2", make_context(sweep), autoescape=False)
+    replace_block(repository / "README.md", name, block)
+    return folder
+
+
+def replace_block(path: Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Raises:
+      UserError: the file has no such pair of marks.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    content = path.read_text("utf-8")
+    if begin not in content or end not in content:
+        raise UserError(
+            f"{path} has no block between {begin} and {end}: add both marks"
+        )
+    head, rest = content.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    write_text(path, f"{head}{begin}\n{text.strip()}\n{end}{tail}")
