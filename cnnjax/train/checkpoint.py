@@ -16,10 +16,11 @@ import logging
 import math
 import os
 import shutil
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,10 @@ _SYSTEM_WORDS = (
 _MAX_NAMED_LEAVES = 3
 _PACKED = "packed"
 _CHUNK_BYTES = 64 * 2**20
+
+# Orbax hands folders between its threads through tables of the whole process: two
+# saves at a time, in two folders, take each other's.
+_ONE_SAVE = threading.Lock()
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,6 +69,8 @@ class Checkpoints:
       UserError: the folder cannot be created or written (or, to read, is missing).
     """
 
+    _last_saver: ClassVar["Checkpoints | None"] = None
+
     def __init__(
         self,
         directory: str | os.PathLike,
@@ -74,6 +81,7 @@ class Checkpoints:
         # Orbax saves nothing, silently, under a relative path.
         self._directory = Path(directory).absolute()
         self._warn = warn
+        self._failure: Exception | None = None
         writable = keep_last is not None
         if writable:
             self._prepare_directory()
@@ -134,7 +142,10 @@ class Checkpoints:
             state=ocp.args.PyTreeSave(arrays, save_args=save_args),
             record=ocp.args.JsonSave(record),
         )
-        with self._writing():
+        with self._writing(), _ONE_SAVE:
+            if Checkpoints._last_saver not in (None, self):
+                Checkpoints._last_saver._settle()
+            Checkpoints._last_saver = self
             started = self._manager.save(step, args=args)
         if not started:
             raise RuntimeError(f"Orbax did not save step {step} in {self._directory}")
@@ -187,6 +198,9 @@ class Checkpoints:
     def wait(self) -> None:
         """Returns when everything saved is on disk; raises UserError if it is not."""
         with self._writing():
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
             self._manager.wait_until_finished()
 
     def close(self) -> None:
@@ -194,7 +208,17 @@ class Checkpoints:
         try:
             self.wait()
         finally:
+            with _ONE_SAVE:
+                if Checkpoints._last_saver is self:
+                    Checkpoints._last_saver = None
             self._manager.close()
+
+    def _settle(self) -> None:
+        """Waits on behalf of another run; a failure is kept for this one to hear."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            self._failure = error
 
     def _prepare_directory(self) -> None:
         try:

@@ -1,6 +1,5 @@
 """The training loop: dispatch, log, evaluate, save, until the last step."""
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,6 @@ from cnnjax.train.setup import Run, saved_example
 from cnnjax.train.state import TrainState
 from cnnjax.train.writers import MetricsWriter
 
-_SAVING = threading.Lock()
 METRICS = ("loss", "errors", "grad_norm")
 
 
@@ -186,9 +184,7 @@ class Loop:
         if self.checkpoints.latest_step() == self.step:
             return
         tree = {"state": self.state, "best": self.best}
-        with _SAVING:
-            self.checkpoints.save(self.step, tree, self.folder.metadata(self._dump()))
-            self.checkpoints.wait()
+        self.checkpoints.save(self.step, tree, self.folder.metadata(self._dump()))
 
     @property
     def all_failed(self) -> bool:
