@@ -71,7 +71,8 @@ class CifarResNet(nn.Module):
       placement: order of norm and activation, see `residual_block.PLACEMENTS`.
       shortcut: see `residual_block.SHORTCUTS`.
       stride_on_3x3: where a bottleneck strides.
-      zero_last_scale: the last norm's scale of each branch starts at 0.
+      zero_last_scale: the last norm's scale of each branch starts at 0; for the
+        placements whose branch ends in that norm, 'post' and 'act_only_pre'.
       gate_bias: initial bias of the gates of the gated shortcuts.
       shortcut_dropout_rate: for shortcut 'dropout'.
       kernel_init: a key of `KERNEL_INITS`.
@@ -100,8 +101,8 @@ class CifarResNet(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        n = blocks_per_stage(self.depth, self.block, len(self.widths))
         check_choices(self.shortcut, self.kernel_init, self.widths)
+        n = blocks_per_stage(self.depth, self.block, len(self.widths))
         conv = functools.partial(
             Conv,
             use_bias=not self.norm.has_bias,
@@ -109,6 +110,8 @@ class CifarResNet(nn.Module):
             dtype=self.dtype,
         )
         branch, _ = parts_of(self.placement, BLOCKS[self.block])
+        if self.zero_last_scale:
+            check_zero_last_scale(self.placement, branch)
         norm_first = branch[0][0] == "n"
         act_first = branch[0][0] in "na"
 
@@ -161,6 +164,20 @@ def check_choices(shortcut: str, kernel_init: str, widths: tuple[int, ...]) -> N
         raise UserError(
             f"stage widths {widths} must be positive channel counts, one a stage "
             "(set config.model.widths)"
+        )
+
+
+def check_zero_last_scale(placement: str, branch: list[str]) -> None:
+    """Refuses zeros that no gradient would ever move.
+
+    Behind the last norm of 'pre' or 'act_before_add' comes a rectifier, whose slope at
+    0 is 0: the branch would stay zero for good.
+    """
+    if branch[-1][-1] != "n":
+        raise UserError(
+            "config.model.zero_last_scale needs a residual branch that ends in a norm: "
+            f"placement {placement!r} does not, 'act_only_pre', 'post' do (set "
+            "config.model.placement)"
         )
 
 

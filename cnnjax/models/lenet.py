@@ -17,6 +17,7 @@ from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import avg_pool, max_pool
+from cnnjax.layers.regularize import Dropout
 from cnnjax.models.variant import Variant
 
 POOLS = {"max": max_pool, "avg": avg_pool}
@@ -80,7 +81,7 @@ class LeNet5(nn.Module):
                 name=f"dense{i}",
             )(x)
             x = self.norm(name=f"norm{i + 2}")(x[:, None, None], train=train)[:, 0, 0]
-            x = nn.Dropout(self.dropout_rate, deterministic=not train)(self.act(x))
+            x = Dropout(self.dropout_rate)(self.act(x), train=train)
         logits = Dense(
             self.num_classes,
             dtype=self.dtype,

@@ -9,6 +9,7 @@ from flax import linen as nn
 from cnnjax.layers.conv import Dense
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
+from cnnjax.layers.regularize import Dropout
 from cnnjax.models.variant import Variant
 
 
@@ -47,7 +48,7 @@ class MLP(nn.Module):
             # Norms speak of maps: a vector is a map of one pixel.  [N, 1, 1, width]
             x = self.norm(name=f"norm{i}")(x[:, None, None, :], train=train)[:, 0, 0]
             x = self.act(x)
-            x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+            x = Dropout(self.dropout_rate)(x, train=train)
         logits = Dense(
             self.num_classes,
             dtype=self.dtype,

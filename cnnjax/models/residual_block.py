@@ -14,6 +14,7 @@ from flax import linen as nn
 from cnnjax.errors import unknown_name
 from cnnjax.layers.init import Initializer, ones, zeros
 from cnnjax.layers.norm import Norm
+from cnnjax.layers.regularize import Dropout
 
 # He et al. 2016, figure 4 (a) to (e): the order of the parts around each convolution,
 # and what follows the addition. In `branch`, "c" stands for a convolution.
@@ -94,7 +95,7 @@ class Shortcut(nn.Module):
         if self.kind == "scaled":
             return 0.5 * x
         if self.kind == "dropout":
-            return nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+            return Dropout(self.dropout_rate)(x, train=train)
         if self.kind in ("exclusive_gate", "shortcut_gate"):
             return (1 - gate) * x
         return x
