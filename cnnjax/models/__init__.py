@@ -75,6 +75,11 @@ def create_model(
             )
     if dtype not in DTYPES:
         raise unknown_name("compute type", dtype, DTYPES, "config.train.dtype")
+    if dtype == "float64" and jnp.result_type(float) != jnp.float64:
+        raise UserError(
+            "compute type 'float64' needs JAX's x64 mode: set the environment variable "
+            "JAX_ENABLE_X64=1, or choose another config.train.dtype"
+        )
     if num_classes is not None and num_classes < 2:
         raise UserError(f"a classifier needs at least 2 classes, not {num_classes}")
     return entry.build(

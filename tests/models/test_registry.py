@@ -228,6 +228,8 @@ def test_wrong_choices_are_named():
         create_model("mlp", norm="bath")
     with pytest.raises(UserError, match=r"did you mean 'float32'.*config.train.dtype"):
         create_model("mlp", dtype="float23")
+    with pytest.raises(UserError, match="JAX_ENABLE_X64=1"):
+        create_model("mlp", dtype="float64")
     with pytest.raises(UserError, match="at least 2 classes, not 1"):
         create_model("mlp", num_classes=1)
 
