@@ -32,7 +32,8 @@ def hard_swish(x: jax.Array) -> jax.Array:
 
 def leaky_relu(x: jax.Array) -> jax.Array:
     """x where positive, 0.01 x elsewhere; Maas et al. 2013, section 2."""
-    return jax.nn.leaky_relu(x, negative_slope=0.01)
+    # Unlike in jax.nn, the slope at 0 is the lower one, as in torch.
+    return jnp.where(x > 0, x, 0.01 * x)
 
 
 def gelu(x: jax.Array) -> jax.Array:

@@ -50,7 +50,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        layer = "/".join(self.path) or "Conv"
+        layer = "/".join(self.path) or "convolution"
         if self.groups < 1:
             raise UserError(f"{layer}: groups must be at least 1, got {self.groups}")
         shape = (

@@ -26,8 +26,10 @@ def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
 def normalize(
     x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float
 ) -> jax.Array:
-    """(x - mean) / sqrt(variance + epsilon), in the type of the statistics."""
-    return (x.astype(mean.dtype) - mean) * lax.rsqrt(variance + epsilon)
+    """(x - mean) / sqrt(variance + epsilon), in the wider of the two types."""
+    return (x.astype(jnp.promote_types(x.dtype, mean.dtype)) - mean) * lax.rsqrt(
+        variance + epsilon
+    )
 
 
 def affine(y: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:

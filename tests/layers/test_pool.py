@@ -1,0 +1,98 @@
+"""Pooling against torch, ties and partial windows included."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from cnnjax.errors import UserError
+from cnnjax.layers.pool import avg_pool, global_avg_pool, max_pool
+
+WINDOWS = [(2, 2, 0), (2, 1, 1), (3, 2, 1), (3, 1, 1), (3, 3, 0), (5, 2, 2)]
+POOLS = {
+    "max": max_pool,
+    "avg": avg_pool,
+    "avg_inside": functools.partial(avg_pool, count_include_pad=False),
+}
+
+
+def tied_images(height, width):
+    """Few distinct values, so that most windows have several maxima."""
+    stream = np.random.RandomState(0)
+    return stream.randint(-2, 1, (2, height, width, 3)).astype(np.float32)
+
+
+def in_torch(kind, x, window, strides, padding, ceil_mode):
+    """Values, and the gradient under a cotangent of 1, 2, 3, ..."""
+    torch = pytest.importorskip("torch", reason="compares with torch")
+    functions = torch.nn.functional
+    images = torch.tensor(x).permute(0, 3, 1, 2).contiguous().requires_grad_()
+    if kind == "max":
+        y = functions.max_pool2d(images, window, strides, padding, ceil_mode=ceil_mode)
+    else:
+        y = functions.avg_pool2d(
+            images, window, strides, padding, ceil_mode, kind == "avg"
+        )
+    y = y.permute(0, 2, 3, 1)
+    y.backward(torch.arange(1.0, 1 + y.numel()).reshape(y.shape))
+    return y.detach().numpy(), images.grad.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("kind", POOLS)
+@pytest.mark.parametrize("ceil_mode", [False, True])
+@pytest.mark.parametrize(("window", "strides", "padding"), WINDOWS)
+def test_agrees_with_torch(kind, ceil_mode, window, strides, padding):
+    x = tied_images(7, 8)
+    y, gradient = in_torch(kind, x, window, strides, padding, ceil_mode)
+    pool = functools.partial(
+        POOLS[kind],
+        window=window,
+        strides=strides,
+        padding=padding,
+        ceil_mode=ceil_mode,
+    )
+    ours, pull_back = jax.vjp(jax.jit(pool), jnp.asarray(x))
+    np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
+    (of_x,) = pull_back(jnp.arange(1.0, 1 + y.size).reshape(y.shape))
+    np.testing.assert_allclose(of_x, gradient, rtol=1e-5, atol=1e-4)
+
+
+def test_ties_go_to_the_first():
+    x = jnp.ones((1, 2, 2, 1))
+    gradient = jax.grad(lambda x: max_pool(x, 2, 2).sum())(x)
+    assert gradient.tolist() == [[[[1.0], [0.0]], [[0.0], [0.0]]]]
+
+
+def test_uneven_padding():
+    x = jnp.asarray(tied_images(5, 5))
+    pads = ((1, 0), (0, 2))
+    padded = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-jnp.inf)
+    np.testing.assert_array_equal(max_pool(x, 3, 2, pads), max_pool(padded, 3, 2))
+
+
+@pytest.mark.parametrize("pool", [max_pool, avg_pool])
+@pytest.mark.parametrize("window", [2, 4])
+def test_keeps_the_type(pool, window):
+    x = jnp.asarray(tied_images(6, 6), jnp.bfloat16)
+    y, pull_back = jax.vjp(lambda x: pool(x, window, 2), x)
+    assert y.dtype == pull_back(y)[0].dtype == jnp.bfloat16
+
+
+def test_max_pool_under_vmap_and_scan():
+    x = jnp.asarray(np.random.RandomState(0).randn(3, 2, 6, 6, 4), jnp.float32)
+    gradient = jax.grad(lambda x: jnp.square(max_pool(x, 3, 2, 1)).sum())
+    expected = np.stack([jax.jit(gradient)(one) for one in x])
+    np.testing.assert_allclose(jax.jit(jax.vmap(gradient))(x), expected, rtol=1e-6)
+    np.testing.assert_allclose(jax.lax.map(gradient, x), expected, rtol=1e-6)
+
+
+def test_global_average():
+    x = tied_images(4, 5)
+    np.testing.assert_allclose(global_avg_pool(x), x.mean((1, 2)), atol=1e-6)
+
+
+def test_vanishing_output_is_a_sentence():
+    with pytest.raises(UserError, match="max_pool: nothing is left of a 1x4 map"):
+        max_pool(jnp.ones((1, 1, 4, 1)), 2, 2)
