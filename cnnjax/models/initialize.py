@@ -27,42 +27,49 @@ def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
         )
 
 
-def init_variables(
-    model: nn.Module, input_shape: tuple[int, ...], seeds: tuple[int, ...]
-) -> dict[str, Any]:
+def draw_variables(declared: Any, seeds: tuple[int, ...]) -> dict[str, Any]:
     """Initial variables for several seeds, stacked along a leading seed axis.
 
     A leaf's values depend on the seed, its path and its shape alone, so two nets that
     share a layer by name start from the same weights there.
 
     Args:
-      model: a net of `create_model`.
-      input_shape: (height, width, channels).
+      declared: of `abstract_variables`.
       seeds: one integer a replica.
 
     Returns:
       A tree of NumPy float32 arrays, {'params': ..., other collections}.
 
     Raises:
-      UserError: the net cannot take this input size.
-      TypeError: a parameter was declared without a cnnjax `Initializer`.
+      TypeError: a variable was declared without a cnnjax `Initializer`.
 
     Shapes: every leaf is [len(seeds), ...].
     """
-    tree = abstract_variables(model, input_shape)
     leaves = traverse_util.flatten_dict(
-        tree, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Declared)
+        declared, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Declared)
     )
     drawn = {}
     for path, leaf in leaves.items():
         if not isinstance(leaf, Declared):
             raise TypeError(
-                f"variable {path} of {type(model).__name__} was declared without an "
-                "Initializer of cnnjax.layers.init"
+                f"variable {path} was declared without an Initializer of "
+                "cnnjax.layers.init"
             )
         shape = leaf.value.shape
         drawn[path] = np.stack([leaf.initializer.draw(s, path, shape) for s in seeds])
     return traverse_util.unflatten_dict(drawn, sep="/")
+
+
+def init_variables(
+    model: nn.Module, input_shape: tuple[int, ...], seeds: tuple[int, ...]
+) -> dict[str, Any]:
+    """`draw_variables` of a net for images of (height, width, channels).
+
+    Raises:
+      UserError: the net cannot take this input size.
+      TypeError: a variable was declared without a cnnjax `Initializer`.
+    """
+    return draw_variables(abstract_variables(model, input_shape), seeds)
 
 
 def num_params(model: nn.Module, input_shape: tuple[int, ...]) -> int:

@@ -51,12 +51,13 @@ def fit(
     if finished is not None:
         return finished
     folder.write_records()
-    programs = compile_programs(run)
+    start = saved_example(run)
+    programs = compile_programs(run, start["state"])
     with Checkpoints(
         workdir / "checkpoints", keep_last=run.checkpoint.keep_last, warn=warn
     ) as checkpoints:
         loop = Loop(run, programs, checkpoints, folder)
-        loop.restore_or_start()
+        loop.restore_or_start(start)
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
             while loop.step < run.total_steps and not loop.all_failed:
@@ -105,11 +106,10 @@ class Loop:
 
     # -- start and end ----------------------------------------------------------------
 
-    def restore_or_start(self) -> None:
-        """Goes on from the newest whole checkpoint, or draws the initial weights."""
-        example = saved_example(self.run)
-        found = self.checkpoints.restore_latest(example, self.folder.check_metadata)
-        tree = example
+    def restore_or_start(self, start: dict[str, Any]) -> None:
+        """Goes on from the newest whole checkpoint, or from the initial weights."""
+        found = self.checkpoints.restore_latest(start, self.folder.check_metadata)
+        tree = start
         if found is not None:
             self.step, tree, metadata = found
             self._load(metadata["loop"])

@@ -15,7 +15,7 @@ from cnnjax.train.evaluate import (
     make_reestimation,
     split_batches,
 )
-from cnnjax.train.setup import Run, initial_state, resident_data, split_sizes
+from cnnjax.train.setup import Run, resident_data, split_sizes
 from cnnjax.train.state import TrainState
 from cnnjax.train.step import make_train_step
 
@@ -101,8 +101,13 @@ class Programs:
         return parallel.compile_program(mapped, arguments)(*arguments)
 
 
-def compile_programs(run: Run) -> Programs:
-    """Puts the data on the device and compiles training and evaluation."""
+def compile_programs(run: Run, state: TrainState) -> Programs:
+    """Puts the data on the device and compiles training and evaluation.
+
+    Args:
+      run: of `set_up`.
+      state: an example of the state, such as the initial one.
+    """
     step = make_train_step(
         run.model,
         run.optimizer,
@@ -123,7 +128,6 @@ def compile_programs(run: Run) -> Programs:
     data = parallel.to_device(resident_data(run.dataset))
     seeds = np.asarray(run.seeds, np.int32)
     batches = split_batches(split_sizes(run.dataset), run.eval.batch_size)
-    state = initial_state(run)
     mode = run.train.seed_mode
     train = parallel.compile_program(
         parallel.over_seeds(chunk, (True, False, True, False), mode),

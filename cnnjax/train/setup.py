@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import optax
 from flax import linen as nn
+from flax.core import meta
 from ml_collections import ConfigDict
 
 from cnnjax.analysis.complexity import multiply_adds
@@ -16,7 +17,7 @@ from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
-from cnnjax.models.initialize import init_variables, num_params
+from cnnjax.models.initialize import abstract_variables, draw_variables
 from cnnjax.train.forward import forward_eval
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import make_optimizer
@@ -48,7 +49,10 @@ SECTIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The parts of one run; all pure functions, arrays and checked settings."""
+    """The parts of one run: pure functions, arrays and checked settings.
+
+    `declared` holds the shapes of the net's variables with their initializers.
+    """
 
     config: ConfigDict
     dataset: Dataset
@@ -62,6 +66,7 @@ class Run:
     eval: EvalSettings
     checkpoint: CheckpointSettings
     log: LogSettings
+    declared: Any
     num_params: int
     multiply_adds: int
 
@@ -158,6 +163,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             "moving average to evaluate"
         )
     _check_batch(norm, config)
+    declared = abstract_variables(model, dataset.image_shape)
     return Run(
         config=config,
         dataset=dataset,
@@ -168,8 +174,9 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         label_smoothing=config.loss.label_smoothing,
         seeds=settings.pop("seeds").numbers(),
         **settings,
-        num_params=num_params(model, dataset.image_shape),
-        multiply_adds=count_multiply_adds(model, dataset.image_shape),
+        declared=declared,
+        num_params=sum(leaf.size for leaf in jax.tree.leaves(declared["params"])),
+        multiply_adds=count_multiply_adds(model, declared, dataset.image_shape),
     )
 
 
@@ -183,22 +190,15 @@ def _check_batch(norm, config: ConfigDict) -> None:
         )
 
 
-def abstract_state(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[Any, Any]:
-    """Shapes of the parameters and of the other collections, without a seed axis."""
-    images = jax.ShapeDtypeStruct((2, *image_shape), np.float32)
-    variables = jax.eval_shape(
-        lambda key, x: model.init(key, x, train=False), jax.random.key(0), images
-    )
-    params = variables.pop("params")
-    return params, variables
-
-
-def count_multiply_adds(model: nn.Module, image_shape: tuple[int, ...]) -> int:
+def count_multiply_adds(
+    model: nn.Module, declared: Any, image_shape: tuple[int, ...]
+) -> int:
     """Multiply-adds of one image's forward pass."""
-    params, model_state = abstract_state(model, image_shape)
+    shapes = meta.unbox(declared)
+    params = shapes.pop("params")
     image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
     return multiply_adds(
-        lambda p, s, x: forward_eval(model, p, s, x), params, model_state, image
+        lambda p, s, x: forward_eval(model, p, s, x), params, shapes, image
     )
 
 
@@ -207,7 +207,7 @@ def initial_state(run: Run) -> TrainState:
 
     Shapes: every leaf is [num seeds, ...].
     """
-    variables = init_variables(run.model, run.dataset.image_shape, run.seeds)
+    variables = draw_variables(run.declared, run.seeds)
     params = variables.pop("params")
     num_seeds = len(run.seeds)
     one_seed = jax.tree.map(lambda leaf: leaf[0], params)

@@ -74,12 +74,13 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         config.data.data_dir = data_dir
     run = set_up(config)
     folder = RunFolder(workdir, run, workdir.name)
+    start = saved_example(run)
     with Checkpoints(workdir / "checkpoints", keep_last=None) as checkpoints:
-        found = checkpoints.restore_latest(saved_example(run), folder.check_metadata)
+        found = checkpoints.restore_latest(start, folder.check_metadata)
     if found is None:
         raise UserError(f"{workdir} holds no checkpoint yet: train first")
     step, tree, _ = found
-    programs = compile_programs(run)
+    programs = compile_programs(run, start["state"])
     params, model_state = parallel.to_device(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
     rows = {

@@ -64,7 +64,7 @@ def make_train_step(
         metrics = {
             "loss": (loss_sum, count),
             "errors": (errors, count),
-            "grad_norm": (optax.global_norm(grads), jnp.float32(1)),
+            "grad_norm": (optax.tree.norm(grads), jnp.float32(1)),
         }
         new = TrainState(state.step + 1, params, model_state, opt_state, ema)
         return new, metrics
