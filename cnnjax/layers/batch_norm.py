@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import UserError
+from cnnjax.layers.batch_normalize import batch_normalize
 from cnnjax.layers.channels import per_channel
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.moments import affine, moments, normalize
+from cnnjax.layers.moments import affine, normalize
 
 
 class BatchNorm(nn.Module):
@@ -56,14 +57,12 @@ class BatchNorm(nn.Module):
             y = normalize(x, *running, self.epsilon)
             return affine(y, scale, bias).astype(x.dtype)
         groups = self._groups(x)
-        axes = tuple(range(1, groups.ndim - 1))
-        batch_mean, batch_var = moments(groups, axes)
+        y, batch_mean, batch_var = batch_normalize(groups, scale, bias, self.epsilon)
         self._move(mean, batch_mean)
         num_values = groups.size // (groups.shape[0] * groups.shape[-1])
         unbias = num_values / (num_values - 1)
         self._move(var, batch_var * (1.0 if self._biased else unbias))
-        y = normalize(groups, batch_mean, batch_var, self.epsilon)
-        return affine(y, scale, bias).astype(x.dtype).reshape(x.shape)
+        return y.astype(x.dtype).reshape(x.shape)
 
     @property
     def _biased(self) -> bool:
@@ -72,11 +71,7 @@ class BatchNorm(nn.Module):
     def _groups(self, x: jax.Array) -> jax.Array:
         """[N, ..., C] -> [groups, images per group, ..., C]."""
         num_images = x.shape[0]
-        size = (
-            num_images
-            if self.examples_per_statistic is None
-            else (self.examples_per_statistic)
-        )
+        size = self.examples_per_statistic or num_images
         if num_images % size:
             below, above = num_images // size * size, -(-num_images // size) * size
             nearest = f"{below} or {above}" if below else f"{above}"

@@ -18,6 +18,7 @@ from jax import lax
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.convolution_forms import Geometry, choose_form, plain
+from cnnjax.layers.varying import equally_varying
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
 
 IMPLS = ("auto", "lax")
@@ -60,7 +61,7 @@ def convolution(
     if impl == "lax":
         return plain(geometry, x, kernel)
     if impl == "auto":
-        return _by_platform(geometry, *_equally_varying(x, kernel))
+        return _by_platform(geometry, *equally_varying(x, kernel))
     raise unknown_name("convolution", impl, IMPLS, "impl")
 
 
@@ -77,22 +78,6 @@ def check(
     if kernel_shape[2] * groups != channels:
         raise ValueError(f"{layer}: kernel {kernel_shape} does not fit input {x_shape}")
     geometry.output_size(x_shape, kernel_shape, layer)
-
-
-def _equally_varying(*arrays: jax.Array) -> list[jax.Array]:
-    """Casts arrays to vary over the same mesh axes; outside `shard_map`, nothing.
-
-    There the images differ between devices and the kernel does not. A custom gradient
-    must return each cotangent in the type of its primal; the cast, whose transpose is
-    the sum over devices, gives the kernel the type of the images first.
-    """
-    varying = [jax.typeof(a).manual_axis_type.varying for a in arrays]
-    axes = frozenset().union(*varying)
-    missing = [tuple(axes - own) for own in varying]
-    return [
-        lax.pcast(a, m, to="varying") if m else a
-        for a, m in zip(arrays, missing, strict=True)
-    ]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
