@@ -62,7 +62,7 @@ def make_evaluation(
         own = jnp.sum(logits * one_hot, axis=-1, keepdims=True)
         # How many classes score higher; ties go to the lower class, as in argmax.
         ahead = (logits > own) | (
-            (logits == own) & (jnp.arange(num_classes) < labels[:, None])
+            (logits == own) & (jnp.arange(num_classes)[None] < labels[:, None])
         )
         rank = jnp.sum(ahead, axis=-1)
         # A broken net (NaN everywhere) has nothing ahead of it: it is never right.
