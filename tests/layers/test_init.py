@@ -135,5 +135,5 @@ def test_a_foreign_initializer_is_named():
             x = Conv(2, 1, name="ours")(images)
             return nn.Conv(2, (1, 1), name="theirs")(x)
 
-    with pytest.raises(TypeError, match=r"params/theirs/(kernel|bias) of Foreign"):
+    with pytest.raises(TypeError, match=r"params/theirs/(kernel|bias) was declared"):
         init_variables(Foreign(), (4, 4, 1), (0,))

@@ -1,0 +1,159 @@
+"""Evaluation against NumPy, every example exactly once; precise statistics."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from cnnjax.data.resident import chunk_indices
+from cnnjax.layers.norm import make_norm
+from cnnjax.models import create_model
+from cnnjax.models.initialize import init_variables
+from cnnjax.train.evaluate import (
+    divide,
+    make_evaluation,
+    make_reestimation,
+    split_batches,
+)
+from cnnjax.train.state import stream_key
+
+NUM, CLASSES = 23, 7
+STREAM = np.random.RandomState(0)
+# "Images" that are their own logits, with ties, so that every figure is known.
+LOGITS = STREAM.randint(0, 6, (NUM, 1, 1, CLASSES)).astype(np.uint8)
+LABELS = STREAM.randint(0, CLASSES, NUM).astype(np.int32)
+
+
+class Mirror(nn.Module):
+    """Its images are its logits, plus a parameter."""
+
+    def __call__(self, images, *, train):
+        assert not train
+        return images[:, 0, 0] + self.variables["params"]["shift"][None]
+
+
+def evaluate(logits, labels, batch_size, shift=0.0, offset=0):
+    num_classes = logits.shape[-1]
+    run = make_evaluation(Mirror(), lambda x: x.astype(jnp.float32), num_classes)
+    data = {"images": logits, "labels": labels}
+    sizes = {"other": offset, "split": len(labels) - offset}
+    sizes = sizes if offset else {"split": len(labels)}
+    batches = split_batches(sizes, batch_size)["split"]
+    params = {"shift": jnp.full(num_classes, shift)}
+    return divide(jax.device_get(jax.jit(run)(params, {}, data, *batches)))
+
+
+def by_hand(logits, labels):
+    logits = logits[:, 0, 0].astype(float)
+    log_sum = np.log(np.exp(logits).sum(-1))
+    own = logits[np.arange(len(labels)), labels]
+    order = np.argsort(-logits, axis=-1, kind="stable")  # ties: the lower class first
+    right = order[:, 0] == labels
+    in_five = (order[:, :5] == labels[:, None]).any(-1)
+    return {
+        "count": len(labels),
+        "loss": (log_sum - own).mean(),
+        "error": 100 * (1 - right.mean()),
+        "top5_error": 100 * (1 - in_five.mean()),
+        "per_class_accuracy": [
+            100 * right[labels == c].mean() if (labels == c).any() else 0.0
+            for c in range(logits.shape[-1])
+        ],
+    }
+
+
+def assert_close(row, expected):
+    assert row.keys() == expected.keys()
+    for name, value in expected.items():
+        # Sums of float32; accuracies are rounded to 4 decimals.
+        np.testing.assert_allclose(row[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 22, NUM, 64])
+def test_every_example_counts_once_whatever_the_batch_size(batch_size):
+    row = evaluate(LOGITS, LABELS, batch_size)
+    assert 0 < row["top5_error"] < row["error"] < 100
+    assert_close(row, by_hand(LOGITS, LABELS))
+
+
+def test_a_split_behind_another_one_is_its_own():
+    assert_close(
+        evaluate(LOGITS, LABELS, 8, offset=10), by_hand(LOGITS[10:], LABELS[10:])
+    )
+
+
+def test_batches_of_all_splits_have_one_shape_and_cover_each_once():
+    sizes = {"train": 20, "validation": 0, "test": 7}
+    batches = split_batches(sizes, 8)
+    first = 0
+    for split, size in sizes.items():
+        indices, mask, num_batches = batches[split]
+        assert indices.shape == mask.shape == (3, 8)
+        assert num_batches == -(-size // 8)
+        used = indices[:num_batches][mask[:num_batches] > 0]
+        assert sorted(used) == list(range(first, first + size))
+        assert not mask[num_batches:].any()
+        first += size
+
+
+def test_an_empty_split_has_no_figures():
+    sums = {"count": 0.0, "class_count": np.zeros(3), "class_correct": np.zeros(3)}
+    assert divide(sums) == {
+        "count": 0,
+        "loss": None,
+        "error": None,
+        "top5_error": None,
+    }
+
+
+def test_fewer_than_five_classes_are_never_outside_the_top_five():
+    logits, labels = LOGITS[..., :3], LABELS % 3
+    row = evaluate(logits, labels, 8)
+    assert row["top5_error"] == 0
+    assert_close(row, by_hand(logits, labels))
+
+
+@pytest.mark.parametrize("shift", [np.nan, np.inf, -np.inf])
+def test_a_broken_net_is_never_right(shift):
+    row = evaluate(LOGITS, LABELS, 8, shift)
+    assert row["error"] == row["top5_error"] == 100
+    assert row["per_class_accuracy"] == [0] * CLASSES
+    assert not np.isfinite(row["loss"])
+
+
+def test_precise_statistics_are_those_of_the_batches():
+    """Mean of the means, and of the second moments about it, over 3 batches of 8."""
+    model = create_model("mlp", widths=(6,), num_classes=3, norm=make_norm("batch"))
+    variables = init_variables(model, (2, 2, 1), (0,))
+    variables = jax.tree.map(lambda leaf: leaf[0], variables)
+    params = variables.pop("params")
+    images = STREAM.randint(0, 255, (20, 2, 2, 1)).astype(np.uint8)
+    data = {"images": images, "labels": np.zeros(20, np.int32)}
+
+    def augment(key, images, labels):
+        return images / jnp.float32(255), jax.nn.one_hot(labels, 3)
+
+    reestimate = make_reestimation(
+        model, augment, batch_size=8, num_train=20, batches=3
+    )
+    got = jax.jit(reestimate)(params, variables, data, np.int32(1))
+    order = np.asarray(chunk_indices(stream_key(1, "shuffle"), 0, 3, 8, 20))
+    x = images.reshape(20, 4)[order] / 255.0  # [3, 8, 4]
+    hidden = x @ params["dense1"]["kernel"].astype(float)  # [3, 8, 6]
+    means, variances = hidden.mean(1), hidden.var(1, ddof=1)
+    stats = got["batch_stats"]["norm1"]
+    np.testing.assert_allclose(stats["mean"], means.mean(0), rtol=1e-4, atol=1e-6)
+    expected = (variances + means**2).mean(0) - means.mean(0) ** 2
+    np.testing.assert_allclose(stats["var"], expected, rtol=1e-4)
+    assert jax.tree.structure(got) == jax.tree.structure(variables)
+
+
+def test_precise_statistics_leave_other_norms_alone():
+    model = create_model("mlp", widths=(6,), norm="layer")
+    reestimate = make_reestimation(
+        model, functools.partial, batch_size=8, num_train=20, batches=3
+    )
+    assert reestimate({}, {}, None, 0) == {}

@@ -1,0 +1,82 @@
+"""Seeds trained together equal each seed trained alone."""
+
+import jax
+import numpy as np
+import pytest
+
+from cnnjax.train import parallel
+from cnnjax.train.programs import compile_programs
+from cnnjax.train.setup import initial_state
+from tests.train.tiny import RESNET, tiny_run
+
+NOISY = {"augment__crop_pad": 1, "augment__flip": True, "train__ema_decay": 0.9}
+NUM_STEPS = 4
+
+
+def train(mode, first, count, **changes):
+    run = tiny_run(
+        "resnet20_cifar",
+        RESNET,
+        seeds__first=first,
+        seeds__count=count,
+        train__seed_mode=mode,
+        **NOISY,
+        **changes,
+    )
+    start = initial_state(run)
+    programs = compile_programs(run, start)
+    state, rows = programs.advance(parallel.to_device(start), NUM_STEPS)
+    state = parallel.to_host(state)
+    weights = parallel.to_device((state.params, state.model_state))
+    return state, rows, programs.evaluate(*weights, "validation")
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return [train("loop", seed, 1) for seed in (3, 4, 5)]
+
+
+def compare(compare_leaves, together, alone):
+    state, rows, evaluations = together
+    for i, (one_state, one_rows, one_evaluation) in enumerate(alone):
+        pairs = (state, one_state), (rows, one_rows)
+        for many, one in pairs:
+            own = jax.tree.map(lambda leaf, i=i: leaf[i], many)
+            jax.tree.map(compare_leaves, own, jax.tree.map(lambda leaf: leaf[0], one))
+        for name, value in one_evaluation[0].items():
+            compare_leaves(evaluations[i][name], value)
+
+
+def test_one_after_another_is_bit_for_bit_alone(alone):
+    compare(np.testing.assert_array_equal, train("loop", 3, 3), alone)
+
+
+def test_vectorised_is_alone_up_to_rounding(alone):
+    """Grouped convolutions and batched products add in another order."""
+
+    def close(a, b):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+    compare(close, train("vmap", 3, 3), alone)
+
+
+def test_seeds_have_different_weights_and_different_data(alone):
+    (a, rows_a, _), (b, rows_b, _), _ = alone
+    assert np.abs(a.params["head"]["kernel"] - b.params["head"]["kernel"]).max() > 0.1
+    assert rows_a["loss"][0][0, 0] != rows_b["loss"][0][0, 0]
+
+
+def test_auto_loops_on_cpu_and_keeps_what_is_asked_for():
+    assert parallel.choose_seed_mode("vmap") == "vmap"
+    if not parallel.is_accelerated():
+        assert parallel.choose_seed_mode("auto") == "loop"
+
+
+@pytest.mark.parametrize("mode", ["loop", "vmap"])
+def test_shared_arguments_are_not_mapped(mode):
+    def function(own, shared, other):
+        return own + shared.sum() * other
+
+    run = parallel.over_seeds(function, (True, False, True), mode)
+    own, other, shared = np.arange(3.0), np.array([1.0, 2.0, 4.0]), np.ones(5)
+    np.testing.assert_array_equal(run(own, shared, other), own + 5 * other)

@@ -1,0 +1,46 @@
+"""A tiny run for tests of training: a config and its data, no files."""
+
+from cnnjax.config import override
+from cnnjax.data.dataset import load_dataset
+from cnnjax.train.setup import set_up
+from configs import base
+
+# 24 training images in batches of 8: three steps an epoch.
+DATA = {
+    "name": "synthetic",
+    "num_train": 24,
+    "num_validation": 9,
+    "num_test": 10,
+    "image_size": 4,
+    "num_classes": 3,
+}
+CHANGES = {
+    "train.batch_size": 8,
+    "train.steps": 9,
+    "train.epochs": 0.0,
+    "schedule.kind": "constant",
+    "eval.batch_size": 8,
+    "checkpoint.every_epochs": 1.0,
+    "log.tensorboard": False,
+}
+
+
+def tiny_config(model="mlp", arguments=None, **changes):
+    """A config of an MLP with 6 hidden units; keys of `changes` have __ for a dot."""
+    config = base.get_config()
+    for key, value in DATA.items():
+        config.data[key] = value
+    own = {"widths": (6,)} if model == "mlp" else {}
+    with config.unlocked():
+        config.model = base.model_section(model, **(own | (arguments or {})))
+    dotted = {key.replace("__", "."): value for key, value in changes.items()}
+    override(config, CHANGES | dotted)
+    return config
+
+
+def tiny_run(model="mlp", arguments=None, **changes):
+    config = tiny_config(model, arguments, **changes)
+    return set_up(config, load_dataset(**config.data))
+
+
+RESNET = {"depth": 4, "widths": (4,)}
