@@ -5,13 +5,22 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 
 from absl import flags, logging
+from ml_collections import ConfigDict
 
-from cnnjax.config import explain_flag_error, recipe_path
-from cnnjax.errors import UserError
+from cnnjax.config import (
+    check_tuples,
+    flatten,
+    load_recipe,
+    recipe_path,
+    unknown_key,
+    wrong_type,
+)
+from cnnjax.errors import UserError, near_matches
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -57,33 +66,59 @@ def parse(argv: list[str]) -> None:
     argv, recipe = _resolve_recipe(argv)
     try:
         rest = flags.FLAGS(argv)
-    except UserError:
-        raise
     except flags.UnrecognizedFlagError as error:
-        raise UserError(_unknown_flag(error)) from error
+        raise _unknown_flag(error.flagname) from error
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UserError(explain_flag_error(str(error), recipe)) from error
+        raise _wrong_value(str(error), recipe) from error
     if len(rest) > 1:
         raise UserError(
             f"unexpected argument {rest[1]!r}: options are written --name=value"
         )
+    if recipe is not None:
+        check_tuples(flatten(recipe), flatten(flags.FLAGS["config"].value))
 
 
-def _resolve_recipe(argv: list[str]) -> tuple[list[str], str | None]:
-    """Turns --config=NAME into the path of the recipe, from wherever it is called."""
-    resolved, recipe = [], None
-    for word in argv:
-        if word.startswith("--config="):
-            recipe = str(recipe_path(word.split("=", 1)[1]))
-            word = f"--config={recipe}"
+def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None]:
+    """Turns --config=NAME into the path of the recipe; checks the keys behind it.
+
+    Returns:
+      The new words, and the config of the recipe if there is one.
+    """
+    words, resolved, recipe = iter(argv), [], None
+    for word in words:
+        if word == "--config":
+            word = f"--config={next(words, '')}"
+        name, _, value = word.partition("=")
+        if name == "--config":
+            path = recipe_path(value)
+            recipe, word = load_recipe(str(path)), f"--config={path}"
+        elif name.startswith("--config.") and "config" in flags.FLAGS:
+            if recipe is None:
+                raise UserError(f"{word} has no recipe to change: give --config first")
+            # Indices such as widths[0] are for ml_collections.
+            key, known = name.removeprefix("--config.").split("[")[0], flatten(recipe)
+            if key not in known:
+                raise unknown_key(key, known)
         resolved.append(word)
     return resolved, recipe
 
 
-def _unknown_flag(error: flags.UnrecognizedFlagError) -> str:
-    hint = ""
-    if error.flagname.startswith("config."):
-        hint = " (it must come after --config=configs/NAME.py)"
-    elif error.suggestions:
-        hint = f": did you mean {' or '.join('--' + s for s in error.suggestions)}?"
-    return f"unknown flag --{error.flagname}{hint}; --help lists all flags"
+def _unknown_flag(name: str) -> UserError:
+    close = near_matches(name, flags.FLAGS)
+    hint = f": did you mean {' or '.join(f'--{c}' for c in close)}?" if close else ""
+    if name.startswith("config.") and "set" in flags.FLAGS:
+        key = name.removeprefix("config.")
+        hint = f" (for all arms of an ablation write --set={key}=VALUE)"
+    return UserError(f"unknown flag --{name}{hint}; --help lists all flags")
+
+
+def _wrong_value(text: str, recipe: ConfigDict | None) -> UserError:
+    """The sentence for what absl and ml_collections say of a bad value."""
+    match = re.match(r"flag --([\w.]+)=(.*?): ", text, re.DOTALL)
+    if match is None:
+        return UserError(" ".join(text.split()))
+    name, value = match.groups()
+    if name.startswith("config.") and recipe is not None:
+        return wrong_type(recipe, name.removeprefix("config."), value)
+    wanted = flags.FLAGS[name].parser.syntactic_help or "true or false"
+    return UserError(f"--{name} takes {wanted}, not {value!r}; --help explains it")

@@ -7,6 +7,7 @@ import inspect
 import json
 import pathlib
 import re
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from cnnjax.errors import UserError, near_matches, unknown_name
 IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
 # The seed axis is a property of the run, not of the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
+# Types of values in words.
+KINDS = {int: "whole number", float: "number", bool: "truth value", str: "text"}
 
 
 def recipe_path(name: str) -> pathlib.Path:
@@ -40,25 +43,60 @@ def recipe_path(name: str) -> pathlib.Path:
     raise unknown_name("config", name, recipes, "--config=configs/NAME.py")
 
 
-def load_module(path: pathlib.Path) -> Any:
-    """Runs a Python file of definitions and returns its module."""
+def definition(path: pathlib.Path, function: str, kind: type) -> Any:
+    """Runs a Python file of definitions and gives what one function in it returns.
+
+    Args:
+      path: the file.
+      function: name of a function without arguments.
+      kind: what it must return.
+
+    Raises:
+      UserError: the file raises, or has no such function; names the line.
+    """
     spec = importlib.util.spec_from_file_location(f"cnnjax_file_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    try:
+        spec.loader.exec_module(module)
+        if not hasattr(module, function):
+            raise UserError(f"{path} defines no function {function}()")
+        value = getattr(module, function)()
+    except UserError:
+        raise
+    # Whatever a person's own code raises; the line is what they need.
+    except Exception as error:
+        text = " ".join(str(error).replace("\\n", " ").split())
+        # ml_collections lists all keys of the section before it says what is near.
+        text = re.sub(r"Other fields present: .*(?=Did you mean)", "", text)
+        raise UserError(
+            f"{path} cannot be used: {type(error).__name__} in line "
+            f"{_line(error, path)}: {text}"
+        ) from error
+    if not isinstance(value, kind):
+        raise UserError(
+            f"{function}() of {path} returns a {type(value).__name__}, not a "
+            f"{kind.__name__}"
+        )
+    return value
+
+
+def _line(error: Exception, path: pathlib.Path) -> int | str:
+    """Number of the line of a file that raised."""
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    return lines[-1] if lines else "?"
 
 
 def load_recipe(name: str) -> ml_collections.ConfigDict:
     """The config of a recipe, locked, before any override.
 
     Raises:
-      UserError: no such recipe, or its file sets a key that does not exist.
+      UserError: no such recipe, or its file is broken or sets a key that does not
+        exist.
     """
-    path = recipe_path(name)
-    try:
-        return load_module(path).get_config()
-    except (AttributeError, KeyError, TypeError) as error:
-        raise UserError(f"config file {path} cannot be used: {error}") from error
+    return definition(recipe_path(name), "get_config", ml_collections.ConfigDict)
 
 
 def flatten(config: Mapping, prefix: str = "") -> dict[str, Any]:
@@ -87,7 +125,32 @@ def override(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> N
         try:
             config.update_from_flattened_dict({key: _like(value, known[key])})
         except (TypeError, ValueError) as error:
-            raise wrong_type(key, value, known[key]) from error
+            raise wrong_type(config, key, value) from error
+        check_tuples({key: known[key]}, flatten(config))
+
+
+def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses tuples whose elements are of another type than those they replace.
+
+    Args:
+      old: as from `flatten`: tuples are lists.
+      new: the same keys after changes.
+
+    Raises:
+      UserError: names the key and both values.
+    """
+    for key, elements in old.items():
+        # Nothing is known of an empty tuple: those of ours hold text.
+        kind = type(elements[0]) if isinstance(elements, list) and elements else str
+        allowed = (int, float) if kind is float else kind
+        if isinstance(elements, list) and not all(
+            isinstance(e, allowed) and not isinstance(e, bool) for e in new[key]
+        ):
+            raise UserError(
+                f"config.{key} takes a tuple of {KINDS[kind]}s such as "
+                f"{tuple(elements)}, not {tuple(new[key])} (its legal values are in "
+                "configs/base.py)"
+            )
 
 
 def parse_changes(words: list[str]) -> dict[str, Any]:
@@ -128,24 +191,17 @@ def unknown_key(key: str, known: Iterable[str]) -> UserError:
     )
 
 
-def wrong_type(key: str, value: Any, old: Any) -> UserError:
-    """The sentence for a config value of the wrong type."""
-    kind = "tuple" if isinstance(old, list) else type(old).__name__
+def wrong_type(config: ml_collections.ConfigDict, key: str, value: Any) -> UserError:
+    """The sentence for a value that the key of a config does not take."""
+    *sections, name = key.split(".")
+    for section in sections:
+        config = config[section]
+    kind = KINDS.get(config.get_type(name), config.get_type(name).__name__)
+    example = "" if config[name] is None else f" such as {config[name]!r}"
     return UserError(
-        f"config.{key} takes a {kind} such as {old!r}, not {value!r} "
+        f"config.{key} takes a {kind}{example}, not {value!r} "
         "(its legal values are in configs/base.py)"
     )
-
-
-def explain_flag_error(text: str, config_name: str | None) -> str:
-    """Turns what absl or ml_collections say of a bad --config flag into a sentence."""
-    match = re.search(r"config\.([\w.]+)", text)
-    if match and config_name:
-        known = flatten(load_recipe(config_name))
-        key = match.group(1).rstrip(".")
-        if key not in known:
-            return str(unknown_key(key, known))
-    return " ".join(text.split())
 
 
 def digest(config: Mapping, ignore: tuple[str, ...] = IRRELEVANT + SEEDS) -> str:
@@ -207,7 +263,9 @@ def in_range(key: str, value: float, low: float, high: float, unit: str = "") ->
     Raises:
       UserError: names the key, the value and the range.
     """
-    if not low <= value <= high:
+    if not low <= value <= high or value == float("inf"):
         unit = f" {unit}" if unit else ""
-        bounds = f"at least {low}" if high == float("inf") else f"from {low} to {high}"
-        raise UserError(f"config.{key} is {value}{unit} but must be {bounds}{unit}")
+        bounds = f"from {low} to {high}"
+        if high == float("inf"):
+            bounds = f"at least {low}" if value < low else f"finite and at least {low}"
+        raise UserError(f"config.{key} is {value} but must be {bounds}{unit}")

@@ -15,7 +15,7 @@ from cnnjax.config import parse_changes
 ABLATION = flags.DEFINE_string("ablation", "degradation", "One of configs/ablations/.")
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
 SEEDS = flags.DEFINE_integer(
-    "seeds", 0, "Seeds per arm; 0 for what the scale says.", lower_bound=0
+    "seeds", None, "Seeds per arm, in place of what the scale says.", lower_bound=1
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "'' for runs/<ablation>/<scale>.")
 DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data sets.")
@@ -23,7 +23,10 @@ SET = flags.DEFINE_multi_string(
     "set", [], "Config key for all arms, as --set=train.epochs=4; may be repeated."
 )
 JOBS = flags.DEFINE_integer(
-    "jobs", 0, "Arms at a time; 0 for one per core (one on an accelerator)."
+    "jobs",
+    0,
+    "Arms at a time; 0 for one per core (one on an accelerator).",
+    lower_bound=0,
 )
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print cells, parameters, multiply-adds and cost; run nothing."
@@ -34,7 +37,7 @@ def main() -> int:
     plan = make_plan(
         load_ablation(ABLATION.value),
         SCALE.value,
-        num_seeds=SEEDS.value,
+        num_seeds=SEEDS.value or 0,
         data_dir=DATA_DIR.value,
         workdir=WORKDIR.value,
         changes=parse_changes(SET.value),

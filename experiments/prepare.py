@@ -6,8 +6,9 @@ CIFAR-10, CIFAR-100, MNIST and Fashion-MNIST need no TensorFlow; any other set o
 does (extra `prepare`).
 """
 
-from absl import app, flags
+from absl import flags
 
+from cnnjax import cli
 from cnnjax.data.prepare import SETS, prepare
 
 _DATASET = flags.DEFINE_string(
@@ -17,12 +18,10 @@ _DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder to prepare the set i
 _BASE_URL = flags.DEFINE_string("base_url", None, "mirror to download from")
 
 
-def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-        raise app.UsageError(f"arguments without a flag: {' '.join(argv[1:])}")
+def main() -> None:
     directory = prepare(_DATASET.value, _DATA_DIR.value, base_url=_BASE_URL.value)
     print(f"{_DATASET.value} is ready in {directory}")
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

@@ -25,7 +25,7 @@ DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets; short for --config.data.data_dir."
 )
 SEEDS = flags.DEFINE_integer(
-    "seeds", 0, "Number of seeds; short for --config.seeds.count.", lower_bound=0
+    "seeds", None, "Number of seeds; short for --config.seeds.count.", lower_bound=1
 )
 
 

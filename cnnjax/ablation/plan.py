@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 
 from cnnjax.ablation.spec import Ablation, Arm, spec_to_dict
 from cnnjax.config import (
+    definition,
     differences,
     digest,
-    load_module,
     load_recipe,
     override,
     to_dict,
@@ -46,14 +46,14 @@ def load_ablation(name: str) -> Ablation:
     """The definition in `configs/ablations/<name>.py`.
 
     Raises:
-      UserError: there is none of that name.
+      UserError: there is none of that name, or its file is broken.
     """
     folders = importlib.util.find_spec("configs").submodule_search_locations
     folder = Path(next(iter(folders))) / "ablations"
     names = sorted(path.stem for path in folder.glob("[!_]*.py"))
     if name not in names:
         raise unknown_name("ablation", name, names, "--ablation")
-    return load_module(folder / f"{name}.py").get_ablation()
+    return definition(folder / f"{name}.py", "get_ablation", Ablation)
 
 
 def make_plan(
@@ -76,13 +76,12 @@ def make_plan(
       changes: dotted config key -> value for all arms, from the command line.
 
     Raises:
-      UserError: an unknown scale or config key, or a bad number of seeds.
+      UserError: an unknown scale or config key, or one that the arms differ in.
     """
     chosen = ablation.scale(scale)
-    if num_seeds < 0:
-        raise UserError(f"--seeds is {num_seeds} but must be at least 1")
     count = num_seeds or chosen.num_seeds
     arms, configs = ablation.arms(scale), {}
+    _refuse_questioned_keys(ablation, arms, changes)
     for arm in arms:
         config = load_recipe(chosen.recipe)
         override(config, {**arm.overrides, **changes})
@@ -99,6 +98,22 @@ def make_plan(
         configs,
         Path(workdir or f"runs/{ablation.name}/{scale}"),
     )
+
+
+def _refuse_questioned_keys(
+    ablation: Ablation, arms: tuple[Arm, ...], changes: dict[str, Any]
+) -> None:
+    """Refuses changes that would make different arms the same."""
+    if "seeds.count" in changes:
+        raise UserError("--set=seeds.count does nothing here: give --seeds")
+    for axis in ablation.axes:
+        own = {key for arm in arms for key in axis.values[arm.axes[axis.name]]}
+        for key in own & changes.keys():
+            raise UserError(
+                f"--set={key} would undo axis {axis.name!r} of ablation "
+                f"{ablation.name!r}, whose arms differ in it: leave it out, or change "
+                f"the axis in configs/ablations/{ablation.name}.py"
+            )
 
 
 def write_plan(plan: Plan, facts: dict[str, dict[str, Any]]) -> None:

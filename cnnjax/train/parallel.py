@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from cnnjax.errors import UserError
 from cnnjax.layers.convolution import convolution
 
 
@@ -84,6 +85,23 @@ def to_device(tree: Any) -> Any:
 def to_host(tree: Any) -> Any:
     """Waits for device arrays and copies them to NumPy."""
     return jax.device_get(tree)
+
+
+def require_devices() -> None:
+    """Starts the devices.
+
+    Raises:
+      UserError: there is none of the kind that the environment asks for.
+    """
+    try:
+        jax.devices()
+    # Without its plugin, JAX fails an assertion for cuda.
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"JAX finds no device for JAX_PLATFORMS={jax.config.jax_platforms!r}: "
+            "unset it, or install the build for it with CNNJAX_EXTRA (cuda13, cuda12 "
+            "or tpu) and ./launch.sh"
+        ) from error
 
 
 def devices() -> list[str]:

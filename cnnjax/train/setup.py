@@ -18,6 +18,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import abstract_variables, draw_variables
+from cnnjax.train import parallel
 from cnnjax.train.forward import forward_eval
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import make_optimizer
@@ -132,6 +133,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             f"data set {dataset.name} leaves no training image: lower "
             "config.data.num_validation or config.data.num_test"
         )
+    parallel.require_devices()
     model = splat(
         "model",
         create_model,
