@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnnjax.errors import UserError
+from cnnjax.records import read_metrics
 from cnnjax.train import parallel
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
@@ -143,8 +144,11 @@ class Loop:
                 }
             of_final = {split: rows[i] for split, rows in final.items()}
             results.append(self.folder.done(seed, of_final, of_best, self._cost()))
+            # A run killed between here and the results left some of these rows.
+            rows = read_metrics(self.writers[i].path)
+            there = {row.get("split") for row in rows if row["step"] == self.step}
             for split, row in of_final.items():
-                if row["count"]:
+                if row["count"] and split not in there:
                     self._write_eval(i, split, row)
         self.folder.write_results(results)
         return results
