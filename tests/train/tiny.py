@@ -1,7 +1,12 @@
-"""A tiny run for tests of training: a config and its data, no files."""
+"""A tiny run for tests of training, and `fit` with a display that listens."""
+
+from types import SimpleNamespace
 
 from cnnjax.config import override
 from cnnjax.data.dataset import load_dataset
+from cnnjax.records import read_metrics
+from cnnjax.train import loop
+from cnnjax.train.interrupt import StopRequest
 from cnnjax.train.setup import set_up
 from configs import base
 
@@ -44,3 +49,40 @@ def tiny_run(model="mlp", arguments=None, **changes):
 
 
 RESNET = {"depth": 4, "widths": (4,)}
+
+
+class Shown:
+    """A progress display that keeps what it is told, and may ask to stop."""
+
+    def __init__(self, stop_at=None):
+        self.stop, self.stop_at = StopRequest(), stop_at
+        self.first_step, self.updates, self.ended = None, [], None
+
+    def start_run(self, name, total_steps, first_step):
+        self.first_step = first_step
+        return self
+
+    def update(self, step, metrics, images_per_second):
+        self.updates.append(step)
+        if self.stop_at is not None and step >= self.stop_at:
+            self.stop.set(15)
+
+    def end(self, status):
+        self.ended = status
+
+
+def fit(run, path, stop_at=None, name="tiny"):
+    shown, warnings = Shown(stop_at), []
+    results = loop.fit(
+        run,
+        path,
+        name=name,
+        progress=shown,
+        stop=shown.stop,
+        warn=warnings.append,
+    )
+    return SimpleNamespace(results=results, shown=shown, warnings=warnings)
+
+
+def rows_of(path, seed=0):
+    return read_metrics(path / f"seed-{seed}" / "metrics.jsonl")
