@@ -65,9 +65,10 @@ def definition(path: pathlib.Path, function: str, kind: type) -> Any:
         raise
     # Whatever a person's own code raises; the line is what they need.
     except Exception as error:
-        text = " ".join(str(error).replace("\\n", " ").split())
+        text = " ".join(str(error).replace("\\n", " ").split()).strip("'")
         # ml_collections lists all keys of the section before it says what is near.
         text = re.sub(r"Other fields present: .*(?=Did you mean)", "", text)
+        text = text.replace(". ", "; ")
         raise UserError(
             f"{path} cannot be used: {type(error).__name__} in line "
             f"{_line(error, path)}: {text}"
@@ -85,7 +86,7 @@ def _line(error: Exception, path: pathlib.Path) -> int | str:
     if isinstance(error, SyntaxError):
         return error.lineno
     frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    lines = [f.lineno for f in frames if f.filename == str(path.absolute())]
     return lines[-1] if lines else "?"
 
 

@@ -2,6 +2,9 @@
 
 import os
 
+import pytest
+from programs import Programs
+
 # Eight emulated devices, so that everything parallel is tested on any machine.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
@@ -9,3 +12,11 @@ os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Plots are drawn without a screen.
 os.environ.setdefault("MPLBACKEND", "agg")
+
+
+@pytest.fixture(scope="session")
+def programs():
+    """Starts programs of experiments/ quickly, see programs.py."""
+    server = Programs()
+    yield server
+    server.close()

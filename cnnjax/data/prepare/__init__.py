@@ -45,6 +45,8 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
     name = name.removeprefix(PREFIX)
     if not data_dir:
         raise UserError("--data_dir is empty: give the folder to prepare the set in")
+    if name not in SETS:
+        check_known(name)
     root = Path(data_dir).expanduser().absolute()
     with _writable(root), _locked(root, name):
         with contextlib.suppress(UserError):
@@ -77,7 +79,6 @@ def _prepare_own(name: str, root: Path, base_url: str | None) -> None:
 
 
 def _prepare_other(name: str, root: Path) -> None:
-    check_known(name)
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
             f"preparing {name} needs TensorFlow, which is not installed: install the "

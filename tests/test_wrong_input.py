@@ -1,0 +1,205 @@
+"""Wrong flags, recipes and config values: one sentence each, and nothing is started."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from programs import ROOT, Ended
+
+DIGITS = "train --config=resnet_digits"
+SMOKE = "ablate --scale=smoke"
+
+# Command line, then what the sentence must say: what was given, and what is allowed or
+# where to change it.
+FLAGS = [
+    ("train --confg=resnet_digits", "--confg", "did you mean --config?"),
+    (f"{DIGITS} --sedes=2", "--sedes", "did you mean --seeds?"),
+    ("train resnet_digits", "'resnet_digits'", "--name=value"),
+    ("train", "--config is missing", "configs/*.py"),
+    ("train --config", "unknown config ''", "resnet_digits"),
+    ("train --config=resnet_digit", "'resnet_digit'", "did you mean 'resnet_digits'"),
+    ("train --config=gone/mlp.py", "'gone/mlp.py'", "mlp_mnist"),
+    ("train --config.model.depth=8 --config=resnet_digits", "model.depth", "first"),
+    (f"{DIGITS} --seeds=-1", "--seeds", "'-1'", "positive"),
+    (f"{DIGITS} --seeds=two", "--seeds", "'two'", "positive integer"),
+    ("ablate --ablation=degradatoin", "'degradatoin'", "mean 'degradation'"),
+    ("ablate --scale=laptpo", "'laptpo'", "mean 'laptop'", "paper", "smoke"),
+    (f"{SMOKE} --seeds=0", "--seeds", "'0'", "positive integer"),
+    (f"{SMOKE} --jobs=-1", "--jobs", "'-1'", "non-negative"),
+    (f"{SMOKE} --dry_run=maybe", "--dry_run", "'maybe'", "true or false"),
+    (f"{SMOKE} --config.model.depth=8", "--config.model.depth", "--set=model.depth="),
+    (f"{SMOKE} --set=train.epochs", "--set=train.epochs has no value"),
+    (f"{SMOKE} --set=train.epoch=4", "'train.epoch'", "mean train.epochs"),
+    (f"{SMOKE} --set=train.epochs=lots", "config.train.epochs", "number", "'lots'"),
+    (f"{SMOKE} --set=model.depth=8", "axis 'depth'", "configs/ablations/degradation"),
+    (f"{SMOKE} --set=seeds.count=3", "seeds.count", "--seeds"),
+    (f"{SMOKE} --set=norm.kind=bacth", "'bacth'", "mean 'batch'", "config.norm.kind"),
+    ("prepare --dataset=cifar11", "'cifar11'", "cifar10", "--dataset"),
+    ("prepare cifar10", "'cifar10'", "--name=value"),
+    ("evaluate", "--workdir is missing"),
+    ("evaluate --workdir=. --weights=bset", "'bset'", "mean 'best'", "--weights"),
+    ("report", "--workdir is missing"),
+]
+
+# Change of the config of a net on the digits, then as above.
+VALUES = [
+    ("model.dept=20", "'model.dept'", "mean model.depth", "configs/base.py"),
+    ("modle.depth=20", "'modle.depth'", "mean model.depth"),
+    ("model=3", "'model'", "model.depth"),
+    # Types.
+    ("train.batch_size=big", "train.batch_size", "whole number", "64", "'big'"),
+    ("train.batch_size=1.5", "train.batch_size", "whole number", "'1.5'"),
+    ("norm.examples_per_statistic=half", "whole number", "'half'"),
+    ("model.residual=maybe", "model.residual", "truth value", "'maybe'"),
+    ("model.widths=8,wide", "model.widths", "whole numbers", "(8, 16, 32)", "wide"),
+    ("model.widths=(8,0.5,9)", "model.widths", "whole numbers", "0.5"),
+    # Ranges.
+    ("train.batch_size=0", "train.batch_size is 0", "at least 1"),
+    ("train.epochs=nan", "train.epochs is nan", "at least 0"),
+    ("train.epochs=inf", "train.epochs is inf", "finite"),
+    ("seeds.count=0", "seeds.count is 0", "from 1"),
+    ("optimizer.momentum=1.5", "optimizer.momentum is 1.5", "from 0"),
+    ("optimizer.weight_decay=-1", "optimizer.weight_decay is -1.0", "at least 0"),
+    ("schedule.learning_rate=0", "schedule.learning_rate is 0.0"),
+    ("loss.label_smoothing=1", "loss.label_smoothing is 1.0", "0.999"),
+    ("norm.epsilon=-1", "norm.epsilon", "-1.0", "at least 0"),
+    ("eval.batch_size=0", "eval.batch_size is 0", "at least 1"),
+    ("checkpoint.keep_last=0", "checkpoint.keep_last is 0", "at least 1"),
+    ("log.every_epochs=0", "log.every_epochs is 0"),
+    ("augment.crop_pad=-1", "augment.crop_pad=-1", "0 (off) to 8"),
+    # Names.
+    ("data.name=digit", "'digit'", "mean 'digits'", "cifar10", "config.data.name"),
+    ("model.name=resnet21_cifar", "'resnet21_cifar'", "resnet20_cifar"),
+    ("model.act=rleu", "'rleu'", "mean 'relu'", "config.model.act"),
+    ("model.placement=before", "'before'", "post", "config.model.placement"),
+    ("model.shortcut=D", "'D'", "A, B, C", "config.model.shortcut"),
+    ("model.kernel_init=he", "'he'", "he_normal", "config.model.kernel_init"),
+    ("norm.kind=bacth", "'bacth'", "mean 'batch'", "config.norm.kind"),
+    ("optimizer.name=sdg", "'sdg'", "mean 'sgd'", "config.optimizer.name"),
+    ("schedule.kind=cosin", "'cosin'", "mean 'cosine'", "config.schedule.kind"),
+    ("train.dtype=float16", "'float16'", "bfloat16", "config.train.dtype"),
+    ("train.seed_mode=fast", "'fast'", "auto, loop, vmap"),
+    ("eval.statistics=exact", "'exact'", "precise, running"),
+    ("augment.standardize=pixels", "'pixels'", "pixel_mean"),
+    # Values that do not go together.
+    ("model.depth=21", "depth 21", "20 and 26", "config.model.depth"),
+    ("train.epochs=0 train.steps=0", "config.train.steps", "config.train.epochs"),
+    ("schedule.boundaries=0.75,0.5", "schedule.boundaries (0.75, 0.5)", "increase"),
+    ("norm.examples_per_statistic=24", "is 24", "64", "48"),
+    ("norm.kind=group", "config.norm.num_groups", "config.norm.channels_per_group"),
+    ("norm.kind=group norm.num_groups=3", "num_groups = 3", "8 channels", "4"),
+    ("eval.weights=ema", "config.eval.weights is 'ema'", "config.train.ema_decay is 0"),
+    ("data.num_train=5000", "data.num_train=5000", "1297 images left"),
+    ("model.name=lenet5", "lenet5"),
+]
+
+# What a recipe says, then as above.
+RECIPES = {
+    "syntax": ("def get_config(:\n    pass\n", "SyntaxError in line 1"),
+    "no function": ("config = 3\n", "no function get_config()"),
+    "wrong return": ("def get_config():\n    return {}\n", "a dict, not a ConfigDict"),
+    "missing import": ("import no_such_thing\n", "in line 1", "no_such_thing"),
+    "stale key": (
+        "from configs import base\n\n\ndef get_config():\n"
+        "    config = base.get_config()\n"
+        "    config.train.batchsize = 64\n"
+        "    return config\n",
+        "in line 6",
+        "batchsize",
+        '"batch_size"',
+    ),
+    "wrong type": (
+        "from configs import base\n\n\ndef get_config():\n"
+        "    config = base.get_config()\n"
+        "    config.train.batch_size = 'many'\n"
+        "    return config\n",
+        "in line 6",
+        "batch_size",
+        "many",
+    ),
+    "lacks a section": (
+        "import ml_collections\n\n\ndef get_config():\n"
+        "    return ml_collections.ConfigDict({'seeds': {'first': 0, 'count': 1}})\n",
+        "lacks the section 'data'",
+        "configs/base.py",
+    ),
+}
+
+
+def assert_one_sentence(ended, *words):
+    """Exit code 2, and on the error stream one sentence with all of the words."""
+    assert ended.code == 2, ended
+    assert ended.err.startswith("error: "), ended.err
+    assert ended.err.count("\n") == 1, ended.err
+    assert not re.search(r"\. [A-Z]|Traceback", ended.err)
+    for word in words:
+        assert word in ended.err
+
+
+@pytest.fixture
+def here(tmp_path):
+    """The folder where a program is started."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize(("line", "words"), [(c[0], c[1:]) for c in FLAGS])
+def test_flag(programs, here, line, words):
+    ended = programs.run(here, *shlex.split(line))
+    assert_one_sentence(ended, *words)
+    assert ended.out == ""
+    assert os.listdir(here) == []
+
+
+@pytest.mark.parametrize(("changes", "words"), [(c[0], c[1:]) for c in VALUES])
+def test_config_value(programs, here, changes, words):
+    changes = [f"--config.{change}" for change in changes.split()]
+    ended = programs.run(here, *DIGITS.split(), *changes)
+    assert_one_sentence(ended, *words)
+    assert ended.out == ""
+    assert os.listdir(here) == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe(programs, here, name):
+    text, *words = RECIPES[name]
+    (here / "mine.py").write_text(text)
+    ended = programs.run(here, "train", "--config=mine.py")
+    assert_one_sentence(ended, *words)
+    assert ended.out == ""
+    assert os.listdir(here) == ["mine.py"]
+
+
+def run_alone(here, line, **variables):
+    """`python -m experiments.VERB ...` as a process of its own."""
+    verb, *args = line.split()
+    ended = subprocess.run(
+        [sys.executable, "-P", "-m", f"experiments.{verb}", *args],
+        cwd=here,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+        capture_output=True,
+        text=True,
+    )
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
+
+
+def test_device_that_is_not_there(here):
+    ended = run_alone(here, DIGITS, JAX_PLATFORMS="nonsense")
+    assert_one_sentence(ended, "JAX_PLATFORMS='nonsense'", "CNNJAX_EXTRA")
+
+
+@pytest.mark.parametrize("line", ["train --confg=mlp", f"{SMOKE} --set=x=1", "report"])
+def test_as_a_process_of_its_own(here, line):
+    ended = run_alone(here, line)
+    assert_one_sentence(ended)
+    assert ended.out == ""
+
+
+def test_the_server_shows_what_a_good_command_shows(programs, here):
+    ended = programs.run(here, *SMOKE.split(), "--dry_run")
+    assert (ended.code, ended.err) == (0, "")
+    assert "residual-14" in ended.out
