@@ -139,14 +139,6 @@ def assert_one_sentence(ended, *words):
         assert word in ended.err
 
 
-@pytest.fixture
-def here(tmp_path):
-    """The folder where a program is started."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    return folder
-
-
 @pytest.mark.parametrize(("line", "words"), [(c[0], c[1:]) for c in FLAGS])
 def test_flag(programs, here, line, words):
     ended = programs.run(here, *shlex.split(line))

@@ -88,9 +88,10 @@ def run_cells(
         if any(future.exception() for future in done):
             # An error that concerns all arms: let the running ones save and end.
             stop.set(0)
-    for future in futures:
-        if not future.cancelled():
-            future.result()
+    errors = [future.exception() for future in futures if not future.cancelled()]
+    # An error is why the others were stopped: it is what the person must hear.
+    for error in sorted(filter(None, errors), key=lambda e: isinstance(e, Stopped)):
+        raise error
 
 
 def train_cell(

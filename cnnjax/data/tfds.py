@@ -103,6 +103,10 @@ def find_prepared(name: str, data_dir: str) -> Path:
             f"{command}"
         )
     check_directory(root)
+    # What may not be read must not be taken for missing.
+    for folder in (root / name, *(root / name).glob("*")):
+        if folder.is_dir():
+            check_directory(folder)
     found = {}
     for info in root.glob(f"{name}/**/dataset_info.json"):
         if version := _VERSION.fullmatch(info.parent.name):

@@ -211,7 +211,8 @@ class Checkpoints:
             with _ONE_SAVE:
                 if Checkpoints._last_saver is self:
                     Checkpoints._last_saver = None
-            self._manager.close()
+            with self._writing():  # Orbax raises what `wait` has raised again
+                self._manager.close()
 
     def _settle(self) -> None:
         """Waits on behalf of another run; a failure is kept for this one to hear."""

@@ -1,9 +1,15 @@
 """Stopping between two dispatches, so that Ctrl-C and SIGTERM lose nothing."""
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
+
+NOTICE = b"""
+stopping when this dispatch (or compiling) is over, and saving a checkpoint; once more
+stops at once, and the last checkpoint counts
+"""
 
 
 class Stopped(Exception):
@@ -40,13 +46,11 @@ def catching_signals() -> Iterator[StopRequest]:
 
     def handle(signum, frame):
         request.set(signum)
-        print(
-            "\nstopping after this dispatch and saving a checkpoint "
-            "(once more to stop at once)",
-            flush=True,
-        )
+        # The signal may have come in the middle of a print: that cannot be nested.
+        with contextlib.suppress(OSError):
+            os.write(1, NOTICE)
         for number in signals:
-            signal.signal(number, old[number])
+            signal.signal(number, signal.SIG_DFL)
 
     old = {number: signal.signal(number, handle) for number in signals}
     try:

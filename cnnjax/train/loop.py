@@ -62,10 +62,10 @@ def fit(
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
             while loop.step < run.total_steps and not loop.all_failed:
-                loop.advance(shown)
-                if stop and loop.step < run.total_steps:
+                if stop:
                     loop.save()
                     raise Stopped(f"{name} stopped at step {loop.step}")
+                loop.advance(shown)
             results = loop.finish()
         except BaseException:
             shown.end("stopped")

@@ -75,10 +75,18 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     run = set_up(config)
     folder = RunFolder(workdir, run, workdir.name)
     start = saved_example(run)
-    with Checkpoints(workdir / "checkpoints", keep_last=None) as checkpoints:
+    damaged: list[str] = []
+    with Checkpoints(
+        workdir / "checkpoints", keep_last=None, warn=damaged.append
+    ) as checkpoints:
         found = checkpoints.restore_latest(start, folder.check_metadata)
     if found is None:
-        raise UserError(f"{workdir} holds no checkpoint yet: train first")
+        why = "all are damaged" if damaged else "there is none yet"
+        raise UserError(
+            f"{workdir} holds no whole checkpoint ({why}): train with this --workdir"
+        )
+    for sentence in damaged:
+        print(sentence)
     step, tree, _ = found
     programs = compile_programs(run, start["state"])
     params, model_state = parallel.to_device(choose_weights(tree, weights))
