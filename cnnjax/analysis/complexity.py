@@ -28,10 +28,15 @@ def multiply_adds(function: Callable, *args: Any) -> int:
 
 
 def _count(jaxpr: core.Jaxpr) -> int:
-    return sum(_count_equation(equation) for equation in jaxpr.eqns)
+    switches = {
+        equation.outvars[0]
+        for equation in jaxpr.eqns
+        if equation.primitive.name == "platform_index"
+    }
+    return sum(_count_equation(equation, switches) for equation in jaxpr.eqns)
 
 
-def _count_equation(equation: core.JaxprEqn) -> int:
+def _count_equation(equation: core.JaxprEqn, switches: set) -> int:
     name, params = equation.primitive.name, equation.params
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
@@ -41,6 +46,10 @@ def _count_equation(equation: core.JaxprEqn) -> int:
         (contracted, _), _ = params["dimension_numbers"]
         left = equation.invars[0].aval.shape
         return equation.outvars[0].aval.size * math.prod(left[i] for i in contracted)
+    if name == "cond" and equation.invars[0] in switches:
+        # A choice by platform: the last branch is the default, the plain operation;
+        # forms for other platforms may multiply by zeros that do not count.
+        return _count(params["branches"][-1].jaxpr)
     if name == "cond":
         return max(_count(branch.jaxpr) for branch in params["branches"])
     inner = sum(_count(sub) for sub in _subprograms(equation))

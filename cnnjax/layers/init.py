@@ -22,10 +22,29 @@ _declaring = contextvars.ContextVar("declaring", default=False)
 
 
 class Declared(struct.PyTreeNode, meta.AxisMetadata):
-    """A leaf that carries its initializer through `jax.eval_shape`."""
+    """A leaf that carries its initializer through `jax.eval_shape`.
+
+    Args:
+      value: of the leaf's shape.
+      initializer: its distribution.
+      stacked: where the leaf is a stack over equal blocks (`layers.repeat`): the name
+        of the stack in the path, and the names of the blocks it stands for.
+    """
 
     value: jax.Array
     initializer: "Initializer" = struct.field(pytree_node=False)
+    stacked: tuple[str, tuple[str, ...]] | None = struct.field(
+        pytree_node=False, default=None
+    )
+
+    def draw(self, seed: int, path: str) -> np.ndarray:
+        """Values from the streams of (seed, path), one path a block in a stack."""
+        if self.stacked is None:
+            return self.initializer.draw(seed, path, self.value.shape)
+        together, names = self.stacked
+        paths = [path.replace(together, name, 1) for name in names]
+        shape = self.value.shape[1:]
+        return np.stack([self.initializer.draw(seed, p, shape) for p in paths])
 
     def unbox(self):
         return self.value

@@ -19,6 +19,7 @@ from cnnjax.layers import init
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import global_avg_pool
+from cnnjax.layers.repeat import repeat
 from cnnjax.models.residual_block import (
     SHORTCUTS,
     ResidualBlock,
@@ -76,6 +77,8 @@ class CifarResNet(nn.Module):
       gate_bias: initial bias of the gates of the gated shortcuts.
       shortcut_dropout_rate: for shortcut 'dropout'.
       kernel_init: a key of `KERNEL_INITS`.
+      scan_blocks: compile the equal blocks of a stage once; their variables are then
+        stacked under `stage1_blocks` and so on, see `layers.repeat`.
 
     Raises:
       UserError: an argument out of range.
@@ -98,6 +101,7 @@ class CifarResNet(nn.Module):
     gate_bias: float = -6.0
     shortcut_dropout_rate: float = 0.5
     kernel_init: str = "he_normal"
+    scan_blocks: bool = False
 
     @nn.compact
     def __call__(self, images, *, train: bool):
@@ -121,24 +125,27 @@ class CifarResNet(nn.Module):
         if not act_first:
             x = self.act(x)
         for stage, width in enumerate(self.widths, start=1):
-            for i in range(1, n + 1):
-                x = ResidualBlock(
-                    width=width,
-                    stride=2 if stage > 1 and i == 1 else 1,
-                    bottleneck=self.block == "bottleneck",
-                    stride_on_3x3=self.stride_on_3x3,
-                    residual=self.residual,
-                    placement=self.placement,
-                    shortcut=self.shortcut,
-                    first=stage == 1 and i == 1,
-                    conv=conv,
-                    norm=self.norm,
-                    act=self.act,
-                    zero_last_scale=self.zero_last_scale,
-                    gate_bias=self.gate_bias,
-                    shortcut_dropout_rate=self.shortcut_dropout_rate,
-                    name=f"stage{stage}_block{i}",
-                )(x, train=train)
+            build = functools.partial(
+                ResidualBlock,
+                width=width,
+                bottleneck=self.block == "bottleneck",
+                stride_on_3x3=self.stride_on_3x3,
+                residual=self.residual,
+                placement=self.placement,
+                shortcut=self.shortcut,
+                conv=conv,
+                norm=self.norm,
+                act=self.act,
+                zero_last_scale=self.zero_last_scale,
+                gate_bias=self.gate_bias,
+                shortcut_dropout_rate=self.shortcut_dropout_rate,
+            )
+            first, *others = [f"stage{stage}_block{i}" for i in range(1, n + 1)]
+            stride = 1 if stage == 1 else 2
+            x = build(name=first, stride=stride, first=stage == 1)(x, train=train)
+            build = functools.partial(build, stride=1, first=False)
+            together = f"stage{stage}_blocks" if self.scan_blocks else None
+            x = repeat(self, build, others, x, train=train, together=together)
         if norm_first:
             x = self.norm(name="final_norm")(x, train=train)
         if act_first:

@@ -55,8 +55,7 @@ def draw_variables(declared: Any, seeds: tuple[int, ...]) -> dict[str, Any]:
                 f"variable {path} was declared without an Initializer of "
                 "cnnjax.layers.init"
             )
-        shape = leaf.value.shape
-        drawn[path] = np.stack([leaf.initializer.draw(s, path, shape) for s in seeds])
+        drawn[path] = np.stack([leaf.draw(seed, path) for seed in seeds])
     return traverse_util.unflatten_dict(drawn, sep="/")
 
 
