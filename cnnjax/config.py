@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import traceback
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -145,7 +146,7 @@ def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         kind = type(elements[0]) if isinstance(elements, list) and elements else str
         allowed = (int, float) if kind is float else kind
         if isinstance(elements, list) and not all(
-            isinstance(e, allowed) and not isinstance(e, bool) for e in new[key]
+            isinstance(e, allowed) and not isinstance(e, bool) for e in new[key] or ()
         ):
             raise UserError(
                 f"config.{key} takes a tuple of {KINDS[kind]}s such as "
@@ -239,7 +240,8 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
       **more: arguments that do not come from the section.
 
     Raises:
-      UserError: the section has a key that the builder does not take, or lacks one.
+      UserError: the section has a key that the builder does not take, lacks one, or
+        has None where the builder's annotation does not allow it.
     """
     known = inspect.signature(builder).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
@@ -247,6 +249,11 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
         if key not in known and not takes_any:
             raise unknown_key(
                 f"{section}.{key}", [f"{section}.{name}" for name in known]
+            )
+        if values[key] is None and not _takes_none(known, key):
+            raise UserError(
+                f"config.{section}.{key} cannot be None (its legal values are in "
+                "configs/base.py)"
             )
     for name, parameter in known.items():
         missing = parameter.default is parameter.empty and name not in (*values, *more)
@@ -256,6 +263,14 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
                 "configs/base.py, which has every key"
             )
     return builder(**values, **more)
+
+
+def _takes_none(known: Mapping[str, inspect.Parameter], key: str) -> bool:
+    """Whether the annotation of an argument allows None, or says nothing."""
+    rest = [p for p in known.values() if p.kind is p.VAR_KEYWORD]
+    annotation = known.get(key, *rest).annotation
+    silent = annotation in (Any, inspect.Parameter.empty)
+    return silent or type(None) in typing.get_args(annotation)
 
 
 def in_range(key: str, value: float, low: float, high: float, unit: str = "") -> None:

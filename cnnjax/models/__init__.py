@@ -68,10 +68,15 @@ def create_model(
     """
     entry = variant(name)
     defaults = entry.defaults()
-    for given in arguments:
+    for given, value in arguments.items():
         if given not in defaults:
             raise unknown_name(
                 f"argument of model {name!r}", given, defaults, f"config.model.{given}"
+            )
+        if value is None and defaults[given] is not None:
+            raise UserError(
+                f"config.model.{given} cannot be None: give a value such as "
+                f"{defaults[given]!r}"
             )
     if dtype not in DTYPES:
         raise unknown_name("compute type", dtype, DTYPES, "config.train.dtype")
@@ -81,7 +86,10 @@ def create_model(
             "JAX_ENABLE_X64=1, or choose another config.train.dtype"
         )
     if num_classes is not None and num_classes < 2:
-        raise UserError(f"a classifier needs at least 2 classes, not {num_classes}")
+        raise UserError(
+            f"a classifier needs at least 2 classes, not {num_classes} (set by "
+            "config.data.num_classes or by the data)"
+        )
     return entry.build(
         num_classes=entry.num_classes if num_classes is None else num_classes,
         norm=make_norm(norm) if isinstance(norm, str) else norm,

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cnnjax.errors import UserError
 from cnnjax.layers.conv import Dense
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
@@ -24,6 +25,9 @@ class MLP(nn.Module):
       widths: units of each hidden layer.
       dropout_rate: probability of dropping a hidden unit.
 
+    Raises:
+      UserError: a width below 1.
+
     Shapes: images [N, H, W, C] -> logits [N, num_classes].
     """
 
@@ -36,6 +40,11 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train: bool):
+        if any(width < 1 for width in self.widths):
+            raise UserError(
+                f"hidden widths {self.widths} must be positive numbers of units (set "
+                "config.model.widths)"
+            )
         x = images.reshape(images.shape[0], -1)
         for i, width in enumerate(self.widths, start=1):
             x = Dense(

@@ -65,8 +65,10 @@ def make_schedule(
     in_range("schedule.warmup_learning_rate", warmup_learning_rate, 0, infinity)
     in_range("schedule.warmup", warmup, 0, infinity, unit)
     in_range("schedule.factor", factor, 1e-12, infinity)
-    if list(boundaries) != sorted(boundaries):
-        raise UserError(f"config.schedule.boundaries {boundaries} must increase")
+    if list(boundaries) != sorted(boundaries) or any(b < 0 for b in boundaries):
+        raise UserError(
+            f"config.schedule.boundaries {boundaries} must increase and be at least 0"
+        )
 
     scale = {"steps": 1.0, "epochs": steps_per_epoch, "fraction": float(total_steps)}
     edges = [round(b * scale[unit]) for b in boundaries]
