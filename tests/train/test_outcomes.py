@@ -43,9 +43,8 @@ def test_the_best_is_best_on_validation(monkeypatch, tmp_path):
 
 
 def test_no_best_where_nothing_chooses(tmp_path):
-    (result,) = fit(tiny_run(eval__keep_best=False), tmp_path / "a").results
-    assert result["best"] is None
-    (result,) = fit(tiny_run(data__num_validation=0), tmp_path / "b").results
+    assert loop.saved_example(tiny_run(eval__keep_best=False))["best"] is None
+    (result,) = fit(tiny_run(data__num_validation=0), tmp_path).results
     assert result["best"] is None
     assert result["final"]["validation"] == {
         "count": 0,
@@ -57,12 +56,15 @@ def test_no_best_where_nothing_chooses(tmp_path):
 
 def test_the_average_is_evaluated_where_asked_for(tmp_path):
     """Weights that hardly follow (decay near 1) stay as bad as they started."""
-    arguments = {"train__steps": 60, "eval__every_epochs": 0.0}
-    (raw,) = fit(tiny_run(**arguments), tmp_path / "raw").results
-    slow = tiny_run(**arguments, train__ema_decay=0.9999, eval__weights="ema")
-    (ema,) = fit(slow, tmp_path / "ema").results
-    assert raw["final"]["train"]["error"] == 0
-    assert ema["final"]["train"]["error"] > 10
+    run = tiny_run(
+        train__steps=60,
+        eval__every_epochs=0.0,
+        train__ema_decay=0.9999,
+        eval__weights="ema",
+    )
+    (result,) = fit(run, tmp_path).results
+    assert rows_of(tmp_path)[-4]["error"] == 0  # of the raw weights, last epoch
+    assert result["final"]["train"]["error"] > 10
 
 
 # -- runs that fail --------------------------------------------------------------------
