@@ -28,13 +28,3 @@ def here(tmp_path):
     folder = tmp_path / "here"
     folder.mkdir()
     return folder
-
-
-@pytest.fixture(scope="session")
-def compiled_before(tmp_path_factory):
-    """Variables by which programs share what they compile: most of their time."""
-    return {
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }

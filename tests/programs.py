@@ -29,7 +29,7 @@ NEEDED = (
     "sklearn.datasets",
     "tensorflow_datasets",
 )
-LONGEST_SECONDS = 60  # then a program is killed
+LONGEST_SECONDS = 300  # then a program is killed
 # Root may write and read everything; without these two it is as any other user.
 AS_ORDINARY_USER = (
     "setpriv",
@@ -51,9 +51,13 @@ def obeys_permissions() -> bool:
 
 
 class Programs:
-    """The server's other end."""
+    """The server's other end; one program at a time.
 
-    def __init__(self):
+    Args:
+      **variables: of the environment, for what is read on import.
+    """
+
+    def __init__(self, **variables):
         command = [sys.executable, "-P", __file__]
         if os.getuid() == 0 and obeys_permissions():
             command = [*AS_ORDINARY_USER, *command]
@@ -62,25 +66,32 @@ class Programs:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""} | variables,
         )
 
-    def run(self, cwd, verb, *args, env=None, max_file_bytes=None) -> Ended:
-        """`cd cwd && python -m experiments.VERB ARGS`, to its end."""
-        cwd = Path(cwd)
-        shown = [cwd.parent / f"{cwd.name}.{stream}" for stream in ("out", "err")]
+    def start(self, cwd, verb, *args, max_file_bytes=None) -> int:
+        """`cd cwd && python -m experiments.VERB ARGS`; returns the process's number."""
+        self.shown = [f"{cwd}.{stream}" for stream in ("out", "err")]
         request = {
             "cwd": str(cwd),
             "verb": verb,
             "args": [str(arg) for arg in args],
-            "env": env or {},
-            "shown": [str(path) for path in shown],
+            "shown": self.shown,
             "max_file_bytes": max_file_bytes,
         }
         self.server.stdin.write(json.dumps(request) + "\n")
         self.server.stdin.flush()
+        return int(self.server.stdout.readline())
+
+    def wait(self) -> Ended:
+        """Waits for the program that was started."""
         code = int(self.server.stdout.readline())
-        return Ended(code, *(path.read_text() for path in shown))
+        return Ended(code, *(Path(path).read_text() for path in self.shown))
+
+    def run(self, cwd, verb, *args, **more) -> Ended:
+        """Starts a program and waits for its end."""
+        self.start(cwd, verb, *args, **more)
+        return self.wait()
 
     def close(self):
         self.server.stdin.close()
@@ -96,6 +107,7 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             run_to_end(**request)
+        print(child, flush=True)
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)
 
@@ -114,9 +126,8 @@ def run_to_end(**request) -> None:
     os._exit(code)
 
 
-def run_program(cwd, verb, args, env, shown, max_file_bytes) -> None:
+def run_program(cwd, verb, args, shown, max_file_bytes) -> None:
     os.chdir(cwd)
-    os.environ.update(env)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, path in enumerate(shown, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

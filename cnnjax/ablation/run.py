@@ -3,7 +3,7 @@
 import os
 import traceback
 from collections.abc import Callable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def run_cells(
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(cell, name, run) for name, run in runs.items()]
-        done, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        done, waiting = wait_for(futures)
         for future in waiting:
             future.cancel()
         if any(future.exception() for future in done):
@@ -92,6 +92,18 @@ def run_cells(
     # An error is why the others were stopped: it is what the person must hear.
     for error in sorted(filter(None, errors), key=lambda e: isinstance(e, Stopped)):
         raise error
+
+
+def wait_for(futures: list[Future]) -> tuple[set[Future], set[Future]]:
+    """Waits until all are done or one has raised; returns the done and the waiting.
+
+    Wakes up now and then: only this thread runs Python's signal handlers, and it sleeps
+    on when the system hands the signal to another one.
+    """
+    while True:
+        done, waiting = wait(futures, timeout=0.5, return_when=FIRST_EXCEPTION)
+        if not waiting or any(future.exception() for future in done):
+            return done, waiting
 
 
 def train_cell(

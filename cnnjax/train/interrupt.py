@@ -28,7 +28,9 @@ class StopRequest:
         self.exit_code = 0
 
     def set(self, signum: int) -> None:
-        self.exit_code = 128 + signum
+        """Asks to stop; the first to ask gives the exit code."""
+        if not self:
+            self.exit_code = 128 + signum
         self._event.set()
 
     def __bool__(self) -> bool:
