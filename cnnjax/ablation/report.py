@@ -91,7 +91,7 @@ def _budget(plan: Mapping[str, Any]) -> str:
 
 
 def _range(arms: list[Mapping[str, Any]], key: str) -> str:
-    values = [arm[key] for arm in arms]
+    values = [round(arm[key], 2) for arm in arms]
     low, high = f"{min(values):,.10g}", f"{max(values):,.10g}"
     return low if low == high else f"{low} to {high}"
 
