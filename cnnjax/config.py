@@ -129,6 +129,19 @@ def override(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> N
         except (TypeError, ValueError) as error:
             raise wrong_type(config, key, value) from error
         check_tuples({key: known[key]}, flatten(config))
+    keep_one_budget(config, changes)
+
+
+def keep_one_budget(config: ml_collections.ConfigDict, given: Iterable[str]) -> None:
+    """Lets a budget in steps replace the recipe's in epochs, and the other way round.
+
+    Args:
+      config: changed in place.
+      given: the dotted keys that the user set.
+    """
+    for key, other in (("steps", "epochs"), ("epochs", "steps")):
+        if f"train.{key}" in given and f"train.{other}" not in given:
+            config.train[other] = type(config.train[other])(0)
 
 
 def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:

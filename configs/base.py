@@ -88,7 +88,9 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.train = section(
         batch_size=128,  # images a step, over all devices
-        steps=64000,  # optimizer steps, unless `epochs` is set
+        # The budget, in one of two ways; setting one on the command line clears the
+        # other.
+        steps=64000,  # optimizer steps; 0 = use `epochs`
         epochs=0.0,  # passes over the training set; 0 = use `steps`
         ema_decay=0.0,  # [0, 1); moving average of the parameters; 0 = off
         dtype="float32",  # float32 | bfloat16; of the forward and backward pass

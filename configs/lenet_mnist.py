@@ -15,5 +15,6 @@ def get_config():
     config.norm.kind = "none"
     config.schedule.kind = "cosine"
     config.schedule.learning_rate = 0.02
+    config.train.steps = 0
     config.train.epochs = 10.0
     return config

@@ -22,6 +22,7 @@ def get_config():
     config.schedule.kind = "cosine"
     config.schedule.warmup = 0.1
     config.train.batch_size = 64
+    config.train.steps = 0
     config.train.epochs = 15.0
     config.eval.batch_size = 100
     return config

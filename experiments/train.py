@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from cnnjax import cli
-from cnnjax.config import digest
+from cnnjax.config import digest, keep_one_budget
 from cnnjax.errors import UserError
 from cnnjax.train.single import train
 
@@ -33,6 +33,7 @@ def main() -> int:
     config = CONFIG.value
     if config is None:
         raise UserError("--config is missing: give one of configs/*.py")
+    keep_one_budget(config, config_flags.get_override_values(flags.FLAGS["config"]))
     if DATA_DIR.value:
         config.data.data_dir = DATA_DIR.value
     if SEEDS.value:

@@ -274,7 +274,7 @@ def test_the_hash_ignores_what_changes_no_number_and_nothing_else():
 
 def test_the_hash_is_that_of_the_stored_config(tmp_path):
     """Through JSON and back: tuples, None and floats that are whole numbers."""
-    run = tiny_run(train__epochs=2.0)
+    run = tiny_run(train__steps=0, train__epochs=2.0)
     path = tmp_path / "config.json"
     path.write_text(run.config.to_json())
     stored = stored_config(path)
@@ -363,3 +363,14 @@ def test_a_recipe_with_a_stale_key_is_one_sentence(tmp_path):
 def test_an_unknown_recipe_is_answered_with_near_ones():
     with pytest.raises(UserError, match="did you mean 'resnet_cifar10'"):
         load_recipe("resnet_cifar")
+
+
+@pytest.mark.parametrize(("key", "other"), [("steps", "epochs"), ("epochs", "steps")])
+@pytest.mark.parametrize("recipe", ["resnet_digits", "resnet_cifar10"])
+def test_setting_one_budget_clears_the_other(recipe, key, other):
+    config = load_recipe(recipe)
+    override(config, {f"train.{key}": 7})
+    assert (config.train[key], config.train[other]) == (7, 0)
+    both = load_recipe(recipe)
+    override(both, {"train.steps": 7, "train.epochs": 2.0})
+    assert (both.train.steps, both.train.epochs) == (7, 2.0)

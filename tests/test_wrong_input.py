@@ -87,6 +87,7 @@ VALUES = [
     # Values that do not go together.
     ("model.depth=21", "depth 21", "20 and 26", "config.model.depth"),
     ("train.epochs=0 train.steps=0", "config.train.steps", "config.train.epochs"),
+    ("train.epochs=2 train.steps=9", "steps is 9", "epochs is 2", "exactly one"),
     ("schedule.boundaries=0.75,0.5", "schedule.boundaries (0.75, 0.5)", "increase"),
     ("norm.examples_per_statistic=24", "is 24", "64", "48"),
     ("norm.kind=group", "config.norm.num_groups", "config.norm.channels_per_group"),

@@ -48,13 +48,14 @@ class TrainSettings:
             raise unknown_name(
                 "seed mode", self.seed_mode, SEED_MODES, "config.train.seed_mode"
             )
-        if not self.steps and not self.epochs:
+        if bool(self.steps) == bool(self.epochs):
             raise UserError(
-                "config.train.steps and config.train.epochs are both 0: set one of them"
+                f"config.train.steps is {self.steps} and config.train.epochs is "
+                f"{self.epochs}: exactly one of them must be above 0"
             )
 
     def total_steps(self, num_train: int) -> int:
-        """Optimizer steps of the run; `epochs` above 0 wins over `steps`."""
+        """Optimizer steps of the run."""
         if not self.epochs:
             return self.steps
         return max(1, round(self.epochs * num_train / self.batch_size))
