@@ -160,3 +160,10 @@ def write_plan(plan: Plan, facts: dict[str, dict[str, Any]]) -> None:
             "spec": spec_to_dict(plan.ablation, plan.scale),
         },
     )
+
+
+def _created(path: Path) -> str:
+    """When the ablation was first planned there: a resumed one keeps its date."""
+    if path.is_file():
+        return read_json(path)["created"]
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -134,9 +134,13 @@ def troubles(sweep: Sweep) -> list[Trouble]:
 
 
 def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
-    """Flat (key, value) pairs; a value that differs between arms is listed per arm."""
+    """Flat (key, value) pairs; a value that differs between arms is listed per arm.
+
+    The moment when each arm started is left out: the plan's date says when.
+    """
     flat = {arm: _flatten(data) for arm, data in sweep.provenance.items() if data}
     keys = dict.fromkeys(key for pairs in flat.values() for key in pairs)
+    keys.pop("created", None)
     out = []
     for key in keys:
         by_value: dict[str, list[str]] = {}

@@ -14,10 +14,11 @@ _UNKNOWN = "-:--"
 
 
 class Forecast:
-    """Estimates the time left from the work done so far and the time it took.
+    """Estimates the time left of runs that go side by side.
 
-    Works for any number of runs side by side; time spent compiling counts as part of
-    the rate, because a short run is mostly that.
+    A run takes some time until its first update (set-up, compilation) and from there on
+    a time in proportion to its work. The two are estimated apart, because compilation
+    is a large part of a short run.
 
     Args:
       work: work of each run still to do, by name, in a unit common to all, such as
@@ -26,27 +27,42 @@ class Forecast:
     """
 
     def __init__(self, work: Mapping[str, float], now: Callable[[], float]):
-        self._work = dict(work)
-        self._done = dict.fromkeys(work, 0.0)
-        self._skipped = dict.fromkeys(work, 0.0)  # by a resumed run, in no time
-        self._now, self._started = now, now()
+        self._work, self._left, self._now = dict(work), dict(work), now
+        self._started: dict[str, float] = {}
+        # (time, work left) at the first and at the last update of each run.
+        self._first: dict[str, tuple[float, float]] = {}
+        self._last: dict[str, tuple[float, float]] = {}
+        self._active: set[str] = set()
 
-    def resume(self, name: str, fraction: float) -> None:
+    def start(self, name: str, fraction: float) -> None:
         """A run starts with this share of its work done by an earlier process."""
-        self._skipped[name] = self._done[name] = fraction * self._work[name]
+        self._started[name] = self._now()
+        self._left[name] = (1 - fraction) * self._work[name]
+        self._active.add(name)
 
     def update(self, name: str, fraction: float) -> None:
         """This share of a run's work is done."""
-        self._done[name] = fraction * self._work[name]
+        self._left[name] = (1 - fraction) * self._work[name]
+        self._last[name] = (self._now(), self._left[name])
+        self._first.setdefault(name, self._last[name])
+
+    def end(self, name: str) -> None:
+        """A run is over, done or not."""
+        self._left[name] = 0.0
+        self._active.discard(name)
 
     def seconds_left(self) -> float | None:
-        """Of all runs; None as long as nothing has been measured."""
-        done = sum(self._done.values())
-        measured = done - sum(self._skipped.values())
-        elapsed = self._now() - self._started
-        if measured <= 0 or elapsed <= 0:
+        """Of all runs; None as long as no rate has been measured."""
+        pairs = [(self._first[name], self._last[name]) for name in self._first]
+        done = sum(first[1] - last[1] for first, last in pairs)
+        seconds = sum(last[0] - first[0] for first, last in pairs)
+        if done <= 0 or seconds <= 0:
             return None
-        return (sum(self._work.values()) - done) * elapsed / measured
+        starts = [self._first[name][0] - self._started[name] for name in self._first]
+        to_start = sum(n not in self._first and self._left[n] > 0 for n in self._work)
+        alone = sum(self._left.values()) * seconds / done
+        alone += to_start * sum(starts) / len(starts)
+        return alone / max(len(self._active), 1)
 
 
 class Progress:
@@ -99,7 +115,7 @@ class Progress:
         self, name: str, total_steps: int, first_step: int = 0
     ) -> "RunProgress":
         """A run begins (or goes on at `first_step`); its updates go to the result."""
-        self.forecast.resume(name, first_step / total_steps)
+        self.forecast.start(name, first_step / total_steps)
         return RunProgress(self, name, total_steps, first_step)
 
     def ended(self, name: str, status: str) -> None:
@@ -176,7 +192,7 @@ class RunProgress:
 
     def end(self, status: str) -> None:
         """The run is over; `status` is 'done' or says what went wrong."""
-        self._whole.forecast.update(self._name, 1.0)
+        self._whole.forecast.end(self._name)
         if self._whole.bars is not None:
             self._whole.bars.remove_task(self._bar)
         elif self._last_line:

@@ -25,22 +25,32 @@ def clock():
     return Clock()
 
 
-def test_forecast_is_exact_at_a_constant_rate_with_two_runs_side_by_side(clock):
-    forecast = Forecast({"a": 10.0, "b": 30.0}, clock)
-    assert forecast.seconds_left() is None
-    clock.seconds = 8.0
-    forecast.update("a", 0.5)  # 5 of 40
-    forecast.update("b", 0.1)  # 3 of 40
-    assert forecast.seconds_left() == pytest.approx(32.0)
+def test_forecast_is_exact_when_time_is_start_plus_work_side_by_side(clock):
+    """5 s to start and 2 s per unit of work, two runs at a time, a third to come."""
+    forecast = Forecast({"a": 10.0, "b": 30.0, "c": 20.0}, clock)
+    forecast.start("a", 0.0)
+    forecast.start("b", 0.0)
+    clock.seconds = 5.0 + 2.0
+    forecast.update("a", 1 / 10)
+    forecast.update("b", 1 / 30)
+    assert forecast.seconds_left() is None  # compiled, but no rate yet
+    clock.seconds += 8.0
+    forecast.update("a", 5 / 10)
+    forecast.update("b", 5 / 30)
+    # 50 of 60 units are left, and one start (7 s, its first update included), for two.
+    assert forecast.seconds_left() == pytest.approx((50 * 2 + 7) / 2)
+    forecast.end("b")  # failed: nothing of it is left
+    assert forecast.seconds_left() == pytest.approx(25 * 2 + 7)
 
 
-def test_forecast_does_not_count_what_an_earlier_process_did(clock):
+def test_forecast_counts_only_the_rest_of_a_resumed_run(clock):
     forecast = Forecast({"a": 10.0}, clock)
-    forecast.resume("a", 0.6)
+    forecast.start("a", 0.6)
     assert forecast.seconds_left() is None
-    clock.seconds = 2.0
-    forecast.update("a", 0.8)
-    assert forecast.seconds_left() == pytest.approx(2.0)
+    for share in (0.7, 0.8):
+        clock.seconds += 2.0
+        forecast.update("a", share)
+    assert forecast.seconds_left() == pytest.approx(4.0)
 
 
 def test_plain_lines_are_rare_and_the_last_one_is_shown(clock):
@@ -65,13 +75,15 @@ def test_plain_lines_name_a_resume_a_failure_and_the_whole(clock):
     stream = io.StringIO()
     with Progress({"a": 1.0, "b": 1.0}, stream=stream, now=clock) as progress:
         shown = progress.start_run("a", total_steps=10, first_step=4)
-        clock.seconds = 2.0
-        shown.update(6, {}, 1.0)
+        for step in (5, 6):
+            clock.seconds += 1.0
+            shown.update(step, {}, 1.0)
         progress.say("a checkpoint is damaged")
         shown.end("failed: the loss is not finite at step 6")
     text = stream.getvalue()
     assert "a  resumes at step 4, 10 steps\n" in text
-    assert "left 0:04, of all 0:14\n" in text
+    # Four steps of a, ten of b, and a second to start b.
+    assert "left 0:04, of all 0:15\n" in text
     assert "a checkpoint is damaged\n" in text
     assert "a  failed: the loss is not finite at step 6  (1/2 runs)\n" in text
 
@@ -83,9 +95,10 @@ def test_terminal_shows_a_bar_per_run_and_one_for_all(monkeypatch, clock):
     with Progress({"[plain]-20": 1.0, "b": 1.0}, stream=stream, now=clock) as progress:
         first = progress.start_run("[plain]-20", total_steps=1000)
         second = progress.start_run("b", total_steps=100)
-        clock.seconds = 20.0
-        first.update(200, {"loss": 2.5}, images_per_second=1000.0)
-        second.update(20, {"loss": 1.5}, images_per_second=500.0)
+        for part in (1, 2):
+            clock.seconds += 10.0
+            first.update(100 * part, {"loss": 2.5}, images_per_second=1000.0)
+            second.update(10 * part, {"loss": 1.5}, images_per_second=500.0)
         progress.say("something to know")
         progress.bars.refresh()
         shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
