@@ -24,12 +24,17 @@ def pixels(count: int, shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 def tar_gz(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
+    return compress(buffer.getvalue())
+
+
+def compress(content: bytes) -> bytes:
+    """Without the time of day, which would give every build another checksum."""
+    return gzip.compress(content, mtime=0)
 
 
 def cifar_records(images: np.ndarray, *labels: np.ndarray) -> bytes:
@@ -40,7 +45,7 @@ def cifar_records(images: np.ndarray, *labels: np.ndarray) -> bytes:
 
 def idx_gz(array: np.ndarray) -> bytes:
     header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
-    return gzip.compress(header + array.tobytes())
+    return compress(header + array.tobytes())
 
 
 @dataclasses.dataclass
