@@ -60,7 +60,7 @@ def make_plan(
     ablation: Ablation,
     scale: str,
     *,
-    num_seeds: int,
+    num_seeds: int | None,
     data_dir: str,
     workdir: str,
     changes: dict[str, Any],
@@ -70,7 +70,7 @@ def make_plan(
     Args:
       ablation: the definition.
       scale: name of the scale.
-      num_seeds: seeds per arm; 0 for what the scale says.
+      num_seeds: seeds per arm; None for what the scale says.
       data_dir: folder of data sets; '' for what the recipe says.
       workdir: '' for runs/<ablation>/<scale>.
       changes: dotted config key -> value for all arms, from the command line.
@@ -143,9 +143,7 @@ def write_plan(plan: Plan, facts: dict[str, dict[str, Any]]) -> None:
             "ablation": plan.ablation.name,
             "scale": plan.scale,
             "recipe": plan.ablation.scale(plan.scale).recipe,
-            "created": datetime.datetime.now(datetime.UTC).isoformat(
-                timespec="seconds"
-            ),
+            "created": _created(plan.workdir / "plan.json"),
             "seeds": list(plan.seeds),
             "arms": [
                 {

@@ -6,8 +6,8 @@ array: a deep net has hundreds of small leaves, and Orbax's cost is per array. L
 spread over several hosts stay arrays of their own. Orbax notices truncated files but
 not flipped bytes; the checksums do.
 
-A loop that also keeps the best state on validation opens a second `Checkpoints` in its
-own folder with `keep_last=1`: one manager with both rules may delete the newest.
+What is best on validation goes into the same tree as the state: one manager that keeps
+both the newest and the best may delete the newest.
 """
 
 import contextlib
