@@ -1,1 +1,27 @@
+"""Find out what an ingredient of a convolutional network does.
 
+import cnnjax
+
+model = cnnjax.create_model("resnet50", norm="group")
+cnnjax.list_models("vgg*")
+variables = cnnjax.interop.load("resnet50", "resnet50.safetensors")
+"""
+
+import importlib
+from typing import Any
+
+# Looked up on first use, so that what reads files alone does not wait for jax.
+_PUBLIC = {
+    "create_model": "cnnjax.models",
+    "list_models": "cnnjax.models",
+    "interop": None,
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'cnnjax' has no attribute {name!r}")
+    if _PUBLIC[name] is None:
+        return importlib.import_module(f"cnnjax.{name}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

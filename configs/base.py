@@ -16,7 +16,8 @@ def section(**keys) -> ml_collections.ConfigDict:
 
 def model_section(name: str, **changes) -> ml_collections.ConfigDict:
     """Section `model` for a net of `./launch.sh models`: its name and arguments."""
-    return section(name=name, act="relu", **(variant(name).defaults() | changes))
+    entry = variant(name)
+    return section(name=name, act=entry.act, **(entry.defaults() | changes))
 
 
 def get_config() -> ml_collections.ConfigDict:
@@ -62,6 +63,8 @@ def get_config() -> ml_collections.ConfigDict:
     )
     config.loss = section(
         label_smoothing=0.0,  # [0, 1)
+        # >= 0; factor of the loss of each auxiliary head, Szegedy et al. 2014: 0.3
+        auxiliary_weight=0.3,
     )
     config.optimizer = section(
         name="sgd",  # sgd | adamw | rmsprop

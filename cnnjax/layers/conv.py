@@ -27,9 +27,11 @@ class Conv(nn.Module):
       bias_init: initial bias.
       dtype: type in which to compute; parameters are float32.
       impl: 'auto' or 'lax', see `cnnjax.layers.convolution`.
+      exact: refuse a map of which the last window would leave a rest.
 
     Raises:
-      UserError: if channels do not divide by groups, or the output would vanish.
+      UserError: if channels do not divide by groups, the output would vanish, or an
+        exact convolution leaves a rest.
 
     Shapes:
       [N, H, W, C] -> [N, H', W', features]; params `kernel` [h, w, C / groups,
@@ -47,6 +49,7 @@ class Conv(nn.Module):
     bias_init: Initializer = zeros
     dtype: jnp.dtype = jnp.float32
     impl: str = "auto"
+    exact: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -64,7 +67,7 @@ class Conv(nn.Module):
             as_pair(self.dilation),
             self.groups,
         )
-        check(x.shape, shape, geometry, layer)
+        check(x.shape, shape, geometry, layer, exact=self.exact)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y = convolution(
             x.astype(self.dtype),

@@ -66,7 +66,12 @@ def convolution(
 
 
 def check(
-    x_shape, kernel_shape, geometry: Geometry, layer: str = "convolution"
+    x_shape,
+    kernel_shape,
+    geometry: Geometry,
+    layer: str = "convolution",
+    *,
+    exact: bool = False,
 ) -> None:
     """Raises a `UserError` unless the shapes can be convolved."""
     channels, features, groups = x_shape[-1], kernel_shape[-1], geometry.groups
@@ -77,7 +82,7 @@ def check(
         )
     if kernel_shape[2] * groups != channels:
         raise ValueError(f"{layer}: kernel {kernel_shape} does not fit input {x_shape}")
-    geometry.output_size(x_shape, kernel_shape, layer)
+    geometry.output_size(x_shape, kernel_shape, layer, exact=exact)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

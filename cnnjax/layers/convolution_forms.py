@@ -30,14 +30,22 @@ class Geometry:
     dilation: Pair
     groups: int
 
-    def output_size(self, x_shape, kernel_shape, layer: str = "convolution") -> Pair:
-        """Height and width of the output; a `UserError` if nothing would be left."""
+    def output_size(
+        self,
+        x_shape,
+        kernel_shape,
+        layer: str = "convolution",
+        *,
+        exact: bool = False,
+    ) -> Pair:
+        """Height and width of the output, see `window.output_size`."""
         return output_size(
             x_shape[1:3],
             kernel_shape[:2],
             self.strides,
             self.padding,
             self.dilation,
+            exact=exact,
             layer=layer,
         )
 

@@ -41,6 +41,16 @@ class Norm:
         """Whether it shifts each channel: a convolution before needs no bias."""
         return NORMS[self.kind].has_bias
 
+    def after_each_convolution(self) -> "Norm":
+        """What the nets of 2012 to 2014 put behind every convolution.
+
+        They were published with local response normalization at one or two places and
+        nothing elsewhere; any other kind belongs behind every convolution.
+        """
+        if self.kind == "local_response":
+            return dataclasses.replace(self, kind="none")
+        return self
+
     def __call__(
         self, name: str | None = None, scale_init: Initializer = ones
     ) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Pooling over explicit windows.
+"""Pooling over explicit windows: functions, and modules that give them a name.
 
 XLA on CPU runs the gradient of `lax.reduce_window` slowly; windows of up to
 `MAX_SLICES` taps are therefore written as a maximum or sum of shifted slices.
@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax import lax
 
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair, output_size
@@ -110,6 +111,80 @@ def avg_pool(
 def global_avg_pool(x: jax.Array) -> jax.Array:
     """Mean over all positions: [N, H, W, C] -> [N, C]."""
     return x.mean((1, 2))
+
+
+def adaptive_avg_pool(x: jax.Array, size: Pair) -> jax.Array:
+    """Mean over a grid of (height, width) windows that covers any map.
+
+    Window i of n along an axis of length L reaches from floor(i L / n) to
+    ceil((i + 1) L / n), as in torch: windows overlap or repeat where n does not divide
+    L. A map of the right size is returned as it is.
+
+    Shapes:
+      [N, H, W, C] -> [N, *size, C].
+    """
+    for axis, count in ((1, size[0]), (2, size[1])):
+        length = x.shape[axis]
+        if length == count:
+            continue
+        windows = [
+            lax.slice_in_dim(
+                x, i * length // count, -(-(i + 1) * length // count), axis=axis
+            ).mean(axis, keepdims=True)
+            for i in range(count)
+        ]
+        x = jnp.concatenate(windows, axis)
+    return x
+
+
+class MaxPool(nn.Module):
+    """`max_pool` as a layer with a name."""
+
+    window: int | Pair
+    strides: int | Pair
+    padding: Padding = 0
+    ceil_mode: bool = False
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return max_pool(
+            x, self.window, self.strides, self.padding, ceil_mode=self.ceil_mode
+        )
+
+
+class AvgPool(nn.Module):
+    """`avg_pool` as a layer with a name."""
+
+    window: int | Pair
+    strides: int | Pair
+    padding: Padding = 0
+    count_include_pad: bool = True
+    ceil_mode: bool = False
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return avg_pool(
+            x,
+            self.window,
+            self.strides,
+            self.padding,
+            count_include_pad=self.count_include_pad,
+            ceil_mode=self.ceil_mode,
+        )
+
+
+class GlobalAvgPool(nn.Module):
+    """`global_avg_pool` as a layer with a name."""
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return global_avg_pool(x)
+
+
+class AdaptiveAvgPool(nn.Module):
+    """`adaptive_avg_pool` as a layer with a name."""
+
+    size: Pair
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return adaptive_avg_pool(x, self.size)
 
 
 def _fit(x, window, strides, padding, ceil_mode, layer):

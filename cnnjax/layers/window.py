@@ -36,6 +36,7 @@ def output_size(
     dilation: Pair = (1, 1),
     *,
     ceil_mode: bool = False,
+    exact: bool = False,
     layer: str = "window",
 ) -> Pair:
     """Height and width of the map that a sliding window gives.
@@ -48,16 +49,25 @@ def output_size(
       dilation: step between neighbouring taps of one window.
       ceil_mode: keep a last window that reaches over the end, if it starts within the
         input or its top or left padding.
+      exact: refuse an input of which the last window would leave a rest.
       layer: what to call the layer in the error.
 
     Raises:
-      UserError: if nothing would be left.
+      UserError: if nothing would be left, or an exact window leaves a rest.
     """
     sizes = []
     for length, taps, stride, (low, high), step in zip(
         size, window, strides, padding, dilation, strict=True
     ):
         room = low + length + high - (step * (taps - 1) + 1)
+        if exact and room > 0 and room % stride:
+            low_size = length - room % stride
+            raise UserError(
+                f"{layer}: ({length} - {step * (taps - 1) + 1} + {low + high}) / "
+                f"{stride} + 1 is not a whole number of windows: the nearest input "
+                f"sizes that fit are {low_size} and {low_size + stride} "
+                "(config.data.image_size, --input_size)"
+            )
         count = (-(-room // stride) if ceil_mode else room // stride) + 1
         if ceil_mode and (count - 1) * stride >= low + length:
             count -= 1

@@ -20,23 +20,34 @@ FAMILIES = (mlp, lenet, cifar_resnet)
 VARIANTS: dict[str, Variant] = {
     name: variant for family in FAMILIES for name, variant in family.VARIANTS.items()
 }
+ALIASES: dict[str, str] = {
+    alias: name for name, variant in VARIANTS.items() for alias in variant.aliases
+}
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 
 def list_models(pattern: str = "*") -> list[str]:
-    """Names of all entries that match a shell pattern, in the order of the list."""
-    return [name for name in VARIANTS if fnmatch.fnmatch(name, pattern)]
+    """Names of all entries that match a shell pattern, in the order of the list.
+
+    An entry also matches by one of its aliases, but is listed under its own name.
+    """
+    return [
+        name
+        for name, entry in VARIANTS.items()
+        if any(fnmatch.fnmatch(n, pattern) for n in (name, *entry.aliases))
+    ]
 
 
 def variant(name: str) -> Variant:
-    """Looks an entry up.
+    """Looks an entry up, by its name or an alias.
 
     Raises:
       UserError: there is no such entry.
     """
+    name = ALIASES.get(name, name)
     if name not in VARIANTS:
-        raise unknown_name("model", name, VARIANTS, "config.model.name")
+        raise unknown_name("model", name, [*VARIANTS, *ALIASES], "config.model.name")
     return VARIANTS[name]
 
 
@@ -44,18 +55,19 @@ def create_model(
     name: str,
     *,
     num_classes: int | None = None,
-    norm: Norm | str = "batch",
-    act: str = "relu",
+    norm: Norm | str | None = None,
+    act: str | None = None,
     dtype: str = "float32",
     **arguments: Any,
 ) -> nn.Module:
     """Builds a net by name.
 
     Args:
-      name: an entry of `list_models()`.
+      name: an entry of `list_models()`, or one of its aliases.
       num_classes: width of the last layer; None is that of the entry.
-      norm: what `make_norm` returns, or the name of a kind.
-      act: name of an activation.
+      norm: what `make_norm` returns; or the name of a kind, with the entry's other
+        settings (such as epsilon); None is the entry's own.
+      act: name of an activation; None is the entry's own.
       dtype: compute type, 'float32', 'bfloat16' or 'float64'; parameters and
         statistics stay float32 (float64 only under x64).
       **arguments: the net's own arguments, in place of the entry's.
@@ -92,8 +104,13 @@ def create_model(
         )
     return entry.build(
         num_classes=entry.num_classes if num_classes is None else num_classes,
-        norm=make_norm(norm) if isinstance(norm, str) else norm,
-        act=make_act(act),
+        norm=norm if isinstance(norm, Norm) else _norm_of(entry, norm),
+        act=make_act(entry.act if act is None else act),
         dtype=DTYPES[dtype],
         **(defaults | arguments),
     )
+
+
+def _norm_of(entry: Variant, kind: str | None) -> Norm:
+    settings = entry.norm if kind is None else entry.norm | {"kind": kind}
+    return make_norm(**settings)

@@ -94,7 +94,10 @@ VARIANTS = {
     "lenet5": Variant(
         LeNet5,
         (28, 28, 1),
-        61_706 + 226,
-        "61,706 with biases and no norm; batch norm has scales beside its biases",
+        61_706,
+        416_520,
+        "by hand: 156 + 2,416 + 48,120 + 10,164 + 850 parameters",
+        num_classes=10,
+        norm={"kind": "none"},
     ),
 }

@@ -11,24 +11,51 @@ SHARED_ARGUMENTS = ("num_classes", "norm", "act", "dtype")
 
 
 @dataclasses.dataclass(frozen=True)
+class Published:
+    """A published result, to be shown beside what is measured, never in its place.
+
+    Args:
+      error: top-1 error in percent.
+      top5_error: top-5 error in percent, where it was published.
+      source: paper and table, with the protocol (crops, ensemble).
+      data: what it was measured on.
+    """
+
+    error: float | None
+    top5_error: float | None
+    source: str
+    data: str = "ImageNet"
+
+
+@dataclasses.dataclass(frozen=True)
 class Variant:
     """One entry of the registry.
 
     Args:
       build: the module class.
-      input_shape: (height, width, channels) for which `num_params` was counted.
+      input_shape: (height, width, channels) for which the numbers were counted.
       num_params: published or independently counted number of parameters.
-      source: where `num_params` comes from.
+      multiply_adds: the same of one image's forward pass in evaluation.
+      source: where the two counts come from.
       arguments: values of the class's own arguments that make this entry.
-      num_classes: number of classes for which `num_params` was counted.
+      num_classes: number of classes for which the numbers were counted.
+      norm: arguments of `make_norm` that the entry was published with.
+      act: name of the activation that the entry was published with.
+      aliases: other names of the same net, such as those in torchvision and timm.
+      published: its best-known result.
     """
 
     build: Callable[..., nn.Module]
     input_shape: tuple[int, int, int]
     num_params: int
+    multiply_adds: int
     source: str
     arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
-    num_classes: int = 10
+    num_classes: int = 1000
+    norm: dict[str, Any] = dataclasses.field(default_factory=lambda: {"kind": "batch"})
+    act: str = "relu"
+    aliases: tuple[str, ...] = ()
+    published: Published | None = None
 
     def defaults(self) -> dict[str, Any]:
         """Every argument of its own that the net takes, with this entry's value."""

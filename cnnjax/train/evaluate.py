@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 
 from cnnjax.data.resident import chunk_indices, eval_batches
-from cnnjax.train.forward import forward_eval, forward_train
+from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.train.loss import cross_entropy
 from cnnjax.train.state import stream_key
 
@@ -163,7 +163,7 @@ def make_reestimation(
             key = stream_key(seed, "augment", i)
             chosen = order[i]
             images, _ = augment(key, data["images"][chosen], data["labels"][chosen])
-            _, new = forward_train(of_batch, params, model_state, images, key)
+            *_, new = forward_train(of_batch, params, model_state, images, key)
             return moments(new["batch_stats"])
 
         def body(i, total):

@@ -26,6 +26,7 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 
-def check_loss(label_smoothing: float) -> None:
+def check_loss(label_smoothing: float, auxiliary_weight: float) -> None:
     """Refuses section `loss` of a config with a value out of range."""
     in_range("loss.label_smoothing", label_smoothing, 0.0, 0.999)
+    in_range("loss.auxiliary_weight", auxiliary_weight, 0.0, float("inf"))

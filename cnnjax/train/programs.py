@@ -113,6 +113,7 @@ def compile_programs(run: Run, state: TrainState) -> Programs:
         run.optimizer,
         run.augment.train,
         label_smoothing=run.label_smoothing,
+        auxiliary_weight=run.auxiliary_weight,
         ema_decay=run.train.ema_decay,
     )
     max_steps = dispatch_steps(run)

@@ -17,9 +17,9 @@ from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
+from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables, draw_variables
 from cnnjax.train import parallel
-from cnnjax.train.forward import forward_eval
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import make_optimizer
 from cnnjax.train.schedule import make_schedule
@@ -62,6 +62,7 @@ class Run:
     schedule: Any
     optimizer: optax.GradientTransformation
     label_smoothing: float
+    auxiliary_weight: float
     seeds: tuple[int, ...]
     train: TrainSettings
     eval: EvalSettings
@@ -174,6 +175,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         schedule=schedule,
         optimizer=optimizer,
         label_smoothing=config.loss.label_smoothing,
+        auxiliary_weight=config.loss.auxiliary_weight,
         seeds=settings.pop("seeds").numbers(),
         **settings,
         declared=declared,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from cnnjax.train.forward import forward_train
+from cnnjax.models.forward import forward_train
 from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.state import TrainState, stream_key
 
@@ -19,6 +19,7 @@ def make_train_step(
     augment: Callable,
     *,
     label_smoothing: float,
+    auxiliary_weight: float,
     ema_decay: float,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Any]]:
     """Builds the training step.
@@ -28,13 +29,14 @@ def make_train_step(
       optimizer: its updates are added to the parameters.
       augment: (key, images uint8, labels) -> (images float, targets).
       label_smoothing: in [0, 1).
+      auxiliary_weight: factor of the loss of each auxiliary head.
       ema_decay: of the moving average of the parameters; 0 for none.
 
     Returns:
       step(state, batch) -> (state, metrics). A batch is {'images': uint8
       [N, H, W, C], 'labels': int32 [N], 'seed': int32 []}. Metrics are (sum, count)
-      pairs: 'loss' in nats and 'errors' (wrong top-1) over images, 'grad_norm' over
-      steps.
+      pairs: 'loss' (without auxiliary heads) in nats and 'errors' (wrong top-1) over
+      images, 'grad_norm' over steps.
     """
 
     def step(state, batch):
@@ -46,11 +48,15 @@ def make_train_step(
         dropout_key = stream_key(batch["seed"], "dropout", state.step)
 
         def mean_loss(params):
-            logits, model_state = forward_train(
+            logits, auxiliary, model_state = forward_train(
                 model, params, state.model_state, images, dropout_key
             )
-            losses = cross_entropy(logits, smooth(targets, label_smoothing))
-            return losses.mean(), (losses.sum(), logits, model_state)
+            smoothed = smooth(targets, label_smoothing)
+            losses = cross_entropy(logits, smoothed)
+            total = losses.mean()
+            for head in auxiliary:
+                total += auxiliary_weight * cross_entropy(head, smoothed).mean()
+            return total, (losses.sum(), logits, model_state)
 
         gradient = jax.grad(mean_loss, has_aux=True)
         grads, (loss_sum, logits, model_state) = gradient(state.params)

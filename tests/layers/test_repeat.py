@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cnnjax.models import create_model
+from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.models.initialize import init_variables
-from cnnjax.train.forward import forward_eval, forward_train
 
 DEPTH, WIDTHS, SHAPE = 14, (4, 6), (8, 8, 1)  # three blocks a stage
 GRAMMARS = [
@@ -67,7 +67,7 @@ def test_same_start_logits_gradients_and_statistics(grammar):
 
         def loss(params):
             key = jax.random.key(0)
-            logits, new = forward_train(model, params, state, images, key)
+            logits, _, new = forward_train(model, params, state, images, key)
             return (logits**2).mean(), (logits, new)
 
         gradient, (logits, new) = jax.grad(loss, has_aux=True)(tree["params"])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cnnjax.models import create_model
+from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.models.initialize import init_variables
-from cnnjax.train.forward import forward_eval, forward_train
 from cnnjax.train.loss import cross_entropy
 
 torch = pytest.importorskip("torch")
@@ -72,7 +72,8 @@ def test_gradients_and_running_statistics_of_training(pair):
     model, params, state, net, images, labels = pair
 
     def loss(params, state, images, labels):
-        logits, state = forward_train(model, params, state, images, jax.random.key(0))
+        key = jax.random.key(0)
+        logits, _, state = forward_train(model, params, state, images, key)
         targets = jax.nn.one_hot(labels, 10, dtype=logits.dtype)
         return cross_entropy(logits, targets).mean(), state
 

@@ -11,9 +11,9 @@ from cnnjax.errors import UserError
 from cnnjax.layers.init import Declared, ones, zeros
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
+from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables, init_variables, num_params
 from cnnjax.models.residual_block import PLACEMENTS, SHORTCUTS
-from cnnjax.train.forward import forward_eval
 
 # Two stages of two blocks: one block that keeps the shape and one that changes it.
 SHALLOW = {"basic": 10, "bottleneck": 14}

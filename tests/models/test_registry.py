@@ -13,8 +13,8 @@ from cnnjax.errors import UserError
 from cnnjax.layers.act import ACTIVATIONS
 from cnnjax.layers.norm import NORMS, make_norm
 from cnnjax.models import create_model, list_models, variant
+from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.models.initialize import init_variables, num_params
-from cnnjax.train.forward import forward_eval, forward_train
 from cnnjax.train.loss import cross_entropy
 
 SMALLEST = {}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cnnjax.data.resident import batch_indices
+from cnnjax.models.forward import forward_train
 from cnnjax.train.chunk import make_train_chunk
-from cnnjax.train.forward import forward_train
 from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.setup import initial_state, resident_data
 from cnnjax.train.state import stream_key
@@ -31,6 +31,7 @@ def step_of(run):
         run.optimizer,
         run.augment.train,
         label_smoothing=run.label_smoothing,
+        auxiliary_weight=run.auxiliary_weight,
         ema_decay=run.train.ema_decay,
     )
 
@@ -139,7 +140,7 @@ def test_the_update_is_that_of_the_written_out_step():
 
     @jax.value_and_grad
     def loss(params):
-        logits, _ = forward_train(
+        logits, *_ = forward_train(
             run.model, params, state.model_state, images, stream_key(3, "dropout", 0)
         )
         return cross_entropy(logits, smooth(targets, 0.1)).mean()
@@ -171,7 +172,12 @@ def test_mixed_targets_reach_the_loss():
             return images, weight * targets + (1 - weight) * targets[::-1]
 
         step = make_train_step(
-            run.model, run.optimizer, augment, label_smoothing=0.0, ema_decay=0.0
+            run.model,
+            run.optimizer,
+            augment,
+            label_smoothing=0.0,
+            auxiliary_weight=0.0,
+            ema_decay=0.0,
         )
         return jax.jit(step)(start(run), first_batch(run))[1]["loss"][0]
 
@@ -184,7 +190,7 @@ def test_errors_are_counted_against_the_labels():
     state, batch = start(run), first_batch(run)
     _, metrics = jax.jit(step_of(run))(state, batch)
     images, _ = run.augment.train(jax.random.key(0), batch["images"], batch["labels"])
-    logits, _ = forward_train(
+    logits, *_ = forward_train(
         run.model, state.params, state.model_state, images, jax.random.key(0)
     )
     assert metrics["errors"][0] == np.sum(np.argmax(logits, -1) != batch["labels"])

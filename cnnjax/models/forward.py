@@ -5,10 +5,12 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from cnnjax.layers.auxiliary import AUXILIARY
+
 
 def forward_train(
     model: nn.Module, params: Any, model_state: Any, images: jax.Array, key: jax.Array
-) -> tuple[jax.Array, Any]:
+) -> tuple[jax.Array, tuple[jax.Array, ...], Any]:
     """Forward pass that moves the net's statistics.
 
     Args:
@@ -19,15 +21,18 @@ def forward_train(
       key: random key for dropout and its kin.
 
     Returns:
-      Logits [N, num_classes] and the new model state.
+      Logits [N, num_classes], the logits of auxiliary heads (none for most nets), and
+      the new model state.
     """
-    return model.apply(
+    logits, state = model.apply(
         {"params": params, **model_state},
         images,
         train=True,
-        mutable=list(model_state),
+        mutable=[*model_state, AUXILIARY],
         rngs={"dropout": key},
     )
+    auxiliary = tuple(jax.tree.leaves(state.get(AUXILIARY, {})))
+    return logits, auxiliary, {c: state[c] for c in model_state}
 
 
 def forward_eval(

@@ -1,0 +1,119 @@
+"""Weights of other libraries in our nets, and ours in theirs.
+
+    variables = interop.load("resnet50", "resnet50.safetensors", source="torchvision")
+    variables = interop.from_torch("resnet50", state_dict, source="timm")
+    state_dict = interop.to_torch("resnet50", variables, source="torchvision")
+
+State dicts are dictionaries of NumPy arrays; torch is needed for `.pth` files alone.
+A new family is one file with a table `NAMES` and one line in `FAMILIES`.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.interop import cifar
+from cnnjax.interop.convert import Namer, Slot, fill, slots_of, state_dict_of
+from cnnjax.interop.files import read_state_dict
+from cnnjax.interop.mismatch import describe_mismatch, without_prefix
+from cnnjax.models import create_model, variant
+
+FAMILIES = (cifar,)
+
+# (class of our net, source) -> how that source names the layers.
+NAMES: dict[tuple[type, str], Namer] = {
+    key: namer for family in FAMILIES for key, namer in family.NAMES.items()
+}
+SOURCES = ("torchvision", "timm", "cifar")
+
+__all__ = ["SOURCES", "from_torch", "load", "sources_of", "to_torch"]
+
+
+def sources_of(name: str) -> tuple[str, ...]:
+    """The sources whose weights an entry of the registry can take."""
+    build = variant(name).build
+    return tuple(source for source in SOURCES if (build, source) in NAMES)
+
+
+def from_torch(
+    name: str,
+    state_dict: Mapping[str, Any],
+    source: str = "torchvision",
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Variables of a net from a state dict.
+
+    Args:
+      name: an entry of `cnnjax.list_models()` or an alias.
+      state_dict: name -> array, as the source's net has them; a prefix `module.` is
+        taken off.
+      source: 'torchvision', 'timm', or 'cifar' for the naming of the public CIFAR-10
+        ResNet ports.
+      **overrides: arguments of `cnnjax.create_model`, such as `num_classes`.
+
+    Returns:
+      {'params': ..., 'batch_stats': ...} of NumPy arrays, float32 (float64 where the
+      source has float64), for `model.apply`.
+
+    Raises:
+      UserError: the names or shapes are not those of this net: says which differ.
+    """
+    slots = _slots(name, source, overrides)
+    state_dict = without_prefix(state_dict)
+    problem = describe_mismatch(name, source, slots, state_dict)
+    if problem:
+        raise UserError(problem)
+    return fill(slots, state_dict)
+
+
+def to_torch(
+    name: str, variables: Mapping[str, Any], source: str = "torchvision", **overrides
+) -> dict[str, np.ndarray]:
+    """The state dict that `from_torch` would turn into these variables.
+
+    Args:
+      name: an entry of `cnnjax.list_models()` or an alias.
+      variables: of the net, without a leading seed axis.
+      source: as in `from_torch`.
+      **overrides: arguments of `cnnjax.create_model`.
+
+    Returns:
+      name -> array, for `load_state_dict(strict=True)` once made into tensors; counters
+      of batches (`num_batches_tracked`) are 0.
+
+    Raises:
+      UserError: the variables are not those of this net.
+    """
+    return state_dict_of(_slots(name, source, overrides), variables)
+
+
+def load(
+    name: str,
+    path: str | os.PathLike,
+    source: str = "torchvision",
+    **overrides: Any,
+) -> dict[str, Any]:
+    """`from_torch` of a file: `.safetensors`, or `.pth`, `.pt`, `.bin` through torch.
+
+    Raises:
+      UserError: the file cannot be read, or is not of this net.
+    """
+    return from_torch(name, read_state_dict(path), source, **overrides)
+
+
+def _slots(name: str, source: str, overrides: dict[str, Any]) -> list[Slot]:
+    if source not in SOURCES:
+        raise unknown_name("source of weights", source, SOURCES, "source")
+    entry = variant(name)
+    namer = NAMES.get((entry.build, source))
+    if namer is None:
+        known = sources_of(name)
+        raise UserError(
+            f"{source!r} has no weights for {name!r}: "
+            + (f"allowed sources are {', '.join(known)}" if known else "no source has")
+        )
+    model = create_model(name, **overrides)
+    return slots_of(model, entry.input_shape, namer)

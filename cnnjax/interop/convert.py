@@ -1,0 +1,135 @@
+"""Our tree of variables against a flat state dict: names, layouts, both ways."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+from flax.core import meta
+
+from cnnjax.errors import UserError
+from cnnjax.models.initialize import abstract_variables
+
+# What a leaf of ours is called there.
+LEAVES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+# Theirs alone: how many batches a batch norm has seen.
+COUNTER = "num_batches_tracked"
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """What a source calls one of our modules.
+
+    Args:
+      name: with dots, such as 'layer1.0.conv1'.
+      as_conv: our dense layer is a 1 x 1 convolution there.
+    """
+
+    name: str
+    as_conv: bool = False
+
+
+# (net, path of a module such as 'stage1_block1/conv1') -> its name in the source.
+Namer = Callable[[nn.Module, str], str | Named]
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """A leaf of ours and its place in the state dict.
+
+    Args:
+      path: (collection, *modules, leaf) of ours.
+      shape: of ours.
+      name: in the state dict.
+      as_conv: see `Named`.
+    """
+
+    path: tuple[str, ...]
+    shape: tuple[int, ...]
+    name: str
+    as_conv: bool
+
+    @property
+    def torch_shape(self) -> tuple[int, ...]:
+        if len(self.shape) == 4:
+            height, width, channels, features = self.shape
+            return features, channels, height, width
+        if len(self.shape) == 2:
+            return (*self.shape[::-1], 1, 1) if self.as_conv else self.shape[::-1]
+        return self.shape
+
+    def to_torch(self, value: np.ndarray) -> np.ndarray:
+        """Ours to theirs: HWIO to OIHW, [in, out] to [out, in]."""
+        value = np.asarray(value)
+        value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+        return np.ascontiguousarray(value).reshape(self.torch_shape)
+
+    def from_torch(self, value: np.ndarray) -> np.ndarray:
+        value = np.asarray(value)
+        value = value.astype(np.float64 if value.dtype == np.float64 else np.float32)
+        if len(self.shape) == 4:
+            return np.ascontiguousarray(value.transpose(2, 3, 1, 0))
+        if len(self.shape) == 2:
+            return np.ascontiguousarray(value.reshape(self.shape[::-1]).T)
+        return value
+
+
+def slots_of(
+    model: nn.Module, input_shape: tuple[int, ...], namer: Namer
+) -> list[Slot]:
+    """Every leaf of a net with its place in the state dict of a source."""
+    tree = meta.unbox(abstract_variables(model, input_shape))
+    slots = []
+    for path, leaf in traverse_util.flatten_dict(tree).items():
+        named = namer(model, "/".join(path[1:-1]))
+        if isinstance(named, str):
+            named = Named(named)
+        name = f"{named.name}.{LEAVES[path[-1]]}"
+        slots.append(Slot(path, leaf.shape, name, named.as_conv))
+    names = [slot.name for slot in slots]
+    assert len(set(names)) == len(names), "a namer gives one name to two leaves"
+    return slots
+
+
+def fill(slots: list[Slot], state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Our tree from a state dict whose names and shapes have been checked."""
+    flat = {slot.path: slot.from_torch(state_dict[slot.name]) for slot in slots}
+    return traverse_util.unflatten_dict(flat)
+
+
+def state_dict_of(
+    slots: list[Slot], variables: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """Their state dict from our tree.
+
+    Raises:
+      UserError: the tree is of another net.
+    """
+    flat = traverse_util.flatten_dict(meta.unbox(dict(variables)))
+    state_dict = {}
+    for slot in slots:
+        place = "/".join(slot.path)
+        if slot.path not in flat:
+            raise UserError(f"these variables are of another net: {place} is missing")
+        value = np.asarray(flat.pop(slot.path))
+        if value.shape != slot.shape:
+            raise UserError(
+                f"these variables are of another net: {place} is {value.shape}, not "
+                f"{slot.shape} (a leading seed axis has to be taken off first)"
+            )
+        state_dict[slot.name] = slot.to_torch(value)
+        if slot.path[-1] == "var":
+            counter = slot.name.removesuffix("running_var") + COUNTER
+            state_dict[counter] = np.zeros((), np.int64)
+    if flat:
+        extra = "/".join(next(iter(flat)))
+        raise UserError(f"these variables are of another net: it has no {extra}")
+    return state_dict
