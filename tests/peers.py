@@ -14,6 +14,7 @@ from cnnjax import interop
 from cnnjax.models import create_model
 from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.train.loss import cross_entropy
+from tests.models.entries import QUICK_TO_COMPILE
 
 torch = pytest.importorskip("torch", reason="compares with torch: extra `peers`")
 
@@ -94,13 +95,6 @@ def check_evaluation(name, source, size, net=None, **overrides):
     for key, value in state_dict.items():
         if not key.endswith("num_batches_tracked"):
             np.testing.assert_array_equal(back[key], value, err_msg=key)
-
-
-# Compiling is what these tests spend their time on, and each program runs once.
-QUICK_TO_COMPILE = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
 
 
 def check_training(

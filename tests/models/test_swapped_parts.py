@@ -1,0 +1,154 @@
+"""Every entry takes the norm and the activation that it is given, everywhere.
+
+Nothing is computed here: the nets are traced.
+"""
+
+import jax
+import numpy as np
+import pytest
+from flax import linen as nn
+from flax.core import meta
+from flax.traverse_util import flatten_dict
+from jax.extend import core
+
+from cnnjax.errors import UserError
+from cnnjax.layers.act import ACTIVATIONS
+from cnnjax.layers.norm import NORMS, make_norm
+from cnnjax.layers.squeeze_excite import SqueezeExcite
+from cnnjax.models import create_model, variant
+from cnnjax.models.forward import forward_train
+from cnnjax.models.initialize import abstract_variables
+from tests.models.entries import ARCHITECTURES, STRUCTURES
+
+# Hidden layers that are vectors: a statistic of one channel would be of one value.
+NO_INSTANCE_NORM = {"mlp", "lenet5"}
+# What no linear net computes; pooling takes the maximum of two maps, not of a constant.
+NONLINEAR = {"tanh", "logistic", "exp", "exp2", "log", "log1p", "erf", "rsqrt", "sqrt"}
+NONLINEAR |= {"custom_jvp_call", "pow", "integer_pow", "square", "abs", "sign"}
+NONLINEAR |= {"clamp", "cbrt", "sin", "cos"}
+
+
+def norm_of(kind):
+    return make_norm(kind, num_groups=2 if kind == "group" else None)
+
+
+def images_of(name):
+    return jax.ShapeDtypeStruct((2, *variant(name).input_shape), np.float32)
+
+
+def calls(model, name):
+    """Path -> class of every module called while the variables are declared."""
+    seen = {}
+
+    def note(call, args, kwargs, context):
+        if context.method_name == "__call__":
+            seen["/".join(context.module.path)] = type(context.module).__name__
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(note):
+        variables = abstract_variables(model, variant(name).input_shape)
+    return seen, meta.unbox(variables)
+
+
+CASES = [(name, kind) for name in ARCHITECTURES for kind in NORMS]
+CASES += [(name, "layer") for name in STRUCTURES if name not in ARCHITECTURES]
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_norm_is_taken_everywhere(name, kind):
+    model = create_model(name, norm=norm_of(kind))
+    if kind == "instance" and name in NO_INSTANCE_NORM:
+        with pytest.raises(UserError, match="single value"):
+            calls(model, name)
+        return
+    seen, variables = calls(model, name)
+    reference, reference_variables = calls(create_model(name, norm="batch"), name)
+    places = {path for path, module in reference.items() if module == "BatchNorm"}
+    assert places
+    here = {path for path in places if path in seen}
+    # The nets of 2012 to 2014 had local response norm at one or two places.
+    assert here == places or (kind == "local_response" and here)
+    assert {seen[path] for path in here} == {type(norm_of(kind)()).__name__}
+    assert seen.keys() - here == reference.keys() - places
+    assert [m for p, m in seen.items() if p not in here and "Norm" in m[-5:]] == []
+
+    leaves = flatten_dict(variables["params"], sep="/")
+    scales = {path.rpartition("/")[0] for path in leaves if path.endswith("/scale")}
+    assert scales == (here if NORMS[kind].has_bias else set())
+    assert ("batch_stats" in variables) == (kind == "batch")
+    # Without a norm that shifts, every convolution and dense layer has a bias.
+    if NORMS[kind].has_bias:
+        expected = flatten_dict(reference_variables["params"], sep="/").keys()
+        assert leaves.keys() == expected
+    else:
+        biases = {p.rpartition("/")[0] for p in leaves if p.endswith("/bias")}
+        kernels = {p.rpartition("/")[0] for p in leaves if p.endswith("/kernel")}
+        assert kernels <= biases
+
+
+def equations(jaxpr):
+    """All equations of a program; of a choice by platform, the plain operation."""
+    for equation in jaxpr.eqns:
+        yield equation
+        branches = equation.params.get("branches")
+        if branches:
+            yield from equations(branches[-1].jaxpr)
+            continue
+        for value in equation.params.values():
+            if isinstance(value, core.ClosedJaxpr):
+                yield from equations(value.jaxpr)
+            elif isinstance(value, core.Jaxpr):
+                yield from equations(value)
+
+
+def nonlinear(equation):
+    name = equation.primitive.name
+    if name in ("max", "min"):
+        return any(isinstance(v, core.Literal) for v in equation.invars)
+    return name in NONLINEAR
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_the_activation_is_taken_everywhere(name):
+    """Without norm and with the identity for activation, nothing nonlinear is left."""
+
+    def without_gates(call, args, kwargs, context):
+        if isinstance(context.module, SqueezeExcite):
+            return args[0]
+        return call(*args, **kwargs)
+
+    model = create_model(name, norm="none", act="identity")
+    with nn.intercept_methods(without_gates):
+        variables = meta.unbox(abstract_variables(model, variant(name).input_shape))
+        params = variables.pop("params")
+        jaxpr = jax.make_jaxpr(
+            lambda p, x: forward_train(model, p, variables, x, jax.random.key(0))[:2]
+        )(params, images_of(name))
+    stray = {e.primitive.name for e in equations(jaxpr.jaxpr) if nonlinear(e)}
+    assert not stray, f"{name} computes {stray} beside its norm and activation"
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_stray_activation_would_be_seen(name):
+    model = create_model(name, norm="none", act="relu")
+    variables = meta.unbox(abstract_variables(model, variant(name).input_shape))
+    jaxpr = jax.make_jaxpr(
+        lambda v, x: forward_train(model, v["params"], {}, x, jax.random.key(0))[0]
+    )(variables, images_of(name))
+    assert any(nonlinear(equation) for equation in equations(jaxpr.jaxpr))
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_activation_is_called_where_the_own_one_is(name):
+    counts = {"relu": 0, "tanh": 0}
+
+    def counting(kind):
+        def act(x):
+            counts[kind] += 1
+            return ACTIVATIONS[kind](x)
+
+        return act
+
+    for kind in counts:
+        calls(create_model(name).clone(act=counting(kind)), name)
+    assert counts["relu"] == counts["tanh"] >= 1
