@@ -12,10 +12,26 @@ from flax import linen as nn
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.act import make_act
 from cnnjax.layers.norm import Norm, make_norm
-from cnnjax.models import cifar_resnet, lenet, mlp
+from cnnjax.models import (
+    cifar_resnet,
+    densenet,
+    lenet,
+    mlp,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+)
 from cnnjax.models.variant import Variant
 
-FAMILIES = (mlp, lenet, cifar_resnet)
+FAMILIES = (
+    mlp,
+    lenet,
+    cifar_resnet,
+    densenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+)
 
 VARIANTS: dict[str, Variant] = {
     name: variant for family in FAMILIES for name, variant in family.VARIANTS.items()
