@@ -4,36 +4,27 @@ Source: He et al. 2015, arXiv 1512.03385, section 4.2 (basic blocks, 6n + 2 laye
 et al. 2016, arXiv 1603.05027 (pre-activation; bottlenecks, 9n + 2 layers).
 
 Deviations: none known. Projections of options B and C carry a norm and no bias, as in
-the authors' code; under 'pre' and 'act_only_pre' they start behind the activation.
+the authors' code; under 'pre' and 'act_only_pre' they start behind the activation and
+carry none, see `residual_block`.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.layers import init
-from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import Norm
-from cnnjax.layers.pool import global_avg_pool
-from cnnjax.layers.repeat import repeat
-from cnnjax.models.residual_block import (
-    SHORTCUTS,
-    ResidualBlock,
-    parts_of,
+from cnnjax.models.residual_trunk import (
+    BLOCKS,
+    block_factory,
+    check_widths,
+    classify,
+    conv_factory,
+    end_stem,
+    stages,
 )
-from cnnjax.models.variant import Variant
-
-BLOCKS = {"basic": 2, "bottleneck": 3}
-KERNEL_INITS = {
-    "he_normal": init.he_normal,
-    "he_normal_fan_out": init.he_normal_fan_out,
-    "lecun_normal": init.lecun_normal,
-    "glorot_uniform": init.glorot_uniform,
-}
+from cnnjax.models.variant import Published, Variant
 
 
 def blocks_per_stage(depth: int, block: str, num_stages: int) -> int:
@@ -70,13 +61,23 @@ class CifarResNet(nn.Module):
       block: 'basic' or 'bottleneck'.
       widths: channels of the 3 x 3 convolutions in each stage.
       placement: order of norm and activation, see `residual_block.PLACEMENTS`.
-      shortcut: see `residual_block.SHORTCUTS`.
+      shortcut: see `shortcut.SHORTCUTS`.
       stride_on_3x3: where a bottleneck strides.
+      groups: of the 3 x 3 convolutions, see `residual_block`.
+      base_width: channels a group at a width of 64.
+      squeeze_excite: weigh the channels of each branch before the addition.
+      se_reduction: by how much the channels shrink there.
+      share_first_activation: under 'pre' and 'act_only_pre' the first shortcut starts
+        behind the activation (He et al. 2016, appendix).
       zero_last_scale: the last norm's scale of each branch starts at 0; for the
         placements whose branch ends in that norm, 'post' and 'act_only_pre'.
       gate_bias: initial bias of the gates of the gated shortcuts.
       shortcut_dropout_rate: for shortcut 'dropout'.
-      kernel_init: a key of `KERNEL_INITS`.
+      block_dropout_rate: dropout in front of the second convolution of each block.
+      stochastic_depth_rate: probability of dropping the last branch; for the others it
+        grows with the depth.
+      dropout_rate: dropout in front of the head.
+      kernel_init: a key of `residual_trunk.KERNEL_INITS`.
       scan_blocks: compile the equal blocks of a stage once; their variables are then
         stacked under `stage1_blocks` and so on, see `layers.repeat`.
 
@@ -97,95 +98,31 @@ class CifarResNet(nn.Module):
     placement: str = "post"
     shortcut: str = "A"
     stride_on_3x3: bool = False
+    groups: int = 1
+    base_width: int = 64
+    squeeze_excite: bool = False
+    se_reduction: int = 16
+    share_first_activation: bool = True
     zero_last_scale: bool = False
     gate_bias: float = -6.0
     shortcut_dropout_rate: float = 0.5
+    block_dropout_rate: float = 0.0
+    stochastic_depth_rate: float = 0.0
+    dropout_rate: float = 0.0
     kernel_init: str = "he_normal"
     scan_blocks: bool = False
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        check_choices(self.shortcut, self.kernel_init, self.widths)
+        check_widths(self.widths)
         n = blocks_per_stage(self.depth, self.block, len(self.widths))
-        conv = functools.partial(
-            Conv,
-            use_bias=not self.norm.has_bias,
-            kernel_init=KERNEL_INITS[self.kernel_init],
-            dtype=self.dtype,
-        )
-        branch, _ = parts_of(self.placement, BLOCKS[self.block])
-        if self.zero_last_scale:
-            check_zero_last_scale(self.placement, branch)
-        norm_first = branch[0][0] == "n"
-        act_first = branch[0][0] in "na"
-
+        conv = conv_factory(self)
+        build = block_factory(self, conv, self.block)
         x = conv(self.widths[0], 3, padding=1, name="stem_conv")(images)
-        if not norm_first:
-            x = self.norm(name="stem_norm")(x, train=train)
-        if not act_first:
-            x = self.act(x)
-        for stage, width in enumerate(self.widths, start=1):
-            build = functools.partial(
-                ResidualBlock,
-                width=width,
-                bottleneck=self.block == "bottleneck",
-                stride_on_3x3=self.stride_on_3x3,
-                residual=self.residual,
-                placement=self.placement,
-                shortcut=self.shortcut,
-                conv=conv,
-                norm=self.norm,
-                act=self.act,
-                zero_last_scale=self.zero_last_scale,
-                gate_bias=self.gate_bias,
-                shortcut_dropout_rate=self.shortcut_dropout_rate,
-            )
-            first, *others = [f"stage{stage}_block{i}" for i in range(1, n + 1)]
-            stride = 1 if stage == 1 else 2
-            x = build(name=first, stride=stride, first=stage == 1)(x, train=train)
-            build = functools.partial(build, stride=1, first=False)
-            together = f"stage{stage}_blocks" if self.scan_blocks else None
-            x = repeat(self, build, others, x, train=train, together=together)
-        if norm_first:
-            x = self.norm(name="final_norm")(x, train=train)
-        if act_first:
-            x = self.act(x)
-        x = global_avg_pool(x)  # [N, widths[-1]], four times that for bottlenecks
-        logits = Dense(
-            self.num_classes,
-            dtype=self.dtype,
-            name="head",
-        )(x)
-        return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
-
-
-def check_choices(shortcut: str, kernel_init: str, widths: tuple[int, ...]) -> None:
-    """Refuses values that no branch of the net would notice."""
-    if shortcut not in SHORTCUTS:
-        raise unknown_name("shortcut", shortcut, SHORTCUTS, "config.model.shortcut")
-    if kernel_init not in KERNEL_INITS:
-        raise unknown_name(
-            "initialization", kernel_init, KERNEL_INITS, "config.model.kernel_init"
-        )
-    if not widths or min(widths) < 1:
-        raise UserError(
-            f"stage widths {widths} must be positive channel counts, one a stage "
-            "(set config.model.widths)"
-        )
-
-
-def check_zero_last_scale(placement: str, branch: list[str]) -> None:
-    """Refuses zeros that no gradient would ever move.
-
-    Behind the last norm of 'pre' or 'act_before_add' comes a rectifier, whose slope at
-    0 is 0: the branch would stay zero for good.
-    """
-    if branch[-1][-1] != "n":
-        raise UserError(
-            "config.model.zero_last_scale needs a residual branch that ends in a norm: "
-            f"placement {placement!r} does not, 'act_only_pre', 'post' do (set "
-            "config.model.placement)"
-        )
+        x = end_stem(self, x, "stem_norm", train=train)
+        num_blocks = (n,) * len(self.widths)
+        x = stages(self, build, num_blocks, self.widths, x, train=train)
+        return classify(self, x, train=train)
 
 
 # Depth -> parameters with option A at 10 classes, and multiply-adds: 40,551,040 at
@@ -200,6 +137,18 @@ COUNTS = {
     1202: 19_421_274,
 }
 SOURCE = "He et al. 2015, table 6, counted exactly in the public PyTorch ports"
+# He et al. 2015, table 6: test error of the residual nets on CIFAR-10, with
+# augmentation; those of the plain nets are only drawn (figure 6).
+ERRORS = {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.43, 1202: 7.93}
+TABLE = "He et al. 2015, arXiv 1512.03385, table 6"
+
+
+def _published(residual: bool, depth: int) -> Published | None:
+    if not residual:
+        return None
+    runs = ", best of 5 runs" if depth == 110 else ""
+    return Published(ERRORS[depth], None, TABLE + runs, "CIFAR-10")
+
 
 VARIANTS = {
     f"{prefix}{depth}_cifar": Variant(
@@ -210,6 +159,7 @@ VARIANTS = {
         SOURCE,
         {"depth": depth, "residual": residual},
         num_classes=10,
+        published=_published(residual, depth),
     )
     for prefix, residual in (("resnet", True), ("plain", False))
     for depth, count in COUNTS.items()

@@ -7,7 +7,8 @@ import pytest
 from cnnjax.layers.act import make_act
 from cnnjax.layers.conv import Conv
 from cnnjax.layers.norm import make_norm
-from cnnjax.models.residual_block import SHORTCUTS, ResidualBlock
+from cnnjax.models.residual_block import PLACEMENTS, ResidualBlock
+from cnnjax.models.shortcut import SHORTCUTS
 
 EPSILON = 1e-5
 RATE = 0.5
@@ -77,8 +78,9 @@ class Reference:
 
     def shortcut(self, kind, x, stride, features):
         if kind in ("B", "C"):
-            inner = self.params["shortcut"]["conv"]
-            return self.norm(convolve(x, inner, stride), "shortcut", "norm")
+            inner = self.params["shortcut"]
+            x = convolve(x, inner["conv"], stride)
+            return self.norm(x, "shortcut", "norm") if "norm" in inner else x
         x = x[:, ::stride, ::stride]
         return np.concatenate([x, np.zeros((*x.shape[:3], features - x.shape[3]))], 3)
 
@@ -101,7 +103,7 @@ def branch_of(ref, placement, x):
     if placement == "norm_after_add":
         y = relu(ref.norm(ref.conv(x, 1, 2), "norm1"))
         return x, ref.conv(y, 2, 1)
-    if placement == "act_before_add":
+    if placement in ("act_before_add", "act_around_add"):
         y = relu(ref.norm(ref.conv(x, 1, 2), "norm1"))
         return x, relu(ref.norm(ref.conv(y, 2, 1), "norm2"))
     if placement == "act_only_pre":
@@ -115,6 +117,9 @@ def branch_of(ref, placement, x):
 
 def expected(variables, placement, shortcut, x, first):
     ref = Reference(variables)
+    if shortcut in ("B", "C"):
+        has_norm = "norm" in variables["params"]["shortcut"]
+        assert has_norm == (placement not in ("pre", "act_only_pre"))
     activated, branch = branch_of(ref, placement, x)
     start = activated if first or shortcut in ("B", "C") else x
     skip = ref.shortcut(shortcut, start, 2, branch.shape[-1])
@@ -129,7 +134,7 @@ def expected(variables, placement, shortcut, x, first):
         total = branch + (1 - ref.gate(start, 2)) * skip
     else:  # A, B, C; in evaluation also dropout
         total = branch + skip
-    if placement == "post":
+    if placement in ("post", "act_around_add"):
         return relu(total)
     return relu(ref.norm(total, "norm_out")) if placement == "norm_after_add" else total
 
@@ -139,9 +144,7 @@ X = np.random.RandomState(1).standard_normal((2, 5, 6, 4)).astype(np.float32)
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("shortcut", SHORTCUTS)
-@pytest.mark.parametrize(
-    "placement", ["post", "norm_after_add", "act_before_add", "act_only_pre", "pre"]
-)
+@pytest.mark.parametrize("placement", PLACEMENTS)
 def test_a_block_is_what_the_figure_shows(placement, shortcut, first):
     block = block_of(placement=placement, shortcut=shortcut, first=first)
     variables = random_variables(block, X)
