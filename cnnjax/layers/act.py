@@ -46,6 +46,11 @@ def gelu_tanh(x: jax.Array) -> jax.Array:
     return jax.nn.gelu(x, approximate=True)
 
 
+def scaled_tanh(x: jax.Array) -> jax.Array:
+    """1.7159 tanh(2 x / 3); LeCun et al. 1998, Gradient-based learning, app. A."""
+    return 1.7159 * jnp.tanh(x * (2 / 3))
+
+
 def identity(x: jax.Array) -> jax.Array:
     """x itself: a net without this nonlinearity."""
     return x
@@ -66,6 +71,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_sigmoid": hard_sigmoid,
     "hard_swish": hard_swish,
     "tanh": jnp.tanh,
+    "scaled_tanh": scaled_tanh,
     "identity": identity,
 }
 

@@ -12,6 +12,7 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from cnnjax.errors import unknown_name
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair, output_size
 
 MAX_SLICES = 9
@@ -24,6 +25,7 @@ def max_pool(
     padding: Padding = 0,
     *,
     ceil_mode: bool = False,
+    layer: str = "max_pool",
 ) -> jax.Array:
     """Largest value under each window; padding never wins.
 
@@ -36,6 +38,7 @@ def max_pool(
       strides: step between windows.
       padding: one number or ((top, bottom), (left, right)).
       ceil_mode: keep a last window that reaches over the end.
+      layer: what to call the layer in the error.
 
     Raises:
       UserError: if the output would vanish.
@@ -44,7 +47,7 @@ def max_pool(
       [N, H, W, C] -> [N, H', W', C].
     """
     window, strides = as_pair(window), as_pair(strides)
-    out, pads = _fit(x, window, strides, as_padding(padding), ceil_mode, "max_pool")
+    out, pads = _fit(x, window, strides, as_padding(padding), ceil_mode, layer)
     if window[0] * window[1] <= MAX_SLICES:
         return _max_of_slices(window, strides, pads, out, x)
     return lax.reduce_window(
@@ -65,6 +68,7 @@ def avg_pool(
     *,
     count_include_pad: bool = True,
     ceil_mode: bool = False,
+    layer: str = "avg_pool",
 ) -> jax.Array:
     """Mean under each window.
 
@@ -77,6 +81,7 @@ def avg_pool(
         otherwise by those within the image.
       ceil_mode: keep a last window that reaches over the end (what lies beyond the
         padding is never counted).
+      layer: what to call the layer in the error.
 
     Raises:
       UserError: if the output would vanish.
@@ -85,7 +90,7 @@ def avg_pool(
       [N, H, W, C] -> [N, H', W', C].
     """
     window, strides, padding = as_pair(window), as_pair(strides), as_padding(padding)
-    out, pads = _fit(x, window, strides, padding, ceil_mode, "avg_pool")
+    out, pads = _fit(x, window, strides, padding, ceil_mode, layer)
     if window[0] * window[1] <= MAX_SLICES:
         padded = _pad(x, pads, 0.0)
         total = sum(_slices(padded, window, strides, out))
@@ -147,7 +152,12 @@ class MaxPool(nn.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return max_pool(
-            x, self.window, self.strides, self.padding, ceil_mode=self.ceil_mode
+            x,
+            self.window,
+            self.strides,
+            self.padding,
+            ceil_mode=self.ceil_mode,
+            layer="/".join(self.path) or "max_pool",
         )
 
 
@@ -168,7 +178,23 @@ class AvgPool(nn.Module):
             self.padding,
             count_include_pad=self.count_include_pad,
             ceil_mode=self.ceil_mode,
+            layer="/".join(self.path) or "avg_pool",
         )
+
+
+# The kinds that a net can take as its argument `pool`.
+POOLS = {"max": MaxPool, "avg": AvgPool}
+
+
+def pool_of(kind: str) -> type[nn.Module]:
+    """The pooling layer of that name.
+
+    Raises:
+      UserError: for a name that is not in `POOLS`.
+    """
+    if kind not in POOLS:
+        raise unknown_name("pooling", kind, POOLS, "config.model.pool")
+    return POOLS[kind]
 
 
 class GlobalAvgPool(nn.Module):

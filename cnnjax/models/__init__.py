@@ -13,6 +13,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.act import make_act
 from cnnjax.layers.norm import Norm, make_norm
 from cnnjax.models import (
+    alexnet,
     cifar_resnet,
     densenet,
     lenet,
@@ -20,12 +21,19 @@ from cnnjax.models import (
     mobilenet_v1,
     mobilenet_v2,
     mobilenet_v3,
+    nin,
+    vgg,
+    zfnet,
 )
 from cnnjax.models.variant import Variant
 
 FAMILIES = (
     mlp,
     lenet,
+    alexnet,
+    zfnet,
+    nin,
+    vgg,
     cifar_resnet,
     densenet,
     mobilenet_v1,

@@ -1,26 +1,99 @@
 """LeNet-5 (LeCun et al. 1998, "Gradient-based learning", section II.B).
 
-Deviations: the modern form. C3 is connected to all maps of S2 (the paper's table I
-leaves some out), subsampling has no trained coefficient, the output layer is linear
-where the paper has radial basis functions. Images of 28 pixels are padded by 2, as
-MNIST was embedded in 32 x 32.
+`lenet5` is the modern form: rectifiers, max-pooling, every map of C3 connected to all
+maps of S2. `lenet5_published` has the scaled tanh, subsampling with a trained
+coefficient and bias per map, and the connections of table I.
+
+Deviations of both: the output layer is linear where the paper has radial basis
+functions with fixed centres. Images of 28 pixels are padded by 2 with zeros, as MNIST
+was embedded in 32 x 32. C5 is written as a dense layer, which it is at that size.
+Weights start as He's, not uniform within 2.4 / fan-in. Subsampling takes the mean of
+the four values, not their sum: the coefficient is four times the paper's.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.layers.channels import per_channel
 from cnnjax.layers.conv import Conv, Dense
-from cnnjax.layers.init import he_normal
+from cnnjax.layers.convolution import convolution
+from cnnjax.layers.flatten import Flatten
+from cnnjax.layers.init import Initializer, he_normal, ones, zeros
 from cnnjax.layers.norm import Norm
-from cnnjax.layers.pool import avg_pool, max_pool
+from cnnjax.layers.pool import POOLS, avg_pool
 from cnnjax.layers.regularize import Dropout
-from cnnjax.models.variant import Variant
+from cnnjax.models.variant import Published, Variant
 
-POOLS = {"max": max_pool, "avg": avg_pool}
+# Table I: for each map of C3, the maps of S2 that it sees.
+TABLE_I = (
+    *((i, (i + 1) % 6, (i + 2) % 6) for i in range(6)),
+    *((i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6) for i in range(6)),
+    (0, 1, 3, 4),
+    (1, 2, 4, 5),
+    (0, 2, 3, 5),
+    (0, 1, 2, 3, 4, 5),
+)
+CONNECTIONS = ("all", "table")
+
+
+class PartialConv(nn.Module):
+    """A convolution in which each output map sees some of the input maps.
+
+    Args:
+      table: for each output map, the numbers of the input maps that it sees.
+      kernel_size: height and width of the filters.
+      use_bias: adds one number per output map.
+      dtype: compute type.
+
+    Shapes: [N, H, W, C] -> [N, H', W', len(table)]; params `kernel` [h, w, 1,
+      connections], in the order of the table, and `bias` [len(table)].
+    """
+
+    table: tuple[tuple[int, ...], ...]
+    kernel_size: int
+    use_bias: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        sources = [i for maps in self.table for i in maps]
+        # He's variance for the mean number of maps that an output sees.
+        kernel_init = Initializer("normal", 2 * len(self.table) / len(sources), "in")
+        shape = (self.kernel_size, self.kernel_size, 1, len(sources))
+        kernel = self.param("kernel", kernel_init, shape, jnp.float32)
+        y = convolution(
+            x.astype(self.dtype)[..., jnp.array(sources)],
+            kernel.astype(self.dtype),
+            groups=len(sources),
+        )  # [N, H', W', connections]
+        ends = [sum(map(len, self.table[:i])) for i in range(1, len(self.table))]
+        y = jnp.stack([part.sum(-1) for part in jnp.split(y, ends, -1)], -1)
+        if not self.use_bias:
+            return y
+        bias = self.param("bias", zeros, (len(self.table),), jnp.float32)
+        return y + per_channel(bias, y).astype(self.dtype)
+
+
+class TrainedPool(nn.Module):
+    """Mean of 2 x 2 values, times a coefficient and plus an offset per map.
+
+    Shapes: [N, H, W, C] -> [N, H // 2, W // 2, C]; params `coefficient`, `offset` [C].
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = avg_pool(x, 2, strides=2)
+        shape = (x.shape[-1],)
+        coefficient = self.param("coefficient", ones, shape, jnp.float32)
+        offset = self.param("offset", zeros, shape, jnp.float32)
+        y = y * per_channel(coefficient, y).astype(y.dtype)
+        return y + per_channel(offset, y).astype(y.dtype)
 
 
 class LeNet5(nn.Module):
@@ -31,11 +104,13 @@ class LeNet5(nn.Module):
       norm: normalization after each convolution and hidden dense layer.
       act: activation function.
       dtype: compute type.
-      pool: 'max' or 'avg', both 2 x 2 with stride 2.
+      pool: 'max' or 'avg', both 2 x 2 with stride 2; 'trained' is the average with a
+        coefficient, an offset and the activation behind it.
+      connections: 'all', or 'table' for those of table I in the second convolution.
       dropout_rate: probability of dropping a hidden unit of a dense layer.
 
     Raises:
-      UserError: images of less than 12 pixels, or an unknown pool.
+      UserError: images of less than 12 pixels, or an unknown choice.
 
     Shapes: images [N, H, W, C], H and W at least 12 -> logits [N, num_classes].
     """
@@ -45,33 +120,27 @@ class LeNet5(nn.Module):
     act: Callable
     dtype: Any
     pool: str = "max"
+    connections: str = "all"
     dropout_rate: float = 0.0
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        if self.pool not in POOLS:
-            raise unknown_name("pooling", self.pool, POOLS, "config.model.pool")
-        if min(images.shape[1:3]) < 12:
-            raise UserError(
-                f"lenet5 needs images of at least 12 x 12 pixels, not "
-                f"{images.shape[1]} x {images.shape[2]}: its second 5 x 5 convolution "
-                "would have nothing left (choose config.data.name or config.model.name)"
-            )
+        self.check(images)
         use_bias = not self.norm.has_bias
-        x = images
-        for i, (width, padding) in enumerate([(6, 2), (16, 0)], start=1):
-            x = Conv(
-                width,
-                5,
-                padding=padding,
-                use_bias=use_bias,
-                kernel_init=he_normal,
-                dtype=self.dtype,
-                name=f"conv{i}",
-            )(x)
-            x = self.act(self.norm(name=f"norm{i}")(x, train=train))
-            x = POOLS[self.pool](x, 2, strides=2, padding=0)
-        x = x.reshape(x.shape[0], -1)  # [N, 400] for 28 x 28 images
+        conv = functools.partial(
+            Conv, use_bias=use_bias, kernel_init=he_normal, dtype=self.dtype
+        )
+        if self.connections == "table":
+            second = PartialConv(TABLE_I, 5, use_bias, self.dtype, name="conv2")
+        else:
+            second = conv(16, 5, name="conv2")
+        x = conv(6, 5, padding=2, name="conv1")(images)
+        x = self.act(self.norm(name="norm1")(x, train=train))
+        x = self.subsample(x, "pool1")
+        x = second(x)
+        x = self.act(self.norm(name="norm2")(x, train=train))
+        x = self.subsample(x, "pool2")
+        x = Flatten(name="flatten")(x)  # [N, 400] for 28 x 28 images
         for i, width in enumerate([120, 84], start=1):
             x = Dense(
                 width,
@@ -81,13 +150,34 @@ class LeNet5(nn.Module):
                 name=f"dense{i}",
             )(x)
             x = self.norm(name=f"norm{i + 2}")(x[:, None, None], train=train)[:, 0, 0]
-            x = Dropout(self.dropout_rate)(self.act(x), train=train)
-        logits = Dense(
-            self.num_classes,
-            dtype=self.dtype,
-            name="head",
-        )(x)
+            x = Dropout(self.dropout_rate, name=f"dropout{i}")(self.act(x), train=train)
+        logits = Dense(self.num_classes, dtype=self.dtype, name="head")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
+
+    def check(self, images) -> None:
+        """Refuses unknown choices, and images of which nothing would be left."""
+        if self.pool not in (*POOLS, "trained"):
+            raise unknown_name(
+                "pooling", self.pool, (*POOLS, "trained"), "config.model.pool"
+            )
+        if self.connections not in CONNECTIONS:
+            raise unknown_name(
+                "connections",
+                self.connections,
+                CONNECTIONS,
+                "config.model.connections",
+            )
+        if min(images.shape[1:3]) < 12:
+            raise UserError(
+                f"lenet5 needs images of at least 12 x 12 pixels, not "
+                f"{images.shape[1]} x {images.shape[2]}: its second 5 x 5 convolution "
+                "would have nothing left (choose config.data.name or config.model.name)"
+            )
+
+    def subsample(self, x, name: str):
+        if self.pool == "trained":
+            return self.act(TrainedPool(name=name)(x))
+        return POOLS[self.pool](2, 2, name=name)(x)
 
 
 VARIANTS = {
@@ -99,5 +189,20 @@ VARIANTS = {
         "by hand: 156 + 2,416 + 48,120 + 10,164 + 850 parameters",
         num_classes=10,
         norm={"kind": "none"},
+    ),
+    "lenet5_published": Variant(
+        LeNet5,
+        (28, 28, 1),
+        60_850,
+        326_520,
+        "LeCun et al. 1998, section II.B: 60,000 trained parameters, and 850 of a "
+        "linear output layer",
+        {"pool": "trained", "connections": "table"},
+        num_classes=10,
+        norm={"kind": "none"},
+        act="scaled_tanh",
+        published=Published(
+            0.95, None, "LeCun et al. 1998, section III.B, no distortions", "MNIST"
+        ),
     ),
 }

@@ -21,6 +21,7 @@ def in_torch(name):
         "hard_swish": functions.hardswish,
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
+        "scaled_tanh": lambda x: 1.7159 * torch.tanh(2 * x / 3),
         "identity": lambda x: x * 1,
     }
     return torch, table[name] if name in table else getattr(functions, name)
