@@ -1,0 +1,33 @@
+"""Names of DenseNet in torchvision and timm, which agree."""
+
+import re
+
+from flax import linen as nn
+
+from cnnjax.models.densenet import DenseNet
+
+_OUTSIDE = {
+    "stem_conv": "features.conv0",
+    "stem_norm": "features.norm0",
+    "final_norm": "features.norm5",
+    "head": "classifier",
+}
+
+
+def densenet_name(model: nn.Module, path: str) -> str:
+    """'stage1_layer2/norm1' -> 'features.denseblock1.denselayer2.norm1'."""
+    if path in _OUTSIDE:
+        return _OUTSIDE[path]
+    if deep := re.fullmatch(r"stem_(conv|norm)(\d)", path):
+        kind, number = deep.groups()
+        return f"features.{kind}{int(number) - 1}"
+    if between := re.fullmatch(r"(transition\d+)/(.*)", path):
+        return "features.{}.{}".format(*between.groups())
+    names = re.fullmatch(r"stage(\d+)_layer(\d+)/(.*)", path).groups()
+    return "features.denseblock{}.denselayer{}.{}".format(*names)
+
+
+NAMES = {
+    (DenseNet, "torchvision"): densenet_name,
+    (DenseNet, "timm"): densenet_name,
+}
