@@ -143,3 +143,20 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def replace_block(path: Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Raises:
+      UserError: the file has no such pair of marks.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    content = path.read_text("utf-8")
+    if begin not in content or end not in content:
+        raise UserError(
+            f"{path} has no block between {begin} and {end}: add both marks"
+        )
+    head, rest = content.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    write_text(path, f"{head}{begin}\n{text.strip()}\n{end}{tail}")

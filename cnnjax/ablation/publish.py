@@ -6,7 +6,7 @@ from pathlib import Path
 from cnnjax.ablation.collect import collect
 from cnnjax.ablation.report import make_context, render, write_report
 from cnnjax.errors import UserError
-from cnnjax.records import write_text
+from cnnjax.records import replace_block
 
 KEPT = ("report.md", "results.csv")
 
@@ -39,20 +39,3 @@ def publish(workdir: Path, repository: Path) -> Path:
     block = render("readme.md.j2", make_context(sweep), autoescape=False)
     replace_block(repository / "README.md", name, block)
     return folder
-
-
-def replace_block(path: Path, name: str, text: str) -> None:
-    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
-
-    Raises:
-      UserError: the file has no such pair of marks.
-    """
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    content = path.read_text("utf-8")
-    if begin not in content or end not in content:
-        raise UserError(
-            f"{path} has no block between {begin} and {end}: add both marks"
-        )
-    head, rest = content.split(begin, 1)
-    tail = rest.split(end, 1)[1]
-    write_text(path, f"{head}{begin}\n{text.strip()}\n{end}{tail}")

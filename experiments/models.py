@@ -1,0 +1,34 @@
+"""List the architectures with their parameters, multiply-adds and sources.
+
+Example: ./launch.sh models --pattern='resnet*,vgg*'
+"""
+
+import pathlib
+
+from absl import flags
+
+from cnnjax import cli
+from cnnjax.analysis.formats import check_format
+from cnnjax.analysis.listing import find_models, render_listing
+from cnnjax.records import replace_block
+
+PATTERN = flags.DEFINE_string(
+    "pattern", "*", "Names or shell patterns, separated by commas."
+)
+FORMAT = flags.DEFINE_string("format", "text", "text, json, csv or md.")
+PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into the README.")
+
+
+def main() -> None:
+    check_format(FORMAT.value)
+    names = find_models(PATTERN.value)
+    if PUBLISH.value:
+        readme = pathlib.Path(__file__).parent.parent / "README.md"
+        replace_block(readme, "models", render_listing(names, "md"))
+        print(f"published: {len(names)} models in {readme}")
+        return
+    print(render_listing(names, FORMAT.value))
+
+
+if __name__ == "__main__":
+    cli.run(main)

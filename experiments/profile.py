@@ -1,0 +1,60 @@
+"""Show where the memory, parameters and operations of a net sit, layer by layer.
+
+Example: ./launch.sh profile --model=alexnet --input_size=227
+"""
+
+import pathlib
+
+from absl import flags
+
+from cnnjax import cli
+from cnnjax.analysis.compare import draw_comparison, render_comparison
+from cnnjax.analysis.formats import check_format
+from cnnjax.analysis.listing import find_models
+from cnnjax.analysis.profile import profile_model
+from cnnjax.analysis.profile_table import render_profile
+from cnnjax.config import parse_changes
+from cnnjax.errors import UserError
+from cnnjax.models import create_model, variant
+
+MODEL = flags.DEFINE_string("model", "", "A name of ./launch.sh models.")
+INPUT_SIZE = flags.DEFINE_integer(
+    "input_size", 0, "Height and width in pixels; 0 = as published.", lower_bound=0
+)
+NUM_CLASSES = flags.DEFINE_integer("num_classes", None, "Width of the last layer.")
+NORM = flags.DEFINE_string("norm", None, "Kind of normalization in place of its own.")
+SET = flags.DEFINE_multi_string(
+    "set", [], "Argument of the net, as --set=widths=(8,16); may be repeated."
+)
+FORMAT = flags.DEFINE_string("format", "text", "text, json, csv or md.")
+COMPARE = flags.DEFINE_string(
+    "compare", "", "Names or patterns: draws multiply-adds against accuracy instead."
+)
+OUT = flags.DEFINE_string("out", "runs/profile", "Folder of the picture of --compare.")
+
+
+def main() -> None:
+    check_format(FORMAT.value)
+    if COMPARE.value:
+        names = find_models(COMPARE.value)
+        files = draw_comparison(names, pathlib.Path(OUT.value))
+        print(render_comparison(names, FORMAT.value))
+        print("drawn: " + " ".join(map(str, files)))
+        return
+    if not MODEL.value:
+        raise UserError("--model is missing: give a name of ./launch.sh models")
+    height, width, channels = variant(MODEL.value).input_shape
+    if INPUT_SIZE.value:
+        height = width = INPUT_SIZE.value
+    model = create_model(
+        MODEL.value,
+        num_classes=NUM_CLASSES.value,
+        norm=NORM.value,
+        **parse_changes(SET.value),
+    )
+    profile = profile_model(model, (height, width, channels), MODEL.value)
+    print(render_profile(profile, FORMAT.value))
+
+
+if __name__ == "__main__":
+    cli.run(main)
