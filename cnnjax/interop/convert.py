@@ -30,11 +30,14 @@ class Named:
 
     Args:
       name: with dots, such as 'layer1.0.conv1'.
-      as_conv: our dense layer is a 1 x 1 convolution there.
+      as_conv: our dense layer is a convolution there.
+      window: side of the filters of that convolution, which see the whole map; ours
+        then follows a `Flatten`, which puts channels first as those filters do.
     """
 
     name: str
     as_conv: bool = False
+    window: int = 1
 
 
 # (net, path of a module such as 'stage1_block1/conv1') -> its name in the source.
@@ -50,12 +53,14 @@ class Slot:
       shape: of ours.
       name: in the state dict.
       as_conv: see `Named`.
+      window: see `Named`.
     """
 
     path: tuple[str, ...]
     shape: tuple[int, ...]
     name: str
     as_conv: bool
+    window: int
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
@@ -63,7 +68,11 @@ class Slot:
             height, width, channels, features = self.shape
             return features, channels, height, width
         if len(self.shape) == 2:
-            return (*self.shape[::-1], 1, 1) if self.as_conv else self.shape[::-1]
+            inputs, features = self.shape
+            if not self.as_conv:
+                return features, inputs
+            window = (self.window, self.window)
+            return features, inputs // self.window**2, *window
         return self.shape
 
     def to_torch(self, value: np.ndarray) -> np.ndarray:
@@ -93,7 +102,7 @@ def slots_of(
         if isinstance(named, str):
             named = Named(named)
         name = f"{named.name}.{LEAVES[path[-1]]}"
-        slots.append(Slot(path, leaf.shape, name, named.as_conv))
+        slots.append(Slot(path, leaf.shape, name, named.as_conv, named.window))
     names = [slot.name for slot in slots]
     assert len(set(names)) == len(names), "a namer gives one name to two leaves"
     return slots

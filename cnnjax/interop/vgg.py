@@ -1,0 +1,49 @@
+"""Names of VGG in torchvision, in timm and in the public CIFAR-10 ports."""
+
+import re
+
+from flax import linen as nn
+
+from cnnjax.interop.convert import Named
+from cnnjax.models.vgg import GRID, VGG
+
+# timm has the dense layers as convolutions over the whole 7 x 7 map.
+_TIMM = {
+    "fc6": Named("pre_logits.fc1", as_conv=True, window=GRID),
+    "fc7": Named("pre_logits.fc2", as_conv=True),
+    "head": "head.fc",
+}
+
+
+def _features(model: nn.Module, path: str) -> str:
+    """'stage2_conv1' -> 'features.3': convolutions, norms and pools in order."""
+    stage, kind, number = re.fullmatch(r"stage(\d+)_(conv|norm)(\d+)", path).groups()
+    convolutions = sum(model.depths[: int(stage) - 1]) + int(number) - 1
+    place = convolutions * (2 + model.norm.has_bias) + int(stage) - 1
+    return f"features.{place + (kind == 'norm')}"
+
+
+def torchvision_name(model: nn.Module, path: str) -> str:
+    """'stage1_conv1' -> 'features.0', 'fc6' -> 'classifier.0'."""
+    if path == "head":
+        return f"classifier.{3 * len(model.dense_widths)}"
+    if path.startswith("fc"):  # one of three: dense, activation, dropout
+        return f"classifier.{3 * (int(path[2:]) - 6)}"
+    return _features(model, path)
+
+
+def timm_name(model: nn.Module, path: str) -> str | Named:
+    """'stage1_conv1' -> 'features.0', 'fc6' -> 'pre_logits.fc1'."""
+    return _TIMM[path] if path in _TIMM else _features(model, path)
+
+
+def cifar_name(model: nn.Module, path: str) -> str:
+    """'stage1_conv1' -> 'features.0', 'head' -> 'classifier'."""
+    return "classifier" if path == "head" else _features(model, path)
+
+
+NAMES = {
+    (VGG, "torchvision"): torchvision_name,
+    (VGG, "timm"): timm_name,
+    (VGG, "cifar"): cifar_name,
+}
