@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from cnnjax import interop
-from cnnjax.models import create_model
+from cnnjax.interop.convert import slots_of
+from cnnjax.models import create_model, variant
 from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.train.loss import cross_entropy
 from tests.models.entries import QUICK_TO_COMPILE
@@ -35,16 +36,18 @@ _library = _declare_operators()
 
 def peer(source, name, **arguments):
     """A net of torchvision or timm with random weights and statistics, in float64."""
+    torch.manual_seed(0)
+    return randomised(_build(source, name, arguments).double())
+
+
+def _build(source, name, arguments):
     reason = f"compares with {source}: extra `peers`"
     package = pytest.importorskip(source, reason=reason, exc_type=ImportError)
-    torch.manual_seed(0)
-    if source == "torchvision":
-        if name in ("googlenet", "inception_v3"):
-            arguments = {"init_weights": False, **arguments}
-        net = package.models.get_model(name, weights=None, **arguments)
-    else:
-        net = package.create_model(name, **arguments)
-    return randomised(net.double())
+    if source == "timm":
+        return package.create_model(name, **arguments)
+    if name in ("googlenet", "inception_v3"):
+        arguments = {"init_weights": False, **arguments}
+    return package.models.get_model(name, weights=None, **arguments)
 
 
 def randomised(net):
@@ -72,6 +75,21 @@ def images_of(size, num_images=2, channels=3, seed=0):
 
 def in_torch(images):
     return torch.tensor(images.transpose(0, 3, 1, 2))
+
+
+def check_names(name, source, **arguments):
+    """Names and shapes of a whole net, of which no weight is drawn on either side."""
+    with torch.device("meta"):
+        theirs = _build(source, name, arguments).state_dict()
+    shapes = {
+        key: tuple(value.shape)
+        for key, value in theirs.items()
+        if not key.endswith("num_batches_tracked")
+    }
+    entry = variant(name)
+    namer = interop.NAMES[entry.build, source]
+    slots = slots_of(create_model(name), entry.input_shape, namer)
+    assert {slot.name: slot.torch_shape for slot in slots} == shapes
 
 
 def check_evaluation(name, source, size, net=None, **overrides):
