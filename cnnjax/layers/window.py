@@ -71,7 +71,7 @@ def output_size(
         count = (-(-room // stride) if ceil_mode else room // stride) + 1
         if ceil_mode and (count - 1) * stride >= low + length:
             count -= 1
-        sizes.append(count if room >= 0 else 0)
+        sizes.append(count if room >= 0 or ceil_mode else 0)
     if min(sizes) < 1:
         raise UserError(
             f"{layer}: nothing is left of a {size[0]}x{size[1]} map under a "

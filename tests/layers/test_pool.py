@@ -59,6 +59,24 @@ def test_agrees_with_torch(kind, ceil_mode, window, strides, padding):
     np.testing.assert_allclose(of_x, gradient, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", POOLS)
+def test_a_window_larger_than_the_map(kind):
+    """Kept in ceil mode if it reaches over the end by less than a stride, as in torch.
+
+    GoogLeNet's pools meet maps of 2 pixels on small images.
+    """
+    x = tied_images(2, 2)
+    y, gradient = in_torch(kind, x, 3, 2, 0, True)
+    assert y.shape == (2, 1, 1, 3)
+    pool = functools.partial(POOLS[kind], window=3, strides=2, ceil_mode=True)
+    ours, pull_back = jax.vjp(pool, jnp.asarray(x))
+    np.testing.assert_allclose(ours, y, rtol=1e-6)
+    (of_x,) = pull_back(jnp.arange(1.0, 1 + y.size).reshape(y.shape))
+    np.testing.assert_allclose(of_x, gradient, rtol=1e-6)
+    with pytest.raises(UserError, match="nothing is left"):
+        pool(jnp.ones((1, 1, 1, 1)))
+
+
 def test_ties_go_to_the_first():
     x = jnp.ones((1, 2, 2, 1))
     gradient = jax.grad(lambda x: max_pool(x, 2, 2).sum())(x)
