@@ -22,7 +22,12 @@ from cnnjax.models import (
     mobilenet_v2,
     mobilenet_v3,
     nin,
+    preact_resnet,
+    resnet,
+    resnext,
+    senet,
     vgg,
+    wide_resnet,
     zfnet,
 )
 from cnnjax.models.variant import Variant
@@ -35,6 +40,11 @@ FAMILIES = (
     nin,
     vgg,
     cifar_resnet,
+    resnet,
+    preact_resnet,
+    resnext,
+    wide_resnet,
+    senet,
     densenet,
     mobilenet_v1,
     mobilenet_v2,
@@ -71,7 +81,8 @@ def variant(name: str) -> Variant:
     """
     name = ALIASES.get(name, name)
     if name not in VARIANTS:
-        raise unknown_name("model", name, [*VARIANTS, *ALIASES], "config.model.name")
+        where = "config.model.name or --model; ./launch.sh models lists them"
+        raise unknown_name("model", name, [*VARIANTS, *ALIASES], where)
     return VARIANTS[name]
 
 
