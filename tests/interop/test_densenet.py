@@ -1,0 +1,70 @@
+"""DenseNet against torchvision and timm."""
+
+import pytest
+
+from tests.peers import (
+    check_evaluation,
+    check_names,
+    check_training,
+    peer,
+    randomised,
+)
+
+torchvision = pytest.importorskip(
+    "torchvision", reason="compares with torchvision: extra `peers`"
+)
+
+# Two layers a block have everything that sixteen have, and compile in seconds.
+SMALL = {"layers": (2, 1, 2, 1), "growth_rate": 8}
+EVERY = [
+    ("densenet121", "torchvision"),
+    ("densenet161", "torchvision"),
+    ("densenet169", "torchvision"),
+    ("densenet201", "torchvision"),
+    ("densenet121", "timm"),
+    ("densenet264d", "timm"),
+]
+
+
+def small(num_classes=1000):
+    net = torchvision.models.DenseNet(8, (2, 1, 2, 1), 16, num_classes=num_classes)
+    return randomised(net.double())
+
+
+def small_deep():
+    return peer("timm", "densenet264d", growth_rate=8, block_config=(2, 1, 2, 1))
+
+
+def test_logits_and_the_way_back():
+    check_evaluation("densenet121", "torchvision", 32, net=small(), **SMALL)
+
+
+def test_the_deep_stem():
+    check_evaluation("densenet264d", "timm", 32, net=small_deep(), **SMALL)
+
+
+def test_training():
+    changes = {"num_classes": 10, **SMALL}
+    check_training("densenet121", "torchvision", 32, net=small(10), **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    EVERY,
+)
+def test_names_and_shapes(name, source):
+    check_names(name, source)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "source"),
+    EVERY,
+)
+def test_logits_of_every_entry(name, source):
+    check_evaluation(name, source, 64)
+
+
+@pytest.mark.slow
+def test_training_of_the_whole_net():
+    check_training("densenet121", "torchvision", 64)
