@@ -1,0 +1,107 @@
+"""Names of residual nets in torchvision and in three kinds of nets of timm.
+
+timm has the nets of torchvision under the same names, with squeeze and excitation as
+`se`; its pre-activation nets (`resnetv2_*`) are named in another way, and so are its
+SE nets in the authors' Caffe form (`legacy_se*`).
+"""
+
+import re
+
+from flax import linen as nn
+
+from cnnjax.errors import UserError
+from cnnjax.interop.convert import Named
+from cnnjax.models.resnet import STEMS, ResNet
+
+_OUTSIDE = {"stem_conv": "conv1", "stem_norm": "bn1", "head": "fc"}
+# A stem of three convolutions is one sequence there; its last norm has a name.
+_DEEP_STEM = {
+    "stem_conv1": "conv1.0",
+    "stem_norm1": "conv1.1",
+    "stem_conv2": "conv1.3",
+    "stem_norm2": "conv1.4",
+    "stem_conv3": "conv1.6",
+    "stem_norm3": "bn1",
+}
+_SHORTCUT = {"shortcut/conv": "downsample.0", "shortcut/norm": "downsample.1"}
+
+
+def torchvision_name(model: nn.Module, path: str) -> str:
+    """'stage1_block2/norm1' -> 'layer1.1.bn1'.
+
+    Raises:
+      UserError: torchvision has no such net.
+    """
+    if _is_preactivated(model) or model.squeeze_excite or len(STEMS[model.stem]) > 1:
+        raise UserError(
+            "torchvision has no residual nets with pre-activation, squeeze and "
+            "excitation or a stem of several convolutions: choose source 'timm'"
+        )
+    return _common(path, {})
+
+
+def timm_name(model: nn.Module, path: str) -> str | Named:
+    """'stage1_block2/norm1' -> 'layer1.1.bn1', 'stages.0.blocks.1.norm1'."""
+    if _is_preactivated(model):
+        return _preactivated(path)
+    if model.squeeze_excite and model.stem_pool == "ceil":
+        return _legacy(path)
+    return _common(path, {"reduce_conv": "se.fc1", "expand_conv": "se.fc2"})
+
+
+def _is_preactivated(model: nn.Module) -> bool:
+    return model.placement in ("pre", "act_only_pre")
+
+
+def within_block(path: str) -> tuple[str, int, str]:
+    """'stage1_block2/conv1' -> ('1', 1, 'conv1').
+
+    Raises:
+      UserError: the blocks of a stage are stacked.
+    """
+    match = re.fullmatch(r"stage(\d+)_block(\d+)/(.*)", path)
+    if match is None:
+        raise UserError(
+            f"{path} holds the blocks of a stage in one stack, which no other library "
+            "does: set config.model.scan_blocks to False to exchange weights"
+        )
+    stage, block, inner = match.groups()
+    return stage, int(block) - 1, inner
+
+
+def _common(path: str, squeeze_excite: dict[str, str]) -> str:
+    outside = _OUTSIDE | _DEEP_STEM
+    if path in outside:
+        return outside[path]
+    stage, block, inner = within_block(path)
+    inner = _SHORTCUT.get(inner, inner).replace("norm", "bn")
+    if inner.startswith("squeeze_excite/"):
+        inner = squeeze_excite[inner.removeprefix("squeeze_excite/")]
+    return f"layer{stage}.{block}.{inner}"
+
+
+def _legacy(path: str) -> str:
+    if path == "head":
+        return "last_linear"
+    if path.startswith("stem_"):
+        number = path[-1] if path[-1].isdigit() else "1"
+        return f"layer0.{'conv' if 'conv' in path else 'bn'}{number}"
+    names = {"reduce_conv": "se_module.fc1", "expand_conv": "se_module.fc2"}
+    return _common(path, names)
+
+
+def _preactivated(path: str) -> str | Named:
+    outside = {"stem_conv": "stem.conv", "final_norm": "norm"}
+    if path == "head":
+        return Named("head.fc", as_conv=True)
+    if path in outside:
+        return outside[path]
+    stage, block, inner = within_block(path)
+    inner = inner.replace("shortcut/", "downsample.")
+    return f"stages.{int(stage) - 1}.blocks.{block}.{inner}"
+
+
+NAMES = {
+    (ResNet, "torchvision"): torchvision_name,
+    (ResNet, "timm"): timm_name,
+}
