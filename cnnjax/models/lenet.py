@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
@@ -45,6 +46,9 @@ CONNECTIONS = ("all", "table")
 class PartialConv(nn.Module):
     """A convolution in which each output map sees some of the input maps.
 
+    Filters that are missing are multiplied as zeros: one dense convolution is faster
+    than many narrow ones, and there is nothing to train in them.
+
     Args:
       table: for each output map, the numbers of the input maps that it sees.
       kernel_size: height and width of the filters.
@@ -62,18 +66,17 @@ class PartialConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        sources = [i for maps in self.table for i in maps]
+        pairs = [(i, out) for out, maps in enumerate(self.table) for i in maps]
+        sources, targets = np.array(pairs).T
         # He's variance for the mean number of maps that an output sees.
-        kernel_init = Initializer("normal", 2 * len(self.table) / len(sources), "in")
-        shape = (self.kernel_size, self.kernel_size, 1, len(sources))
-        kernel = self.param("kernel", kernel_init, shape, jnp.float32)
-        y = convolution(
-            x.astype(self.dtype)[..., jnp.array(sources)],
-            kernel.astype(self.dtype),
-            groups=len(sources),
-        )  # [N, H', W', connections]
-        ends = [sum(map(len, self.table[:i])) for i in range(1, len(self.table))]
-        y = jnp.stack([part.sum(-1) for part in jnp.split(y, ends, -1)], -1)
+        kernel_init = Initializer("normal", 2 * len(self.table) / len(pairs), "in")
+        window = (self.kernel_size, self.kernel_size)
+        kernel = self.param(
+            "kernel", kernel_init, (*window, 1, len(pairs)), jnp.float32
+        )
+        full = jnp.zeros((*window, x.shape[-1], len(self.table)), self.dtype)
+        full = full.at[:, :, sources, targets].set(kernel[:, :, 0].astype(self.dtype))
+        y = convolution(x.astype(self.dtype), full)
         if not self.use_bias:
             return y
         bias = self.param("bias", zeros, (len(self.table),), jnp.float32)
@@ -194,9 +197,9 @@ VARIANTS = {
         LeNet5,
         (28, 28, 1),
         60_850,
-        326_520,
+        416_520,
         "LeCun et al. 1998, section II.B: 60,000 trained parameters, and 850 of a "
-        "linear output layer",
+        "linear output layer; products by hand, 90,000 of them with the zeros of C3",
         {"pool": "trained", "connections": "table"},
         num_classes=10,
         norm={"kind": "none"},
