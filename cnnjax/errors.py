@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+# A longer list of names hides the sentence around it.
+MOST_LISTED = 40
+
 
 class UserError(Exception):
     """A mistake in what the user gave: flag, config, data, checkpoint or folder.
@@ -34,7 +37,7 @@ def unknown_name(
     allowed = sorted(str(a) for a in allowed)
     close = near_matches(str(given), allowed)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    return UserError(
-        f"unknown {what} {given!r}: {hint}allowed are {', '.join(allowed)} "
-        f"(set by {where})"
-    )
+    choice = f"allowed are {', '.join(allowed)}"
+    if len(allowed) > MOST_LISTED:
+        choice = f"there are {len(allowed)} to choose from"
+    return UserError(f"unknown {what} {given!r}: {hint}{choice} (set by {where})")

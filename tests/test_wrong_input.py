@@ -42,6 +42,18 @@ FLAGS = [
     ("evaluate", "--workdir is missing"),
     ("evaluate --workdir=. --weights=bset", "'bset'", "mean 'best'", "--weights"),
     ("report", "--workdir is missing"),
+    ("models --pattern=vgg17*", "'vgg17*'", "vgg16", "./launch.sh models"),
+    ("models --format=yaml", "'yaml'", "json", "--format"),
+    ("profile", "--model is missing", "./launch.sh models"),
+    ("profile --model=alexnett", "'alexnett'", "mean 'alexnet'", "launch.sh models"),
+    ("profile --model=mlp --set=width=3", "'width'", "mean 'widths'"),
+    ("profile --model=mlp --norm=bacth", "'bacth'", "mean 'batch'"),
+    ("profile --model=mlp --num_classes=1", "at least 2 classes, not 1"),
+    ("profile --model=vgg16 --input_size=16", "nothing is left", "2x2 window"),
+    ("profile --model=alexnet_published --input_size=224", "conv1", "223 and 227"),
+    ("profile --model=mlp --input_size=-1", "--input_size", "'-1'"),
+    ("profile --compare=lenet5", "lenet5", "no", "ImageNet"),
+    ("profile --compare=vgg16 --format=json", "text, md or csv", "'json'"),
 ]
 
 # Change of the config of a net on the digits, then as above.

@@ -1,6 +1,7 @@
 """How a profile is printed."""
 
 import json
+import textwrap
 from typing import Any
 
 from cnnjax.analysis.formats import Column, as_csv, as_markdown, as_text, thousands
@@ -55,7 +56,10 @@ def render_profile(profile: Profile, form: str) -> str:
     height, width, channels = profile.input_shape
     title = f"{profile.name}, input {height} x {width} x {channels}, one image"
     parts = [title, table(COLUMNS, profile.layers), table(_SHARES, _shares(profile))]
-    parts.append("\n".join(f"{name}: {text}." for name, text in _legend().items()))
+    notes = [f"{name}: {text}." for name, text in _legend().items()]
+    parts.append(
+        "\n".join(textwrap.fill(n, 100, subsequent_indent="  ") for n in notes)
+    )
     return "\n\n".join(parts)
 
 
@@ -63,6 +67,7 @@ def _legend() -> dict[str, str]:
     return {
         "memory": f"{NOTES['activation_bytes']}; 1 KB = 1024 bytes",
         "mult-adds": NOTES["multiply_adds"],
+        "pool ops": NOTES["pool_operations"],
         "field": NOTES["receptive_field"],
     }
 

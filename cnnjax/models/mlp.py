@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.layers.conv import Dense
+from cnnjax.layers.flatten import Flatten
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.regularize import Dropout
@@ -45,7 +46,7 @@ class MLP(nn.Module):
                 f"hidden widths {self.widths} must be positive numbers of units (set "
                 "config.model.widths)"
             )
-        x = images.reshape(images.shape[0], -1)
+        x = Flatten(name="flatten")(images)
         for i, width in enumerate(self.widths, start=1):
             x = Dense(
                 width,
