@@ -30,4 +30,4 @@ def auxiliary_head(
         build(name=name)(x, train=train)
     elif train:
         logits: jax.Array = build(name=name)(x, train=train)
-        parent.sow(AUXILIARY, name, logits)
+        parent.sow(AUXILIARY, f"{name}_logits", logits)  # the head has its name

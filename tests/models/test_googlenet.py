@@ -187,7 +187,8 @@ def test_heads_run_in_training_alone():
 
     logits, state = jax.eval_shape(train, variables, images)
     # torchvision gives (logits, deep head, shallow head); a tree sorts its names.
-    assert sorted(state[AUXILIARY]) == ["auxiliary_deep", "auxiliary_shallow"]
+    order = ["auxiliary_deep_logits", "auxiliary_shallow_logits"]
+    assert sorted(state[AUXILIARY]) == order
     heads = jax.tree.leaves(state[AUXILIARY])
     assert [head.shape for head in heads] == [logits.shape] * 2 == [(2, 5)] * 2
 
