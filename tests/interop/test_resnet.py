@@ -1,0 +1,206 @@
+"""Residual nets against torchvision and timm, and against nets of timm's parts."""
+
+import collections
+import re
+
+import numpy as np
+import pytest
+
+from cnnjax import interop
+from cnnjax.errors import UserError
+from cnnjax.interop.resnet import timm_name
+from cnnjax.models.cifar_resnet import CifarResNet
+from cnnjax.models.wide_resnet import WideResNet
+from tests.peers import (
+    arrays,
+    check_evaluation,
+    check_names,
+    check_training,
+    peer,
+    randomised,
+    torch,
+)
+
+torchvision = pytest.importorskip(
+    "torchvision", reason="compares with torchvision: extra `peers`"
+)
+timm = pytest.importorskip("timm", reason="compares with timm: extra `peers`")
+
+DEPTHS = (18, 34, 50, 101, 152)
+TORCHVISION = (
+    *(f"resnet{depth}" for depth in DEPTHS),
+    *(f"resnext{name}" for name in ("50_32x4d", "101_32x8d", "101_64x4d")),
+    *(f"wide_resnet{depth}_2" for depth in (50, 101)),
+)
+SE = (
+    *(f"seresnet{depth}" for depth in DEPTHS),
+    *(f"seresnext{depth}_32x4d" for depth in (50, 101)),
+    "senet154",
+)
+TIMM = (
+    *("resnet200", "resnet50_gn", "resnext101_32x4d"),
+    *(f"resnetv2_{depth}" for depth in DEPTHS),
+    *SE,
+    *(f"legacy_{name}" for name in SE),
+)
+EVERY = [(name, "torchvision") for name in TORCHVISION]
+EVERY += [(name, "timm") for name in TIMM]
+# The weights of these pass under the same names in both.
+ALSO_TIMM = [(name, "timm") for name in TORCHVISION]
+
+# Blocks that keep the shape and blocks that change it, at the least depth and width.
+BLOCKS, WIDTHS = (1, 2, 1, 1), (32, 64, 32, 32)
+SMALL = {"num_blocks": BLOCKS, "widths": WIDTHS}
+
+
+def small_timm(name, **arguments):
+    return peer("timm", name, layers=BLOCKS, channels=WIDTHS, **arguments)
+
+
+def small_preactivated(name, num_classes=10):
+    """timm states the widths of the blocks' outputs."""
+    widths = WIDTHS if name == "resnetv2_18" else [4 * width for width in WIDTHS]
+    return peer("timm", name, layers=BLOCKS, channels=widths, num_classes=num_classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("resnet18", {}),
+        ("resnext50_32x4d", {"base_width": 8}),
+        ("wide_resnet50_2", {}),
+        ("resnet50_gn", {}),
+        ("seresnet50", {}),
+        ("senet154", {"base_width": 8}),
+    ],
+)
+def test_logits(name, arguments):
+    net = small_timm(name, num_classes=10, **arguments)
+    # An odd size: windows that do not fit exactly.
+    check_evaluation(name, "timm", 33, net, num_classes=10, **SMALL, **arguments)
+
+
+@pytest.mark.parametrize("name", ["resnetv2_18", "resnetv2_50"])
+def test_logits_of_preactivation(name):
+    net = small_preactivated(name)
+    check_evaluation(name, "timm", 33, net, num_classes=10, **SMALL)
+
+
+def test_logits_as_in_torchvision():
+    block = torchvision.models.resnet.BasicBlock
+    net = torchvision.models.ResNet(block, BLOCKS, num_classes=10)
+    net = randomised(net.double())
+    arguments = {"num_classes": 10, "num_blocks": BLOCKS}
+    check_evaluation("resnet18", "torchvision", 33, net, **arguments)
+
+
+# timm's legacy nets have the published widths alone.
+@pytest.mark.parametrize("name", ["legacy_seresnet18", "legacy_seresnet50"])
+def test_logits_in_the_form_of_caffe(name):
+    net = peer("timm", name, layers=BLOCKS, num_classes=10)
+    check_evaluation(name, "timm", 36, net, num_classes=10, num_blocks=BLOCKS)
+
+
+def test_training_of_bottlenecks():
+    net = small_timm("resnet50", num_classes=10)
+    check_training("resnet50", "timm", 64, net, num_classes=10, **SMALL)
+
+
+def test_training_of_basic_blocks_with_squeeze_and_excitation():
+    net = small_timm("seresnet18", num_classes=10)
+    check_training("seresnet18", "timm", 64, net, num_classes=10, **SMALL)
+
+
+def test_training_with_preactivation():
+    net = small_preactivated("resnetv2_50")
+    check_training("resnetv2_50", "timm", 64, net, num_classes=10, **SMALL)
+
+
+def unless_deep(case):
+    """The deeper nets repeat the blocks of these, and their counts are compared."""
+    deep = re.search("34|101|152|200", case[0]) and case[0] != "resnet152"
+    marks = [pytest.mark.slow] if deep else []
+    return pytest.param(*case, marks=marks)
+
+
+@pytest.mark.parametrize(("name", "source"), [unless_deep(c) for c in EVERY])
+def test_names_and_shapes(name, source):
+    check_names(name, source)
+
+
+def small_images_net(name, num_blocks, widths):
+    """A net of timm's stages behind the 3 x 3 stem of the nets for small images."""
+    arguments = {"layers": (num_blocks,) * 3, "stem_chs": 16, "num_classes": 10}
+    net = timm.create_model(name, channels=widths, **arguments)
+    stem = torch.nn.Conv2d(3, 16, 3, padding=1, bias=False)
+    net.stem = torch.nn.Sequential(collections.OrderedDict(conv=stem))
+    return randomised(net.double())
+
+
+@pytest.fixture
+def timm_for_small_images(monkeypatch):
+    for build in (WideResNet, CifarResNet):
+        monkeypatch.setitem(interop.NAMES, (build, "timm"), timm_name)
+
+
+@pytest.mark.parametrize("widen_factor", [1, 2])
+def test_wide_nets_are_made_of_their_parts(timm_for_small_images, widen_factor):
+    """Of factor 1, too, whose first block does not project."""
+    widths = [widen_factor * width for width in (16, 32, 64)]
+    net = small_images_net("resnetv2_18", 2, widths)
+    arguments = {"depth": 16, "widen_factor": widen_factor}
+    check = check_training if widen_factor == 2 else check_evaluation
+    check("wide_resnet16_4", "timm", 16, net, num_classes=10, **arguments)
+
+
+def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
+    """timm strides in the 3x3, the published nets in the first 1x1: else the same."""
+    net = small_images_net("resnetv2_50", 2, (64, 128, 256))
+    arguments = {"depth": 20, "stride_on_3x3": True, "num_classes": 10}
+    check_evaluation("preact_resnet164_cifar", "timm", 16, net, **arguments)
+
+
+def test_published_nets_take_the_same_weights():
+    """They differ in strides and pools, which have no weights."""
+    state_dict = arrays(small_timm("resnet50", num_classes=10))
+    of_both = [
+        interop.from_torch(name, state_dict, source="timm", num_classes=10, **SMALL)
+        for name in ("resnet50", "resnet50_published")
+    ]
+    np.testing.assert_equal(*of_both)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("preact_resnet18", {}, "no residual nets with pre-activation.*'timm'"),
+        ("se_resnet18", {}, "squeeze and excitation.*'timm'"),
+        ("resnet18", {"scan_blocks": True}, "stage1_blocks/.*scan_blocks to False"),
+    ],
+)
+def test_nets_that_the_source_has_not(name, arguments, sentence):
+    with pytest.raises(UserError, match=sentence):
+        interop.from_torch(name, {}, source="torchvision", **arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "source"), EVERY + ALSO_TIMM)
+def test_logits_of_every_entry(name, source):
+    check_evaluation(name, source, 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("resnet18", "torchvision"),
+        ("resnet50", "torchvision"),
+        ("resnext50_32x4d", "torchvision"),
+        ("resnetv2_18", "timm"),
+        ("resnetv2_50", "timm"),
+        ("resnet50_gn", "timm"),
+        ("seresnet50", "timm"),
+    ],
+)
+def test_training_of_whole_nets(name, source):
+    check_training(name, source, 64)
