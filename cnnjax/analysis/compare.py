@@ -1,6 +1,8 @@
 """Complexity against published accuracy, for many nets at once."""
 
+import math
 import pathlib
+from collections.abc import Iterator
 
 from cnnjax.analysis.formats import Column, as_csv, as_markdown, as_text
 from cnnjax.errors import UserError
@@ -10,6 +12,7 @@ GIGA, MEGA = 1e9, 1e6
 DATA = "ImageNet"
 # Bubble area in points squared per million parameters.
 AREA = 6.0
+LEGEND = (5, 25, 100)  # million parameters
 # Okabe and Ito's colours, told apart by the colour-blind.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 
@@ -69,6 +72,8 @@ def draw_comparison(names: list[str], folder: pathlib.Path) -> list[pathlib.Path
         )
     figure, ax = pyplot.subplots(figsize=(9, 6), layout="constrained")
     _draw_bubbles(ax, drawn)
+    figure.draw_without_rendering()  # fixes the positions that labels keep clear of
+    _label(ax, drawn)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"complexity.{kind}" for kind in ("png", "svg")]
     for file in files:
@@ -90,17 +95,28 @@ def _draw_bubbles(ax, names: list[str]) -> None:
             edgecolors="white",
             label=family,
         )
-    _label(ax, names)
     ax.set_xscale("log")
+    ax.margins(0.09)
     ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("multiply-adds of one image (G), at the published input size")
     ax.set_ylabel(f"published top-1 accuracy on {DATA} (%)")
     ax.set_title(
-        "Area of a bubble: parameters. Accuracies from papers; protocols differ"
+        "Accuracies as published; protocols (crops, recipes) differ", fontsize=10
     )
     ax.grid(alpha=0.25)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
+    sizes = [
+        ax.scatter([], [], s=AREA * millions, color="0.6", label=f"{millions} M")
+        for millions in LEGEND
+    ]
+    ax.legend(
+        handles=sizes,
+        title="parameters",
+        loc="lower right",
+        frameon=False,
+        labelspacing=2,
+    )
 
 
 def _family(name: str) -> str:
@@ -108,6 +124,33 @@ def _family(name: str) -> str:
 
 
 def _label(ax, names: list[str]) -> None:
-    for name in names:
+    """Names beside their bubbles, each at the nearest place that is still free."""
+    taken = []
+    for name in sorted(names, key=lambda n: -variant(n).num_params):
+        radius = math.sqrt(AREA * variant(name).num_params / MEGA / math.pi)
         place = (variant(name).multiply_adds / GIGA, accuracy(name))
-        ax.annotate(name, place, textcoords="offset points", xytext=(5, 4), fontsize=7)
+        text = ax.annotate(
+            name, place, (0, 0), textcoords="offset points", fontsize=7, va="center"
+        )
+        for x, y, side in _places(radius):
+            text.set_position((x, y))
+            text.set_ha(side)
+            box = text.get_window_extent()
+            inside = ax.bbox.x0 < box.x0 and box.x1 < ax.bbox.x1 and box.y1 < ax.bbox.y1
+            if inside and not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)
+        if math.hypot(x, y) > radius + 12:
+            line = {"arrowstyle": "-", "color": "0.5", "lw": 0.5, "shrinkA": 0}
+            ax.annotate("", place, (x, y), textcoords="offset points", arrowprops=line)
+
+
+def _places(radius: float) -> Iterator[tuple[float, float, str]]:
+    """Offsets in points around a bubble, near ones first."""
+    for away in range(3, 200, 9):
+        for up in (0, 0.5, -0.5, 1, -1):
+            across = (1 - abs(up) / 2) * (radius + away)
+            yield across, up * (radius + away), "left"
+            yield -across, up * (radius + away), "right"
+        yield 0, radius + away + 3, "center"
+        yield 0, -radius - away - 3, "center"
