@@ -15,13 +15,22 @@ from typing import Any
 import numpy as np
 
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.interop import alexnet, cifar, densenet, mobilenet, resnet, vgg
+from cnnjax.interop import (
+    alexnet,
+    cifar,
+    densenet,
+    googlenet,
+    inception,
+    mobilenet,
+    resnet,
+    vgg,
+)
 from cnnjax.interop.convert import Namer, Slot, fill, slots_of, state_dict_of
 from cnnjax.interop.files import read_state_dict
 from cnnjax.interop.mismatch import describe_mismatch, without_prefix
 from cnnjax.models import create_model, variant
 
-FAMILIES = (alexnet, vgg, cifar, resnet, densenet, mobilenet)
+FAMILIES = (alexnet, vgg, googlenet, inception, cifar, resnet, densenet, mobilenet)
 
 # (class of our net, source) -> how that source names the layers.
 NAMES: dict[tuple[type, str], Namer] = {
