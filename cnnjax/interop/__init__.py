@@ -8,6 +8,7 @@ State dicts are dictionaries of NumPy arrays; torch is needed for `.pth` files a
 A new family is one file with a table `NAMES` and one line in `FAMILIES`.
 """
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -26,8 +27,8 @@ from cnnjax.interop import (
     vgg,
 )
 from cnnjax.interop.convert import Namer, Slot, fill, slots_of, state_dict_of
-from cnnjax.interop.files import read_state_dict
-from cnnjax.interop.mismatch import describe_mismatch, without_prefix
+from cnnjax.interop.files import arrays_of, read_state_dict
+from cnnjax.interop.mismatch import describe_mismatch, differences, without_prefix
 from cnnjax.models import create_model, variant
 
 FAMILIES = (alexnet, vgg, googlenet, inception, cifar, resnet, densenet, mobilenet)
@@ -57,8 +58,8 @@ def from_torch(
 
     Args:
       name: an entry of `cnnjax.list_models()` or an alias.
-      state_dict: name -> array, as the source's net has them; a prefix `module.` is
-        taken off.
+      state_dict: name -> array or tensor, as the source's net has them; what wrappers
+        of torch put around it or before every name is taken off.
       source: 'torchvision', 'timm', or 'cifar' for the naming of the public CIFAR-10
         ResNet ports.
       **overrides: arguments of `cnnjax.create_model`, such as `num_classes`.
@@ -71,10 +72,10 @@ def from_torch(
       UserError: the names or shapes are not those of this net: says which differ.
     """
     slots = _slots(name, source, overrides)
-    state_dict = without_prefix(state_dict)
-    problem = describe_mismatch(name, source, slots, state_dict)
-    if problem:
-        raise UserError(problem)
+    state_dict = without_prefix(arrays_of(state_dict, "what was given"))
+    if differences(slots, state_dict):
+        others = _other_sources(name, source, overrides)
+        raise UserError(describe_mismatch(name, source, slots, state_dict, others))
     return fill(slots, state_dict)
 
 
@@ -126,3 +127,12 @@ def _slots(name: str, source: str, overrides: dict[str, Any]) -> list[Slot]:
         )
     model = create_model(name, **overrides)
     return slots_of(model, entry.input_shape, namer)
+
+
+def _other_sources(name: str, source: str, overrides) -> dict[str, list[Slot]]:
+    slots = {}
+    for other in sources_of(name):
+        with contextlib.suppress(UserError):  # it may not have this form of the net
+            if other != source:
+                slots[other] = _slots(name, other, overrides)
+    return slots

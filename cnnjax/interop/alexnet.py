@@ -4,11 +4,21 @@ import re
 
 from flax import linen as nn
 
+from cnnjax.errors import UserError
 from cnnjax.models.alexnet import POOL_AFTER, AlexNet
 
 
 def alexnet_name(model: nn.Module, path: str) -> str:
-    """'conv2' -> 'features.3'; norms, which torchvision has not, are numbered, too."""
+    """'conv2' -> 'features.3'; norms, which torchvision has not, are numbered, too.
+
+    Raises:
+      UserError: the net has local response norm, which would take numbers, too.
+    """
+    if model.norm.kind == "local_response":
+        raise UserError(
+            "torchvision's AlexNet has no local response normalization: choose the "
+            "entry 'alexnet', or another norm"
+        )
     if path == "head":
         return f"classifier.{3 * len(model.dense_widths)}"
     kind, number = re.fullmatch(r"(conv|norm|fc)(\d+)", path).groups()

@@ -3,7 +3,9 @@
 import os
 import pathlib
 import pickle
-import zipfile
+import re
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from safetensors.numpy import load_file
 from cnnjax.errors import UserError
 
 TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
+# Where trainers put the state dict, beside the epoch and the like.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
 
 
 def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -26,28 +30,72 @@ def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise UserError(f"there is no weight file {path}: check the path")
+        reason = "a folder, not a weight file" if path.is_dir() else "no file"
+        raise UserError(f"{path} is {reason}: check the path of the weights")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     if path.suffix in TORCH_SUFFIXES:
-        return _read_torch(path)
+        return arrays_of(_read_torch(path), f"weight file {path}")
     raise UserError(
         f"weight file {path} has the ending {path.suffix!r}: allowed are .safetensors, "
         f"{', '.join(TORCH_SUFFIXES)}"
     )
 
 
-def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+def arrays_of(saved: Any, what: str) -> dict[str, np.ndarray]:
+    """The arrays of a state dict, which trainers often wrap once more.
+
+    Args:
+      saved: name -> array or torch tensor, or that under one of `WRAPPERS`.
+      what: what to call it in the error.
+
+    Raises:
+      UserError: something else, or a tensor of which NumPy has no counterpart.
+    """
+    for key in WRAPPERS:
+        if isinstance(saved, Mapping) and isinstance(saved.get(key), Mapping):
+            saved = saved[key]
+    if not isinstance(saved, Mapping) or not all(
+        isinstance(name, str) and hasattr(value, "dtype")
+        for name, value in saved.items()
+    ):
         raise UserError(
-            f"weight file {path} is no whole .safetensors file ({error}): copy or "
-            "download it again"
+            f"{what} holds no state dict (name -> tensor): save `model.state_dict()`"
+        )
+    return {name: _array(value, name, what) for name, value in saved.items()}
+
+
+def _array(value: Any, name: str, what: str) -> np.ndarray:
+    if not hasattr(value, "detach"):  # no tensor of torch
+        return np.asarray(value)
+    try:
+        value = value.detach().cpu()
+        if value.is_floating_point() and value.element_size() < 4:
+            value = value.float()  # NumPy has no bfloat16
+        return value.numpy()
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"{what} holds {name}, which NumPy cannot represent "
+            f"({_first_sentence(error)}): save plain dense tensors"
         ) from error
 
 
-def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        return load_file(path)
+    except AttributeError as error:  # safetensors looks 8-bit types up in NumPy
+        raise UserError(
+            f"weight file {path} holds tensors of a type that NumPy has not: save "
+            "float32, float16 or bfloat16"
+        ) from error
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"weight file {path} is no whole .safetensors file "
+            f"({_first_sentence(error)}): copy or download it again"
+        ) from error
+
+
+def _read_torch(path: pathlib.Path) -> Any:
     try:
         import torch
     except ImportError as error:
@@ -56,38 +104,26 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
             "'peers', or convert the file to .safetensors"
         ) from error
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"weight file {path} holds more than tensors, or is broken: only a plain "
-            "state dict is read, because anything else could run code"
-        ) from error
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    # Damaged bytes can make the unpickler fail in any way.
+    except Exception as error:
+        code = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if isinstance(error, pickle.UnpicklingError) and code:
+            raise UserError(
+                f"weight file {path} holds more than tensors ({code[1]}), which could "
+                "run code: save `model.state_dict()` alone"
+            ) from error
+        reason = type(error).__name__
+        if isinstance(error, RuntimeError | EOFError | OSError):
+            reason = _first_sentence(error)
         raise UserError(
             f"weight file {path} is no whole torch file ({reason}): copy or download "
             "it again"
         ) from error
-    return _arrays(path, saved)
 
 
-def _arrays(path: pathlib.Path, saved: Any) -> dict[str, np.ndarray]:
-    """The tensors of a state dict, which trainers often wrap once more."""
-    for key in ("state_dict", "model"):
-        if isinstance(saved, dict) and isinstance(saved.get(key), dict):
-            saved = saved[key]
-    if not isinstance(saved, dict) or not all(
-        hasattr(value, "detach") for value in saved.values()
-    ):
-        raise UserError(
-            f"weight file {path} holds no state dict (name -> tensor): save "
-            "`model.state_dict()`"
-        )
-    return {name: _array(value) for name, value in saved.items()}
-
-
-def _array(tensor: Any) -> np.ndarray:
-    tensor = tensor.detach()
-    if tensor.is_floating_point() and tensor.element_size() < 4:
-        tensor = tensor.float()  # NumPy has no bfloat16
-    return tensor.numpy()
+def _first_sentence(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return re.split(r"\.\s|\n", text)[0].rstrip(".")

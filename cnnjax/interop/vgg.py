@@ -4,6 +4,7 @@ import re
 
 from flax import linen as nn
 
+from cnnjax.errors import UserError
 from cnnjax.interop.convert import Named
 from cnnjax.models.vgg import GRID, VGG
 
@@ -16,7 +17,16 @@ _TIMM = {
 
 
 def _features(model: nn.Module, path: str) -> str:
-    """'stage2_conv1' -> 'features.3': convolutions, norms and pools in order."""
+    """'stage2_conv1' -> 'features.3': convolutions, norms and pools in order.
+
+    Raises:
+      UserError: the net has local response norm, which would take a number, too.
+    """
+    if model.norm.kind == "local_response":
+        raise UserError(
+            "torchvision and timm have no VGG with local response normalization: "
+            "choose 'vgg11', or another norm"
+        )
     stage, kind, number = re.fullmatch(r"stage(\d+)_(conv|norm)(\d+)", path).groups()
     convolutions = sum(model.depths[: int(stage) - 1]) + int(number) - 1
     place = convolutions * (2 + model.norm.has_bias) + int(stage) - 1
@@ -24,7 +34,12 @@ def _features(model: nn.Module, path: str) -> str:
 
 
 def torchvision_name(model: nn.Module, path: str) -> str:
-    """'stage1_conv1' -> 'features.0', 'fc6' -> 'classifier.0'."""
+    """'stage1_conv1' -> 'features.0', 'fc6' -> 'classifier.0'.
+
+    A net without hidden dense layers is named as in the public CIFAR-10 ports.
+    """
+    if path == "head" and model.head == "gap":
+        return "classifier"
     if path == "head":
         return f"classifier.{3 * len(model.dense_widths)}"
     if path.startswith("fc"):  # one of three: dense, activation, dropout
@@ -37,13 +52,8 @@ def timm_name(model: nn.Module, path: str) -> str | Named:
     return _TIMM[path] if path in _TIMM else _features(model, path)
 
 
-def cifar_name(model: nn.Module, path: str) -> str:
-    """'stage1_conv1' -> 'features.0', 'head' -> 'classifier'."""
-    return "classifier" if path == "head" else _features(model, path)
-
-
 NAMES = {
     (VGG, "torchvision"): torchvision_name,
     (VGG, "timm"): timm_name,
-    (VGG, "cifar"): cifar_name,
+    (VGG, "cifar"): torchvision_name,
 }
