@@ -6,9 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from cnnjax.errors import UserError
-from cnnjax.layers.pool import avg_pool, global_avg_pool, max_pool
+from cnnjax.layers.pool import (
+    AdaptiveAvgPool,
+    AvgPool,
+    GlobalAvgPool,
+    MaxPool,
+    adaptive_avg_pool,
+    avg_pool,
+    global_avg_pool,
+    max_pool,
+    pool_of,
+)
 
 WINDOWS = [(2, 2, 0), (2, 1, 1), (3, 2, 1), (3, 1, 1), (3, 3, 0), (5, 2, 2)]
 POOLS = {
@@ -109,6 +120,70 @@ def test_max_pool_under_vmap_and_scan():
 def test_global_average():
     x = tied_images(4, 5)
     np.testing.assert_allclose(global_avg_pool(x), x.mean((1, 2)), atol=1e-6)
+
+
+# Grids that divide the map of 7 x 8, that do not, that repeat rows, of one position.
+@pytest.mark.parametrize("size", [(7, 4), (3, 5), (9, 8), (1, 1)])
+def test_adaptive_average_agrees_with_torch(size):
+    torch = pytest.importorskip("torch", reason="compares with torch")
+    x = np.random.RandomState(0).standard_normal((2, 7, 8, 3)).astype(np.float32)
+    images = torch.tensor(x).permute(0, 3, 1, 2).requires_grad_()
+    theirs = torch.nn.functional.adaptive_avg_pool2d(images, size).permute(0, 2, 3, 1)
+    cotangent = np.arange(1.0, 1 + theirs.numel(), dtype=np.float32)
+    cotangent = cotangent.reshape(theirs.shape)
+    theirs.backward(torch.tensor(cotangent))
+
+    @jax.jit
+    def value_and_gradient(x, cotangent):
+        y, pull_back = jax.vjp(lambda x: adaptive_avg_pool(x, size), x)
+        return y, pull_back(cotangent)[0]
+
+    ours, of_x = value_and_gradient(x, cotangent)
+    np.testing.assert_allclose(ours, theirs.detach(), rtol=1e-5, atol=1e-6)
+    gradient = images.grad.permute(0, 2, 3, 1)
+    np.testing.assert_allclose(of_x, gradient, rtol=1e-5, atol=1e-4)
+
+
+def test_adaptive_average_over_a_grid_that_divides_is_an_average():
+    x = jnp.asarray(tied_images(6, 8))
+    expected = avg_pool(x, (2, 4), (2, 4))
+    np.testing.assert_allclose(adaptive_avg_pool(x, (3, 2)), expected, atol=1e-6)
+
+
+class Pools(nn.Module):
+    """The pools as children with names, as in a net."""
+
+    @nn.compact
+    def __call__(self, x):
+        return {
+            "max": MaxPool(3, 2, 1, ceil_mode=True, name="max")(x),
+            "avg": AvgPool(3, 2, 1, False, name="avg")(x),
+            "global": GlobalAvgPool(name="global")(x),
+            "adaptive": AdaptiveAvgPool((3, 2), name="adaptive")(x),
+        }
+
+
+def test_modules_are_the_functions():
+    x = jnp.asarray(tied_images(7, 8))
+    expected = {
+        "max": max_pool(x, 3, 2, 1, ceil_mode=True),
+        "avg": avg_pool(x, 3, 2, 1, count_include_pad=False),
+        "global": global_avg_pool(x),
+        "adaptive": adaptive_avg_pool(x, (3, 2)),
+    }
+    jax.tree.map(np.testing.assert_array_equal, Pools().apply({}, x), expected)
+
+
+def test_a_module_is_named_where_its_map_vanishes():
+    with pytest.raises(UserError, match=r"^avg: nothing is left of a 0x9"):
+        jax.eval_shape(lambda x: Pools().apply({}, x), jnp.ones((1, 0, 9, 1)))
+
+
+def test_pools_by_name():
+    assert pool_of("max") is MaxPool
+    assert pool_of("avg") is AvgPool
+    with pytest.raises(UserError, match=r"did you mean 'max'\?.*config.model.pool"):
+        pool_of("mx")
 
 
 def test_vanishing_output_is_a_sentence():
