@@ -5,8 +5,6 @@ Nothing is computed here: the nets are traced.
 
 import functools
 
-import functools
-
 import jax
 import numpy as np
 import pytest
@@ -58,11 +56,6 @@ def calls(model, name):
 
 
 @functools.cache
-def with_batch_norm(name):
-    return calls(create_model(name, norm="batch"), name)
-
-
-@functools.cache
 def calls_with_batch_norm(name):
     return calls(create_model(name, norm="batch"), name)
 
@@ -86,7 +79,7 @@ def test_the_norm_is_taken_everywhere(name, kind):
             calls(model, name)
         return
     seen, variables = calls(model, name)
-    reference, reference_variables = with_batch_norm(name)
+    reference, reference_variables = calls_with_batch_norm(name)
     places = {path for path, module in reference.items() if module == "BatchNorm"}
     assert places
     own = type(norm_of(kind)()).__name__
