@@ -69,6 +69,8 @@ class Conv(nn.Module):
         )
         check(x.shape, shape, geometry, layer, exact=self.exact)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
+        # `init` asks for shapes alone, which the plain operation gives soonest.
+        impl = "lax" if self.is_initializing() else self.impl
         y = convolution(
             x.astype(self.dtype),
             kernel.astype(self.dtype),
@@ -76,7 +78,7 @@ class Conv(nn.Module):
             padding=geometry.padding,
             dilation=geometry.dilation,
             groups=self.groups,
-            impl=self.impl,
+            impl=impl,
         )
         if not self.use_bias:
             return y
