@@ -1,0 +1,22 @@
+"""Weights of a small net, drawn once."""
+
+import pytest
+
+from cnnjax import interop
+from tests.interop.small_weights import NAME, SOURCE, drawn
+
+
+@pytest.fixture(scope="session")
+def variables():
+    return drawn(NAME)
+
+
+@pytest.fixture(scope="session")
+def whole(variables):
+    return interop.to_torch(NAME, variables, source=SOURCE)
+
+
+@pytest.fixture
+def state_dict(whole):
+    """A fresh copy, for a test to spoil."""
+    return dict(whole)

@@ -1,0 +1,36 @@
+"""Weights of a small net, and what the sentences about wrong ones have in common."""
+
+import jax
+import numpy as np
+
+from cnnjax.models import create_model, variant
+from cnnjax.models.initialize import init_variables
+
+NAME, SOURCE = "resnet20_cifar", "cifar"
+
+
+def drawn(name, **overrides):
+    """Initial variables of one seed."""
+    model = create_model(name, **overrides)
+    variables = init_variables(model, variant(name).input_shape, (0,))
+    return jax.tree.map(lambda leaf: leaf[0], variables)
+
+
+def one_sentence(caught, parts):
+    text = str(caught.value)
+    assert "\n" not in text
+    assert ". " not in text
+    assert len(text) < 800
+    for part in parts:
+        assert part in text, text
+    return text
+
+
+def same(ours, theirs):
+    """Whether two trees of variables have the same values."""
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        if isinstance(value, dict):
+            same(value, theirs[key])
+        else:
+            np.testing.assert_array_equal(value, theirs[key], err_msg=key)

@@ -1,0 +1,221 @@
+"""Weight files: round trips, and those that are broken or dangerous.
+
+Each of the latter gives one sentence, and nothing in it runs.
+"""
+
+import pickle
+import subprocess
+import sys
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from cnnjax import interop
+from cnnjax.errors import UserError
+from tests.interop.small_weights import NAME, SOURCE, one_sentence, same
+
+
+def unreadable(path, *sentence):
+    with pytest.raises(UserError) as caught:
+        interop.load(NAME, path, source=SOURCE)
+    assert str(path) in str(caught.value)
+    return one_sentence(caught, sentence)
+
+
+def saved_safetensors(path, state_dict):
+    safetensors.numpy.save_file(state_dict, path)
+    return path
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch", reason="writes files of torch: extra `peers`")
+
+
+def saved_torch(torch, path, state_dict, **arguments):
+    tensors = {key: torch.tensor(value) for key, value in state_dict.items()}
+    torch.save(tensors, path, **arguments)
+
+
+def test_round_trip_through_safetensors(tmp_path, state_dict, variables):
+    path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
+    same(interop.load(NAME, path, source=SOURCE), variables)
+    same(interop.load(NAME, str(path), source=SOURCE), variables)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".tar"])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_round_trip_through_torch(
+    tmp_path, torch, suffix, zipped, state_dict, variables
+):
+    saved_torch(
+        torch,
+        tmp_path / f"net{suffix}",
+        state_dict,
+        _use_new_zipfile_serialization=zipped,
+    )
+    same(interop.load(NAME, tmp_path / f"net{suffix}", source=SOURCE), variables)
+
+
+def test_checkpoint_of_a_trainer(tmp_path, torch, state_dict, variables):
+    tensors = {f"module.{k}": torch.tensor(v) for k, v in state_dict.items()}
+    path = tmp_path / "checkpoint.pth.tar"
+    torch.save({"epoch": 90, "state_dict": tensors, "best": 91.2}, path)
+    same(interop.load(NAME, path, source=SOURCE), variables)
+
+
+@pytest.mark.parametrize("kind", ["bfloat16", "float16"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_half_precision(tmp_path, kind, suffix, state_dict, request):
+    dtype = {"bfloat16": ml_dtypes.bfloat16, "float16": np.float16}[kind]
+    floats = {k: v for k, v in state_dict.items() if v.dtype == np.float32}
+    rounded = {k: v.astype(dtype) for k, v in floats.items()}
+    path = tmp_path / f"net{suffix}"
+    if suffix == ".safetensors":
+        saved_safetensors(path, rounded)
+    else:
+        torch = request.getfixturevalue("torch")
+        tensors = {k: torch.tensor(v) for k, v in floats.items()}
+        half = {k: v.to(getattr(torch, kind)) for k, v in tensors.items()}
+        torch.save(half, path)
+    ours = interop.load(NAME, path, source=SOURCE)
+    back = interop.to_torch(NAME, ours, source=SOURCE)
+    for key, value in rounded.items():
+        assert back[key].dtype == np.float32
+        np.testing.assert_array_equal(back[key], value.astype(np.float32))
+
+
+def test_double_precision_is_kept(state_dict):
+    doubles = {key: value.astype(np.float64) for key, value in state_dict.items()}
+    ours = interop.from_torch(NAME, doubles, source=SOURCE)
+    assert ours["params"]["stem_conv"]["kernel"].dtype == np.float64
+
+
+def test_integer_tensors_in_a_file(tmp_path, state_dict):
+    state_dict["linear.bias"] = np.arange(10)
+    path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
+    with pytest.raises(UserError, match=r"not floating-point: linear.bias \(int64\)"):
+        interop.load(NAME, path, source=SOURCE)
+
+
+def test_no_file(tmp_path):
+    unreadable(tmp_path / "net.pth", "no file", "check the path")
+    unreadable(tmp_path, "a folder")
+    (tmp_path / "net.npz").write_bytes(b"some bytes")
+    unreadable(tmp_path / "net.npz", "the ending '.npz'", ".safetensors, .pth")
+    (tmp_path / "net").write_bytes(b"some bytes")
+    unreadable(tmp_path / "net", "the ending ''")
+
+
+@pytest.mark.parametrize("share", [0, 0.00001, 0.001, 0.5, 0.9, 0.999999])
+def test_truncated_safetensors(tmp_path, share, state_dict):
+    path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    unreadable(path, "is no whole .safetensors file", "copy or download it again")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0, 0.00001, 0.0005, 0.01, 0.5, 0.9, 0.999999])
+def test_truncated_torch(tmp_path, torch, zipped, share, state_dict):
+    path = tmp_path / "net.pth"
+    saved_torch(torch, path, state_dict, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    unreadable(path, "is no whole torch file", "copy or download it again")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    "content", [b"hello world\n", b"<html>404 not found</html>", bytes(range(256))]
+)
+def test_another_kind_of_file(tmp_path, suffix, content, request):
+    if suffix == ".pth":
+        request.getfixturevalue("torch")
+    path = tmp_path / f"net{suffix}"
+    path.write_bytes(content)
+    unreadable(path, "is no whole")
+
+
+class Malicious:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_is_refused_and_does_not_run(tmp_path, torch, zipped):
+    path, trace = tmp_path / "net.pth", tmp_path / "it_ran"
+    saved = {"conv1.weight": torch.zeros(2), "extra": Malicious(trace)}
+    torch.save(saved, path, _use_new_zipfile_serialization=zipped)
+    unreadable(path, "holds more than tensors (io.open)", "could run code")
+    assert not trace.exists()
+    path.write_bytes(pickle.dumps(saved["extra"], protocol=2))
+    unreadable(path, "holds more than tensors (io.open)")
+    assert not trace.exists()
+
+
+def test_a_whole_pickled_net_is_refused(tmp_path, torch):
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "net.pth")
+    unreadable(
+        tmp_path / "net.pth",
+        "holds more than tensors (torch.nn.modules.linear.Linear)",
+        "model.state_dict()",
+    )
+
+
+def test_torch_files_without_a_state_dict(tmp_path, torch):
+    path = tmp_path / "net.pth"
+    for saved in ([torch.zeros(2)], torch.zeros(2), {"epoch": 3}, {1: torch.zeros(2)}):
+        torch.save(saved, path)
+        unreadable(path, "holds no state dict")
+
+
+def test_tensors_that_numpy_has_not(tmp_path, torch):
+    path = tmp_path / "net.pth"
+    torch.save({"conv1.weight": torch.eye(3).to_sparse()}, path)
+    unreadable(path, "holds conv1.weight, which NumPy cannot represent", "dense")
+    path = tmp_path / "net.safetensors"
+    save = pytest.importorskip("safetensors.torch").save_file
+    save({"conv1.weight": torch.zeros(3).to(torch.float8_e4m3fn)}, path)
+    unreadable(path, "a type that NumPy has not")
+
+
+def test_tensors_of_torch_are_taken_as_they_are(torch, state_dict, variables):
+    """`net.state_dict()` itself, of parameters with gradients."""
+    tensors = {
+        key: torch.tensor(value, requires_grad=value.dtype == np.float32)
+        for key, value in state_dict.items()
+    }
+    same(interop.from_torch(NAME, tensors, source=SOURCE), variables)
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None  # an import of it fails
+from cnnjax import interop
+variables = interop.load({name!r}, {path!r}, source={source!r})
+print(variables["params"]["head"]["bias"].shape)
+try:
+    interop.load({name!r}, {path!r}.replace(".safetensors", ".pth"), source={source!r})
+except interop.UserError as error:
+    print(error)
+"""
+
+
+def test_safetensors_need_no_torch(tmp_path, state_dict):
+    path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
+    (tmp_path / "net.pth").write_bytes(b"never read")
+    program = WITHOUT_TORCH.format(name=NAME, path=str(path), source=SOURCE)
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    shape, sentence = run.stdout.splitlines()
+    assert shape == "(10,)"
+    assert "needs torch, which is not installed" in sentence
