@@ -17,11 +17,12 @@ from typing import Any
 
 from flax import linen as nn
 
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import unknown_name
 from cnnjax.layers.conv import Conv
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import pool_of
+from cnnjax.models.checks import check_numbers
 from cnnjax.models.dense_classifier import dense_classifier
 from cnnjax.models.variant import Published, Variant
 
@@ -129,14 +130,12 @@ class AlexNet(nn.Module):
         )
 
     def check(self) -> None:
-        """Refuses lists of another length, and unknown choices."""
-        for key in ("widths", "kernel_sizes", "strides", "paddings", "groups"):
-            values = getattr(self, key)
-            if len(values) != 5:
-                raise UserError(
-                    f"config.model.{key} {values} has {len(values)} values: give one "
-                    "for each of the 5 convolutions"
-                )
+        """Refuses numbers that are too many, too few or too small; unknown choices."""
+        for key in ("widths", "kernel_sizes", "strides", "groups"):
+            check_numbers(key, getattr(self, key), count=5)
+        check_numbers("paddings", self.paddings, count=5, least=0)
+        check_numbers("dense_widths", self.dense_widths)
+        check_numbers("pool_window", (self.pool_window,))
         if self.response_norm not in RESPONSE_PLACES:
             raise unknown_name(
                 "place of local response norm",

@@ -21,6 +21,7 @@ from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool, pool_of
 from cnnjax.layers.regularize import Dropout
+from cnnjax.models.checks import check_numbers
 from cnnjax.models.variant import Published, Variant
 
 
@@ -88,20 +89,19 @@ class NiN(nn.Module):
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
 
     def check(self) -> None:
-        """Refuses lists of another length than the stages."""
+        """Refuses lists of another length than the stages, and empty stages."""
         stages = len(self.widths)
-        for key, wanted in (
-            ("kernel_sizes", stages),
-            ("strides", stages),
-            ("paddings", stages),
-            ("pools", stages - 1),
-        ):
-            values = getattr(self, key)
-            if len(values) != wanted:
-                raise UserError(
-                    f"config.model.{key} {values} has {len(values)} values: the "
-                    f"{stages} stages of config.model.widths need {wanted}"
-                )
+        check_numbers("widths", [len(widths) for widths in self.widths])
+        for widths in self.widths:
+            check_numbers("widths", widths)
+        check_numbers("kernel_sizes", self.kernel_sizes, count=stages)
+        check_numbers("strides", self.strides, count=stages)
+        check_numbers("paddings", self.paddings, count=stages, least=0)
+        if len(self.pools) != stages - 1:
+            raise UserError(
+                f"config.model.pools {self.pools} must be {stages - 1} kinds, one "
+                f"between each two of the {stages} stages of config.model.widths"
+            )
 
 
 VARIANTS = {

@@ -16,11 +16,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import unknown_name
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool, pool_of
+from cnnjax.models.checks import check_numbers
 from cnnjax.models.dense_classifier import dense_classifier
 from cnnjax.models.variant import Published, Variant
 
@@ -107,12 +108,10 @@ class VGG(nn.Module):
         return self.act(self.norm(name=f"stage{stage}_norm{i}")(x, train=train))
 
     def check(self) -> None:
-        """Refuses stages that do not pair up, and an unknown head."""
-        if len(self.depths) != len(self.widths) or min(self.depths, default=0) < 1:
-            raise UserError(
-                f"config.model.depths {self.depths} and config.model.widths "
-                f"{self.widths} must have one positive number for each stage"
-            )
+        """Refuses stages that do not pair up or are empty, and an unknown head."""
+        check_numbers("depths", self.depths)
+        check_numbers("widths", self.widths, count=len(self.depths))
+        check_numbers("dense_widths", self.dense_widths)
         if self.head not in HEADS:
             raise unknown_name("head", self.head, HEADS, "config.model.head")
 
