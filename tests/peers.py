@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from cnnjax import interop
+from cnnjax.analysis.features import features
 from cnnjax.interop.convert import slots_of
 from cnnjax.models import create_model, variant
-from cnnjax.models.forward import forward_eval, forward_train
+from cnnjax.models.forward import forward_train
 from cnnjax.train.loss import cross_entropy
 from tests.models.entries import QUICK_TO_COMPILE
 
@@ -92,22 +93,69 @@ def check_names(name, source, **arguments):
     assert {slot.name: slot.torch_shape for slot in slots} == shapes
 
 
+def convolutions_of(model, name, source):
+    """Path of every convolution and dense layer of ours -> its name in the source."""
+    entry = variant(name)
+    slots = slots_of(model, entry.input_shape, interop.NAMES[entry.build, source])
+    return {
+        "/".join(slot.path[1:-1]): slot.name.removesuffix(".weight")
+        for slot in slots
+        if slot.path[-1] == "kernel"
+    }
+
+
+def outputs_of(net, names, images):
+    """Outputs of a torch net's modules by name, channels last; the logits as ''."""
+    seen, hooks = {}, []
+
+    def recorder(name):
+        def record(module, args, output):
+            output = output.detach().clone()  # activations work in place
+            seen[name] = (
+                output.permute(0, 2, 3, 1) if output.ndim == 4 else output
+            ).numpy()
+
+        return record
+
+    for name, module in net.named_modules():
+        if name in names:
+            hooks.append(module.register_forward_hook(recorder(name)))
+    with torch.no_grad():
+        seen[""] = net(in_torch(images)).numpy()
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
 def check_evaluation(name, source, size, net=None, **overrides):
-    """Logits in evaluation mode, and the way back of the weights, to the last bit."""
+    """An evaluation, and the way back of the weights to the last bit.
+
+    The outputs of all convolutions and dense layers are compared, not the logits alone.
+    """
     net = peer(source, name) if net is None else net
     state_dict = arrays(net)
+    images = images_of(size)
     with jax.enable_x64(True):
         variables = interop.from_torch(name, state_dict, source=source, **overrides)
         model = create_model(name, dtype="float64", **overrides)
+        layers = convolutions_of(model, name, source)
+        # An evaluation skips auxiliary heads.
+        wanted = ["", *(path for path in layers if not path.startswith("auxiliary"))]
         ours = jax.jit(
-            lambda v, x: forward_eval(model, v["params"], v, x),
+            lambda v, x: features(model, v, x, wanted),
             compiler_options=QUICK_TO_COMPILE,
-        )(variables, images_of(size))
-    net.eval()
-    with torch.no_grad():
-        theirs = net(in_torch(images_of(size))).numpy()
-    assert np.abs(theirs).max() > 1e-3
-    np.testing.assert_allclose(ours, theirs, **CLOSE)
+        )(variables, images)
+    ours = jax.tree.map(np.asarray, ours)
+    theirs = outputs_of(net.eval(), set(layers.values()), images)
+    assert np.abs(theirs[""]).max() > 1e-3
+    np.testing.assert_allclose(ours[""], theirs[""], **CLOSE)
+    for path, output in ours.items():
+        if path:
+            expected = theirs[layers[path]].reshape(output.shape)
+            scale = max(np.abs(expected).max(), 1e-3)
+            np.testing.assert_allclose(
+                output / scale, expected / scale, atol=1e-8, err_msg=path
+            )
     back = interop.to_torch(name, variables, source=source, **overrides)
     assert back.keys() == state_dict.keys()
     for key, value in state_dict.items():
