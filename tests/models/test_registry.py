@@ -108,12 +108,12 @@ def test_an_image_is_evaluated_alone(trained_once):
     """Its logits do not depend on the other images of the batch."""
     name, model, params, _, (_, _, state, _) = trained_once
     evaluate = jax.jit(
-        lambda images: forward_eval(model, params, state, images),
+        lambda params, images: forward_eval(model, params, state, images),
         compiler_options=QUICK_TO_COMPILE,
     )
     images, others = images_for(name), images_for(name, seed=1)
     others[1] = images[1]
-    logits, among_others = evaluate(images), evaluate(others)
+    logits, among_others = evaluate(params, images), evaluate(params, others)
     np.testing.assert_array_equal(logits[1], among_others[1])
     scale = np.abs(logits).max()
     assert np.abs(logits[0] - among_others[0]).max() > 1e-4 * scale
