@@ -48,19 +48,13 @@ def test_training():
     check_training("densenet121", "torchvision", 32, net=small(10), **changes)
 
 
-@pytest.mark.parametrize(
-    ("name", "source"),
-    EVERY,
-)
+@pytest.mark.parametrize(("name", "source"), EVERY)
 def test_names_and_shapes(name, source):
     check_names(name, source)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "source"),
-    EVERY,
-)
+@pytest.mark.parametrize(("name", "source"), EVERY)
 def test_logits_of_every_entry(name, source):
     check_evaluation(name, source, 64)
 
