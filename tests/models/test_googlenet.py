@@ -158,6 +158,13 @@ def test_the_output_sizes_of_table_1(name):
     assert shapes["auxiliary_deep/pool"] == (4, 4, 528)
 
 
+def test_the_factor_of_the_channels():
+    shapes, _ = output_shapes("googlenet", 32, width=0.5)
+    halved = [shapes[f"stage{i}_block{j}"][-1] for i, j in ((1, 1), (2, 4), (3, 2))]
+    assert halved == [128, 264, 512]
+    assert shapes["stem_conv3"][-1] == 96
+
+
 # -- norms, heads, sizes ---------------------------------------------------------------
 
 
