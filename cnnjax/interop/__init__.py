@@ -10,7 +10,7 @@ A new family is one file with a table `NAMES` and one line in `FAMILIES`.
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,12 @@ FAMILIES = (alexnet, vgg, googlenet, inception, cifar, resnet, densenet, mobilen
 # (class of our net, source) -> how that source names the layers.
 NAMES: dict[tuple[type, str], Namer] = {
     key: namer for family in FAMILIES for key, namer in family.NAMES.items()
+}
+# (class, source) -> today's name for one that the source's older files have.
+RENAMED: dict[tuple[type, str], Callable[[str], str]] = {
+    key: renamer
+    for family in FAMILIES
+    for key, renamer in getattr(family, "RENAMED", {}).items()
 }
 SOURCES = ("torchvision", "timm", "cifar")
 
@@ -73,6 +79,9 @@ def from_torch(
     """
     slots = _slots(name, source, overrides)
     state_dict = without_prefix(arrays_of(state_dict, "what was given"))
+    renamed = RENAMED.get((variant(name).build, source))
+    if renamed:
+        state_dict = {renamed(key): value for key, value in state_dict.items()}
     if differences(slots, state_dict):
         others = _other_sources(name, source, overrides)
         raise UserError(describe_mismatch(name, source, slots, state_dict, others))

@@ -1,5 +1,6 @@
 """Names of DenseNet in torchvision and timm, which agree."""
 
+import functools
 import re
 
 from flax import linen as nn
@@ -31,3 +32,9 @@ NAMES = {
     (DenseNet, "torchvision"): densenet_name,
     (DenseNet, "timm"): densenet_name,
 }
+
+# Released files of torchvision have 'denselayer1.norm.1.weight' for what its net calls
+# 'denselayer1.norm1.weight'.
+_OLD = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
+
+RENAMED = {(DenseNet, "torchvision"): functools.partial(_OLD.sub, r"\1\2")}

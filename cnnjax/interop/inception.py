@@ -1,7 +1,7 @@
 """Names of Inception-v3 in torchvision and timm, of v4 and Inception-ResNet in timm.
 
 torchvision's Inception-v3 has the auxiliary head, timm's by default has not: its
-weights load with `auxiliary_head=False`. Published weights want images scaled to
+weights load with `auxiliary_heads=False`. Published weights want images scaled to
 [-1, 1]; torchvision's build the net with `transform_input=True` to that end.
 """
 

@@ -66,6 +66,7 @@ def describe_mismatch(
     """
     hint = (
         _other_source(other_sources, state_dict)
+        or _no_auxiliary_heads(slots, state_dict)
         or _other_head(slots, _without_counters(state_dict))
         or _others_of_that_size(name, _without_counters(state_dict))
         or "num_classes and the other arguments of the net must fit, too"
@@ -106,6 +107,14 @@ def _other_source(sources: Mapping[str, list[Slot]], state_dict) -> str | None:
     for source, slots in sources.items():
         if not differences(slots, state_dict):
             return f"{source} names it like this: source={source!r}"
+    return None
+
+
+def _no_auxiliary_heads(slots: list[Slot], given: Mapping[str, np.ndarray]):
+    """Whether nothing is missing but heads that only training uses."""
+    rest = [slot for slot in slots if not slot.path[1].startswith("auxiliary")]
+    if len(rest) < len(slots) and not differences(rest, given):
+        return "they have no auxiliary heads: auxiliary_heads=False"
     return None
 
 

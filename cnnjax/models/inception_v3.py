@@ -2,7 +2,7 @@
 
 Takes images from 75 pixels a side; the auxiliary head, which sees maps of 17 x 17 at
 299 pixels and has nothing left of smaller ones, from 299 pixels. Smaller images need
-auxiliary_head=False.
+auxiliary_heads=False.
 
 Deviations: the paper prints neither the widths of its modules nor an arithmetic that
 fits its table 1 (a 3 x 3 convolution of 64 to 80 channels, a stride in place of the
@@ -137,7 +137,7 @@ class AuxiliaryHead(nn.Module):
                 f"the auxiliary head of inception_v3 needs a map of at least "
                 f"{SMALLEST_FOR_HEAD} x {SMALLEST_FOR_HEAD}, from images of 299 pixels "
                 f"or more, not {x.shape[1]} x {x.shape[2]}: use larger images "
-                "(config.data.image_size) or config.model.auxiliary_head=False"
+                "(config.data.image_size) or config.model.auxiliary_heads=False"
             )
         unit = functools.partial(
             ConvNormAct, conv=self.conv, norm=self.norm, act=self.act
@@ -158,7 +158,7 @@ class InceptionV3(nn.Module):
       norm: normalization behind every convolution.
       act: activation function.
       dtype: compute type.
-      auxiliary_head: one more classifier in training, behind the second stage; weigh
+      auxiliary_heads: one more classifier in training, behind the second stage; weigh
         it by config.loss.auxiliary_weight.
       dropout_rate: before the head.
 
@@ -172,7 +172,7 @@ class InceptionV3(nn.Module):
     norm: Norm
     act: Callable
     dtype: Any
-    auxiliary_head: bool = True
+    auxiliary_heads: bool = True
     dropout_rate: float = 0.5
 
     @nn.compact
@@ -187,7 +187,7 @@ class InceptionV3(nn.Module):
         x = follow(STEM, "stem", images, **parts, train=train)
         for name, branches in MODULES.items():
             x = Branches(branches, **parts, name=name)(x, train=train)
-            if self.auxiliary_head and name == HEAD_BEHIND:
+            if self.auxiliary_heads and name == HEAD_BEHIND:
                 head = functools.partial(
                     AuxiliaryHead, self.num_classes, **parts, dtype=self.dtype
                 )

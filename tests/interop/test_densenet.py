@@ -1,8 +1,14 @@
 """DenseNet against torchvision and timm."""
 
+import re
+
+import jax
+import numpy as np
 import pytest
 
+from cnnjax import interop
 from tests.peers import (
+    arrays,
     check_evaluation,
     check_names,
     check_training,
@@ -62,3 +68,17 @@ def test_logits_of_every_entry(name, source):
 @pytest.mark.slow
 def test_training_of_the_whole_net():
     check_training("densenet121", "torchvision", 64)
+
+
+def test_released_files_have_older_names():
+    """'denselayer1.norm.1.weight' where the net itself says 'norm1'."""
+    today = arrays(small())
+    older = {
+        re.sub(r"(denselayer\d+\.(norm|conv))(\d)", r"\1.\3", name): value
+        for name, value in today.items()
+    }
+    assert "features.denseblock1.denselayer1.norm.1.weight" in older
+    ours = [
+        interop.from_torch("densenet121", names, **SMALL) for names in (today, older)
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *ours)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnnjax import interop
+from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv
 from cnnjax.models import create_model
 from cnnjax.models.inception_v3 import AuxiliaryHead
@@ -133,10 +134,16 @@ def test_training_of_inception_v3_with_its_head():
     [
         ("googlenet", "torchvision", 224, {}),
         ("inception_v3", "torchvision", 299, {}),
-        ("inception_v3", "timm", 299, {"auxiliary_head": False}),
+        ("inception_v3", "timm", 299, {"auxiliary_heads": False}),
         ("inception_v4", "timm", 299, {}),
         ("inception_resnet_v2", "timm", 299, {}),
     ],
 )
 def test_the_whole_nets(name, source, size, overrides):
     check_evaluation(name, source, size, **overrides)
+
+
+def test_weights_without_auxiliary_heads_are_told_apart():
+    state_dict = arrays(peer("timm", "inception_v3"))
+    with pytest.raises(UserError, match=r"AuxLogits.*auxiliary_heads=False"):
+        interop.from_torch("inception_v3", state_dict, source="timm")

@@ -1,12 +1,10 @@
 """The registry for tests: which entries stand for others, and at which small size."""
 
-import functools
-
 import jax
 import numpy as np
 
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, list_models, variant
+from cnnjax.models import list_models, variant
 from cnnjax.models.initialize import abstract_variables, init_variables
 
 NUM_IMAGES = 4
@@ -16,6 +14,16 @@ SIZES = (8, 16, 28, 32, 48, 64, 67, 80, 96, 112, 128, 160, 192, 224, 227, 299)
 QUICK_TO_COMPILE = {
     "xla_backend_optimization_level": 0,
     "xla_llvm_disable_expensive_passes": True,
+}
+
+
+# Nets that take long to compile, with fewer blocks of a kind; whole with `-m slow`.
+SHALLOW = {
+    "inception_v3": {"auxiliary_heads": False},  # which would need 299 pixels
+    "inception_v4": {"num_blocks": (1, 1, 1)},
+    "inception_resnet_v1": {"num_blocks": (1, 1, 2)},
+    "densenetbc100_12_cifar": {"depth": 16},
+    "wide_resnet40_1": {"depth": 10},
 }
 
 
@@ -40,24 +48,22 @@ ARCHITECTURES = _smallest_of_each(lambda name: variant(name).build)
 STRUCTURES = _smallest_of_each(_structure)
 
 
-@functools.cache
-def smallest_shape(name):
-    """The smallest input of a few that the net takes: (side, side, channels)."""
-    channels = variant(name).input_shape[-1]
+def smallest_shape(model, channels):
+    """The smallest input of a few that a net takes: (side, side, channels)."""
     for side in SIZES:
         try:
-            abstract_variables(create_model(name), (side, side, channels))
+            abstract_variables(model, (side, side, channels))
         except UserError:
             continue
         return side, side, channels
-    raise AssertionError(f"{name} takes none of the sizes {SIZES}")
+    raise AssertionError(f"{model} takes none of the sizes {SIZES}")
 
 
-def images_for(name, seed=0):
-    shape = (NUM_IMAGES, *smallest_shape(name))
-    return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
+def images_of(shape, seed=0):
+    stream = np.random.RandomState(seed)
+    return stream.standard_normal((NUM_IMAGES, *shape)).astype(np.float32)
 
 
-def one_seed(model, name, seed=0):
-    variables = init_variables(model, smallest_shape(name), (seed,))
+def one_seed(model, shape, seed=0):
+    variables = init_variables(model, shape, (seed,))
     return jax.tree.map(lambda leaf: leaf[0], variables)

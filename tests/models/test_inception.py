@@ -127,7 +127,7 @@ def test_the_maps_at_the_end_of_each_stage(name):
 
 
 SMALLEST = {
-    "inception_v3": {"auxiliary_head": False},
+    "inception_v3": {"auxiliary_heads": False},
     "inception_v4": {"num_blocks": (1, 1, 1)},
     "inception_resnet_v1": {"num_blocks": (1, 1, 1)},
     "inception_resnet_v2": {"num_blocks": (1, 1, 1)},
@@ -145,7 +145,7 @@ def test_the_smallest_images_have_75_pixels(name):
 def test_the_auxiliary_head_of_v3_says_what_it_needs():
     model = create_model("inception_v3")
     with pytest.raises(
-        UserError, match=r"images of 299 .*not 16 x 17.*auxiliary_head="
+        UserError, match=r"images of 299 .*not 16 x 17.*auxiliary_heads="
     ):
         abstract_variables(model, (298, 299, 3))
 

@@ -18,30 +18,32 @@ from tests.models.entries import (
     ARCHITECTURES,
     NUM_IMAGES,
     QUICK_TO_COMPILE,
-    images_for,
+    SHALLOW,
+    images_of,
     one_seed,
+    smallest_shape,
 )
 
-# Where nothing comes in between, batch norm is tested beside the published norm.
+# The published norm, and batch norm, which has statistics to move.
 CASES = [
-    (name, norm)
+    pytest.param((name, norm, shallow), id=f"{name}-{norm}-{depth}", marks=marks)
     for name in list_models()
     for norm in dict.fromkeys([variant(name).norm["kind"], "batch"])
+    for shallow, depth, marks in (
+        (SHALLOW.get(name, {}), "quick", []),
+        ({}, "whole", [pytest.mark.slow]),
+    )
+    if name in ARCHITECTURES or depth == "whole"
 ]
 
 
-def as_parameter(case):
-    name, norm = case
-    marks = [] if name in ARCHITECTURES else [pytest.mark.slow]
-    return pytest.param(case, id=f"{name}-{norm}", marks=marks)
-
-
-@pytest.fixture(scope="module", params=map(as_parameter, CASES))
+@pytest.fixture(scope="module", params=CASES)
 def trained_once(request):
     """A net, and what one pass in training mode gave."""
-    name, norm = request.param
-    model = create_model(name, norm=norm)
-    variables = one_seed(model, name)
+    name, norm, shallow = request.param
+    model = create_model(name, norm=norm, **shallow)
+    shape = smallest_shape(model, variant(name).input_shape[-1])
+    variables = one_seed(model, shape)
     params = variables.pop("params")
     targets = np.eye(variant(name).num_classes, dtype=np.float32)[:NUM_IMAGES]
 
@@ -56,8 +58,8 @@ def trained_once(request):
     run = jax.jit(
         jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK_TO_COMPILE
     )
-    (value, (logits, state)), grads = run(params, images_for(name))
-    return name, model, params, variables, (value, logits, state, grads)
+    (value, (logits, state)), grads = run(params, images_of(shape))
+    return name, model, shape, params, variables, (value, logits, state, grads)
 
 
 def test_names_are_listed_by_pattern():
@@ -88,7 +90,7 @@ def test_forward_and_backward_are_finite(trained_once):
 
 
 def test_statistics_move_in_training_and_only_there(trained_once):
-    name, model, params, before, (_, _, state, _) = trained_once
+    name, model, shape, params, before, (_, _, state, _) = trained_once
     flat, moved = flatten_dict(before, sep="/"), flatten_dict(state, sep="/")
     assert flat.keys() == moved.keys()
     assert all(np.abs(moved[path] - flat[path]).max() > 0 for path in flat)
@@ -96,9 +98,8 @@ def test_statistics_move_in_training_and_only_there(trained_once):
     def evaluate(variables, images):
         return model.apply(variables, images, train=False, mutable=list(state))
 
-    abstract = jax.eval_shape(evaluate, {"params": params, **state}, images_for(name))
-    assert abstract[0].shape == (NUM_IMAGES, variant(name).num_classes)
-    jaxpr = jax.make_jaxpr(evaluate)({"params": params, **state}, images_for(name))
+    jaxpr = jax.make_jaxpr(evaluate)({"params": params, **state}, images_of(shape))
+    assert jaxpr.out_avals[0].shape == (NUM_IMAGES, variant(name).num_classes)
     # What comes back beside the logits are the very variables that went in.
     inputs = set(jaxpr.jaxpr.invars)
     assert all(out in inputs for out in jaxpr.jaxpr.outvars[1:])
@@ -106,12 +107,12 @@ def test_statistics_move_in_training_and_only_there(trained_once):
 
 def test_an_image_is_evaluated_alone(trained_once):
     """Its logits do not depend on the other images of the batch."""
-    name, model, params, _, (_, _, state, _) = trained_once
+    _, model, shape, params, _, (_, _, state, _) = trained_once
     evaluate = jax.jit(
         lambda params, images: forward_eval(model, params, state, images),
         compiler_options=QUICK_TO_COMPILE,
     )
-    images, others = images_for(name), images_for(name, seed=1)
+    images, others = images_of(shape), images_of(shape, seed=1)
     others[1] = images[1]
     logits, among_others = evaluate(params, images), evaluate(params, others)
     np.testing.assert_array_equal(logits[1], among_others[1])
