@@ -4,6 +4,7 @@ Example: ./launch.sh profile --model=alexnet --input_size=227
 """
 
 import pathlib
+import sys
 
 from absl import flags
 
@@ -39,7 +40,8 @@ def main() -> None:
         names = find_models(COMPARE.value)
         files = draw_comparison(names, pathlib.Path(OUT.value))
         print(render_comparison(names, FORMAT.value))
-        print("drawn: " + " ".join(map(str, files)))
+        # Beside the table, which a program may read.
+        print("drawn: " + " ".join(map(str, files)), file=sys.stderr)
         return
     if not MODEL.value:
         raise UserError("--model is missing: give a name of ./launch.sh models")

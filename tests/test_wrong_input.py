@@ -53,7 +53,6 @@ FLAGS = [
     ("profile --model=alexnet_published --input_size=224", "conv1", "223 and 227"),
     ("profile --model=mlp --input_size=-1", "--input_size", "'-1'"),
     ("profile --compare=lenet5", "lenet5", "no", "ImageNet"),
-    ("profile --compare=vgg16 --format=json", "text, md or csv", "'json'"),
 ]
 
 # Change of the config of a net on the digits, then as above.

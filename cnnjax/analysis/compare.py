@@ -1,5 +1,6 @@
 """Complexity against published accuracy, for many nets at once."""
 
+import json
 import math
 import pathlib
 from collections.abc import Iterator
@@ -39,11 +40,21 @@ def _source(name: str) -> str:
 
 
 def render_comparison(names: list[str], form: str) -> str:
-    """The numbers behind the picture, as text, Markdown or CSV."""
+    """The numbers behind the picture, in one of `formats.FORMATS`."""
+    if form == "json":
+        return json.dumps({"models": [_record(name) for name in names]}, indent=2)
     render = {"text": as_text, "md": as_markdown, "csv": as_csv}
-    if form not in render:
-        raise UserError(f"--compare prints text, md or csv, not {form!r} (--format)")
     return render[form](COLUMNS, names)
+
+
+def _record(name: str) -> dict:
+    return {
+        "name": name,
+        "params": variant(name).num_params,
+        "multiply_adds": variant(name).multiply_adds,
+        "published_accuracy": accuracy(name),
+        "source": _source(name),
+    }
 
 
 def draw_comparison(names: list[str], folder: pathlib.Path) -> list[pathlib.Path]:

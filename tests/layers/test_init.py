@@ -101,7 +101,8 @@ def test_seeds_differ_and_stack_in_order():
 
 
 def test_norms_start_as_the_identity_of_statistics():
-    variables = init_variables(create_model("mlp", widths=(8,)), (4, 4, 1), (0,))
+    model = create_model("mlp", widths=(8,), norm="batch")
+    variables = init_variables(model, (4, 4, 1), (0,))
     norm, stats = variables["params"]["norm1"], variables["batch_stats"]["norm1"]
     assert np.unique(norm["scale"]) == np.unique(stats["var"]) == 1
     assert not norm["bias"].any()

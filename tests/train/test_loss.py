@@ -53,7 +53,9 @@ def test_large_logits_do_not_overflow():
     np.testing.assert_array_equal(losses, [0, 0])
 
 
-def test_smoothing_has_a_range():
-    check_loss(0.0)
+def test_settings_have_ranges():
+    check_loss(0.0, 0.0)
     with pytest.raises(UserError, match=r"loss.label_smoothing is 1.0"):
-        check_loss(1.0)
+        check_loss(1.0, 0.3)
+    with pytest.raises(UserError, match=r"loss.auxiliary_weight is -0.1"):
+        check_loss(0.1, -0.1)

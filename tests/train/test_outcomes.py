@@ -57,7 +57,7 @@ def test_no_best_where_nothing_chooses(tmp_path):
 def test_the_average_is_evaluated_where_asked_for(tmp_path):
     """Weights that hardly follow (decay near 1) stay as bad as they started."""
     run = tiny_run(
-        train__steps=60,
+        train__steps=100,
         eval__every_epochs=0.0,
         train__ema_decay=0.9999,
         eval__weights="ema",
