@@ -24,7 +24,7 @@ from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import pool_of
 from cnnjax.models.checks import check_numbers
 from cnnjax.models.dense_classifier import dense_classifier
-from cnnjax.models.variant import Published, Variant
+from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # Where a net of 2012 or 2013 has local response normalization: behind these layers.
 RESPONSE_AFTER = (1, 2)
@@ -160,7 +160,7 @@ VARIANTS = {
         714_188_480,
         "torchvision 0.28",
         norm={"kind": "none"},
-        published=Published(43.48, 20.93, "torchvision's weights, one crop"),
+        published=Published(43.48, 20.93, OF_TORCHVISION),
     ),
     "alexnet_published": Variant(
         AlexNet,

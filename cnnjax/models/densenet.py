@@ -21,7 +21,7 @@ from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import AvgPool, GlobalAvgPool, MaxPool
 from cnnjax.layers.regularize import Dropout
-from cnnjax.models.variant import Published, Variant
+from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # (kernel size, stride) of the convolutions of a stem.
 STEMS = {
@@ -236,8 +236,7 @@ def check_choices(
         )
 
 
-def _imagenet(layers, num_params, multiply_adds, source, errors=None, **arguments):
-    table = "Huang et al. 2016, table 3, one crop"
+def _imagenet(layers, num_params, multiply_adds, source, result=None, **arguments):
     return Variant(
         DenseNet,
         (224, 224, 3),
@@ -245,7 +244,7 @@ def _imagenet(layers, num_params, multiply_adds, source, errors=None, **argument
         multiply_adds,
         source,
         {"layers": layers, **arguments},
-        published=Published(*errors, table) if errors else None,
+        published=Published(*result) if result else None,
     )
 
 
@@ -271,26 +270,32 @@ def _cifar(depth, growth_rate, bottleneck, num_params, multiply_adds, error):
 
 
 TORCHVISION = "torchvision 0.28"
+PAPER = "Huang et al. 2016, table 3, one crop"
 
 VARIANTS = {
     "densenet121": _imagenet(
-        (6, 12, 24, 16), 7_978_856, 2_834_161_664, TORCHVISION, (25.02, 7.71)
+        (6, 12, 24, 16), 7_978_856, 2_834_161_664, TORCHVISION, (25.02, 7.71, PAPER)
     ),
     "densenet161": _imagenet(
-        (6, 12, 36, 24), 28_681_000, 7_727_907_072, TORCHVISION, growth_rate=48
+        (6, 12, 36, 24),
+        28_681_000,
+        7_727_907_072,
+        TORCHVISION,
+        (22.86, 6.44, OF_TORCHVISION),
+        growth_rate=48,
     ),
     "densenet169": _imagenet(
-        (6, 12, 32, 32), 14_149_480, 3_359_843_328, TORCHVISION, (23.80, 6.85)
+        (6, 12, 32, 32), 14_149_480, 3_359_843_328, TORCHVISION, (23.80, 6.85, PAPER)
     ),
     "densenet201": _imagenet(
-        (6, 12, 48, 32), 20_013_928, 4_291_365_888, TORCHVISION, (22.58, 6.34)
+        (6, 12, 48, 32), 20_013_928, 4_291_365_888, TORCHVISION, (22.58, 6.34, PAPER)
     ),
     "densenet264": _imagenet(
         (6, 12, 64, 48),
         33_337_704,
         5_751_653_376,
         "by hand from Huang et al. 2016, table 1",
-        (22.15, 6.12),
+        (22.15, 6.12, PAPER),
     ),
     "densenet264d": _imagenet(
         (6, 12, 64, 48),

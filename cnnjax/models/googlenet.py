@@ -32,7 +32,7 @@ from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
 from cnnjax.layers.regularize import Dropout
-from cnnjax.models.variant import Published, Variant
+from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # Table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection of each module.
 STAGES = (
@@ -257,6 +257,7 @@ VARIANTS = {
         1_498_376_192,
         "torchvision 0.28, with both auxiliary heads (6,624,904 without)",
         norm=BATCH,
+        published=Published(30.22, 10.47, OF_TORCHVISION),
     ),
     "googlenet_published": Variant(
         GoogLeNet,

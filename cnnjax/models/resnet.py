@@ -28,7 +28,7 @@ from cnnjax.models.residual_trunk import (
     end_stem,
     stages,
 )
-from cnnjax.models.variant import Published, Variant
+from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # (features as a multiple of the stem width, kernel size, stride) of each convolution.
 STEMS = {
@@ -203,6 +203,10 @@ PLAIN = {
     152: (57_416_232, 11_153_965_056),
 }
 RESULTS = {
+    "resnet18": (30.24, 10.92, OF_TORCHVISION),
+    "resnet50": (23.87, 7.14, OF_TORCHVISION),
+    "resnet101": (22.63, 6.45, OF_TORCHVISION),
+    "resnet152": (21.69, 5.95, OF_TORCHVISION),
     "resnet34": (24.52, 7.46, TEN_CROPS + ", option B"),
     "resnet18_published": (27.88, None, HE + "table 2, 10 crops"),
     "resnet34_published": (25.03, 7.76, TEN_CROPS + ", option A"),

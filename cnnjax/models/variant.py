@@ -10,6 +10,10 @@ from flax import linen as nn
 SHARED_ARGUMENTS = ("num_classes", "norm", "act", "dtype")
 
 
+# For nets that have no published result of their own in this form.
+OF_TORCHVISION = "torchvision 0.28, weights IMAGENET1K_V1, one crop"
+
+
 @dataclasses.dataclass(frozen=True)
 class Published:
     """A published result, to be shown beside what is measured, never in its place.

@@ -23,7 +23,7 @@ from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool, pool_of
 from cnnjax.models.checks import check_numbers
 from cnnjax.models.dense_classifier import dense_classifier
-from cnnjax.models.variant import Published, Variant
+from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 HEADS = ("dense", "gap")
 # The map that the dense layers were designed for.
@@ -178,9 +178,7 @@ VARIANTS |= {
         COUNTS[depth][2],
         "torchvision 0.28",
         {"depths": depths},
-        published=Published(
-            *PUBLISHED_WITH_NORM[depth], "torchvision's weights, one crop"
-        ),
+        published=Published(*PUBLISHED_WITH_NORM[depth], OF_TORCHVISION),
     )
     for depth, depths in DEPTHS.items()
 }

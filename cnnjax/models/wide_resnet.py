@@ -25,7 +25,7 @@ from cnnjax.models.residual_trunk import (
     stages,
 )
 from cnnjax.models.resnet import IMAGE, TORCHVISION, ResNet, layout
-from cnnjax.models.variant import Published, Variant
+from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 WIDTHS = (16, 32, 64)
 
@@ -151,9 +151,14 @@ def _cifar(depth: int, widen_factor: int, counts: tuple[int, int]) -> Variant:
 
 
 def _imagenet(depth: int, counts: tuple[int, int]) -> Variant:
-    published = Published(21.9, 5.79, PAPER + "one crop") if depth == 50 else None
+    published = {
+        50: Published(21.9, 5.79, PAPER + "one crop"),
+        101: Published(21.15, 5.72, OF_TORCHVISION),
+    }
     arguments = layout(depth) | {"base_width": 128}
-    return Variant(ResNet, IMAGE, *counts, TORCHVISION, arguments, published=published)
+    return Variant(
+        ResNet, IMAGE, *counts, TORCHVISION, arguments, published=published[depth]
+    )
 
 
 VARIANTS = {
