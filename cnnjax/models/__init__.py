@@ -4,6 +4,7 @@ Adding a family is one file with a `VARIANTS` table and one line in `FAMILIES`.
 """
 
 import fnmatch
+import importlib
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,55 +13,38 @@ from flax import linen as nn
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.act import make_act
 from cnnjax.layers.norm import Norm, make_norm
-from cnnjax.models import (
-    alexnet,
-    cifar_resnet,
-    densenet,
-    googlenet,
-    inception_resnet,
-    inception_v3,
-    inception_v4,
-    lenet,
-    mlp,
-    mobilenet_v1,
-    mobilenet_v2,
-    mobilenet_v3,
-    nin,
-    preact_resnet,
-    resnet,
-    resnext,
-    senet,
-    vgg,
-    wide_resnet,
-    zfnet,
-)
 from cnnjax.models.variant import Variant
 
+# A family is a file of this folder.
 FAMILIES = (
-    mlp,
-    lenet,
-    alexnet,
-    zfnet,
-    nin,
-    vgg,
-    googlenet,
-    inception_v3,
-    inception_v4,
-    inception_resnet,
-    cifar_resnet,
-    resnet,
-    preact_resnet,
-    resnext,
-    wide_resnet,
-    senet,
-    densenet,
-    mobilenet_v1,
-    mobilenet_v2,
-    mobilenet_v3,
+    "mlp",
+    "lenet",
+    "alexnet",
+    "zfnet",
+    "nin",
+    "vgg",
+    "googlenet",
+    "inception_v3",
+    "inception_v4",
+    "inception_resnet",
+    "cifar_resnet",
+    "resnet",
+    "preact_resnet",
+    "resnext",
+    "wide_resnet",
+    "senet",
+    "densenet",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3",
 )
 
 VARIANTS: dict[str, Variant] = {
-    name: variant for family in FAMILIES for name, variant in family.VARIANTS.items()
+    name: variant
+    for family in FAMILIES
+    for name, variant in importlib.import_module(
+        f"cnnjax.models.{family}"
+    ).VARIANTS.items()
 }
 ALIASES: dict[str, str] = {
     alias: name for name, variant in VARIANTS.items() for alias in variant.aliases

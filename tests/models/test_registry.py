@@ -4,13 +4,22 @@ What compiles is tested on the smallest entry of each class, and on every entry 
 `-m slow`; what is only traced, on every set of choices or on every entry.
 """
 
+import importlib
+
 import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
 from cnnjax.errors import UserError
-from cnnjax.models import ALIASES, VARIANTS, create_model, list_models, variant
+from cnnjax.models import (
+    ALIASES,
+    FAMILIES,
+    VARIANTS,
+    create_model,
+    list_models,
+    variant,
+)
 from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.models.initialize import num_params
 from cnnjax.train.loss import cross_entropy
@@ -70,6 +79,8 @@ def test_names_are_listed_by_pattern():
 
 
 def test_names_and_aliases_are_unambiguous():
+    tables = [importlib.import_module(f"cnnjax.models.{f}").VARIANTS for f in FAMILIES]
+    assert sum(map(len, tables)) == len(VARIANTS)
     assert not ALIASES.keys() & VARIANTS.keys()
     assert len(ALIASES) == sum(len(v.aliases) for v in VARIANTS.values())
     for alias, name in ALIASES.items():
