@@ -93,7 +93,8 @@ def create_model(
       name: an entry of `list_models()`, or one of its aliases.
       num_classes: width of the last layer; None is that of the entry.
       norm: what `make_norm` returns; or the name of a kind, with the entry's other
-        settings (such as epsilon); None is the entry's own.
+        settings (such as epsilon) and, for 'group', 32 groups as in Wu & He 2018;
+        None is the entry's own.
       act: name of an activation; None is the entry's own.
       dtype: compute type, 'float32', 'bfloat16' or 'float64'; parameters and
         statistics stay float32 (float64 only under x64).
@@ -140,4 +141,6 @@ def create_model(
 
 def _norm_of(entry: Variant, kind: str | None) -> Norm:
     settings = entry.norm if kind is None else entry.norm | {"kind": kind}
+    if kind == "group" and not {"num_groups", "channels_per_group"} & settings.keys():
+        settings = settings | {"num_groups": 32}
     return make_norm(**settings)
