@@ -12,6 +12,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from cnnjax.errors import UserError
+from cnnjax.layers.norm import make_norm
 from cnnjax.models import (
     ALIASES,
     FAMILIES,
@@ -146,6 +147,13 @@ def test_wrong_choices_are_named():
         create_model("mlp", dtype="float64")
     with pytest.raises(UserError, match="at least 2 classes, not 1"):
         create_model("mlp", num_classes=1)
+
+
+def test_a_norm_by_name_keeps_the_settings_of_the_entry():
+    assert create_model("googlenet", norm="layer").norm.epsilon == 1e-3
+    assert create_model("resnet50", norm="group").norm.num_groups == 32
+    own = make_norm("group", channels_per_group=4)
+    assert create_model("resnet50", norm=own).norm is own
 
 
 def test_the_number_of_classes_is_the_width_of_the_head():
