@@ -185,10 +185,23 @@ def test_nets_that_the_source_has_not(name, arguments, sentence):
         interop.from_torch(name, {}, source="torchvision", **arguments)
 
 
+def calm(net):
+    """Shrinks the branches of a deep net, or its sums grow from block to block.
+
+    With norms around 1 the values of legacy_seresnet152 reach 1e5, its gates are steps,
+    and rounding of 1e-15 grows to 1e-7 by the 31st block of its third stage.
+    """
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            if name.endswith("bn3.weight"):
+                value.mul_(0.3)
+    return net
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "source"), EVERY + ALSO_TIMM)
 def test_logits_of_every_entry(name, source):
-    check_evaluation(name, source, 64)
+    check_evaluation(name, source, 64, calm(peer(source, name)))
 
 
 @pytest.mark.slow
