@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 
 from absl import flags, logging
@@ -22,6 +23,8 @@ from cnnjax.config import (
 )
 from cnnjax.errors import UserError, near_matches
 
+HELP = {"--help", "-h", "-help"}
+
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs a program.
@@ -32,6 +35,9 @@ def run(main: Callable[[], int | None]) -> None:
     # Libraries log at warning level what is of no use to the person in front.
     logging.set_verbosity(logging.ERROR)
     try:
+        if HELP & set(sys.argv[1:]):
+            print(help_text())
+            sys.exit(0)
         parse(sys.argv)
         code = main()
     except UserError as error:
@@ -54,6 +60,22 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
+
+
+def help_text() -> str:
+    """What the program does, and its flags with their defaults."""
+    program = sys.modules["__main__"].__doc__ or ""
+    lines = [program.strip(), "", "Flags:"]
+    for flag in flags.FLAGS.get_flags_for_module(sys.argv[0]):
+        if flag.flag_type() == "config_dict":
+            continue  # the keys of a recipe, which are those of configs/base.py
+        default = "" if flag.default in (None, "", []) else f" [{flag.default}]"
+        lines.append(f"  --{flag.name}{default}")
+        text = " ".join(flag.help.split(";\n    repeat this")[0].split())
+        lines += textwrap.wrap(
+            text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6
+        )
+    return "\n".join(lines)
 
 
 def parse(argv: list[str]) -> None:

@@ -6,10 +6,6 @@ Example: ./launch.sh ablate --ablation=degradation --scale=laptop
 from absl import flags
 
 from cnnjax import cli
-from cnnjax.ablation.plan import load_ablation, make_plan
-from cnnjax.ablation.report import write_report
-from cnnjax.ablation.run import print_plan, run_ablation
-from cnnjax.ablation.summary import print_summary
 from cnnjax.config import parse_changes
 
 ABLATION = flags.DEFINE_string("ablation", "degradation", "One of configs/ablations/.")
@@ -34,6 +30,12 @@ DRY_RUN = flags.DEFINE_bool(
 
 
 def main() -> int:
+    # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.ablation.plan import load_ablation, make_plan
+    from cnnjax.ablation.report import write_report
+    from cnnjax.ablation.run import print_plan, run_ablation
+    from cnnjax.ablation.summary import print_summary
+
     plan = make_plan(
         load_ablation(ABLATION.value),
         SCALE.value,

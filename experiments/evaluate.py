@@ -9,7 +9,6 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.errors import UserError
-from cnnjax.train.single import evaluate
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of one arm.")
 WEIGHTS = flags.DEFINE_string(
@@ -24,6 +23,9 @@ DATA_DIR = flags.DEFINE_string(
 
 
 def main() -> int:
+    # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.train.single import evaluate
+
     if not WORKDIR.value:
         raise UserError("--workdir is missing: give the folder of a run")
     return evaluate(

@@ -9,7 +9,6 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.analysis.formats import check_format
-from cnnjax.analysis.listing import find_models, render_listing
 from cnnjax.records import replace_block
 
 PATTERN = flags.DEFINE_string(
@@ -20,6 +19,9 @@ PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into the README."
 
 
 def main() -> None:
+    # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.analysis.listing import find_models, render_listing
+
     check_format(FORMAT.value)
     names = find_models(PATTERN.value)
     if PUBLISH.value:

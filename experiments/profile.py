@@ -9,14 +9,9 @@ import sys
 from absl import flags
 
 from cnnjax import cli
-from cnnjax.analysis.compare import draw_comparison, render_comparison
 from cnnjax.analysis.formats import check_format
-from cnnjax.analysis.listing import find_models
-from cnnjax.analysis.profile import profile_model
-from cnnjax.analysis.profile_table import render_profile
 from cnnjax.config import parse_changes
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, variant
 
 MODEL = flags.DEFINE_string("model", "", "A name of ./launch.sh models.")
 INPUT_SIZE = flags.DEFINE_integer(
@@ -35,6 +30,13 @@ OUT = flags.DEFINE_string("out", "runs/profile", "Folder of the picture of --com
 
 
 def main() -> None:
+    # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.analysis.compare import draw_comparison, render_comparison
+    from cnnjax.analysis.listing import find_models
+    from cnnjax.analysis.profile import profile_model
+    from cnnjax.analysis.profile_table import render_profile
+    from cnnjax.models import create_model, variant
+
     check_format(FORMAT.value)
     if COMPARE.value:
         names = find_models(COMPARE.value)

@@ -11,7 +11,6 @@ from ml_collections import config_flags
 from cnnjax import cli
 from cnnjax.config import digest, keep_one_budget
 from cnnjax.errors import UserError
-from cnnjax.train.single import train
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -30,6 +29,9 @@ SEEDS = flags.DEFINE_integer(
 
 
 def main() -> int:
+    # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.train.single import train
+
     config = CONFIG.value
     if config is None:
         raise UserError("--config is missing: give one of configs/*.py")
