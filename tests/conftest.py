@@ -10,6 +10,8 @@ os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
 # A forgotten axis must fail, not broadcast.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
+# Nothing is read from or left in the user's cache of compiled programs.
+os.environ["CNNJAX_CACHE_DIR"] = ""
 # Plots are drawn without a screen.
 os.environ.setdefault("MPLBACKEND", "agg")
 

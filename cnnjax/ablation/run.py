@@ -14,6 +14,7 @@ from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.config import splat
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
+from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, StopRequest, catching_signals
 from cnnjax.train.loop import fit
@@ -45,6 +46,7 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     Raises:
       UserError: something that stops all arms, such as a full disk.
     """
+    use_compile_cache()
     runs = set_up_all(plan)
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}

@@ -13,6 +13,7 @@ import jax
 
 from cnnjax.errors import UserError
 from cnnjax.layers.convolution import convolution
+from cnnjax.train.compile_cache import sharing_entries
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,8 @@ def compile_program(
       donate: indices of arguments whose memory the results may take over.
     """
     start = time.perf_counter()
-    compiled = jax.jit(function, donate_argnums=donate).lower(*example).compile()
+    with sharing_entries():
+        compiled = jax.jit(function, donate_argnums=donate).lower(*example).compile()
     return Program(compiled, time.perf_counter() - start)
 
 

@@ -11,6 +11,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
 from cnnjax.train import parallel
 from cnnjax.train.checkpoint import Checkpoints
+from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, catching_signals
 from cnnjax.train.loop import fit, require_some_success
@@ -24,6 +25,7 @@ WEIGHTS = ("final", "best", "ema")
 
 def train(config: ConfigDict, workdir: Path, name: str) -> int:
     """Trains with a live display and prints the errors; returns an exit code."""
+    use_compile_cache()
     run = set_up(config)
     with catching_signals() as stop, Progress({name: run.work()}) as progress:
         try:
@@ -72,6 +74,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         config.eval.statistics = statistics
     if data_dir:
         config.data.data_dir = data_dir
+    use_compile_cache()
     run = set_up(config)
     folder = RunFolder(workdir, run, workdir.name)
     start = saved_example(run)

@@ -1,0 +1,124 @@
+"""Compiled programs kept on disk, so that the next start need not compile them again.
+
+JAX writes an entry in place: a process that is killed while writing leaves half an
+entry, and another that reads at that moment gets it. Here every process works in a
+folder of its own that starts with hard links to all whole entries, and its new entries
+join the others once nothing is being compiled.
+"""
+
+import atexit
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+
+# Where entries lie, instead of the user's cache folder; empty for no cache at all.
+VARIABLE = "CNNJAX_CACHE_DIR"
+# Oldest entries go first beyond this.
+MOST_BYTES = 4 * 2**30
+
+_lock = threading.Lock()
+_compiling = 0
+_own: Path | None = None
+
+
+def cache_folder() -> Path | None:
+    """The folder of whole entries; None if the cache is switched off.
+
+    `$CNNJAX_CACHE_DIR`, or `cnnjax/compiled` in the user's cache folder.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen is not None:
+        return Path(chosen) if chosen else None
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cnnjax" / "compiled"
+
+
+def use_compile_cache() -> None:
+    """Lets this process read and write compiled programs; call it before compiling.
+
+    A folder that cannot be written costs the cache and nothing else. A cache that was
+    chosen through JAX's own settings is left alone.
+    """
+    global _own
+    folder = cache_folder()
+    if folder is None or jax.config.jax_compilation_cache_dir:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_left_behind(folder)
+        _remove_oldest(folder)
+        _own = Path(tempfile.mkdtemp(prefix=f"process-{os.getpid()}-", dir=folder))
+        for entry in _entries(folder):
+            with contextlib.suppress(FileNotFoundError):  # removed by another process
+                os.link(entry, _own / entry.name)
+    except OSError:
+        _own = None
+        return
+    atexit.register(shutil.rmtree, _own, ignore_errors=True)
+    jax.config.update("jax_compilation_cache_dir", str(_own))
+    # XLA's own caches would put the name of the folder into the keys of the entries.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@contextlib.contextmanager
+def sharing_entries() -> Iterator[None]:
+    """Around a compilation: afterwards its entry is there for other processes.
+
+    Compilations in several threads share when the last one ends, because the entry of
+    one that goes on may be half written.
+    """
+    global _compiling
+    with _lock:
+        _compiling += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _compiling -= 1
+            if _compiling == 0 and _own is not None:
+                _share(_own)
+
+
+def _share(own: Path) -> None:
+    for entry in _entries(own):
+        with contextlib.suppress(OSError):  # it is there already, or the disk is full
+            os.link(entry, own.parent / entry.name)
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*-cache"))
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """Folders of processes that were killed."""
+    for own in folder.glob("process-*"):
+        if not _is_running(int(own.name.split("-")[1])):
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove_oldest(folder: Path) -> None:
+    sizes = [(entry.stat(), entry) for entry in _entries(folder)]
+    total = sum(stat.st_size for stat, _ in sizes)
+    for stat, entry in sorted(sizes, key=lambda pair: pair[0].st_mtime):
+        if total <= MOST_BYTES:
+            break
+        entry.unlink(missing_ok=True)
+        total -= stat.st_size

@@ -1,0 +1,122 @@
+"""Compiled programs on disk: found again, whole, and never in the way."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cnnjax.train import compile_cache
+
+ROOT = Path(__file__).parents[2]
+# A process that compiles one program and says how often XLA had to.
+COMPILES = """
+import jax, numpy as np
+from jax._src import monitoring
+from cnnjax.train.compile_cache import use_compile_cache
+from cnnjax.train.parallel import compile_program
+
+hits = []
+monitoring.register_event_listener(lambda name, **_: hits.append(name))
+use_compile_cache()
+x = np.arange(6, dtype=np.float32)
+print(compile_program(lambda x: (x * x).sum(), (x,))(x))
+print(sum("cache_hits" in name for name in hits))
+"""
+
+
+def compile_once(folder, **variables):
+    """(result, cache hits, complaints) of a fresh process."""
+    ended = subprocess.run(
+        [sys.executable, "-c", COMPILES],
+        env=os.environ | {"CNNJAX_CACHE_DIR": str(folder)} | variables,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    result, hits = ended.stdout.split()
+    return float(result), int(hits), ended.stderr
+
+
+def test_the_second_process_finds_what_the_first_compiled(tmp_path):
+    folder = tmp_path / "cache"
+    assert compile_once(folder) == (55.0, 0, "")
+    entries = sorted(p.name for p in folder.iterdir())
+    assert entries
+    assert all(name.endswith("-cache") for name in entries), "only whole entries stay"
+    assert compile_once(folder) == (55.0, 1, "")
+    assert sorted(p.name for p in folder.iterdir()) == entries
+
+
+def test_switched_off(tmp_path):
+    assert compile_once("", HOME=str(tmp_path)) == (55.0, 0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_made_costs_nothing_else(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert compile_once(tmp_path / "file" / "cache") == (55.0, 0, "")
+
+
+def test_jaxs_own_setting_is_left_alone(tmp_path):
+    own = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own")}
+    compile_once(tmp_path / "ours", **own)
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"CNNJAX_CACHE_DIR": ""}, None),
+        ({"CNNJAX_CACHE_DIR": "/a/b"}, Path("/a/b")),
+        ({"XDG_CACHE_HOME": "/c"}, Path("/c/cnnjax/compiled")),
+        ({"HOME": "/h"}, Path("/h/.cache/cnnjax/compiled")),
+    ],
+)
+def test_where_entries_lie(monkeypatch, variables, expected):
+    for name in ("CNNJAX_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert compile_cache.cache_folder() == expected
+
+
+def test_entries_join_when_nothing_is_being_compiled(monkeypatch, tmp_path):
+    own = tmp_path / "process-1"
+    own.mkdir()
+    monkeypatch.setattr(compile_cache, "_own", own)
+    entry = own / "jit_step-1-cache"
+    with compile_cache.sharing_entries():  # a thread that goes on
+        with compile_cache.sharing_entries():
+            entry.write_text("half")
+        assert not (tmp_path / entry.name).exists()
+    assert (tmp_path / entry.name).read_text() == "half"
+    with compile_cache.sharing_entries():
+        pass  # it is there already
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead = tmp_path / f"process-{ended.pid}-x"
+    alive = tmp_path / f"process-{os.getpid()}-x"
+    for folder in (dead, alive):
+        folder.mkdir()
+        (folder / "jit_step-1-cache").write_text("half")
+    compile_cache._remove_left_behind(tmp_path)
+    assert not dead.exists()
+    assert alive.exists()
+
+
+def test_the_oldest_entries_go_first(monkeypatch, tmp_path):
+    for i in range(4):
+        entry = tmp_path / f"jit_step-{i}-cache"
+        entry.write_bytes(bytes(10))
+        os.utime(entry, (time.time() - 100 + i,) * 2)
+    monkeypatch.setattr(compile_cache, "MOST_BYTES", 25)
+    compile_cache._remove_oldest(tmp_path)
+    left = sorted(p.name for p in tmp_path.iterdir())
+    assert left == ["jit_step-2-cache", "jit_step-3-cache"]
