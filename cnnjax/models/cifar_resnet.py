@@ -3,6 +3,9 @@
 Source: He et al. 2015, arXiv 1512.03385, section 4.2 (basic blocks, 6n + 2 layers); He
 et al. 2016, arXiv 1603.05027 (pre-activation; bottlenecks, 9n + 2 layers).
 
+plain1202_cifar is a twin to count with: its gradient at the start is too large for
+float32 (it grows by about 1.2 a layer: Yang et al. 2019, arXiv 1902.08129).
+
 Deviations: none known. Projections of options B and C carry a norm and no bias, as in
 the authors' code; under 'pre' and 'act_only_pre' they start behind the activation and
 carry none, see `residual_block`.

@@ -27,6 +27,10 @@ SHALLOW = {
 }
 
 
+# Hundreds of equal blocks, which take an hour to compile when written out.
+DEEP = {"resnet1202_cifar", "plain1202_cifar", "preact_resnet1001_cifar"}
+
+
 def _smallest_of_each(key):
     smallest = {}
     for name in list_models():

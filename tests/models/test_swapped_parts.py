@@ -20,13 +20,11 @@ from cnnjax.layers.squeeze_excite import SqueezeExcite
 from cnnjax.models import create_model, list_models, variant
 from cnnjax.models.forward import forward_train
 from cnnjax.models.initialize import abstract_variables
-from tests.models.entries import ARCHITECTURES, STRUCTURES
+from tests.models.entries import ARCHITECTURES, DEEP, STRUCTURES
 
 # Hidden layers that are vectors, or a map of one pixel in the auxiliary head of
 # inception_v3: a statistic of one channel would be of one value.
 NO_INSTANCE_NORM = {"mlp", "lenet5", "lenet5_published", "inception_v3"}
-# Hundreds of equal blocks, each in its shallow siblings, too.
-TOO_DEEP = {"resnet1202_cifar", "plain1202_cifar", "preact_resnet1001_cifar"}
 # What no linear net computes; pooling takes the maximum of two maps, not of a constant.
 NONLINEAR = {"tanh", "logistic", "exp", "exp2", "log", "log1p", "erf", "rsqrt", "sqrt"}
 NONLINEAR |= {"custom_jvp_call", "pow", "integer_pow", "square", "abs", "sign"}
@@ -67,7 +65,7 @@ CASES = [
     pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [pytest.mark.slow])
     for name in list_models()
     for kind in NORMS
-    if name not in TOO_DEEP
+    if name not in DEEP
 ]
 
 
