@@ -1,0 +1,92 @@
+"""Folded nets give the logits of the trained ones, or a sentence that says why not."""
+
+import jax
+import numpy as np
+import pytest
+from flax.core import meta
+from flax.traverse_util import flatten_dict
+
+from cnnjax.analysis.folding import fold_batch_norm
+from cnnjax.errors import UserError
+from cnnjax.models import create_model, list_models, variant
+from cnnjax.models.forward import forward_eval
+from cnnjax.models.initialize import abstract_variables
+from tests.models.entries import (
+    ARCHITECTURES,
+    QUICK_TO_COMPILE,
+    SHALLOW,
+    STRUCTURES,
+    images_of,
+    one_seed,
+    smallest_shape,
+)
+
+# Norms before the convolutions, or behind dense layers, whose vectors become maps.
+NOT_FOLDED = ("preact_resnet", "wide_resnet16", "wide_resnet2", "wide_resnet4")
+NOT_FOLDED += ("densenet", "mlp", "lenet5")
+
+
+def foldable(name):
+    return not name.startswith(NOT_FOLDED)
+
+
+def trained(name, arguments):
+    """A net with batch norm in float64, and variables far from their start."""
+    model = create_model(name, norm="batch", dtype="float64", **arguments)
+    shape = smallest_shape(model, variant(name).input_shape[-1])
+    stream = np.random.RandomState(0)
+    variables = jax.tree.map(
+        lambda v: v + 0.2 * np.abs(stream.standard_normal(v.shape)) * (v.ndim == 1),
+        one_seed(model, shape),
+    )
+    return model, variables, shape
+
+
+def logits_of(model, variables, images):
+    state = {c: tree for c, tree in variables.items() if c != "params"}
+    run = jax.jit(
+        lambda p, s, x: forward_eval(model, p, s, x), compiler_options=QUICK_TO_COMPILE
+    )
+    return np.asarray(run(variables["params"], state, images))
+
+
+def unless_slow(name):
+    slow = name.startswith(("inception", "alexnet"))  # long to compile, or large
+    return pytest.param(name, marks=[pytest.mark.slow] if slow else [])
+
+
+@pytest.mark.parametrize("name", [unless_slow(n) for n in ARCHITECTURES if foldable(n)])
+def test_logits_stay(name):
+    with jax.enable_x64(True):
+        model, variables, shape = trained(name, SHALLOW.get(name, {}))
+        bare, folded = fold_batch_norm(model, variables, shape)
+        images = images_of(shape)[:2]
+        before = logits_of(model, variables, images)
+        after = logits_of(bare, folded, images)
+    assert set(folded) == {"params"}
+    scale = np.abs(before).max()
+    np.testing.assert_allclose(after / scale, before / scale, atol=1e-10)
+    paths = flatten_dict(folded["params"], sep="/")
+    assert not any(path.endswith("/scale") for path in paths)
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_every_structure_folds_or_says_why_not(name):
+    model, shape = create_model(name, norm="batch"), variant(name).input_shape
+    declared = meta.unbox(abstract_variables(model, shape))
+    variables = jax.tree.map(lambda v: np.zeros(v.shape, np.float32), declared)
+    if foldable(name):
+        fold_batch_norm(model, variables, shape)
+        return
+    with pytest.raises(UserError, match=r"batch norms follow no convolution.*norm"):
+        fold_batch_norm(model, variables, shape)
+
+
+def test_nets_without_batch_norm_have_nothing_to_fold():
+    model = create_model("mlp", norm="none")
+    with pytest.raises(UserError, match="nothing to fold"):
+        fold_batch_norm(model, one_seed(model, (4, 4, 1)), (4, 4, 1))
+
+
+def test_the_lists_name_entries():
+    assert all(any(n.startswith(p) for n in list_models()) for p in NOT_FOLDED)
