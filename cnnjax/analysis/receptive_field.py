@@ -129,17 +129,25 @@ def _fits(shape, out) -> bool:
 
 def _scanned(equation, inputs, noted) -> list[Field]:
     """Runs the body as often as the scan does; stacked inputs lose an axis in it."""
-    params = equation.params
-    num_consts, num_carry = params["num_consts"], params["num_carry"]
-    constants = inputs[:num_consts]
-    carry = inputs[num_consts : num_consts + num_carry]
-    slices = [Field(f.spans[1:], f.mixed) for f in inputs[num_consts + num_carry :]]
-    body = params["jaxpr"].jaxpr
+    (body,) = subprograms(equation)
+    # Constants, carry, stacked inputs; told apart by shape, because JAX's own record of
+    # their numbers changes from version to version.
+    num_carry = _num_equal(equation.outvars, body.outvars)
+    num_stacked = len(inputs) - _num_equal(equation.invars, body.invars)
+    first = len(inputs) - num_stacked
+    constants, carry = inputs[: first - num_carry], inputs[first - num_carry : first]
+    slices = [Field(f.spans[1:], f.mixed) for f in inputs[first:]]
     stacked: list[Field] = []
-    for _ in range(params["length"]):
+    for _ in range(equation.params["length"]):
         outputs = propagate(body, [*constants, *carry, *slices], noted)
         carry, stacked = outputs[:num_carry], outputs[num_carry:]
     return [*carry, *(Field((None, *f.spans), f.mixed) for f in stacked)]
+
+
+def _num_equal(outer, inner) -> int:
+    """How many values have the same shape outside and inside of a scan."""
+    pairs = zip(outer, inner, strict=True)
+    return sum(a.aval.shape == b.aval.shape for a, b in pairs)
 
 
 def _union(*ranges: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
