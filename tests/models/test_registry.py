@@ -137,8 +137,8 @@ def test_an_image_is_evaluated_alone(trained_once):
     others[1] = images[1]
     logits, among_others = evaluate(params, images), evaluate(params, others)
     np.testing.assert_array_equal(logits[1], among_others[1])
-    if name in EXPLODES:
-        return  # its signal is lost on the way as well
+    if not variant(name).defaults().get("residual", True):
+        return  # deep plain nets lose the signal while statistics are near their start
     scale = np.abs(logits).max()
     assert np.abs(logits[0] - among_others[0]).max() > 1e-4 * scale
 
