@@ -15,9 +15,19 @@ def section(**keys) -> ml_collections.ConfigDict:
 
 
 def model_section(name: str, **changes) -> ml_collections.ConfigDict:
-    """Section `model` for a net of `./launch.sh models`: its name and arguments."""
+    """Section `model` for a net of `./launch.sh models`: its name and arguments.
+
+    The norm is a choice of section `norm`: `norm_section(name)` is the published one.
+    """
     entry = variant(name)
     return section(name=name, act=entry.act, **(entry.defaults() | changes))
+
+
+def norm_section(name: str, **changes) -> ml_collections.ConfigDict:
+    """Section `norm` with the settings that a net was published with."""
+    norm = get_config().norm.copy_and_resolve_references().unlock()
+    norm.update(variant(name).norm | changes)
+    return norm
 
 
 def get_config() -> ml_collections.ConfigDict:

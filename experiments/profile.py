@@ -39,6 +39,17 @@ def main() -> None:
 
     check_format(FORMAT.value)
     if COMPARE.value:
+        if (
+            MODEL.value
+            or INPUT_SIZE.value
+            or NUM_CLASSES.value
+            or NORM.value
+            or SET.value
+        ):
+            raise UserError(
+                "--compare draws nets as published: leave --model, --input_size, "
+                "--num_classes, --norm and --set out"
+            )
         names = find_models(COMPARE.value)
         files = draw_comparison(names, pathlib.Path(OUT.value))
         print(render_comparison(names, FORMAT.value))
@@ -50,12 +61,12 @@ def main() -> None:
     height, width, channels = variant(MODEL.value).input_shape
     if INPUT_SIZE.value:
         height = width = INPUT_SIZE.value
-    model = create_model(
-        MODEL.value,
-        num_classes=NUM_CLASSES.value,
-        norm=NORM.value,
-        **parse_changes(SET.value),
-    )
+    changes = parse_changes(SET.value)
+    if "name" in changes:
+        raise UserError("--set=name does not choose the net: --model does")
+    given = {"num_classes": NUM_CLASSES.value, "norm": NORM.value}
+    changes |= {key: value for key, value in given.items() if value is not None}
+    model = create_model(MODEL.value, **changes)
     profile = profile_model(model, (height, width, channels), MODEL.value)
     print(render_profile(profile, FORMAT.value))
 

@@ -52,6 +52,10 @@ FLAGS = [
     ("profile --model=vgg16 --input_size=16", "nothing is left", "2x2 window"),
     ("profile --model=alexnet_published --input_size=224", "conv1", "223 and 227"),
     ("profile --model=mlp --input_size=-1", "--input_size", "'-1'"),
+    ("profile --model=resnet18 --set=squeeze_excite=false", "False", "'false'"),
+    ("profile --model=mlp --set=name=lenet5", "--set=name", "--model"),
+    ("profile --compare=vgg16 --input_size=64", "--compare", "--input_size"),
+    ("profile --compare=vgg16 --out=/proc/none", "/proc/none", "--out"),
     ("profile --compare=lenet5", "lenet5", "no", "ImageNet"),
 ]
 

@@ -85,10 +85,16 @@ def draw_comparison(names: list[str], folder: pathlib.Path) -> list[pathlib.Path
     _draw_bubbles(ax, drawn)
     figure.draw_without_rendering()  # fixes the positions that labels keep clear of
     _label(ax, drawn)
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"complexity.{kind}" for kind in ("png", "svg")]
-    for file in files:
-        figure.savefig(file, dpi=160)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            figure.savefig(file, dpi=160)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the picture in {folder} ({error.strerror}): choose another "
+            "folder with --out"
+        ) from error
     pyplot.close(figure)
     return files
 

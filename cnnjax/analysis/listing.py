@@ -52,7 +52,7 @@ def render_listing(names: list[str], form: str) -> str:
         return as_csv(COLUMNS, names)
     if form == "md":
         return as_markdown(COLUMNS, names)
-    return as_text(COLUMNS, names) + f"\n\n{len(names)} models"
+    return as_text(COLUMNS, names) + f"\n\n{len(names)} model{'s' * (len(names) > 1)}"
 
 
 def _record(name: str) -> dict:

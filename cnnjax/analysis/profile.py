@@ -27,7 +27,8 @@ from cnnjax.layers.window import as_pair
 from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables
 
-KINDS = ("conv", "pool", "dense", "norm", "flatten", "other")
+# "auxiliary" are heads that only training runs.
+KINDS = ("conv", "pool", "dense", "norm", "flatten", "other", "auxiliary")
 # Kinds whose outputs are kept: a flattened map is a view, norms and activations can be
 # computed in place.
 STORED = ("conv", "pool", "dense")
@@ -227,7 +228,7 @@ def _kind(module: nn.Module, params: dict, counted: collections.Counter) -> str:
         return "conv"
     if counted["dot_general"]:
         return "dense"
-    if isinstance(module, MaxPool | AvgPool | GlobalAvgPool | AdaptiveAvgPool):
+    if type(module).__name__.endswith("Pool"):
         return "pool"
     if isinstance(module, Flatten):
         return "flatten"
@@ -263,6 +264,6 @@ def _never_called(params, modules) -> list[Layer]:
         if path not in modules:
             skipped[path.split("/")[0]] += sum(leaves.values())
     return [
-        Layer(name, "other", (), count, 0, 0, 0, None, in_evaluation=False)
+        Layer(name, "auxiliary", (), count, 0, 0, 0, None, in_evaluation=False)
         for name, count in skipped.items()
     ]

@@ -67,6 +67,8 @@ def _legend() -> dict[str, str]:
     return {
         "memory": f"{NOTES['activation_bytes']}; 1 KB = 1024 bytes",
         "mult-adds": NOTES["multiply_adds"],
+        "auxiliary": "heads that only training runs: their parameters count, their "
+        "multiply-adds do not",
         "pool ops": NOTES["pool_operations"],
         "field": NOTES["receptive_field"],
     }

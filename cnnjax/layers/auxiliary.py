@@ -30,4 +30,11 @@ def auxiliary_head(
         build(name=name)(x, train=train)
     elif train:
         logits: jax.Array = build(name=name)(x, train=train)
-        parent.sow(AUXILIARY, f"{name}_logits", logits)  # the head has its name
+        # The head has its name. `sow` would append to the logits of the step before.
+        parent.sow(
+            AUXILIARY,
+            f"{name}_logits",
+            logits,
+            init_fn=lambda: None,
+            reduce_fn=lambda _, new: new,
+        )

@@ -5,6 +5,7 @@ Adding a family is one file with a `VARIANTS` table and one line in `FAMILIES`.
 
 import fnmatch
 import importlib
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -118,6 +119,7 @@ def create_model(
                 f"config.model.{given} cannot be None: give a value such as "
                 f"{defaults[given]!r}"
             )
+        arguments[given] = _like(given, value, defaults[given])
     if dtype not in DTYPES:
         raise unknown_name("compute type", dtype, DTYPES, "config.train.dtype")
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:
@@ -137,6 +139,29 @@ def create_model(
         dtype=DTYPES[dtype],
         **(defaults | arguments),
     )
+
+
+def _like(given: str, value: Any, default: Any) -> Any:
+    """The value in the type of the default; lists become tuples.
+
+    Raises:
+      UserError: a value of another type, such as text for a truth value.
+    """
+    if isinstance(default, tuple) and isinstance(value, tuple | list):
+        # An empty default says nothing of its elements.
+        kinds = default[:1] * len(value) if default else value
+        return tuple(_like(given, v, d) for v, d in zip(value, kinds, strict=True))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    fits = {
+        bool: isinstance(value, bool),
+        int: is_number and float(value).is_integer(),
+        float: is_number and math.isfinite(value),
+    }.get(type(default), type(value) is type(default) or default is None)
+    if not fits:
+        raise UserError(
+            f"config.model.{given} takes a value like {default!r}, not {value!r}"
+        )
+    return type(default)(value) if is_number and default is not None else value
 
 
 def _norm_of(entry: Variant, kind: str | None) -> Norm:

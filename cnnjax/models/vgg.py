@@ -187,7 +187,7 @@ VARIANTS |= {
         VGG,
         (32, 32, 3),
         *CIFAR_COUNTS[depth],
-        "by hand from the table above: convolutions, norms, and a head of 5,130",
+        "by hand: convolutions and norms of the ImageNet net, and a head of 5,130",
         {"depths": depths, "head": "gap"},
         num_classes=10,
     )

@@ -1,5 +1,6 @@
 """One run by itself, and the evaluation of one that is on disk."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,14 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
             f"{workdir} holds no run (no config.json): give the --workdir of a training"
         )
     config = stored_config(path)
-    if statistics:
-        config.eval.statistics = statistics
     if data_dir:
         config.data.data_dir = data_dir
     use_compile_cache()
     run = set_up(config)
-    folder = RunFolder(workdir, run, workdir.name)
+    folder = RunFolder(workdir, run, workdir.name)  # checked as it was trained
+    if statistics:
+        settings = dataclasses.replace(run.eval, statistics=statistics)
+        run = dataclasses.replace(run, eval=settings)
     start = saved_example(run)
     damaged: list[str] = []
     with Checkpoints(

@@ -167,6 +167,29 @@ def test_a_norm_by_name_keeps_the_settings_of_the_entry():
     assert create_model("resnet50", norm=own).norm is own
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("squeeze_excite", "false"),
+        ("residual", 0),
+        ("widths", 8),
+        ("widths", (8, 16, 32, "a")),
+        ("num_blocks", (1, 1.5, 1, 1)),
+        ("dropout_rate", float("nan")),
+        ("groups", True),
+        ("stem", 7),
+    ],
+)
+def test_values_of_another_type_are_refused(argument, value):
+    with pytest.raises(UserError, match=f"config.model.{argument} takes a value like"):
+        create_model("resnet18", **{argument: value})
+
+
+def test_lists_and_whole_numbers_are_taken_for_what_they_mean():
+    model = create_model("resnet18", widths=[8, 16, 32, 64], dropout_rate=0, groups=1.0)
+    assert hash(model) == hash(create_model("resnet18", widths=(8, 16, 32, 64)))
+
+
 def test_the_number_of_classes_is_the_width_of_the_head():
     model = create_model("mlp", num_classes=7)
     assert num_params(model, (28, 28, 1)) == 269_322 - 3 * 257
