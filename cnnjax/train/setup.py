@@ -7,17 +7,15 @@ import jax
 import numpy as np
 import optax
 from flax import linen as nn
-from flax.core import meta
 from ml_collections import ConfigDict
 
-from cnnjax.analysis.complexity import multiply_adds
+from cnnjax.analysis.complexity import model_multiply_adds
 from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment, measure
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
-from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables, draw_variables
 from cnnjax.train import parallel
 from cnnjax.train.loss import check_loss
@@ -180,7 +178,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         **settings,
         declared=declared,
         num_params=sum(leaf.size for leaf in jax.tree.leaves(declared["params"])),
-        multiply_adds=count_multiply_adds(model, declared, dataset.image_shape),
+        multiply_adds=model_multiply_adds(model, dataset.image_shape, declared),
     )
 
 
@@ -192,18 +190,6 @@ def _check_batch(norm, config: ConfigDict) -> None:
             f"config.train.batch_size, which is {batch}; the nearest that fit are "
             f"{max(group, batch // group * group)} and {(batch // group + 1) * group}"
         )
-
-
-def count_multiply_adds(
-    model: nn.Module, declared: Any, image_shape: tuple[int, ...]
-) -> int:
-    """Multiply-adds of one image's forward pass."""
-    shapes = meta.unbox(declared)
-    params = shapes.pop("params")
-    image = jax.ShapeDtypeStruct((1, *image_shape), np.float32)
-    return multiply_adds(
-        lambda p, s, x: forward_eval(model, p, s, x), params, shapes, image
-    )
 
 
 def initial_state(run: Run) -> TrainState:

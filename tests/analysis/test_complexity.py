@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from jax import lax
 
-from cnnjax.analysis.complexity import multiply_adds
+from cnnjax.analysis.complexity import model_multiply_adds, multiply_adds
 from cnnjax.layers.convolution import convolution
 from cnnjax.models import create_model
-from cnnjax.models.initialize import abstract_variables
-from cnnjax.train.setup import count_multiply_adds
 from tests.train.tiny import tiny_run
 
 
@@ -20,7 +18,7 @@ def spec(*shape):
 
 def of_net(name, shape, **arguments):
     model = create_model(name, **arguments)
-    return count_multiply_adds(model, abstract_variables(model, shape), shape)
+    return model_multiply_adds(model, shape)
 
 
 def cifar_by_hand(n, side, widths=(16, 32, 64)):
