@@ -18,6 +18,9 @@ from cnnjax.errors import UserError, near_matches, unknown_name
 
 # Keys that change where files lie or what is shown, never a number in a result.
 IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
+# Keys that say how blocks are executed: they change rounding, so that a run may be
+# resumed with others.
+EXECUTION = ("model.scan_blocks", "model.remat_blocks")
 # The seed axis is a property of the run, not of the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -219,15 +222,17 @@ def wrong_type(config: ml_collections.ConfigDict, key: str, value: Any) -> UserE
     )
 
 
-def digest(config: Mapping, ignore: tuple[str, ...] = IRRELEVANT + SEEDS) -> str:
-    """Hash of everything in the config that can change a number."""
+def digest(
+    config: Mapping, ignore: tuple[str, ...] = IRRELEVANT + EXECUTION + SEEDS
+) -> str:
+    """Hash of everything in the config that can change a result beyond rounding."""
     flat = {k: v for k, v in flatten(config).items() if not k.startswith(ignore)}
     text = json.dumps(flat, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def differences(
-    old: Mapping, new: Mapping, ignore: tuple[str, ...] = IRRELEVANT
+    old: Mapping, new: Mapping, ignore: tuple[str, ...] = IRRELEVANT + EXECUTION
 ) -> list[str]:
     """'key: old -> new' for every key that differs, except the ignored ones."""
     a, b = flatten(old), flatten(new)

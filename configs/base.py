@@ -20,7 +20,10 @@ def model_section(name: str, **changes) -> ml_collections.ConfigDict:
     The norm is a choice of section `norm`: `norm_section(name)` is the published one.
     """
     entry = variant(name)
-    return section(name=name, act=entry.act, **(entry.defaults() | changes))
+    keys = entry.defaults() | changes
+    # None leaves a truth value to the net; alone it could not be set with a flag.
+    left = {k: config_dict.placeholder(bool) for k, v in keys.items() if v is None}
+    return section(name=name, act=entry.act, **(keys | left))
 
 
 def norm_section(name: str, **changes) -> ml_collections.ConfigDict:

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError, near_matches
 from cnnjax.models.forward import forward_eval
+from cnnjax.models.stacks import stacks_of_net, write_out, written_out
 
 
 def features(
@@ -19,7 +20,7 @@ def features(
     """Outputs of modules in an evaluation; a pure function of its arrays.
 
     Args:
-      model: a net of `create_model`, with its blocks written out.
+      model: a net of `create_model`; one that scans its blocks is run written out.
       variables: {'params': ..., other collections}.
       images: float [N, H, W, C].
       names: paths such as 'stage1_block2' or 'stage1_block2/conv1'; None for the
@@ -32,6 +33,8 @@ def features(
     Raises:
       UserError: no module of that name is called.
     """
+    variables = write_out(variables, stacks_of_net(model, images.shape[1:]))
+    model = written_out(model)
     seen: dict[str, jax.Array] = {}
 
     def record(call, args, kwargs, context):
@@ -53,6 +56,6 @@ def features(
             hint = f": did you mean {' or '.join(close)}?" if close else ""
             raise UserError(
                 f"the net calls no module {name!r}{hint} (./launch.sh profile lists "
-                "them; a net with scan_blocks=True has none within its stages)"
+                "them)"
             )
     return {path: y for path, y in seen.items() if path in names}

@@ -20,6 +20,7 @@ from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import make_norm
 from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.stacks import stacks_of_net, write_out, written_out
 
 # How many norms the sentence of a refusal names.
 MOST_NAMED = 3
@@ -31,12 +32,13 @@ def fold_batch_norm(
     """The same net without batch norms, and its variables.
 
     Args:
-      model: a net of `create_model` with batch norm, its blocks written out.
+      model: a net of `create_model` with batch norm.
       variables: {'params': ..., 'batch_stats': ...} of it, without a seed axis.
       input_shape: (height, width, channels) of images that it takes.
 
     Returns:
-      The net with norm 'none' and {'params': ...} in NumPy float32 or float64.
+      The net with norm 'none', its blocks written out, and {'params': ...} in NumPy
+      float32 or float64.
 
     Raises:
       UserError: a batch norm does not follow a convolution or dense layer directly, as
@@ -44,6 +46,8 @@ def fold_batch_norm(
     """
     if not variables.get("batch_stats"):
         raise UserError("there is nothing to fold: these variables have no batch norm")
+    variables = write_out(variables, stacks_of_net(model, input_shape))
+    model = written_out(model)
     pairs, others = _what_norms_follow(model, input_shape)
     if others:
         named = ", ".join(others[:MOST_NAMED])

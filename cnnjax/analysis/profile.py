@@ -26,6 +26,7 @@ from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
 from cnnjax.layers.window import as_pair
 from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.stacks import written_out
 
 # "auxiliary" are heads that only training runs.
 KINDS = ("conv", "pool", "dense", "norm", "flatten", "other", "auxiliary")
@@ -115,8 +116,7 @@ def profile_model(
     Raises:
       UserError: the net cannot take this input size.
     """
-    if getattr(model, "scan_blocks", False):
-        model = model.clone(scan_blocks=False)  # blocks one by one, each with its row
+    model = written_out(model)  # blocks one by one, each with its row
     variables = meta.unbox(abstract_variables(model, input_shape))
     modules: dict[str, _Called] = {}
     image = jax.ShapeDtypeStruct((1, *input_shape), np.float32)

@@ -30,6 +30,13 @@ from cnnjax.interop.convert import Namer, Slot, fill, slots_of, state_dict_of
 from cnnjax.interop.files import arrays_of, read_state_dict
 from cnnjax.interop.mismatch import describe_mismatch, differences, without_prefix
 from cnnjax.models import create_model, variant
+from cnnjax.models.stacks import (
+    Stacks,
+    stack_up,
+    stacks_of_net,
+    write_out,
+    written_out,
+)
 
 FAMILIES = (alexnet, vgg, googlenet, inception, cifar, resnet, densenet, mobilenet)
 
@@ -85,7 +92,7 @@ def from_torch(
     if differences(slots, state_dict):
         others = _other_sources(name, source, overrides)
         raise UserError(describe_mismatch(name, source, slots, state_dict, others))
-    return fill(slots, state_dict)
+    return stack_up(fill(slots, state_dict), _stacks(name, overrides))
 
 
 def to_torch(
@@ -106,7 +113,8 @@ def to_torch(
     Raises:
       UserError: the variables are not those of this net.
     """
-    return state_dict_of(_slots(name, source, overrides), variables)
+    slots = _slots(name, source, overrides)
+    return state_dict_of(slots, write_out(variables, _stacks(name, overrides)))
 
 
 def load(
@@ -134,8 +142,13 @@ def _slots(name: str, source: str, overrides: dict[str, Any]) -> list[Slot]:
             f"{source!r} has no weights for {name!r}: "
             + (f"allowed sources are {', '.join(known)}" if known else "no source has")
         )
-    model = create_model(name, **overrides)
+    model = written_out(create_model(name, **overrides))
     return slots_of(model, entry.input_shape, namer)
+
+
+def _stacks(name: str, overrides: dict[str, Any]) -> Stacks:
+    """What our net has in stacks; no other library has any."""
+    return stacks_of_net(create_model(name, **overrides), variant(name).input_shape)
 
 
 def _other_sources(name: str, source: str, overrides) -> dict[str, list[Slot]]:

@@ -54,18 +54,8 @@ def _is_preactivated(model: nn.Module) -> bool:
 
 
 def within_block(path: str) -> tuple[str, int, str]:
-    """'stage1_block2/conv1' -> ('1', 1, 'conv1').
-
-    Raises:
-      UserError: the blocks of a stage are stacked.
-    """
-    match = re.fullmatch(r"stage(\d+)_block(\d+)/(.*)", path)
-    if match is None:
-        raise UserError(
-            f"{path} holds the blocks of a stage in one stack, which no other library "
-            "does: set config.model.scan_blocks to False to exchange weights"
-        )
-    stage, block, inner = match.groups()
+    """'stage1_block2/conv1' -> ('1', 1, 'conv1')."""
+    stage, block, inner = re.fullmatch(r"stage(\d+)_block(\d+)/(.*)", path).groups()
     return stage, int(block) - 1, inner
 
 

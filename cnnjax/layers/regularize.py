@@ -1,10 +1,36 @@
 """Layers that are random in training: both draw from the stream 'dropout'."""
 
+import zlib
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from cnnjax.errors import UserError
+
+
+def random_key(module: nn.Module, *names: str) -> jax.Array:
+    """The key of a module in the stream 'dropout', by its path below the net.
+
+    The path is folded in name by name, where Linen's `make_rng` hashes it at once: so a
+    block that runs by itself with its own key (`layers.repeat`) hands its parts the
+    same keys as within the net.
+
+    Args:
+      module: where it is asked for, at most once a pass.
+      *names: of a child, for the key that the child starts from.
+
+    Raises:
+      flax.errors.InvalidRngError: the net was given no such stream.
+    """
+    stream = module.scope.rngs.get("dropout")
+    if stream is None:
+        return module.make_rng("dropout")  # Linen's substitute, or its error
+    key = stream.rng
+    for name in (*stream.suffix, *names):
+        key = jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+    return key
 
 
 def _drop(key: jax.Array, x: jax.Array, rate: float, mask_shape: tuple[int, ...]):
@@ -36,7 +62,7 @@ class Dropout(nn.Module):
         _check_rate("dropout", self.rate)
         if not train or self.rate == 0.0:
             return x
-        return _drop(self.make_rng("dropout"), x, self.rate, x.shape)
+        return _drop(random_key(self), x, self.rate, x.shape)
 
 
 class StochasticDepth(nn.Module):
@@ -65,4 +91,4 @@ class StochasticDepth(nn.Module):
             return x
         num_coins = x.shape[0] if self.per == "example" else 1
         mask_shape = (num_coins,) + (1,) * (x.ndim - 1)
-        return _drop(self.make_rng("dropout"), x, self.rate, mask_shape)
+        return _drop(random_key(self), x, self.rate, mask_shape)

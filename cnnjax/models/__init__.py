@@ -156,11 +156,11 @@ def _like(given: str, value: Any, default: Any) -> Any:
         bool: isinstance(value, bool),
         int: is_number and float(value).is_integer(),
         float: is_number and math.isfinite(value),
-    }.get(type(default), type(value) is type(default) or default is None)
+        type(None): value is None or isinstance(value, bool),  # left to the net
+    }.get(type(default), type(value) is type(default))
     if not fits:
-        raise UserError(
-            f"config.model.{given} takes a value like {default!r}, not {value!r}"
-        )
+        like = "True, False or None" if default is None else f"a value like {default!r}"
+        raise UserError(f"config.model.{given} takes {like}, not {value!r}")
     return type(default)(value) if is_number and default is not None else value
 
 

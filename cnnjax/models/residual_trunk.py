@@ -24,6 +24,8 @@ from cnnjax.models.shortcut import SHORTCUTS
 
 # Number of convolutions in a block.
 BLOCKS = {"basic": 2, "bottleneck": 3}
+# Equal blocks of a stage from which on one scanned body pays, see docs/design.md.
+WORTH_SCANNING = 4
 KERNEL_INITS = {
     "he_normal": init.he_normal,
     "he_normal_fan_out": init.he_normal_fan_out,
@@ -92,36 +94,42 @@ def stages(
     Args:
       net: with fields `stochastic_depth_rate` (that of the last block; it grows in
         proportion to the depth, Huang et al. 2016, equation 4),
-        `share_first_activation` and `scan_blocks`.
+        `share_first_activation`, `scan_blocks` and `remat_blocks`.
       build: of `block_factory`.
       num_blocks: in each stage.
       widths: of each stage.
       x: what the stem gives.
       train: handed to the blocks.
     """
+    run = functools.partial(repeat, net, train=train, remat=net.remat_blocks)
     depth = itertools.count(1)
     total = sum(num_blocks)
     for stage, (count, width) in enumerate(zip(num_blocks, widths, strict=True), 1):
-        first, *others = [
-            (f"stage{stage}_block{i}", net.stochastic_depth_rate * next(depth) / total)
-            for i in range(1, count + 1)
-        ]
-        x = build(
-            name=first[0],
+        names = [f"stage{stage}_block{i}" for i in range(1, count + 1)]
+        rates = [net.stochastic_depth_rate * next(depth) / total for _ in names]
+        first = functools.partial(
+            build,
             width=width,
             stride=1 if stage == 1 else 2,
             first=stage == 1 and net.share_first_activation,
-            stochastic_depth_rate=first[1],
-        )(x, train=train)
+            stochastic_depth_rate=rates[0],
+        )
+        x = run(first, names[:1], x)
         equal = functools.partial(build, width=width, stride=1, first=False)
         if net.stochastic_depth_rate:  # a rate of its own in each block
-            for name, rate in others:
-                x = equal(name=name, stochastic_depth_rate=rate)(x, train=train)
+            for name, rate in zip(names[1:], rates[1:], strict=True):
+                x = run(functools.partial(equal, stochastic_depth_rate=rate), [name], x)
         else:
-            names = [name for name, _ in others]
-            together = f"stage{stage}_blocks" if net.scan_blocks else None
-            x = repeat(net, equal, names, x, train=train, together=together)
+            together = f"stage{stage}_blocks" if scans(net, count - 1) else None
+            x = run(equal, names[1:], x, together=together)
     return x
+
+
+def scans(net: nn.Module, num_equal: int) -> bool:
+    """Whether a stage with so many equal blocks is compiled as one scanned body."""
+    if net.scan_blocks is None:
+        return num_equal >= WORTH_SCANNING
+    return net.scan_blocks
 
 
 def classify(net: nn.Module, x: jax.Array, *, train: bool) -> jax.Array:

@@ -55,7 +55,10 @@ class WideResNet(nn.Module):
       dropout_rate: dropout in front of the head.
       kernel_init: a key of `residual_trunk.KERNEL_INITS`.
       scan_blocks: compile the equal blocks of a stage once; their variables are then
-        stacked under `stage1_blocks` and so on, see `layers.repeat`.
+        stacked under `stage1_blocks` and so on, see `layers.repeat`. None does so in
+        stages with enough of them.
+      remat_blocks: keep only the input of each block for the gradient and compute the
+        block again: less memory, a third more work.
 
     Raises:
       UserError: an argument out of range.
@@ -80,7 +83,8 @@ class WideResNet(nn.Module):
     stochastic_depth_rate: float = 0.0
     dropout_rate: float = 0.0
     kernel_init: str = "he_normal_fan_out"
-    scan_blocks: bool = False
+    scan_blocks: bool | None = None
+    remat_blocks: bool = False
 
     @nn.compact
     def __call__(self, images, *, train: bool):

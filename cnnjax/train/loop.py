@@ -14,6 +14,7 @@ from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, StopRequest
 from cnnjax.train.programs import Programs, compile_programs, improved_weights
+from cnnjax.train.saved import restore_latest, save
 from cnnjax.train.setup import Run, saved_example
 from cnnjax.train.state import TrainState
 from cnnjax.train.writers import MetricsWriter
@@ -109,7 +110,9 @@ class Loop:
 
     def restore_or_start(self, start: dict[str, Any]) -> None:
         """Goes on from the newest whole checkpoint, or from the initial weights."""
-        found = self.checkpoints.restore_latest(start, self.folder.check_metadata)
+        found = restore_latest(
+            self.checkpoints, self.run, start, self.folder.check_metadata
+        )
         tree = start
         if found is not None:
             self.step, tree, metadata = found
@@ -188,7 +191,8 @@ class Loop:
         if self.checkpoints.latest_step() == self.step:
             return
         tree = {"state": self.state, "best": self.best}
-        self.checkpoints.save(self.step, tree, self.folder.metadata(self._dump()))
+        metadata = self.folder.metadata(self._dump())
+        save(self.checkpoints, self.run, self.step, tree, metadata)
 
     @property
     def all_failed(self) -> bool:

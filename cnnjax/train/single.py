@@ -18,6 +18,7 @@ from cnnjax.train.interrupt import Stopped, catching_signals
 from cnnjax.train.loop import fit, require_some_success
 from cnnjax.train.programs import compile_programs
 from cnnjax.train.progress import Progress
+from cnnjax.train.saved import restore_latest
 from cnnjax.train.setup import saved_example, set_up
 from cnnjax.train.state import TrainState
 
@@ -84,7 +85,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     with Checkpoints(
         workdir / "checkpoints", keep_last=None, warn=damaged.append
     ) as checkpoints:
-        found = checkpoints.restore_latest(start, folder.check_metadata)
+        found = restore_latest(checkpoints, run, start, folder.check_metadata)
     if found is None:
         why = "all are damaged" if damaged else "there is none yet"
         raise UserError(

@@ -177,7 +177,6 @@ def test_published_nets_take_the_same_weights():
     [
         ("preact_resnet18", {}, "no residual nets with pre-activation.*'timm'"),
         ("se_resnet18", {}, "squeeze and excitation.*'timm'"),
-        ("resnet18", {"scan_blocks": True}, "stage1_blocks/.*scan_blocks to False"),
     ],
 )
 def test_nets_that_the_source_has_not(name, arguments, sentence):
