@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from cnnjax.errors import UserError
 from cnnjax.layers.channels import per_channel
 from cnnjax.layers.convolution import check, convolution
-from cnnjax.layers.convolution_forms import Geometry
+from cnnjax.layers.convolution_geometry import Geometry
 from cnnjax.layers.init import Initializer, he_normal, lecun_normal, zeros
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
 
@@ -26,7 +26,7 @@ class Conv(nn.Module):
       kernel_init: initial filters.
       bias_init: initial bias.
       dtype: type in which to compute; parameters are float32.
-      impl: 'auto' or 'lax', see `cnnjax.layers.convolution`.
+      impl: 'auto', 'lax' or None, see `cnnjax.layers.convolution`.
       exact: refuse a map of which the last window would leave a rest.
 
     Raises:
@@ -48,7 +48,7 @@ class Conv(nn.Module):
     kernel_init: Initializer = he_normal
     bias_init: Initializer = zeros
     dtype: jnp.dtype = jnp.float32
-    impl: str = "auto"
+    impl: str | None = None
     exact: bool = False
 
     @nn.compact

@@ -3,9 +3,11 @@
 XLA on CPU brings convolutions into its fast layout only in the entry computation, so
 that a gradient inside a scan, map or while loop runs about a hundred times slower; and
 some shapes (grouped, depthwise, 1x1, maps smaller than the kernel) have slow gradients
-anywhere. `impl='auto'` therefore writes each case in operations that are fast wherever
-they stand: `convolution_forms` holds them, this file chooses. On other platforms 'auto'
-is the plain operation, until somebody measures there.
+anywhere. And it computes small convolutions at a third of what the machine can. On CPU,
+`impl='auto'` therefore calls oneDNN where that is installed, and otherwise writes each
+case in operations that are fast wherever they stand: `convolution_forms` holds them,
+this file chooses. On other platforms 'auto' is the plain operation, until somebody
+measures there.
 
 `impl='lax'` is the plain operation everywhere: the reference for tests, and needed for
 forward-mode derivatives, which a custom gradient forbids.
@@ -16,12 +18,13 @@ import functools
 import jax
 from jax import lax
 
-from cnnjax.errors import UserError, unknown_name
-from cnnjax.layers.convolution_forms import Geometry, choose_form, plain
+from cnnjax.errors import UserError
+from cnnjax.layers import convolution_onednn
+from cnnjax.layers.convolution_forms import Form, choose_form, matrix_product, plain
+from cnnjax.layers.convolution_geometry import Geometry
+from cnnjax.layers.implementation import is_plain
 from cnnjax.layers.varying import equally_varying
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
-
-IMPLS = ("auto", "lax")
 
 
 def convolution(
@@ -32,7 +35,7 @@ def convolution(
     padding: Padding = 0,
     dilation: int | Pair = 1,
     groups: int = 1,
-    impl: str = "auto",
+    impl: str | None = None,
 ) -> jax.Array:
     """Two-dimensional convolution (cross-correlation, as everywhere in the field).
 
@@ -43,7 +46,7 @@ def convolution(
       padding: zeros around the image, one number or ((top, bottom), (left, right)).
       dilation: step between the taps of a filter.
       groups: number of groups; group g of the outputs sees group g of the inputs.
-      impl: 'auto' or 'lax' (see the module).
+      impl: 'auto' or 'lax' (see the module); None for what `implementation` says.
 
     Returns:
       The map of responses.
@@ -58,11 +61,9 @@ def convolution(
         as_pair(strides), as_padding(padding), as_pair(dilation), groups
     )
     check(x.shape, kernel.shape, geometry)
-    if impl == "lax":
+    if is_plain(impl):
         return plain(geometry, x, kernel)
-    if impl == "auto":
-        return _by_platform(geometry, *equally_varying(x, kernel))
-    raise unknown_name("convolution", impl, IMPLS, "impl")
+    return _by_platform(geometry, *equally_varying(x, kernel))
 
 
 def check(
@@ -85,9 +86,18 @@ def check(
     geometry.output_size(x_shape, kernel_shape, layer, exact=exact)
 
 
+def form_on_cpu(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> Form:
+    """The form that ran fastest on CPU, forward and backward together."""
+    form = choose_form(x.shape, kernel.shape, geometry)
+    # Maps smaller than the kernel: most of oneDNN's work there is on padding.
+    if form is not matrix_product and convolution_onednn.usable(x, kernel):
+        return convolution_onednn.by_onednn
+    return form
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _by_platform(geometry: Geometry, x, kernel):
-    form = choose_form(x.shape, kernel.shape, geometry)
+    form = form_on_cpu(geometry, x, kernel)
     return lax.platform_dependent(
         x,
         kernel,
@@ -104,7 +114,7 @@ def _backward(geometry: Geometry, residuals, cotangent):
     # A gradient of its own, because differentiating through the platform switch would
     # save what the gradients of both sides need.
     x, kernel = residuals
-    form = choose_form(x.shape, kernel.shape, geometry)
+    form = form_on_cpu(geometry, x, kernel)
     return lax.platform_dependent(
         x,
         kernel,

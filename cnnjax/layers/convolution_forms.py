@@ -13,41 +13,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.layers.channels import per_channel
-from cnnjax.layers.window import Pair, output_size
+from cnnjax.layers.convolution_geometry import Geometry
 
 # One convolution per group beyond this would take too long to compile.
 MAX_UNROLLED_GROUPS = 32
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
-
-
-@dataclasses.dataclass(frozen=True)
-class Geometry:
-    """The static part of a convolution."""
-
-    strides: Pair
-    padding: tuple[Pair, Pair]
-    dilation: Pair
-    groups: int
-
-    def output_size(
-        self,
-        x_shape,
-        kernel_shape,
-        layer: str = "convolution",
-        *,
-        exact: bool = False,
-    ) -> Pair:
-        """Height and width of the output, see `window.output_size`."""
-        return output_size(
-            x_shape[1:3],
-            kernel_shape[:2],
-            self.strides,
-            self.padding,
-            self.dilation,
-            exact=exact,
-            layer=layer,
-        )
 
 
 Form = Callable[[Geometry, jax.Array, jax.Array], jax.Array]
@@ -243,7 +214,7 @@ def per_group(geometry: Geometry, x, kernel):
 
 
 def choose_form(x_shape, kernel_shape, geometry: Geometry) -> Form:
-    """The form that ran fastest on CPU, forward and backward together."""
+    """The form of this file that ran fastest on CPU, forward and backward together."""
     taps = kernel_shape[0] * kernel_shape[1]
     if geometry.groups == x_shape[-1] > 1:
         return shifted_products

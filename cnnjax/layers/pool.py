@@ -13,6 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from cnnjax.errors import unknown_name
+from cnnjax.layers.implementation import is_plain
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair, output_size
 
 MAX_SLICES = 9
@@ -26,6 +27,7 @@ def max_pool(
     *,
     ceil_mode: bool = False,
     layer: str = "max_pool",
+    impl: str | None = None,
 ) -> jax.Array:
     """Largest value under each window; padding never wins.
 
@@ -39,6 +41,7 @@ def max_pool(
       padding: one number or ((top, bottom), (left, right)).
       ceil_mode: keep a last window that reaches over the end.
       layer: what to call the layer in the error.
+      impl: 'auto', 'lax' or None, see `implementation`.
 
     Raises:
       UserError: if the output would vanish.
@@ -48,7 +51,7 @@ def max_pool(
     """
     window, strides = as_pair(window), as_pair(strides)
     out, pads = _fit(x, window, strides, as_padding(padding), ceil_mode, layer)
-    if window[0] * window[1] <= MAX_SLICES:
+    if window[0] * window[1] <= MAX_SLICES and not is_plain(impl):
         return _max_of_slices(window, strides, pads, out, x)
     return lax.reduce_window(
         x,
@@ -69,6 +72,7 @@ def avg_pool(
     count_include_pad: bool = True,
     ceil_mode: bool = False,
     layer: str = "avg_pool",
+    impl: str | None = None,
 ) -> jax.Array:
     """Mean under each window.
 
@@ -82,6 +86,7 @@ def avg_pool(
       ceil_mode: keep a last window that reaches over the end (what lies beyond the
         padding is never counted).
       layer: what to call the layer in the error.
+      impl: 'auto', 'lax' or None, see `implementation`.
 
     Raises:
       UserError: if the output would vanish.
@@ -91,7 +96,7 @@ def avg_pool(
     """
     window, strides, padding = as_pair(window), as_pair(strides), as_padding(padding)
     out, pads = _fit(x, window, strides, padding, ceil_mode, layer)
-    if window[0] * window[1] <= MAX_SLICES:
+    if window[0] * window[1] <= MAX_SLICES and not is_plain(impl):
         padded = _pad(x, pads, 0.0)
         total = sum(_slices(padded, window, strides, out))
     else:

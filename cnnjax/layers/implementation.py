@@ -1,0 +1,57 @@
+"""Which implementation the layers use: the fast one, or XLA's plain operations."""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
+from cnnjax.errors import unknown_name
+
+# 'auto': chosen by platform and shape; 'lax': the plain operations of `jax.lax`, which
+# are the reference, and the only ones with forward-mode derivatives.
+IMPLEMENTATIONS = ("auto", "lax")
+
+_chosen = contextvars.ContextVar("implementation", default="auto")
+
+
+@contextlib.contextmanager
+def implementation(impl: str) -> Iterator[None]:
+    """Convolutions, pools and batch norms that are traced within use this one.
+
+    A function that was compiled before keeps what it was compiled with.
+
+    Args:
+      impl: 'auto' or 'lax'.
+
+    Raises:
+      UserError: for another name.
+    """
+    token = _chosen.set(checked(impl))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def is_plain(impl: str | None = None) -> bool:
+    """Whether a layer should use the plain operations.
+
+    Args:
+      impl: the layer's own choice; None for what `implementation` says.
+
+    Raises:
+      UserError: for an unknown name.
+    """
+    return (_chosen.get() if impl is None else checked(impl)) == "lax"
+
+
+def checked(impl: str) -> str:
+    """The name, if it is one of `IMPLEMENTATIONS`.
+
+    Raises:
+      UserError: if not.
+    """
+    if impl not in IMPLEMENTATIONS:
+        raise unknown_name(
+            "implementation", impl, IMPLEMENTATIONS, "impl, config.train.impl"
+        )
+    return impl

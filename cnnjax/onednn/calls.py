@@ -1,0 +1,140 @@
+"""oneDNN's convolutions as operations of a compiled JAX program on CPU.
+
+XLA calls one function of ours, through its stable foreign function interface (version
+0 of xla/ffi/api/c_api.h, which jaxlib carries), with the addresses of the arrays and
+the text of a `Spec`.
+"""
+
+import ctypes
+import functools
+import os
+import threading
+
+import jax
+
+from cnnjax.onednn.convolutions import Convolution, Spec
+from cnnjax.onednn.library import library
+
+TARGET = "cnnjax_onednn_convolution"
+
+# Places within structures, in words of eight bytes.
+_EXTENSION, _API, _STAGE = 1, 2, 4
+_ARGS, _RESULTS, _ATTRIBUTES = 9, 14, 20
+_FRAME_WORDS = 21
+_BUFFER_DATA = 3
+_ERROR_CREATE = 6
+_METADATA = 1
+_EXECUTE = 3
+_INTERNAL = 13
+
+_Frame = ctypes.c_uint64 * _FRAME_WORDS
+_Two = ctypes.c_uint64 * 2
+_Four = ctypes.c_uint64 * 4
+_Handler = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+
+
+class _Version(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("major", ctypes.c_int),
+        ("minor", ctypes.c_int),
+    )
+
+
+class _Metadata(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_size_t), ("version", _Version))
+
+
+class _Extension(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("kind", ctypes.c_int),
+        ("next", ctypes.c_void_p),
+        ("metadata", ctypes.POINTER(_Metadata)),
+    )
+
+
+class _ErrorArguments(ctypes.Structure):
+    _fields_ = (
+        ("size", ctypes.c_size_t),
+        ("extension", ctypes.c_void_p),
+        ("message", ctypes.c_char_p),
+        ("code", ctypes.c_int),
+    )
+
+
+_prepared: dict[tuple[int, bytes], Convolution] = {}
+
+
+def _execute(frame: ctypes.Array) -> None:
+    first, second = _Two.from_address(frame[_ARGS])
+    (result,) = (ctypes.c_uint64 * 1).from_address(frame[_RESULTS])
+    (attribute,) = (ctypes.c_uint64 * 1).from_address(frame[_ATTRIBUTES])
+    start, length = _Two.from_address(attribute)
+    text = ctypes.string_at(start, length)
+    key = (threading.get_ident(), text)
+    convolution = _prepared.get(key)
+    if convolution is None:
+        spec = Spec.decode(text.decode())
+        convolution = Convolution(library(), spec, os.cpu_count() or 1)
+        _prepared[key] = convolution
+    convolution(
+        _Four.from_address(first)[_BUFFER_DATA],
+        _Four.from_address(second)[_BUFFER_DATA],
+        _Four.from_address(result)[_BUFFER_DATA],
+    )
+
+
+def _handle(address: int) -> int | None:
+    frame = _Frame.from_address(address)
+    try:
+        if frame[_EXTENSION]:
+            extension = _Extension.from_address(frame[_EXTENSION])
+            if extension.kind == _METADATA:
+                version = extension.metadata.contents.version
+                version.major, version.minor = 0, 1
+                return None
+        if frame[_STAGE] & 0xFFFFFFFF == _EXECUTE:
+            _execute(frame)
+    # Nothing above this function would understand an exception.
+    except BaseException as error:
+        return _error(frame, f"{type(error).__name__}: {error}")
+    return None
+
+
+def _error(frame: ctypes.Array, message: str) -> int:
+    create = (ctypes.c_uint64 * (_ERROR_CREATE + 1)).from_address(frame[_API])
+    arguments = _ErrorArguments(
+        ctypes.sizeof(_ErrorArguments), None, message.encode(), _INTERNAL
+    )
+    return _Handler(create[_ERROR_CREATE])(ctypes.addressof(arguments))
+
+
+_handler = _Handler(_handle)
+
+
+@functools.cache
+def available() -> bool:
+    """Whether compiled programs on CPU can call oneDNN here."""
+    if library() is None:
+        return False
+    address = ctypes.cast(_handler, ctypes.c_void_p).value
+    jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(address), platform="cpu")
+    return True
+
+
+def call(spec: Spec, shape: tuple[int, ...], a: jax.Array, b: jax.Array) -> jax.Array:
+    """Puts a convolution into the program that is being traced.
+
+    Args:
+      spec: the convolution.
+      shape: of the result.
+      a: first input, float32: images, or filters for the gradient of the images.
+      b: second input, float32: filters, or the cotangent of the output.
+    """
+    # Of the type of an input: inside `shard_map` that says over which axes it varies.
+    result = jax.eval_shape(lambda a: jax.numpy.full(shape, a[0, 0, 0, 0]), a)
+    return jax.ffi.ffi_call(TARGET, result, vmap_method="sequential")(
+        a, b, spec=spec.encode()
+    )
