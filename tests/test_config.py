@@ -256,6 +256,8 @@ IRRELEVANT = {
     "log.tensorboard",
     "checkpoint.every_epochs",
     "checkpoint.keep_last",
+    "model.scan_blocks",  # rounding alone
+    "model.remat_blocks",
 }
 
 

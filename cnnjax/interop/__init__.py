@@ -30,13 +30,7 @@ from cnnjax.interop.convert import Namer, Slot, fill, slots_of, state_dict_of
 from cnnjax.interop.files import arrays_of, read_state_dict
 from cnnjax.interop.mismatch import describe_mismatch, differences, without_prefix
 from cnnjax.models import create_model, variant
-from cnnjax.models.stacks import (
-    Stacks,
-    stack_up,
-    stacks_of_net,
-    write_out,
-    written_out,
-)
+from cnnjax.models.stacks import Stacks, stack_up, stacks_of_net, write_out
 
 FAMILIES = (alexnet, vgg, googlenet, inception, cifar, resnet, densenet, mobilenet)
 
@@ -142,7 +136,7 @@ def _slots(name: str, source: str, overrides: dict[str, Any]) -> list[Slot]:
             f"{source!r} has no weights for {name!r}: "
             + (f"allowed sources are {', '.join(known)}" if known else "no source has")
         )
-    model = written_out(create_model(name, **overrides))
+    model = create_model(name, **overrides)
     return slots_of(model, entry.input_shape, namer)
 
 

@@ -11,6 +11,7 @@ from flax.core import meta
 
 from cnnjax.errors import UserError
 from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.stacks import written_out
 
 # What a leaf of ours is called there.
 LEAVES = {
@@ -94,7 +95,8 @@ class Slot:
 def slots_of(
     model: nn.Module, input_shape: tuple[int, ...], namer: Namer
 ) -> list[Slot]:
-    """Every leaf of a net with its place in the state dict of a source."""
+    """Every leaf of a net, its blocks written out, and its place at a source."""
+    model = written_out(model)
     tree = meta.unbox(abstract_variables(model, input_shape))
     slots = []
     for path, leaf in traverse_util.flatten_dict(tree).items():
