@@ -12,7 +12,7 @@ import jax
 from jax import lax
 
 from cnnjax.layers.channels import per_channel
-from cnnjax.layers.implementation import is_plain
+from cnnjax.layers.implementation import chosen
 from cnnjax.layers.moments import moments
 from cnnjax.layers.varying import equally_varying
 
@@ -31,7 +31,7 @@ def batch_normalize(
       scale: one number per channel.
       bias: one number per channel.
       epsilon: added to the biased variance.
-      impl: 'auto', 'lax' or None, see `implementation`.
+      impl: 'auto', 'xla', 'lax' or None, see `implementation`.
 
     Returns:
       y = (x - mean) / sqrt(var + epsilon) * scale + bias in the type of the statistics,
@@ -42,7 +42,7 @@ def batch_normalize(
 
     Source: Ioffe & Szegedy 2015, arXiv 1502.03167, section 3.
     """
-    if is_plain(impl):
+    if chosen(impl) == "lax":
         y, mean, var = _forward(epsilon, x, scale, bias)[0]
         return y, lax.stop_gradient(mean), lax.stop_gradient(var)
     return _batch_normalize(epsilon, *equally_varying(x, scale, bias))

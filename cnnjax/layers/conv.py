@@ -26,7 +26,7 @@ class Conv(nn.Module):
       kernel_init: initial filters.
       bias_init: initial bias.
       dtype: type in which to compute; parameters are float32.
-      impl: 'auto', 'lax' or None, see `cnnjax.layers.convolution`.
+      impl: 'auto', 'xla', 'lax' or None, see `cnnjax.layers.convolution`.
       exact: refuse a map of which the last window would leave a rest.
 
     Raises:

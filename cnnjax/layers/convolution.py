@@ -19,10 +19,10 @@ import jax
 from jax import lax
 
 from cnnjax.errors import UserError
-from cnnjax.layers import convolution_onednn
 from cnnjax.layers.convolution_forms import Form, choose_form, matrix_product, plain
 from cnnjax.layers.convolution_geometry import Geometry
-from cnnjax.layers.implementation import is_plain
+from cnnjax.layers.convolution_onednn import by_onednn, is_usable
+from cnnjax.layers.implementation import chosen
 from cnnjax.layers.varying import equally_varying
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
 
@@ -46,7 +46,8 @@ def convolution(
       padding: zeros around the image, one number or ((top, bottom), (left, right)).
       dilation: step between the taps of a filter.
       groups: number of groups; group g of the outputs sees group g of the inputs.
-      impl: 'auto' or 'lax' (see the module); None for what `implementation` says.
+      impl: 'auto', 'xla' (without oneDNN) or 'lax', see the module; None for what
+        `implementation` says.
 
     Returns:
       The map of responses.
@@ -61,9 +62,11 @@ def convolution(
         as_pair(strides), as_padding(padding), as_pair(dilation), groups
     )
     check(x.shape, kernel.shape, geometry)
-    if is_plain(impl):
+    impl = chosen(impl)
+    if impl == "lax":
         return plain(geometry, x, kernel)
-    return _by_platform(geometry, *equally_varying(x, kernel))
+    x, kernel = equally_varying(x, kernel)
+    return _by_platform(geometry, impl, x, kernel)
 
 
 def check(
@@ -86,18 +89,18 @@ def check(
     geometry.output_size(x_shape, kernel_shape, layer, exact=exact)
 
 
-def form_on_cpu(geometry: Geometry, x: jax.Array, kernel: jax.Array) -> Form:
+def form_on_cpu(geometry: Geometry, impl: str, x: jax.Array, kernel: jax.Array) -> Form:
     """The form that ran fastest on CPU, forward and backward together."""
     form = choose_form(x.shape, kernel.shape, geometry)
     # Maps smaller than the kernel: most of oneDNN's work there is on padding.
-    if form is not matrix_product and convolution_onednn.usable(x, kernel):
-        return convolution_onednn.by_onednn
-    return form
+    if impl == "xla" or form is matrix_product:
+        return form
+    return by_onednn if is_usable(x, kernel) else form
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _by_platform(geometry: Geometry, x, kernel):
-    form = form_on_cpu(geometry, x, kernel)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _by_platform(geometry: Geometry, impl: str, x, kernel):
+    form = form_on_cpu(geometry, impl, x, kernel)
     return lax.platform_dependent(
         x,
         kernel,
@@ -106,15 +109,15 @@ def _by_platform(geometry: Geometry, x, kernel):
     )
 
 
-def _forward(geometry: Geometry, x, kernel):
-    return _by_platform(geometry, x, kernel), (x, kernel)
+def _forward(geometry: Geometry, impl: str, x, kernel):
+    return _by_platform(geometry, impl, x, kernel), (x, kernel)
 
 
-def _backward(geometry: Geometry, residuals, cotangent):
+def _backward(geometry: Geometry, impl: str, residuals, cotangent):
     # A gradient of its own, because differentiating through the platform switch would
     # save what the gradients of both sides need.
     x, kernel = residuals
-    form = form_on_cpu(geometry, x, kernel)
+    form = form_on_cpu(geometry, impl, x, kernel)
     return lax.platform_dependent(
         x,
         kernel,

@@ -15,7 +15,7 @@ from cnnjax.onednn import calls
 from cnnjax.onednn.convolutions import Spec
 
 
-def usable(x: jax.Array, kernel: jax.Array) -> bool:
+def is_usable(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether oneDNN is there and computes in the type of these arrays."""
     return x.dtype == kernel.dtype == jnp.float32 and calls.available()
 

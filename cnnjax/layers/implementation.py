@@ -1,4 +1,4 @@
-"""Which implementation the layers use: the fast one, or XLA's plain operations."""
+"""Which implementation the layers use: the fastest, XLA's own, or plain operations."""
 
 import contextlib
 import contextvars
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from cnnjax.errors import unknown_name
 
-# 'auto': chosen by platform and shape; 'lax': the plain operations of `jax.lax`, which
-# are the reference, and the only ones with forward-mode derivatives.
-IMPLEMENTATIONS = ("auto", "lax")
+# 'auto': chosen by platform and shape, oneDNN included; 'xla': likewise, without it;
+# 'lax': the plain operations of `jax.lax`, which are the reference, and the only ones
+# with forward-mode derivatives.
+IMPLEMENTATIONS = ("auto", "xla", "lax")
 
 _chosen = contextvars.ContextVar("implementation", default="auto")
 
@@ -20,7 +21,7 @@ def implementation(impl: str) -> Iterator[None]:
     A function that was compiled before keeps what it was compiled with.
 
     Args:
-      impl: 'auto' or 'lax'.
+      impl: one of `IMPLEMENTATIONS`.
 
     Raises:
       UserError: for another name.
@@ -32,8 +33,8 @@ def implementation(impl: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def is_plain(impl: str | None = None) -> bool:
-    """Whether a layer should use the plain operations.
+def chosen(impl: str | None = None) -> str:
+    """What a layer should use.
 
     Args:
       impl: the layer's own choice; None for what `implementation` says.
@@ -41,7 +42,7 @@ def is_plain(impl: str | None = None) -> bool:
     Raises:
       UserError: for an unknown name.
     """
-    return (_chosen.get() if impl is None else checked(impl)) == "lax"
+    return _chosen.get() if impl is None else checked(impl)
 
 
 def checked(impl: str) -> str:

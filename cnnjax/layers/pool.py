@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import lax
 
 from cnnjax.errors import unknown_name
-from cnnjax.layers.implementation import is_plain
+from cnnjax.layers.implementation import chosen
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair, output_size
 
 MAX_SLICES = 9
@@ -41,7 +41,7 @@ def max_pool(
       padding: one number or ((top, bottom), (left, right)).
       ceil_mode: keep a last window that reaches over the end.
       layer: what to call the layer in the error.
-      impl: 'auto', 'lax' or None, see `implementation`.
+      impl: 'auto', 'xla', 'lax' or None, see `implementation`.
 
     Raises:
       UserError: if the output would vanish.
@@ -51,7 +51,7 @@ def max_pool(
     """
     window, strides = as_pair(window), as_pair(strides)
     out, pads = _fit(x, window, strides, as_padding(padding), ceil_mode, layer)
-    if window[0] * window[1] <= MAX_SLICES and not is_plain(impl):
+    if window[0] * window[1] <= MAX_SLICES and chosen(impl) != "lax":
         return _max_of_slices(window, strides, pads, out, x)
     return lax.reduce_window(
         x,
@@ -86,7 +86,7 @@ def avg_pool(
       ceil_mode: keep a last window that reaches over the end (what lies beyond the
         padding is never counted).
       layer: what to call the layer in the error.
-      impl: 'auto', 'lax' or None, see `implementation`.
+      impl: 'auto', 'xla', 'lax' or None, see `implementation`.
 
     Raises:
       UserError: if the output would vanish.
@@ -96,7 +96,7 @@ def avg_pool(
     """
     window, strides, padding = as_pair(window), as_pair(strides), as_padding(padding)
     out, pads = _fit(x, window, strides, padding, ceil_mode, layer)
-    if window[0] * window[1] <= MAX_SLICES and not is_plain(impl):
+    if window[0] * window[1] <= MAX_SLICES and chosen(impl) != "lax":
         padded = _pad(x, pads, 0.0)
         total = sum(_slices(padded, window, strides, out))
     else:
