@@ -1,0 +1,59 @@
+"""The nets that the suites train and evaluate, here and in torch."""
+
+import dataclasses
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A net on synthetic images.
+
+    Args:
+      model: name in the registry.
+      arguments: of the net.
+      image_size: pixels.
+      batch_size: images a step.
+      num_classes: width of the head.
+    """
+
+    model: str
+    arguments: dict[str, Any]
+    image_size: int
+    batch_size: int
+    num_classes: int
+
+    def config(self, num_batches: int = 4) -> ConfigDict:
+        """Plain SGD with momentum and weight decay, no augmentation, one seed."""
+        config = base.get_config()
+        config.data.name = "synthetic"
+        config.data.image_size = self.image_size
+        config.data.num_classes = self.num_classes
+        config.data.num_train = num_batches * self.batch_size
+        config.data.num_validation = 0
+        config.data.num_test = self.batch_size
+        config.model = base.model_section(self.model, **self.arguments)
+        config.norm = base.norm_section(self.model)
+        config.train.batch_size = self.batch_size
+        config.train.steps = 1000
+        config.train.steps_per_dispatch = num_batches
+        config.schedule.kind = "constant"
+        config.schedule.learning_rate = 0.01
+        config.eval.batch_size = self.batch_size
+        config.log.every_epochs = 1000.0
+        return config
+
+
+NETS = {
+    "CIFAR ResNet-20, batch 128": Net("resnet20_cifar", {}, 32, 128, 10),
+    "CIFAR ResNet-56, batch 128": Net("resnet56_cifar", {}, 32, 128, 10),
+    "VGG-16-BN, 32 px, batch 128": Net("vgg16_bn_cifar", {}, 32, 128, 10),
+    "ResNet-18, 224 px, batch 16": Net("resnet18", {}, 224, 16, 1000),
+    "MobileNetV1, 96 px, batch 16": Net("mobilenet_v1", {}, 96, 16, 1000),
+    "DenseNet-BC-40, batch 64": Net(
+        "densenetbc100_12_cifar", {"depth": 40}, 32, 64, 10
+    ),
+}

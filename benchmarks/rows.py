@@ -1,0 +1,162 @@
+"""Rows of a suite, as JSON and Markdown, and the check against earlier ones."""
+
+import dataclasses
+from typing import Any
+
+from benchmarks.measure import Times
+
+# A ratio that is so much worse than the committed one, beyond its own spread, is news.
+TOLERANCE = 1.15
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One case of a suite.
+
+    Args:
+      case: what was done, such as the name of a net.
+      way: how, such as 'cnnjax' or 'torch'.
+      seconds: median, of one unit.
+      unit: what one unit is, such as 'step'.
+      ratio: time over that of the reference, median over rounds; None for the
+        reference.
+      spread: first and third quartile of the ratio.
+      reference: the way that the ratio refers to.
+      rate: units per second of something that people know, such as images.
+      utilisation: share of the measured matmul peak; None where no FLOPs are counted.
+      note: a fact that belongs beside the numbers.
+    """
+
+    case: str
+    way: str
+    seconds: float
+    unit: str
+    ratio: float | None = None
+    spread: tuple[float, float] | None = None
+    reference: str = ""
+    rate: float | None = None
+    utilisation: float | None = None
+    note: str = ""
+
+
+def rows_of(
+    case: str,
+    times: dict[str, Times],
+    reference: str,
+    *,
+    unit: str,
+    units: dict[str, int] | int = 1,
+    images: int = 0,
+    flops: float = 0.0,
+    peak: float = 0.0,
+    notes: dict[str, str] | None = None,
+) -> list[Row]:
+    """Rows of one case, each compared with the reference.
+
+    Args:
+      case: name of the case.
+      times: way -> times of one call.
+      reference: one of the ways.
+      unit: what one unit is.
+      units: units in one call, for all ways or for each.
+      images: images in one unit.
+      flops: floating-point operations in one unit.
+      peak: operations per second of a matmul.
+      notes: way -> note.
+    """
+    per_call = units if isinstance(units, dict) else dict.fromkeys(times, units)
+    per_unit = {
+        way: Times(tuple(s / per_call[way] for s in t.seconds))
+        for way, t in times.items()
+    }
+    rows = []
+    for way, own in per_unit.items():
+        ratio = spread = None
+        if way != reference:
+            ratio, *spread = own.ratio_to(per_unit[reference])
+        rows.append(
+            Row(
+                case,
+                way,
+                own.median,
+                unit,
+                ratio,
+                tuple(spread) if spread else None,
+                reference,
+                images / own.median if images else None,
+                flops / own.median / peak if flops and peak else None,
+                (notes or {}).get(way, ""),
+            )
+        )
+    return rows
+
+
+def to_json(suite: str, rows: list[Row], about: dict[str, Any]) -> dict[str, Any]:
+    """What is stored: the machine, and every row."""
+    return {"suite": suite, **about, "rows": [dataclasses.asdict(row) for row in rows]}
+
+
+def to_markdown(stored: dict[str, Any]) -> str:
+    """The table of a suite with the machine it was measured on."""
+    rows = [Row(**row) for row in stored["rows"]]
+    lines = [
+        "| case | way | time | ratio (quartiles) | images/s | of matmul peak | note |",
+        "|---|---|--:|--:|--:|--:|---|",
+    ]
+    for row in rows:
+        ratio = "1 (reference)"
+        if row.ratio is not None:
+            low, high = row.spread
+            ratio = f"{row.ratio:.2f} ({low:.2f} to {high:.2f})"
+        cells = (
+            row.case,
+            row.way,
+            f"{_time(row.seconds)}/{row.unit}",
+            ratio,
+            "" if row.rate is None else f"{row.rate:,.0f}",
+            "" if row.utilisation is None else f"{100 * row.utilisation:.0f}%",
+            row.note,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", _about(stored)])
+
+
+def regressions(new: dict[str, Any], committed: dict[str, Any]) -> list[str]:
+    """Sentences about ratios that got worse than the committed ones.
+
+    Times differ between machines, ratios hardly; rows that only one side has are
+    skipped.
+    """
+    known = {(row["case"], row["way"]): row for row in committed["rows"]}
+    found = []
+    for row in new["rows"]:
+        old = known.get((row["case"], row["way"]))
+        if not old or row["ratio"] is None or old["ratio"] is None:
+            continue
+        if row["reference"] != old["reference"]:
+            continue
+        if row["spread"][0] > TOLERANCE * old["ratio"]:
+            found.append(
+                f"{new['suite']}, {row['case']}, {row['way']}: "
+                f"{row['ratio']:.2f} times {row['reference']}, "
+                f"committed {old['ratio']:.2f}"
+            )
+    return found
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def _about(stored: dict[str, Any]) -> str:
+    machine = stored["machine"]
+    versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
+    return (
+        f"Measured {stored['date']} by `{stored['command']}` on {machine['processor']}"
+        f" ({machine['cores']} cores; {', '.join(machine['devices'])}), Python "
+        f"{machine['python']}, {versions}. Medians of {stored['rounds']} interleaved "
+        f"rounds; matmul peak {stored['peak'] / 1e9:,.0f} GFLOP/s."
+    )

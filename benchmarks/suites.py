@@ -1,0 +1,90 @@
+"""Runs suites, stores their rows, and compares them with the committed ones."""
+
+import dataclasses
+import datetime
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+
+from benchmarks.machine import describe, matmul_peak
+from benchmarks.rows import regressions, to_json, to_markdown
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.records import read_json, replace_block, write_json, write_text
+
+# Add a suite: its file, with a function `suite(options)`, and its name here.
+SUITES = ("train", "inference", "compile", "seeds", "data", "startup")
+PEERS = ("", "torch")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What a suite may be asked: rounds, a part of the names of cases, a peer."""
+
+    rounds: int
+    only: str
+    against: str
+
+
+def run_suites(
+    name: str,
+    *,
+    against: str,
+    rounds: int,
+    only: str,
+    out: Path,
+    repository: Path,
+    publish: bool,
+) -> None:
+    """Measures, prints and stores; warns of ratios that got worse.
+
+    Args:
+      name: of a suite, or 'all'.
+      against: '' or 'torch'.
+      rounds: measured rounds.
+      only: part of the names of cases; '' for all.
+      out: folder of `<suite>.json` and `<suite>.md`.
+      repository: where docs/benchmarks.md and docs/benchmarks/*.json are.
+      publish: write these.
+
+    Raises:
+      UserError: no such suite or peer, or a part of a suite would be published.
+    """
+    if name not in (*SUITES, "all"):
+        raise unknown_name("suite", name, (*SUITES, "all"), "--suite")
+    if against not in PEERS:
+        raise unknown_name("peer", against, PEERS, "--against")
+    if against and importlib.util.find_spec(against) is None:
+        raise UserError(
+            f"--against={against}: {against} is not installed (extra `peers`); leave "
+            "--against out to measure without it"
+        )
+    if publish and only:
+        raise UserError("--publish needs whole suites: leave --only out")
+    options = Options(rounds, only, against)
+    for suite in SUITES if name == "all" else (name,):
+        rows = importlib.import_module(f"benchmarks.{suite}").suite(options)
+        stored = to_json(suite, rows, _about(suite, options))
+        table = to_markdown(stored)
+        print(f"\n{suite}\n{table}")
+        write_json(out / f"{suite}.json", stored)
+        write_text(out / f"{suite}.md", table + "\n")
+        committed = repository / "docs" / "benchmarks" / f"{suite}.json"
+        if committed.is_file():
+            for sentence in regressions(stored, read_json(committed)):
+                print(f"slower than committed: {sentence}", file=sys.stderr)
+        if publish:
+            write_json(committed, stored)
+            replace_block(repository / "docs" / "benchmarks.md", suite, table)
+
+
+def _about(suite: str, options: Options) -> dict:
+    flags = [f"--suite={suite}", f"--rounds={options.rounds}"]
+    flags += [f"--against={options.against}"] if options.against else []
+    return {
+        "date": datetime.date.today().isoformat(),
+        "command": " ".join(["./launch.sh benchmark", *flags]),
+        "rounds": options.rounds,
+        "peak": matmul_peak(),
+        "machine": describe(),
+    }

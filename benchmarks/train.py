@@ -1,0 +1,105 @@
+"""Suite train: one optimizer step, as cnnjax trains, as plain Linen, and in torch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from benchmarks.machine import matmul_peak
+from benchmarks.measure import interleave
+from benchmarks.nets import NETS, Net
+from benchmarks.rows import Row, rows_of
+from cnnjax.layers.implementation import implementation
+from cnnjax.models.forward import forward_train
+from cnnjax.train import parallel
+from cnnjax.train.programs import compile_programs
+from cnnjax.train.setup import Run, initial_state, set_up
+
+
+def suite(options) -> list[Row]:
+    """Rows for every net whose name contains `options.only`."""
+    peak = matmul_peak()
+    rows = []
+    for name, net in NETS.items():
+        if options.only.lower() in name.lower():
+            rows += compare(name, net, peak, options)
+    return rows
+
+
+def compare(name: str, net: Net, peak: float, options) -> list[Row]:
+    """One net, all ways."""
+    run = set_up(net.config())
+    ways = {
+        "cnnjax": training(run, "auto"),
+        "cnnjax without oneDNN": training(run, "xla"),
+        "plain Linen": plain_linen(run, net),
+    }
+    units = dict.fromkeys(ways, 1) | {"cnnjax": 4, "cnnjax without oneDNN": 4}
+    reference = "plain Linen"
+    if options.against == "torch":
+        from benchmarks import torch_nets
+
+        peer = torch_nets.build(net.model, run.num_params)
+        batch = torch_nets.images_like(net.batch_size, net.image_size, net.num_classes)
+        reference = "torch"
+        ways["torch"], units["torch"] = torch_nets.training_step(peer, *batch), 1
+    times = interleave(ways, rounds=options.rounds)
+    return rows_of(
+        name,
+        times,
+        reference,
+        unit="step",
+        units=units,
+        images=net.batch_size,
+        # Forward, and twice that for the gradients; an addition counts as well.
+        flops=3 * 2 * run.multiply_adds * net.batch_size,
+        peak=peak,
+    )
+
+
+def training(run: Run, impl: str):
+    """Four steps in one dispatch, by the program that trains users' nets."""
+    state = initial_state(run)
+    with implementation(impl):
+        programs = compile_programs(run, state)
+    holder = [parallel.to_device(state)]
+
+    def steps():
+        holder[0], rows = programs.advance(holder[0], 4)
+        return rows
+
+    return steps
+
+
+def plain_linen(run: Run, net: Net):
+    """The step of a Flax tutorial: XLA's plain operations, one step a dispatch."""
+    optimizer = optax.chain(
+        optax.add_decayed_weights(1e-4), optax.sgd(0.01, momentum=0.9)
+    )
+    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), initial_state(run))
+    stream = np.random.RandomState(0)
+    images = stream.rand(net.batch_size, net.image_size, net.image_size, 3)
+    labels = jnp.asarray(stream.randint(net.num_classes, size=net.batch_size))
+    images = jnp.asarray(images, jnp.float32)
+
+    def step(params, model_state, opt_state):
+        def loss(params):
+            key = jax.random.key(0)
+            logits, _, new = forward_train(run.model, params, model_state, images, key)
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return losses.mean(), new
+
+        gradients, new = jax.grad(loss, has_aux=True)(params)
+        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        return optax.apply_updates(params, updates), new, opt_state
+
+    example = (state.params, state.model_state, optimizer.init(state.params))
+    with implementation("lax"):
+        program = parallel.compile_program(step, example, donate=(0, 1, 2))
+    holder = [example]
+
+    def run_step():
+        holder[0] = program(*holder[0])
+        jax.block_until_ready(holder[0])
+
+    return run_step

@@ -1,0 +1,40 @@
+"""Measure speed side by side: ./launch.sh benchmark --suite=train --against=torch.
+
+Example: ./launch.sh benchmark --suite=train --against=torch --only=ResNet-20
+"""
+
+import pathlib
+
+from absl import flags
+
+from cnnjax import cli
+
+SUITE = flags.DEFINE_string(
+    "suite", "train", "train, compile, seeds, startup, data, inference, or all."
+)
+AGAINST = flags.DEFINE_string("against", "", "torch, where it is installed, or ''.")
+ROUNDS = flags.DEFINE_integer("rounds", 10, "Measured rounds.", lower_bound=3)
+ONLY = flags.DEFINE_string("only", "", "Cases whose name contains this.")
+OUT = flags.DEFINE_string("out", "runs/benchmarks", "Folder of the results.")
+PUBLISH = flags.DEFINE_bool(
+    "publish", False, "Also write docs/benchmarks.md and the numbers to compare with."
+)
+
+
+def main() -> None:
+    # Imported late: --help and wrong flags answer without waiting for jax.
+    from benchmarks.suites import run_suites
+
+    run_suites(
+        SUITE.value,
+        against=AGAINST.value,
+        rounds=ROUNDS.value,
+        only=ONLY.value,
+        out=pathlib.Path(OUT.value),
+        repository=pathlib.Path(__file__).parent.parent,
+        publish=PUBLISH.value,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
