@@ -2,7 +2,8 @@
 
 import os
 import traceback
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, StopRequest, catching_signals
 from cnnjax.train.loop import fit
 from cnnjax.train.parallel import is_accelerated, training_rate
+from cnnjax.train.programs import shared_keys
 from cnnjax.train.progress import Progress
 from cnnjax.train.setup import Run, set_up
+from cnnjax.train.shared import Shared
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
@@ -50,21 +53,33 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     runs = set_up_all(plan)
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}
-    # Long arms first: at the end no core waits for a last long one.
-    order = sorted(todo, key=lambda name: -todo[name].work())
     jobs = jobs or (1 if is_accelerated() else os.cpu_count() or 1)
-    work = {name: todo[name].work() for name in order}
+    work = {name: run.work() for name, run in todo.items()}
     with catching_signals() as stop, Progress(work) as progress:
         if len(todo) < len(runs):
             progress.say(
                 f"{len(runs) - len(todo)} of {len(runs)} arms are done already"
             )
         try:
-            run_cells(plan, {name: todo[name] for name in order}, jobs, progress, stop)
+            run_cells(plan, in_order(todo), jobs, progress, stop)
         except Stopped:
             progress.say("stopped; the same command goes on from here")
             return stop.exit_code
     return 0
+
+
+def in_order(runs: dict[str, Run]) -> dict[str, Run]:
+    """Runs of equal programs side by side; groups and runs with much work first.
+
+    At the end no core waits for a last long one, and few programs are held at a time.
+    """
+    groups: dict[Hashable, dict[str, Run]] = defaultdict(dict)
+    for name in sorted(runs, key=lambda name: -runs[name].work()):
+        groups[shared_keys(runs[name])][name] = runs[name]
+    longest_first = sorted(
+        groups.values(), key=lambda group: -sum(run.work() for run in group.values())
+    )
+    return {name: run for group in longest_first for name, run in group.items()}
 
 
 def run_cells(
@@ -73,14 +88,16 @@ def run_cells(
     """Trains the given arms in threads.
 
     XLA leaves Python's lock while it compiles and computes, and small nets do not keep
-    two cores busy: two arms side by side take little more time than one.
+    two cores busy: two arms side by side take little more time than one. Equal data and
+    programs are made once; see `shared_keys`.
     """
+    shared = Shared(key for run in runs.values() for key in shared_keys(run))
 
     def cell(name: str, run: Run) -> None:
         if stop:
             raise Stopped(name)
         folder = plan.workdir / name
-        train_cell(folder, name, run, progress, stop)
+        train_cell(folder, name, run, progress, stop, shared)
 
     with ThreadPoolExecutor(jobs) as pool:
         futures = [pool.submit(cell, name, run) for name, run in runs.items()]
@@ -109,11 +126,24 @@ def wait_for(futures: list[Future]) -> tuple[set[Future], set[Future]]:
 
 
 def train_cell(
-    folder: Path, name: str, run: Run, progress: Progress, stop: StopRequest
+    folder: Path,
+    name: str,
+    run: Run,
+    progress: Progress,
+    stop: StopRequest,
+    shared: Shared,
 ) -> None:
     """Trains one arm; a crash in it is recorded and the others go on."""
     try:
-        fit(run, folder, name=name, progress=progress, stop=stop, warn=progress.say)
+        fit(
+            run,
+            folder,
+            name=name,
+            progress=progress,
+            stop=stop,
+            warn=progress.say,
+            shared=shared,
+        )
     except (Stopped, UserError):
         raise
     except Exception as error:
@@ -122,6 +152,8 @@ def train_cell(
         progress.say(f"{name} crashed and is marked failed: {reason}")
         records = RunFolder(folder, run, name)
         records.write_results([records.crashed(seed, reason) for seed in run.seeds])
+    finally:
+        shared.done(shared_keys(run))
 
 
 def is_done(plan: Plan, name: str, run: Run) -> bool:

@@ -22,12 +22,13 @@ def make_train_chunk(
       max_steps: largest number of steps of one call, and length of the metric rows.
 
     Returns:
-      chunk(state, data, seed, num_steps) -> (state, rows). `num_steps` may be traced,
-      so one program serves every length. `rows` has the step's metrics with a leading
-      axis [max_steps], zeros behind the steps taken.
+      chunk(state, data, seed, num_steps, rates, factors) -> (state, rows). `num_steps`
+      may be traced, so one program serves every length; `rates` [max_steps] are the
+      learning rates of the steps, and `factors` are as in the step. `rows` has the
+      step's metrics with a leading axis [max_steps], zeros behind the steps taken.
     """
 
-    def chunk(state, data, seed, num_steps):
+    def chunk(state, data, seed, num_steps, rates, factors):
         indices = chunk_indices(
             stream_key(seed, "shuffle"), state.step, max_steps, batch_size, num_train
         )
@@ -40,12 +41,15 @@ def make_train_chunk(
                 "seed": seed,
             }
 
-        shapes = jax.eval_shape(lambda s: step(s, batch(0))[1], state)
+        def train(i, state):
+            return step(state, batch(i), rates[i], factors)
+
+        shapes = jax.eval_shape(lambda state: train(0, state)[1], state)
         rows = jax.tree.map(lambda m: jnp.zeros((max_steps, *m.shape), m.dtype), shapes)
 
         def body(i, carry):
             state, rows = carry
-            state, metrics = step(state, batch(i))
+            state, metrics = train(i, state)
             rows = jax.tree.map(lambda row, m: row.at[i].set(m), rows, metrics)
             return state, rows
 

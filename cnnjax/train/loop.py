@@ -1,7 +1,7 @@
 """The training loop: dispatch, log, evaluate, save, until the last step."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cnnjax.train.interrupt import Stopped, StopRequest
 from cnnjax.train.programs import Programs, compile_programs, improved_weights
 from cnnjax.train.saved import restore_latest, save
 from cnnjax.train.setup import Run, saved_example
+from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
 from cnnjax.train.writers import MetricsWriter
 
@@ -30,6 +31,7 @@ def fit(
     progress: Any,
     stop: StopRequest,
     warn: Callable[[str], None],
+    shared: Shared | None = None,
 ) -> list[dict[str, Any]]:
     """Trains all seeds of a run, or goes on where an earlier call was ended.
 
@@ -40,6 +42,7 @@ def fit(
       progress: gives a handle `start_run(name, total_steps, first_step)`.
       stop: read between dispatches.
       warn: takes one sentence.
+      shared: data and programs that other runs of the process use as well.
 
     Returns:
       The results of all seeds, as in `result.json`.
@@ -54,7 +57,7 @@ def fit(
         return finished
     folder.write_records()
     start = saved_example(run)
-    programs = compile_programs(run, start["state"])
+    programs = compile_programs(run, start["state"], shared)
     with Checkpoints(
         workdir / "checkpoints", keep_last=run.checkpoint.keep_last, warn=warn
     ) as checkpoints:
@@ -130,8 +133,9 @@ class Loop:
     def finish(self) -> list[dict[str, Any]]:
         """Evaluates the last and the best weights and writes the results."""
         start = time.perf_counter()
-        final = self._evaluate_all(*self.programs.weights(self.state))
-        best = self._evaluate_all(*self.best) if self.best is not None else None
+        splits = self.programs.batches
+        final = self._evaluate(self.programs.weights(self.state), splits)
+        best = None if self.best is None else self._evaluate(self.best, ("test",))
         self.run_seconds += time.perf_counter() - start
         results = []
         for i, seed in enumerate(self.run.seeds):
@@ -166,7 +170,7 @@ class Loop:
         """Trains up to the next event, then logs, evaluates and saves what is due."""
         start = time.perf_counter()
         num_steps = self._next_stop() - self.step
-        self.state, rows = self.programs.advance(self.state, num_steps)
+        self.state, rows = self.programs.advance(self.state, self.step, num_steps)
         self._note_failures(rows)
         self._add(rows)
         self.step += num_steps
@@ -250,7 +254,7 @@ class Loop:
         if not len(self.run.dataset.validation):
             return
         weights = self.programs.weights(self.state)
-        rows = self.programs.evaluate(*weights, "validation")
+        rows = self.programs.evaluate(*weights, ("validation",))["validation"]
         errors = np.array([row["error"] for row in rows])
         improved = (errors < self.best_error) & (self.failed_at < 0)
         if self.best is not None and improved.any():
@@ -268,12 +272,10 @@ class Loop:
         head = {"kind": "eval", "step": self.step, "epoch": self._epoch()}
         self.writers[i].write(head | {"split": split} | shown)
 
-    def _evaluate_all(self, params: Any, model_state: Any) -> dict[str, list[dict]]:
+    def _evaluate(self, weights: Any, splits: Iterable[str]) -> dict[str, list[dict]]:
+        params, model_state = weights
         model_state = self.programs.final_statistics(params, model_state)
-        return {
-            split: self.programs.evaluate(params, model_state, split)
-            for split in self.programs.batches
-        }
+        return self.programs.evaluate(params, model_state, splits)
 
     def _epoch(self) -> float:
         return round(self.step / self.run.steps_per_epoch, 6)

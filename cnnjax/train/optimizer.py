@@ -1,9 +1,16 @@
-"""Optimizers as optax chains, with weight decay as the papers or decoupled."""
+"""Optimizers as optax chains, with weight decay as the papers or decoupled.
 
+What an optimizer does to a gradient is fixed when it is built; its numbers come in with
+every update, so that one compiled program serves all of their values.
+"""
+
+import dataclasses
 import re
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import optax
 from flax import traverse_util
 
@@ -40,8 +47,73 @@ def decay_mask(exclude: tuple[str, ...]) -> Callable[[Any], Any]:
     return mask
 
 
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """The structure of an optimizer; see `make_optimizer`.
+
+    Args:
+      name: 'sgd', 'adamw' or 'rmsprop'.
+      nesterov: of sgd.
+      decay: 'coupled' or 'decoupled'.
+      decayed: from parameters to booleans: whether weight decay applies.
+      clips: whether the gradient is clipped.
+    """
+
+    name: str
+    nesterov: bool
+    decay: str
+    decayed: Callable[[Any], Any]
+    clips: bool
+
+    def init(self, params: Any) -> Any:
+        """State before the first update; it does not depend on the numbers."""
+        return self._chain(1.0, defaultdict(float)).init(params)
+
+    def update(
+        self,
+        grads: Any,
+        state: Any,
+        params: Any,
+        rate: jax.Array,
+        factors: Mapping[str, jax.Array],
+    ) -> tuple[Any, Any]:
+        """One update.
+
+        Args:
+          grads: gradient of the loss.
+          state: of `init` or of the update before.
+          params: the parameters.
+          rate: learning rate, may be traced.
+          factors: 'momentum', 'b1', 'b2', 'epsilon', 'weight_decay' and 'clip_norm',
+            as far as the optimizer has them; may be traced.
+
+        Returns:
+          (what is to be added to the parameters, new state).
+        """
+        return self._chain(rate, factors).update(grads, state, params)
+
+    def _chain(self, rate, factors) -> optax.GradientTransformation:
+        # A momentum or decay of 0 takes part like any other, for one program for all.
+        decayed = optax.add_decayed_weights(factors["weight_decay"], mask=self.decayed)
+        b2, epsilon = factors["b2"], factors["epsilon"]
+        parts = []
+        if self.clips:
+            parts.append(optax.clip_by_global_norm(factors["clip_norm"]))
+        if self.decay == "coupled":
+            parts.append(decayed)
+        if self.name == "adamw":
+            parts.append(optax.scale_by_adam(factors["b1"], b2, epsilon))
+        if self.name == "rmsprop":
+            parts.append(optax.scale_by_rms(b2, epsilon, eps_in_sqrt=False))
+        if self.name in ("sgd", "rmsprop"):
+            nesterov = self.nesterov and self.name == "sgd"
+            parts.append(optax.trace(factors["momentum"], nesterov=nesterov))
+        if self.decay == "decoupled":
+            parts.append(decayed)
+        return optax.chain(*parts, optax.scale(-rate))
+
+
 def make_optimizer(
-    schedule: Callable,
     *,
     name: str,
     momentum: float,
@@ -53,11 +125,10 @@ def make_optimizer(
     decay: str,
     decay_exclude: tuple[str, ...],
     clip_norm: float,
-) -> optax.GradientTransformation:
+) -> Optimizer:
     """Builds the optimizer of section `optimizer` of a config.
 
     Args:
-      schedule: step -> learning rate.
       name: 'sgd', 'adamw' or 'rmsprop' (epsilon outside the root, as in torch).
       momentum: of sgd and rmsprop; buffer = momentum * buffer + gradient.
       nesterov: of sgd.
@@ -72,7 +143,7 @@ def make_optimizer(
       clip_norm: largest global norm of the gradient before decay; 0 for none.
 
     Returns:
-      An optax transformation whose updates are to be added to the parameters.
+      Its structure. The numbers are only checked here: every update takes them.
 
     Raises:
       UserError: an unknown name or a value out of range.
@@ -89,19 +160,4 @@ def make_optimizer(
     in_range("optimizer.weight_decay", weight_decay, 0, float("inf"))
     in_range("optimizer.clip_norm", clip_norm, 0, float("inf"))
 
-    decayed = optax.add_decayed_weights(weight_decay, mask=decay_mask(decay_exclude))
-    parts = []
-    if clip_norm:
-        parts.append(optax.clip_by_global_norm(clip_norm))
-    if weight_decay and decay == "coupled":
-        parts.append(decayed)
-    if name == "adamw":
-        parts.append(optax.scale_by_adam(b1, b2, epsilon))
-    if name == "rmsprop":
-        parts.append(optax.scale_by_rms(b2, epsilon, eps_in_sqrt=False))
-    if name in ("sgd", "rmsprop") and momentum:
-        parts.append(optax.trace(momentum, nesterov=nesterov and name == "sgd"))
-    if weight_decay and decay == "decoupled":
-        parts.append(decayed)
-    parts.append(optax.scale_by_learning_rate(schedule))
-    return optax.chain(*parts)
+    return Optimizer(name, nesterov, decay, decay_mask(decay_exclude), clip_norm > 0)

@@ -4,7 +4,6 @@ Everything here takes a function of one seed and runs it for all seeds at once; 
 argument that is `mapped` has a leading seed axis.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,17 +13,6 @@ import jax
 from cnnjax.errors import UserError
 from cnnjax.layers.convolution import convolution
 from cnnjax.train.compile_cache import sharing_entries
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """A compiled function and what compiling it cost."""
-
-    call: Callable
-    compile_seconds: float
-
-    def __call__(self, *args: Any) -> Any:
-        return self.call(*args)
 
 
 def choose_seed_mode(mode: str) -> str:
@@ -63,20 +51,38 @@ def over_seeds(function: Callable, mapped: tuple[bool, ...], mode: str) -> Calla
     return looped
 
 
+def compiler_options(platform: str, deterministic: bool) -> dict[str, Any]:
+    """Options of XLA for a program.
+
+    Args:
+      platform: 'cpu', 'gpu' or 'tpu'.
+      deterministic: whether the same program on the same device must give the same bits
+        every time. GPUs need an option for that: some of their sums add up in the order
+        in which threads come. CPUs and TPUs do so anyway.
+    """
+    if deterministic and platform == "gpu":
+        return {"xla_gpu_deterministic_ops": True}
+    return {}
+
+
 def compile_program(
-    function: Callable, example: tuple[Any, ...], donate: tuple[int, ...] = ()
-) -> Program:
+    function: Callable,
+    example: tuple[Any, ...],
+    donate: tuple[int, ...] = (),
+    deterministic: bool = False,
+) -> Callable:
     """Compiles for the shapes of the example arguments.
 
     Args:
       function: what to run.
       example: arrays or `jax.ShapeDtypeStruct`s.
       donate: indices of arguments whose memory the results may take over.
+      deterministic: see `compiler_options`.
     """
-    start = time.perf_counter()
+    options = compiler_options(jax.default_backend(), deterministic)
     with sharing_entries():
-        compiled = jax.jit(function, donate_argnums=donate).lower(*example).compile()
-    return Program(compiled, time.perf_counter() - start)
+        lowered = jax.jit(function, donate_argnums=donate).lower(*example)
+        return lowered.compile(compiler_options=options)
 
 
 def to_device(tree: Any) -> Any:

@@ -1,7 +1,9 @@
 """The compiled programs of a run, for all of its seeds."""
 
 import dataclasses
-from typing import Any
+import time
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,9 @@ from cnnjax.train.evaluate import (
     make_reestimation,
     split_batches,
 )
+from cnnjax.train.factors import program_key
 from cnnjax.train.setup import Run, resident_data, split_sizes
+from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
 from cnnjax.train.step import make_train_step
 
@@ -34,6 +38,28 @@ def dispatch_steps(run: Run) -> int:
     return max(1, min(longest, fitting))
 
 
+def shared_keys(run: Run) -> tuple[Hashable, Hashable]:
+    """Keys of the data and of the programs that runs with equal ones may share."""
+    sizes = tuple(split_sizes(run.dataset).items())
+    data = ("data", run.dataset.fingerprint, sizes)
+    return data, ("programs", data, dispatch_steps(run), program_key(run.config))
+
+
+class Compiled(NamedTuple):
+    """What XLA made of a run: nothing in it depends on the values of its factors.
+
+    Args:
+      train: (state, data, seeds, num_steps, rates, factors) -> (state, rows).
+      evaluation: (params, model_state, data, indices, mask, num_batches) -> sums.
+      reestimation: (params, model_state, data, seeds) -> model_state, or None where the
+        running statistics are evaluated.
+    """
+
+    train: Callable
+    evaluation: Callable
+    reestimation: Callable | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Programs:
     """What the training loop calls.
@@ -44,8 +70,8 @@ class Programs:
       seeds: int32 [S].
       batches: batches of each split for evaluation.
       max_steps: largest number of steps of one dispatch.
-      train: (state, data, seeds, num_steps) -> (state, rows).
-      evaluation: (params, model_state, data, indices, mask, num_batches) -> sums.
+      compiled: the programs.
+      compile_seconds: what compiling cost, or waiting for another run that did it.
     """
 
     run: Run
@@ -53,28 +79,40 @@ class Programs:
     seeds: np.ndarray
     batches: dict[str, tuple]
     max_steps: int
-    train: parallel.Program
-    evaluation: parallel.Program
+    compiled: Compiled
+    compile_seconds: float
 
-    @property
-    def compile_seconds(self) -> float:
-        return self.train.compile_seconds + self.evaluation.compile_seconds
-
-    def advance(self, state: TrainState, num_steps: int) -> tuple[TrainState, Any]:
+    def advance(
+        self, state: TrainState, first_step: int, num_steps: int
+    ) -> tuple[TrainState, Any]:
         """Trains; gives the rows on the host, [S, num_steps] each."""
-        state, rows = self.train(state, self.data, self.seeds, np.int32(num_steps))
+        steps = first_step + np.arange(self.max_steps)
+        rates = self.run.schedule(steps).astype(np.float32)
+        state, rows = self.compiled.train(
+            state, self.data, self.seeds, np.int32(num_steps), rates, self.run.factors
+        )
         rows = parallel.to_host(rows)
         return state, jax.tree.map(lambda row: row[:, :num_steps], rows)
 
-    def evaluate(self, params: Any, model_state: Any, split: str) -> list[dict]:
-        """Evaluates one split; one dict a seed."""
-        sums = parallel.to_host(
-            self.evaluation(params, model_state, self.data, *self.batches[split])
-        )
-        return [
-            divide({name: value[i] for name, value in sums.items()})
-            for i in range(len(self.seeds))
-        ]
+    def evaluate(
+        self, params: Any, model_state: Any, splits: Iterable[str]
+    ) -> dict[str, list[dict]]:
+        """Evaluates splits; for each one dict a seed."""
+        # The device has all of them to do before the first is waited for.
+        sent = {
+            split: self.compiled.evaluation(
+                params, model_state, self.data, *self.batches[split]
+            )
+            for split in splits
+        }
+        sums = parallel.to_host(sent)
+        return {
+            split: [
+                divide({name: value[i] for name, value in sums[split].items()})
+                for i in range(len(self.seeds))
+            ]
+            for split in splits
+        }
 
     def weights(self, state: TrainState) -> tuple[Any, Any]:
         """(params, model_state) that the evaluation settings ask for while training."""
@@ -84,62 +122,82 @@ class Programs:
 
     def final_statistics(self, params: Any, model_state: Any) -> Any:
         """Model state for the last evaluation: running, or estimated precisely."""
-        run = self.run
-        if run.eval.statistics == "running":
+        if self.compiled.reestimation is None:
             return model_state
-        reestimate = make_reestimation(
-            run.model,
-            run.augment.train,
-            batch_size=run.train.batch_size,
-            num_train=len(run.dataset.train),
-            batches=run.eval.precise_batches,
-        )
-        arguments = (params, model_state, self.data, self.seeds)
-        mapped = parallel.over_seeds(
-            reestimate, (True, True, False, True), run.train.seed_mode
-        )
-        return parallel.compile_program(mapped, arguments)(*arguments)
+        return self.compiled.reestimation(params, model_state, self.data, self.seeds)
 
 
-def compile_programs(run: Run, state: TrainState) -> Programs:
+def compile_programs(
+    run: Run, state: TrainState, shared: Shared | None = None
+) -> Programs:
     """Puts the data on the device and compiles training and evaluation.
 
     Args:
       run: of `set_up`.
       state: an example of the state, such as the initial one.
+      shared: what other runs of the process have made already, by `shared_keys`.
     """
-    step = make_train_step(
-        run.model,
-        run.optimizer,
-        run.augment.train,
-        label_smoothing=run.label_smoothing,
-        auxiliary_weight=run.auxiliary_weight,
-        ema_decay=run.train.ema_decay,
-    )
+    shared = shared or Shared()
+    data_key, key = shared_keys(run)
+    data = shared.get(data_key, lambda: parallel.to_device(resident_data(run.dataset)))
+    seeds = np.asarray(run.seeds, np.int32)
+    batches = split_batches(split_sizes(run.dataset), run.eval.batch_size)
     max_steps = dispatch_steps(run)
+    start = time.perf_counter()
+    compiled = shared.get(
+        key, lambda: _compile(run, state, data, seeds, batches["train"], max_steps)
+    )
+    seconds = time.perf_counter() - start
+    return Programs(run, data, seeds, batches, max_steps, compiled, seconds)
+
+
+def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
+    mode, batch_size = run.train.seed_mode, run.train.batch_size
+    num_train = len(run.dataset.train)
+
+    def compiled(function, mapped, example, donate=()):
+        return parallel.compile_program(
+            parallel.over_seeds(function, mapped, mode),
+            example,
+            donate,
+            deterministic=run.train.deterministic,
+        )
+
     chunk = make_train_chunk(
-        step,
-        batch_size=run.train.batch_size,
-        num_train=len(run.dataset.train),
+        make_train_step(run.model, run.optimizer, run.augment.train),
+        batch_size=batch_size,
+        num_train=num_train,
         max_steps=max_steps,
+    )
+    rates = np.zeros(max_steps, np.float32)
+    train = compiled(
+        chunk,
+        (True, False, True, False, False, False),
+        (state, data, seeds, np.int32(1), rates, run.factors),
+        donate=(0,),
     )
     evaluate = make_evaluation(
         run.model, run.augment.preprocess, run.dataset.num_classes
     )
-    data = parallel.to_device(resident_data(run.dataset))
-    seeds = np.asarray(run.seeds, np.int32)
-    batches = split_batches(split_sizes(run.dataset), run.eval.batch_size)
-    mode = run.train.seed_mode
-    train = parallel.compile_program(
-        parallel.over_seeds(chunk, (True, False, True, False), mode),
-        (state, data, seeds, np.int32(1)),
-        donate=(0,),
+    weights = (state.params, state.model_state)
+    evaluation = compiled(
+        evaluate,
+        (True, True, False, False, False, False),
+        (*weights, data, *batches),
     )
-    evaluation = parallel.compile_program(
-        parallel.over_seeds(evaluate, (True, True, False, False, False, False), mode),
-        (state.params, state.model_state, data, *batches["train"]),
+    if run.eval.statistics == "running":
+        return Compiled(train, evaluation, None)
+    reestimate = make_reestimation(
+        run.model,
+        run.augment.train,
+        batch_size=batch_size,
+        num_train=num_train,
+        batches=run.eval.precise_batches,
     )
-    return Programs(run, data, seeds, batches, max_steps, train, evaluation)
+    reestimation = compiled(
+        reestimate, (True, True, False, True), (*weights, data, seeds)
+    )
+    return Compiled(train, evaluation, reestimation)
 
 
 def improved_weights(improved: np.ndarray, new: Any, best: Any) -> Any:

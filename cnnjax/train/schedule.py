@@ -1,9 +1,11 @@
-"""Learning rate as a function of the step."""
+"""Learning rate as a function of the step, computed on the host.
+
+The rates enter the training program as numbers: no schedule needs a program of its own.
+"""
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
-import optax
+import numpy as np
 
 from cnnjax.config import in_range
 from cnnjax.errors import UserError, unknown_name
@@ -45,7 +47,7 @@ def make_schedule(
       steps_per_epoch: may be fractional.
 
     Returns:
-      step -> learning rate, traceable.
+      steps (a number or an array) -> learning rates, float64.
 
     Raises:
       UserError: an unknown name or a value out of range.
@@ -79,24 +81,23 @@ def make_schedule(
             "the warm-up must be shorter than the run"
         )
     rest = max(total_steps - warm, 1)
-    if kind == "cosine":
-        alpha = final_learning_rate / learning_rate
-        main = optax.cosine_decay_schedule(learning_rate, rest, alpha)
-    elif kind == "linear":
-        main = optax.linear_schedule(learning_rate, final_learning_rate, rest)
-    else:
-        main = optax.constant_schedule(learning_rate)
+    start, peak = warmup_learning_rate, float(learning_rate)
+    final = final_learning_rate
 
     def schedule(step):
-        rate = main(step - warm)
+        step = np.asarray(step)
+        done = np.clip((step - warm) / rest, 0.0, 1.0)  # share of the decay
+        rate = np.full(step.shape, peak)
+        if kind == "cosine":
+            rate = final + (peak - final) * (1 + np.cos(np.pi * done)) / 2
+        if kind == "linear":
+            rate = peak + (final - peak) * done
         if kind == "step":
             # Boundaries count from the first step of the run, warm-up included.
-            passed = sum(jnp.where(step >= edge, 1, 0) for edge in edges)
-            rate = rate * jnp.power(factor, passed)
+            rate = peak * factor ** np.searchsorted(edges, step, side="right")
         if not warm:
             return rate
-        start = warmup_learning_rate
-        slope = (learning_rate - start) / warm if warmup_kind == "linear" else 0.0
-        return jnp.where(step < warm, start + slope * step, rate)
+        slope = (peak - start) / warm if warmup_kind == "linear" else 0.0
+        return np.where(step < warm, start + slope * step, rate)
 
     return schedule

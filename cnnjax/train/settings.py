@@ -37,6 +37,7 @@ class TrainSettings:
     dtype: str
     steps_per_dispatch: int
     seed_mode: str
+    deterministic: bool
 
     def __post_init__(self):
         in_range("train.batch_size", self.batch_size, 1, INFINITY, "images")

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from flax import linen as nn
 from ml_collections import ConfigDict
 
@@ -18,8 +17,9 @@ from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import abstract_variables, draw_variables
 from cnnjax.train import parallel
+from cnnjax.train.factors import factors
 from cnnjax.train.loss import check_loss
-from cnnjax.train.optimizer import make_optimizer
+from cnnjax.train.optimizer import Optimizer, make_optimizer
 from cnnjax.train.schedule import make_schedule
 from cnnjax.train.settings import (
     CheckpointSettings,
@@ -50,7 +50,8 @@ SECTIONS = (
 class Run:
     """The parts of one run: pure functions, arrays and checked settings.
 
-    `declared` holds the shapes of the net's variables with their initializers.
+    `declared` holds the shapes of the net's variables with their initializers;
+    `factors` the numbers of the training step, as in `train/factors.py`.
     """
 
     config: ConfigDict
@@ -58,9 +59,8 @@ class Run:
     model: nn.Module
     augment: Augment
     schedule: Any
-    optimizer: optax.GradientTransformation
-    label_smoothing: float
-    auxiliary_weight: float
+    optimizer: Optimizer
+    factors: dict[str, np.float32]
     seeds: tuple[int, ...]
     train: TrainSettings
     eval: EvalSettings
@@ -149,7 +149,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         total_steps=total_steps,
         steps_per_epoch=len(dataset.train) / config.train.batch_size,
     )
-    optimizer = splat("optimizer", make_optimizer, config.optimizer, schedule=schedule)
+    optimizer = splat("optimizer", make_optimizer, config.optimizer)
     augment = splat(
         "augment",
         make_augment,
@@ -172,8 +172,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         augment=augment,
         schedule=schedule,
         optimizer=optimizer,
-        label_smoothing=config.loss.label_smoothing,
-        auxiliary_weight=config.loss.auxiliary_weight,
+        factors=factors(config),
         seeds=settings.pop("seeds").numbers(),
         **settings,
         declared=declared,

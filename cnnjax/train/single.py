@@ -97,10 +97,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     programs = compile_programs(run, start["state"])
     params, model_state = parallel.to_device(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
-    rows = {
-        split: programs.evaluate(params, model_state, split)
-        for split in programs.batches
-    }
+    rows = programs.evaluate(params, model_state, programs.batches)
     print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")
     print_errors(
         {

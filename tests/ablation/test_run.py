@@ -13,7 +13,7 @@ from cnnjax.train.interrupt import Stopped, StopRequest
 def test_what_stops_all_arms_is_what_the_person_hears(monkeypatch, tmp_path):
     started, order = threading.Barrier(2), []
 
-    def train_cell(folder, name, cell, progress, stop):
+    def train_cell(folder, name, cell, progress, stop, shared):
         order.append(name)
         started.wait(timeout=10)
         if name == "second":
@@ -23,6 +23,7 @@ def test_what_stops_all_arms_is_what_the_person_hears(monkeypatch, tmp_path):
         raise Stopped(name)
 
     monkeypatch.setattr(run, "train_cell", train_cell)
+    monkeypatch.setattr(run, "shared_keys", lambda cell: ())
     plan, stop = SimpleNamespace(workdir=tmp_path), StopRequest()
     cells = dict.fromkeys(["first", "second", "third"])
     with pytest.raises(UserError, match="disk full"):
@@ -48,6 +49,7 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(monkeypatch, tmp_pa
             written.extend(results)
 
     monkeypatch.setattr(run, "fit", fit)
+    monkeypatch.setattr(run, "shared_keys", lambda cell: ())
     monkeypatch.setattr(run, "RunFolder", Folder)
     (tmp_path / "bad").mkdir()
     cells = {name: SimpleNamespace(seeds=(0, 1)) for name in ("bad", "good")}

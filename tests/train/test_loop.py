@@ -38,9 +38,9 @@ def compiled_once(noisy, monkeypatch):
     """Programs are pure: the run that is started many times is compiled once."""
     compile_programs = loop.compile_programs
 
-    def lookup(run, state):
+    def lookup(run, state, shared=None):
         if run is not noisy:
-            return compile_programs(run, state)
+            return compile_programs(run, state, shared)
         if not COMPILED:
             COMPILED.append(compile_programs(run, state))
         return COMPILED[0]

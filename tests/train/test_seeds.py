@@ -29,10 +29,10 @@ def small_run(mode, first, count):
 def train(run, programs=None):
     start = initial_state(run)
     programs = programs or compile_programs(run, start)
-    state, rows = programs.advance(parallel.to_device(start), NUM_STEPS)
+    state, rows = programs.advance(parallel.to_device(start), 0, NUM_STEPS)
     state = parallel.to_host(state)
     weights = parallel.to_device((state.params, state.model_state))
-    return state, rows, programs.evaluate(*weights, "validation")
+    return state, rows, programs.evaluate(*weights, ("validation",))["validation"]
 
 
 @pytest.fixture(scope="module")

@@ -26,23 +26,21 @@ NOISY = {
 
 
 def step_of(run):
-    return make_train_step(
-        run.model,
-        run.optimizer,
-        run.augment.train,
-        label_smoothing=run.label_smoothing,
-        auxiliary_weight=run.auxiliary_weight,
-        ema_decay=run.train.ema_decay,
-    )
+    """(state, batch) -> (state, metrics), at the first learning rate."""
+    step = make_train_step(run.model, run.optimizer, run.augment.train)
+    return lambda state, batch: step(state, batch, run.schedule(0), run.factors)
 
 
 def chunk_of(run, max_steps):
-    return make_train_chunk(
-        step_of(run),
+    """(state, data, seed, num_steps) -> (state, rows), at the first learning rate."""
+    chunk = make_train_chunk(
+        make_train_step(run.model, run.optimizer, run.augment.train),
         batch_size=run.train.batch_size,
         num_train=len(run.dataset.train),
         max_steps=max_steps,
     )
+    rates = jnp.full(max_steps, run.schedule(0), jnp.float32)
+    return lambda *arguments: chunk(*arguments, rates, run.factors)
 
 
 def start(run):
@@ -171,15 +169,9 @@ def test_mixed_targets_reach_the_loss():
             images, targets = run.augment.train(key, images, labels)
             return images, weight * targets + (1 - weight) * targets[::-1]
 
-        step = make_train_step(
-            run.model,
-            run.optimizer,
-            augment,
-            label_smoothing=0.0,
-            auxiliary_weight=0.0,
-            ema_decay=0.0,
-        )
-        return jax.jit(step)(start(run), first_batch(run))[1]["loss"][0]
+        step = make_train_step(run.model, run.optimizer, augment)
+        arguments = start(run), first_batch(run), 0.1, run.factors
+        return jax.jit(step)(*arguments)[1]["loss"][0]
 
     np.testing.assert_allclose(mixing(0.3), 0.3 * mixing(1.0) + 0.7 * mixing(0.0), 1e-5)
     assert mixing(1.0) != mixing(0.0)
@@ -261,6 +253,30 @@ def test_a_chunk_takes_the_batches_of_the_stream():
         losses.append(float(metrics["loss"][0]))
     _, (_, rows) = chunk_in_one_call()
     np.testing.assert_allclose(rows["loss"][0], losses, rtol=1e-5)
+
+
+def test_each_step_of_a_chunk_has_its_own_rate():
+    """A rate of 0 moves nothing; the steps after it go on from the same weights."""
+    run = tiny_run()
+    chunk = jax.jit(
+        make_train_chunk(
+            make_train_step(run.model, run.optimizer, run.augment.train),
+            batch_size=8,
+            num_train=24,
+            max_steps=3,
+        )
+    )
+    data = resident_data(run.dataset)
+
+    def kernel(num_steps, *rates):
+        rates = np.array(rates, np.float32)
+        arguments = start(run), data, np.int32(0), np.int32(num_steps)
+        return chunk(*arguments, rates, run.factors)[0].params["head"]["kernel"]
+
+    initial = start(run).params["head"]["kernel"]
+    np.testing.assert_array_equal(kernel(1, 0.0, 1.0, 1.0), initial)
+    np.testing.assert_array_equal(kernel(2, 0.1, 0.0, 1.0), kernel(1, 0.1, 1.0, 1.0))
+    assert np.abs(kernel(2, 0.0, 0.1, 0.0) - initial).max() > 1e-3
 
 
 def test_training_learns_the_training_set():

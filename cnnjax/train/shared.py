@@ -1,0 +1,39 @@
+"""What several runs of one process need alike: made once, dropped after the last."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any
+
+
+class Shared:
+    """A store of values that are made when the first run asks for them.
+
+    Runs may ask from several threads: the first makes a value, the others wait for it.
+
+    Args:
+      needed: the keys that will be asked for, one for each run that asks. A key that
+        is not among them is made for its caller alone, and not kept.
+    """
+
+    def __init__(self, needed: Iterable[Hashable] = ()):
+        self._left = Counter(needed)
+        self._locks = {key: threading.Lock() for key in self._left}
+        self._made: dict[Hashable, Any] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value of a key; where `make` raises, the next that asks tries again."""
+        if key not in self._locks:
+            return make()
+        with self._locks[key]:
+            if key not in self._made:
+                self._made[key] = make()
+            return self._made[key]
+
+    def done(self, keys: Iterable[Hashable]) -> None:
+        """One run needs these no more; what nobody else needs is dropped."""
+        for key in keys:
+            with self._locks[key]:
+                self._left[key] -= 1
+                if not self._left[key]:
+                    self._made.pop(key, None)
