@@ -1,39 +1,48 @@
 """The scanned form of equal blocks against the written-out one, in float64."""
 
+import functools
+import math
+
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 
+from cnnjax.errors import UserError
+from cnnjax.layers.regularize import Dropout, random_key
 from cnnjax.models import create_model
 from cnnjax.models.forward import forward_eval, forward_train
-from cnnjax.models.initialize import init_variables
+from cnnjax.models.initialize import abstract_variables, init_variables
+from tests.models.entries import QUICK_TO_COMPILE
 
 DEPTH, WIDTHS, SHAPE = 14, (4, 6), (8, 8, 1)  # three blocks a stage
+ONE_STAGE = {"depth": 8, "widths": (4,)}  # of three blocks
 GRAMMARS = [
     {"placement": "post"},
     {"placement": "pre", "act": "tanh"},
     {"block": "bottleneck", "depth": 20, "shortcut": "C"},
+    # Random numbers, too, are those of the block, not of the form.
+    {"block_dropout_rate": 0.3, "shortcut": "dropout", **ONE_STAGE},
 ]
 
 
-def nets(**arguments):
+def net(**arguments):
     chosen = {"depth": DEPTH, "widths": WIDTHS, "num_classes": 5} | arguments
-    return [
-        create_model("resnet20_cifar", scan_blocks=scan, **chosen)
-        for scan in (False, True)
-    ]
+    return create_model("resnet20_cifar", **chosen)
 
 
 def variables(model, dtype=np.float32):
-    drawn = init_variables(model, SHAPE, (3,))
-    return jax.tree.map(lambda leaf: leaf[0].astype(dtype), drawn)
+    return jax.tree.map(
+        lambda leaf: leaf[0].astype(dtype), init_variables(model, SHAPE, (3,))
+    )
 
 
 def stacked(tree):
     """A written-out collection in the scanned form."""
     rest = {k: v for k, v in tree.items() if "block" not in k or k.endswith("block1")}
-    for stage in (1, 2):
-        prefix = f"stage{stage}_block"
+    stages = {name[: len("stage1")] for name in tree if name.startswith("stage")}
+    for stage in stages:
+        prefix = f"{stage}_block"
         names = [k for k in tree if k.startswith(prefix) and k != f"{prefix}1"]
         names.sort(key=lambda name: int(name.removeprefix(prefix)))
         rest[f"{prefix}s"] = jax.tree.map(
@@ -48,34 +57,45 @@ def assert_close(a, b):
         np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11)
 
 
+def images_of(num):
+    return np.random.default_rng(0).normal(size=(num, *SHAPE))
+
+
+def loss_of(model, state, images):
+    def loss(params):
+        key = jax.random.key(0)
+        logits, _, new = forward_train(model, params, state, images, key)
+        return (logits**2).mean(), (logits, new)
+
+    return loss
+
+
+def outcome(model, tree):
+    """Gradient, logits and new statistics of a training step; logits after it."""
+    state = {"batch_stats": tree["batch_stats"]}
+    images = images_of(6)
+
+    @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE)
+    def run(params):
+        loss = loss_of(model, state, images)
+        gradient, (logits, new) = jax.grad(loss, has_aux=True)(params)
+        return gradient, logits, new, forward_eval(model, params, new, images)
+
+    return run(tree["params"])
+
+
 @pytest.mark.parametrize("grammar", GRAMMARS)
 def test_same_start_logits_gradients_and_statistics(grammar):
     with jax.enable_x64():
-        written, scanned = nets(dtype="float64", **grammar)
-        start, stack = (variables(net, np.float64) for net in (written, scanned))
-    for collection, tree in start.items():
-        for a, b in zip(
-            jax.tree.leaves(stacked(tree)),
-            jax.tree.leaves(stack[collection]),
-            strict=True,
-        ):
-            np.testing.assert_array_equal(a, b)
-    images = np.random.default_rng(0).normal(size=(6, *SHAPE))
-
-    def outcome(model, tree):
-        state = {k: v for k, v in tree.items() if k != "params"}
-
-        def loss(params):
-            key = jax.random.key(0)
-            logits, _, new = forward_train(model, params, state, images, key)
-            return (logits**2).mean(), (logits, new)
-
-        gradient, (logits, new) = jax.grad(loss, has_aux=True)(tree["params"])
-        return gradient, logits, new, forward_eval(model, tree["params"], new, images)
-
-    with jax.enable_x64():
-        of_written = jax.jit(lambda tree: outcome(written, tree))(start)
-        of_scanned = jax.jit(lambda tree: outcome(scanned, tree))(stack)
+        written, scanned = (
+            net(dtype="float64", scan_blocks=scan, **grammar) for scan in (False, True)
+        )
+        start, stack = (variables(each, np.float64) for each in (written, scanned))
+        for collection, tree in start.items():
+            jax.tree.map(
+                np.testing.assert_array_equal, stacked(tree), stack[collection]
+            )
+        of_written, of_scanned = outcome(written, start), outcome(scanned, stack)
     assert_close(stacked(of_written[0]), of_scanned[0])
     assert_close(of_written[1], of_scanned[1])
     assert_close(stacked(of_written[2]["batch_stats"]), of_scanned[2]["batch_stats"])
@@ -83,7 +103,7 @@ def test_same_start_logits_gradients_and_statistics(grammar):
 
 
 def test_every_block_drops_out_by_itself():
-    _, scanned = nets(shortcut="dropout", shortcut_dropout_rate=0.5)
+    scanned = net(shortcut="dropout", scan_blocks=True, **ONE_STAGE)
     tree = variables(scanned)
     state = {"batch_stats": tree["batch_stats"]}
     images = np.ones((2, *SHAPE), np.float32)
@@ -97,9 +117,85 @@ def test_every_block_drops_out_by_itself():
     assert not np.allclose(first, other)
 
 
+def test_keys_of_modules_differ():
+    """Blocks, layers within a block, and steps each have their own."""
+    seen = []
+
+    def watch(call, args, kwargs, context):
+        if isinstance(context.module, Dropout) and context.module.rate:
+            seen.append(jax.random.key_data(random_key(context.module)).tolist())
+        return call(*args, **kwargs)
+
+    model = net(block_dropout_rate=0.3, shortcut="dropout", **ONE_STAGE)
+    tree = variables(model)
+    state = {"batch_stats": tree["batch_stats"]}
+    for step in (0, 1):
+        with nn.intercept_methods(watch):
+            key = jax.random.key(step)
+            forward_train(model, tree["params"], state, images_of(2), key)
+    assert len(seen) == len({tuple(key) for key in seen}) == 2 * 3 * 2
+
+
+REMAT = [
+    {"scan_blocks": True, "block_dropout_rate": 0.3},
+    {"scan_blocks": False, "stochastic_depth_rate": 0.4},
+]
+
+
+@pytest.mark.parametrize("arguments", REMAT)
+def test_rematerialised_blocks_change_nothing(arguments):
+    with jax.enable_x64():
+        kept, again = (
+            net(dtype="float64", remat_blocks=remat, **ONE_STAGE, **arguments)
+            for remat in (False, True)
+        )
+        tree = variables(kept, np.float64)
+        expected, got = outcome(kept, tree), outcome(again, tree)
+    assert jax.tree.structure(got) == jax.tree.structure(expected)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
+    jax.tree.map(close, got, expected)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_rematerialised_blocks_keep_only_their_inputs(scan):
+    """What the forward pass hands to the backward one, on any platform."""
+
+    def kept(remat):
+        model = net(scan_blocks=scan, remat_blocks=remat, depth=26, widths=(4, 4))
+        tree = variables(model)
+        state = {"batch_stats": tree["batch_stats"]}
+        loss = loss_of(model, state, np.zeros((6, *SHAPE), np.float32))
+        pull = jax.eval_shape(
+            lambda p: jax.vjp(loss, p, has_aux=True)[1], tree["params"]
+        )
+        return [leaf.shape for leaf in jax.tree.leaves(pull)]
+
+    def maps(shapes):
+        """Feature maps of the first stage, whose six blocks stand for all."""
+        return sum(
+            math.prod(shape) for shape in shapes if shape[-4:] == (6, 8, 8, 4)
+        ) / (6 * 8 * 8 * 4)
+
+    # The input of each block, and what stem and the last activation keep.
+    assert maps(kept(True)) <= 6 + 4
+    assert maps(kept(False)) >= 6 * 4
+
+
+def test_rematerialised_scans_take_less_memory():
+    def temporary(remat):
+        model = net(scan_blocks=True, remat_blocks=remat, depth=30, widths=(8, 8))
+        tree = variables(model)
+        state = {"batch_stats": tree["batch_stats"]}
+        loss = loss_of(model, state, np.zeros((32, *SHAPE), np.float32))
+        gradient = jax.jit(jax.grad(loss, has_aux=True)).lower(tree["params"])
+        return gradient.compile().memory_analysis().temp_size_in_bytes
+
+    assert temporary(True) < 0.7 * temporary(False)
+
+
 def test_compiled_program_does_not_grow_with_depth():
     def size(depth):
-        _, scanned = nets(depth=depth)
+        scanned = net(depth=depth, scan_blocks=True)
         tree = init_variables(scanned, SHAPE, (0,))
         one = jax.tree.map(lambda leaf: leaf[0], tree)
         images = np.ones((2, *SHAPE), np.float32)
@@ -109,3 +205,14 @@ def test_compiled_program_does_not_grow_with_depth():
         return len(lowered.as_text().splitlines())
 
     assert size(30) == size(14)
+
+
+def test_stages_of_many_blocks_are_scanned_by_default():
+    """Stage 3 of ResNet-50 has five equal blocks behind its first, stage 2 three."""
+    declared = abstract_variables(create_model("resnet50"), (64, 64, 3))["params"]
+    assert {"stage2_block4", "stage3_block1", "stage3_blocks"} <= declared.keys()
+    assert not {"stage2_blocks", "stage3_block2", "stage4_blocks"} & declared.keys()
+    with pytest.raises(
+        UserError, match=r"scan_blocks takes True, False or None, not 1"
+    ):
+        create_model("resnet50", scan_blocks=1)
