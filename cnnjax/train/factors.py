@@ -4,11 +4,10 @@ Runs that differ in nothing else share one compiled program. A key stands here i
 only if its value reaches the program as an argument, or not at all.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from cnnjax.config import IRRELEVANT, flatten
 
@@ -30,7 +29,7 @@ HOST = ("schedule.", "train.steps", "train.epochs", "seeds.first")
 SWITCHES = ("optimizer.clip_norm", "train.ema_decay")
 
 
-def factors(config: ConfigDict) -> dict[str, np.float32]:
+def factors(config: Mapping) -> dict[str, np.float32]:
     """The arguments of the training program, such as {'momentum': 0.9, ...}."""
     flat = flatten(config)
     return {key.partition(".")[2]: np.float32(flat[key]) for key in FACTORS}
@@ -42,7 +41,7 @@ def is_traced(key: str) -> bool:
     return key in FACTORS or key in HOST or section in HOST
 
 
-def program_key(config: ConfigDict) -> Hashable:
+def program_key(config: Mapping) -> Hashable:
     """Everything in a config that the compiled programs are made of."""
     flat: dict[str, Any] = flatten(config)
     kept = {

@@ -7,7 +7,9 @@ import pytest
 
 from cnnjax.ablation import run
 from cnnjax.errors import UserError
+from cnnjax.train import parallel
 from cnnjax.train.interrupt import Stopped, StopRequest
+from tests.train.tiny import Shown, fit, tiny_run
 
 
 def test_what_stops_all_arms_is_what_the_person_hears(monkeypatch, tmp_path):
@@ -60,3 +62,52 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(monkeypatch, tmp_pa
     assert written == [{"arm": "bad", "seed": s, "reason": reason} for s in (0, 1)]
     assert said == [f"bad crashed and is marked failed: {reason}"]
     assert "in fit" in (tmp_path / "bad" / "crash.txt").read_text()
+
+
+def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
+    """Two arms at a time; training and evaluation are a program each."""
+    compiled = []
+    compile_program = parallel.compile_program
+
+    def counted(*args, **kwargs):
+        compiled.append(1)
+        return compile_program(*args, **kwargs)
+
+    monkeypatch.setattr(parallel, "compile_program", counted)
+    arms = {
+        "base": tiny_run(),
+        "rate": tiny_run(schedule__learning_rate=0.05),
+        "plain sgd": tiny_run(optimizer__momentum=0.0, optimizer__weight_decay=0.0),
+        "longer": tiny_run(train__steps=15, schedule__kind="cosine"),
+        "seed": tiny_run(seeds__first=7, loss__label_smoothing=0.1),
+        "wider": tiny_run(arguments={"widths": (7,)}),
+    }
+    progress = Shown()
+    progress.say = pytest.fail
+    plan = SimpleNamespace(workdir=tmp_path)
+    run.run_cells(plan, run.in_order(arms), 2, progress, StopRequest())
+    assert len(compiled) == 4
+
+    results = {name: fit(arm, tmp_path / name).results[0] for name, arm in arms.items()}
+    assert len(compiled) == 4  # these were read, not trained
+    alone = fit(arms["plain sgd"], tmp_path / "alone").results[0]
+    assert results["plain sgd"]["final"] == alone["final"]
+    losses = {result["final"]["train"]["loss"] for result in results.values()}
+    assert len(losses) == len(arms)
+
+
+def test_arms_with_one_program_are_neighbours_and_long_groups_come_first(monkeypatch):
+    def arm(program, work):
+        return SimpleNamespace(program=program, work=lambda: work)
+
+    arms = {
+        "short a": arm("a", 1),
+        "long b": arm("b", 9),
+        "short b": arm("b", 2),
+        "middle c": arm("c", 5),
+        "long a": arm("a", 8),
+        "middle a": arm("a", 4),
+    }
+    monkeypatch.setattr(run, "shared_keys", lambda cell: cell.program)
+    order = ["long a", "middle a", "short a", "long b", "short b", "middle c"]
+    assert list(run.in_order(arms)) == order
