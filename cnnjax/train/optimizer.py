@@ -16,17 +16,20 @@ from flax import traverse_util
 
 from cnnjax.config import in_range
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.models.stacks import Stacks
 
 NAMES = ("sgd", "adamw", "rmsprop")
 DECAYS = ("coupled", "decoupled")
 
 
-def decay_mask(exclude: tuple[str, ...]) -> Callable[[Any], Any]:
+def decay_mask(exclude: tuple[str, ...], stacks: Stacks) -> Callable[[Any], Any]:
     """Function from a parameter tree to booleans: whether weight decay applies.
 
     Args:
       exclude: regular expressions; a leaf whose path ('stage1_block1/norm1/scale')
         matches one of them anywhere is left out.
+      stacks: of the net; a stack goes by the paths of its blocks, and the function
+        raises UserError where an expression tells those apart.
 
     Raises:
       UserError: an expression that does not compile.
@@ -41,10 +44,26 @@ def decay_mask(exclude: tuple[str, ...]) -> Callable[[Any], Any]:
 
     def mask(params):
         flat = traverse_util.flatten_dict(params, sep="/")
-        kept = {path: not any(p.search(path) for p in patterns) for path in flat}
+        kept = {path: not _is_matched(path, patterns, stacks) for path in flat}
         return traverse_util.unflatten_dict(kept, sep="/")
 
     return mask
+
+
+def _is_matched(path: str, patterns: list[re.Pattern], stacks: Stacks) -> bool:
+    paths = [path]
+    for stack in stacks.keys() & set(path.split("/")):
+        paths = [path.replace(stack, block, 1) for block in stacks[stack]]
+    matched = {p: any(pattern.search(p) for pattern in patterns) for p in paths}
+    if len(set(matched.values())) > 1:
+        inside, outside = (
+            next(p for p in paths if matched[p] == wanted) for wanted in (True, False)
+        )
+        raise UserError(
+            f"config.optimizer.decay_exclude leaves out {inside} but not {outside}, "
+            "and the net keeps both in one array: set config.model.scan_blocks to False"
+        )
+    return matched[paths[0]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +133,7 @@ class Optimizer:
 
 
 def make_optimizer(
+    stacks: Stacks,
     *,
     name: str,
     momentum: float,
@@ -129,6 +149,7 @@ def make_optimizer(
     """Builds the optimizer of section `optimizer` of a config.
 
     Args:
+      stacks: of the net, see `models.stacks`.
       name: 'sgd', 'adamw' or 'rmsprop' (epsilon outside the root, as in torch).
       momentum: of sgd and rmsprop; buffer = momentum * buffer + gradient.
       nesterov: of sgd.
@@ -160,4 +181,6 @@ def make_optimizer(
     in_range("optimizer.weight_decay", weight_decay, 0, float("inf"))
     in_range("optimizer.clip_norm", clip_norm, 0, float("inf"))
 
-    return Optimizer(name, nesterov, decay, decay_mask(decay_exclude), clip_norm > 0)
+    return Optimizer(
+        name, nesterov, decay, decay_mask(decay_exclude, stacks), clip_norm > 0
+    )

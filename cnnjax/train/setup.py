@@ -16,6 +16,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import abstract_variables, draw_variables
+from cnnjax.models.stacks import stacks_of
 from cnnjax.train import parallel
 from cnnjax.train.factors import factors
 from cnnjax.train.loss import check_loss
@@ -149,7 +150,11 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         total_steps=total_steps,
         steps_per_epoch=len(dataset.train) / config.train.batch_size,
     )
-    optimizer = splat("optimizer", make_optimizer, config.optimizer)
+    declared = abstract_variables(model, dataset.image_shape)
+    optimizer = splat(
+        "optimizer", make_optimizer, config.optimizer, stacks=stacks_of(declared)
+    )
+    optimizer.decayed(declared["params"])  # refuses before anything is compiled
     augment = splat(
         "augment",
         make_augment,
@@ -164,7 +169,6 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             "moving average to evaluate"
         )
     _check_batch(norm, config)
-    declared = abstract_variables(model, dataset.image_shape)
     return Run(
         config=config,
         dataset=dataset,

@@ -7,6 +7,7 @@ import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.train.optimizer import decay_mask, make_optimizer
+from tests.train.tiny import tiny_run
 
 NUM_STEPS = 25
 DEFAULTS = {
@@ -39,7 +40,7 @@ def our_path(**arguments):
     """Parameters after every step; rate and factors are traced, as in training."""
     factors = DEFAULTS | arguments
     with jax.enable_x64(True):
-        optimizer = make_optimizer(**factors)
+        optimizer = make_optimizer({}, **factors)
         params, path = START, []
         state = optimizer.init(params)
         update = jax.jit(optimizer.update)
@@ -128,7 +129,7 @@ def test_clipping_comes_before_decay():
     """The clipped gradient has the norm asked for; the decay is added to it."""
     with jax.enable_x64(True):
         factors = DEFAULTS | {"clip_norm": 0.5, "weight_decay": 0.1}
-        optimizer = make_optimizer(**factors)
+        optimizer = make_optimizer({}, **factors)
         grads = gradients(START)
         updates, _ = optimizer.update(grads, optimizer.init(START), START, 1.0, factors)
     norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
@@ -152,11 +153,11 @@ def test_excluded_leaves_do_not_decay(name, decay):
 
 def test_the_mask_is_by_path():
     params = {"stem_conv": {"kernel": 0}, "block": {"norm1": {"scale": 0, "bias": 0}}}
-    assert decay_mask(("norm", "^stem"))(params) == {
+    assert decay_mask(("norm", "^stem"), {})(params) == {
         "stem_conv": {"kernel": False},
         "block": {"norm1": {"scale": False, "bias": False}},
     }
-    assert decay_mask(("bias$",))(params)["block"]["norm1"] == {
+    assert decay_mask(("bias$",), {})(params)["block"]["norm1"] == {
         "scale": True,
         "bias": False,
     }
@@ -172,4 +173,32 @@ def test_the_mask_is_by_path():
 )
 def test_wrong_optimizers_are_one_sentence(changes, sentence):
     with pytest.raises(UserError, match=sentence):
-        make_optimizer(**(DEFAULTS | changes))
+        make_optimizer({}, **(DEFAULTS | changes))
+
+
+STACKED = {"stage1_block1": {"w": 1}, "stage1_blocks": {"w": 1}, "head": {"w": 1}}
+STACKS = {"stage1_blocks": ("stage1_block2", "stage1_block3")}
+
+
+@pytest.mark.parametrize(
+    ("exclude", "decayed"),
+    [
+        (r"stage1_block\d/", (False, False)),
+        ("stage1_block1", (False, True)),
+        ("stage1_blocks", (True, True)),  # no block is called so
+        ("block[23]/w$", (True, False)),
+    ],
+)
+def test_a_stack_goes_by_the_names_of_its_blocks(exclude, decayed):
+    mask = decay_mask((exclude,), STACKS)(STACKED)
+    assert (mask["stage1_block1"]["w"], mask["stage1_blocks"]["w"]) == decayed
+    assert mask["head"]["w"]
+
+
+def test_blocks_of_a_stack_cannot_be_told_apart():
+    arguments = {"depth": 8, "widths": (4,), "scan_blocks": True}
+    sentence = r"leaves out stage1_block3/\S+ but not stage1_block2/.*scan_blocks"
+    with pytest.raises(UserError, match=sentence):
+        tiny_run("resnet20_cifar", arguments, optimizer__decay_exclude=("block3",))
+    arguments["scan_blocks"] = False
+    tiny_run("resnet20_cifar", arguments, optimizer__decay_exclude=("block3",))
