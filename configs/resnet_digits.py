@@ -17,7 +17,6 @@ def get_config():
     config.data.num_validation = 200
     config.data.num_test = 300
     config.model.widths = (8, 16, 32)
-    config.model.scan_blocks = True
     config.schedule.unit = "fraction"
     config.schedule.kind = "cosine"
     config.schedule.warmup = 0.1
