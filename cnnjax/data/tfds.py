@@ -5,6 +5,7 @@ several versions the highest is read.
 """
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from absl import logging
 
+from cnnjax.data.decoded import decoded_once
 from cnnjax.data.images import JPEG_START, decode_all, num_channels
 from cnnjax.data.source import Pool, Request, Source, check_directory
 from cnnjax.errors import UserError
@@ -67,15 +69,21 @@ def open_source(request: Request) -> Source:
     channels = num_channels(first, first_name)
 
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.empty(len(indices), np.int32)
-
-        def images() -> Iterator[tuple[str, bytes]]:
-            for row, (where, image, label) in enumerate(records(pool, indices)):
-                labels[row] = label
-                yield where, image
-
         size = request.image_size
-        return decode_all(images(), len(indices), channels, size), labels
+
+        def decode() -> tuple[np.ndarray, np.ndarray]:
+            labels = np.empty(len(indices), np.int32)
+
+            def images() -> Iterator[tuple[str, bytes]]:
+                for row, (where, image, label) in enumerate(records(pool, indices)):
+                    labels[row] = label
+                    yield where, image
+
+            return decode_all(images(), len(indices), channels, size), labels
+
+        chosen = hashlib.sha256(indices.astype("<i8")).hexdigest()
+        what = (pool, chosen, channels, size)
+        return decoded_once(directory.iterdir(), what, decode)
 
     names = tuple(builder.info.features[label_key].names)
     return Source(pools, names, read, _note(name, first))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from cnnjax.data.resident import chunk_indices
 from cnnjax.train.state import TrainState, stream_key
+from cnnjax.train.step import METRICS
 
 
 def make_train_chunk(
@@ -41,15 +42,13 @@ def make_train_chunk(
                 "seed": seed,
             }
 
-        def train(i, state):
-            return step(state, batch(i), rates[i], factors)
-
-        shapes = jax.eval_shape(lambda state: train(0, state)[1], state)
-        rows = jax.tree.map(lambda m: jnp.zeros((max_steps, *m.shape), m.dtype), shapes)
+        # Not by asking the step for its shapes: tracing it twice takes its time.
+        zeros = jnp.zeros(max_steps, jnp.float32)
+        rows = dict.fromkeys(METRICS, (zeros, zeros))
 
         def body(i, carry):
             state, rows = carry
-            state, metrics = train(i, state)
+            state, metrics = step(state, batch(i), rates[i], factors)
             rows = jax.tree.map(lambda row, m: row.at[i].set(m), rows, metrics)
             return state, rows
 

@@ -17,26 +17,14 @@ from pathlib import Path
 
 import jax
 
-# Where entries lie, instead of the user's cache folder; empty for no cache at all.
-VARIABLE = "CNNJAX_CACHE_DIR"
+from cnnjax.cache import cache_folder, remove_oldest
+
 # Oldest entries go first beyond this.
 MOST_BYTES = 4 * 2**30
 
 _lock = threading.Lock()
 _compiling = 0
 _own: Path | None = None
-
-
-def cache_folder() -> Path | None:
-    """The folder of whole entries; None if the cache is switched off.
-
-    `$CNNJAX_CACHE_DIR`, or `cnnjax/compiled` in the user's cache folder.
-    """
-    chosen = os.environ.get(VARIABLE)
-    if chosen is not None:
-        return Path(chosen) if chosen else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cnnjax" / "compiled"
 
 
 def use_compile_cache() -> None:
@@ -46,13 +34,13 @@ def use_compile_cache() -> None:
     chosen through JAX's own settings is left alone.
     """
     global _own
-    folder = cache_folder()
+    folder = cache_folder("compiled")
     if folder is None or jax.config.jax_compilation_cache_dir:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_left_behind(folder)
-        _remove_oldest(folder)
+        remove_oldest(_entries(folder), MOST_BYTES)
         _own = Path(tempfile.mkdtemp(prefix=f"process-{os.getpid()}-", dir=folder))
         for entry in _entries(folder):
             with contextlib.suppress(FileNotFoundError):  # removed by another process
@@ -112,13 +100,3 @@ def _is_running(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _remove_oldest(folder: Path) -> None:
-    sizes = [(entry.stat(), entry) for entry in _entries(folder)]
-    total = sum(stat.st_size for stat, _ in sizes)
-    for stat, entry in sorted(sizes, key=lambda pair: pair[0].st_mtime):
-        if total <= MOST_BYTES:
-            break
-        entry.unlink(missing_ok=True)
-        total -= stat.st_size

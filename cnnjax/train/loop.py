@@ -18,9 +18,8 @@ from cnnjax.train.saved import restore_latest, save
 from cnnjax.train.setup import Run, saved_example
 from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
+from cnnjax.train.step import METRICS
 from cnnjax.train.writers import MetricsWriter
-
-METRICS = ("loss", "errors", "grad_norm")
 
 
 def fit(

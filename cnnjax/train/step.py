@@ -13,6 +13,9 @@ from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.optimizer import Optimizer
 from cnnjax.train.state import TrainState, stream_key
 
+# What a step measures: (sum, count) pairs of float32.
+METRICS = ("loss", "errors", "grad_norm")
+
 
 def make_train_step(
     model: nn.Module,

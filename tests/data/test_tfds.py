@@ -173,3 +173,16 @@ def test_real_images(name, shape):
         200,
     ]
     assert np.bincount(dataset.train.labels, minlength=10).min() > 20
+
+
+def test_a_second_start_decodes_nothing(prepared, monkeypatch, tmp_path):
+    monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path))
+    root, _ = prepared
+    first = load("cifar10", root, num_train=70, num_validation=50)
+    decode = source.decode_all
+    monkeypatch.setattr(source, "decode_all", None)
+    again = load("cifar10", root, num_train=70, num_validation=50)
+    assert again.fingerprint == first.fingerprint
+    monkeypatch.setattr(source, "decode_all", decode)
+    other = load("cifar10", root, num_train=70, num_validation=50, split_seed=1)
+    assert other.fingerprint != first.fingerprint

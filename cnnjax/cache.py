@@ -1,0 +1,36 @@
+"""The user's cache folder: what can be made again, kept to start faster."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+# Another place for the cache; empty for none at all.
+VARIABLE = "CNNJAX_CACHE_DIR"
+
+
+def cache_folder(kind: str) -> Path | None:
+    """The folder for one kind of entries, which may not exist yet.
+
+    Args:
+      kind: name of the folder in `$CNNJAX_CACHE_DIR` or else in `cnnjax` in the user's
+        cache folder.
+
+    Returns:
+      None if the cache is switched off.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen is not None:
+        return Path(chosen) / kind if chosen else None
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "cnnjax" / kind
+
+
+def remove_oldest(entries: Iterable[Path], most_bytes: int) -> None:
+    """Removes the entries that were written first, until the rest is small enough."""
+    sizes = [(entry.stat(), entry) for entry in entries]
+    total = sum(stat.st_size for stat, _ in sizes)
+    for stat, entry in sorted(sizes, key=lambda pair: pair[0].st_mtime):
+        if total <= most_bytes:
+            break
+        entry.unlink(missing_ok=True)
+        total -= stat.st_size

@@ -1,0 +1,35 @@
+"""The user's cache folder: where it is, and that it does not grow for ever."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from cnnjax.cache import cache_folder, remove_oldest
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"CNNJAX_CACHE_DIR": ""}, None),
+        ({"CNNJAX_CACHE_DIR": "/a/b"}, Path("/a/b/kind")),
+        ({"XDG_CACHE_HOME": "/c"}, Path("/c/cnnjax/kind")),
+        ({"HOME": "/h"}, Path("/h/.cache/cnnjax/kind")),
+    ],
+)
+def test_where_entries_lie(monkeypatch, variables, expected):
+    for name in ("CNNJAX_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert cache_folder("kind") == expected
+
+
+def test_the_oldest_entries_go_first(tmp_path):
+    for i in range(4):
+        entry = tmp_path / f"entry-{i}"
+        entry.write_bytes(bytes(10))
+        os.utime(entry, (time.time() - 100 + i,) * 2)
+    remove_oldest(tmp_path.iterdir(), 25)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["entry-2", "entry-3"]
