@@ -1,8 +1,9 @@
 """Which implementation the layers use: the fastest, XLA's own, or plain operations."""
 
 import contextlib
-import contextvars
 from collections.abc import Iterator
+
+import jax
 
 from cnnjax.errors import unknown_name
 
@@ -11,14 +12,13 @@ from cnnjax.errors import unknown_name
 # with forward-mode derivatives.
 IMPLEMENTATIONS = ("auto", "xla", "lax")
 
-_chosen = contextvars.ContextVar("implementation", default="auto")
+# A context of JAX, so that `jit` keeps programs of different implementations apart.
+_chosen = jax.make_user_context("auto")
 
 
 @contextlib.contextmanager
 def implementation(impl: str) -> Iterator[None]:
     """Convolutions, pools and batch norms that are traced within use this one.
-
-    A function that was compiled before keeps what it was compiled with.
 
     Args:
       impl: one of `IMPLEMENTATIONS`.
@@ -26,11 +26,8 @@ def implementation(impl: str) -> Iterator[None]:
     Raises:
       UserError: for another name.
     """
-    token = _chosen.set(checked(impl))
-    try:
+    with _chosen(checked(impl)):
         yield
-    finally:
-        _chosen.reset(token)
 
 
 def chosen(impl: str | None = None) -> str:
@@ -42,7 +39,7 @@ def chosen(impl: str | None = None) -> str:
     Raises:
       UserError: for an unknown name.
     """
-    return _chosen.get() if impl is None else checked(impl)
+    return _chosen.value if impl is None else checked(impl)
 
 
 def checked(impl: str) -> str:

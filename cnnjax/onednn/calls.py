@@ -77,7 +77,8 @@ def _execute(frame: ctypes.Array) -> None:
     convolution = _prepared.get(key)
     if convolution is None:
         spec = Spec.decode(text.decode())
-        convolution = Convolution(library(), spec, os.cpu_count() or 1)
+        cores = len(os.sched_getaffinity(0))
+        convolution = Convolution(library(), spec, cores)
         _prepared[key] = convolution
     convolution(
         _Four.from_address(first)[_BUFFER_DATA],

@@ -187,7 +187,7 @@ def test_scanned_gradients_stay_in_the_fast_layout(strides):
     computation alone is rewritten (jax-ml/jax#12868), hence the scan.
     """
     options = {"strides": strides, "padding": 1}
-    assert layouts_in_scan("auto", **options) == {"b01f_01io->b01f"}
+    assert layouts_in_scan("xla", **options) == {"b01f_01io->b01f"}
     assert layouts_in_scan("lax", **options) > {"b01f_01io->b01f"}, (
         "XLA now rewrites convolutions inside loops too: measure whether the canonical "
         "form is still needed"
@@ -313,7 +313,7 @@ def test_plain_has_forward_mode():
 
 def test_unknown_impl():
     x, kernel = draw((5, 5, 2), (3, 3), 3, 1, np.float32)
-    with pytest.raises(UserError, match="allowed are auto, lax"):
+    with pytest.raises(UserError, match="allowed are auto, lax, xla"):
         convolution(x, kernel, impl="fast")
 
 
