@@ -26,7 +26,7 @@ class Net:
     batch_size: int
     num_classes: int
 
-    def config(self, num_batches: int = 4) -> ConfigDict:
+    def config(self, num_batches: int) -> ConfigDict:
         """Plain SGD with momentum and weight decay, no augmentation, one seed."""
         config = base.get_config()
         config.data.name = "synthetic"

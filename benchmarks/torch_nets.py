@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 
-def conv_bn(channels: int, width: int, size: int, stride: int = 1, groups: int = 1):
+def conv_bn(channels, width, size, stride=1, groups=1, bias=False):
     """Convolution, batch norm and ReLU."""
-    conv = nn.Conv2d(channels, width, size, stride, size // 2, 1, groups, bias=False)
+    conv = nn.Conv2d(channels, width, size, stride, size // 2, 1, groups, bias)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
 
 
@@ -77,8 +77,7 @@ def vgg16_bn_cifar():
     layers, channels = [], 3
     for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
         for _ in range(count):
-            layers.append(conv_bn(channels, width, 3))
-            layers[-1][0].bias = None
+            layers.append(conv_bn(channels, width, 3, bias=True))
             channels = width
         layers.append(nn.MaxPool2d(2))
     return nn.Sequential(*layers, *pooled_head(512, 10))

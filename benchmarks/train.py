@@ -15,6 +15,9 @@ from cnnjax.train import parallel
 from cnnjax.train.programs import compile_programs
 from cnnjax.train.setup import Run, initial_state, set_up
 
+# Steps of one dispatch.
+STEPS = 4
+
 
 def suite(options) -> list[Row]:
     """Rows for every net whose name contains `options.only`."""
@@ -28,13 +31,13 @@ def suite(options) -> list[Row]:
 
 def compare(name: str, net: Net, peak: float, options) -> list[Row]:
     """One net, all ways."""
-    run = set_up(net.config())
+    run = set_up(net.config(STEPS))
     ways = {
         "cnnjax": training(run, "auto"),
         "cnnjax without oneDNN": training(run, "xla"),
         "plain Linen": plain_linen(run, net),
     }
-    units = dict.fromkeys(ways, 1) | {"cnnjax": 4, "cnnjax without oneDNN": 4}
+    units = {"cnnjax": STEPS, "cnnjax without oneDNN": STEPS, "plain Linen": 1}
     reference = "plain Linen"
     if options.against == "torch":
         from benchmarks import torch_nets
@@ -58,14 +61,14 @@ def compare(name: str, net: Net, peak: float, options) -> list[Row]:
 
 
 def training(run: Run, impl: str):
-    """Four steps in one dispatch, by the program that trains users' nets."""
+    """Several steps in one dispatch, by the program that trains users' nets."""
     state = initial_state(run)
     with implementation(impl):
         programs = compile_programs(run, state)
     holder = [parallel.to_device(state)]
 
     def steps():
-        holder[0], rows = programs.advance(holder[0], 4)
+        holder[0], rows = programs.advance(holder[0], 0, STEPS)
         return rows
 
     return steps
