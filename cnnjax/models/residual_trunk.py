@@ -25,7 +25,7 @@ from cnnjax.models.shortcut import SHORTCUTS
 # Number of convolutions in a block.
 BLOCKS = {"basic": 2, "bottleneck": 3}
 # Equal blocks of a stage from which on one scanned body pays, see docs/design.md.
-WORTH_SCANNING = 4
+WORTH_SCANNING = 8
 KERNEL_INITS = {
     "he_normal": init.he_normal,
     "he_normal_fan_out": init.he_normal_fan_out,

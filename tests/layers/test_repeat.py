@@ -208,11 +208,13 @@ def test_compiled_program_does_not_grow_with_depth():
 
 
 def test_stages_of_many_blocks_are_scanned_by_default():
-    """Stage 3 of ResNet-50 has five equal blocks behind its first, stage 2 three."""
-    declared = abstract_variables(create_model("resnet50"), (64, 64, 3))["params"]
+    """Stage 3 of ResNet-101 has 22 equal blocks behind its first, the others few."""
+    declared = abstract_variables(create_model("resnet101"), (64, 64, 3))["params"]
     assert {"stage2_block4", "stage3_block1", "stage3_blocks"} <= declared.keys()
     assert not {"stage2_blocks", "stage3_block2", "stage4_blocks"} & declared.keys()
-    with pytest.raises(
-        UserError, match=r"scan_blocks takes True, False or None, not 1"
-    ):
+    # Each block may have a dropping rate of its own: then nothing is scanned.
+    dropping = net(depth=58, stochastic_depth_rate=0.1)
+    assert "stage1_block14" in abstract_variables(dropping, SHAPE)["params"]
+    sentence = r"scan_blocks takes True, False or None, not 1"
+    with pytest.raises(UserError, match=sentence):
         create_model("resnet50", scan_blocks=1)
