@@ -13,7 +13,7 @@ from cnnjax.train import parallel
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, StopRequest
-from cnnjax.train.programs import Programs, compile_programs, improved_weights
+from cnnjax.train.programs import Programs, compile_programs
 from cnnjax.train.saved import restore_latest, save
 from cnnjax.train.setup import Run, saved_example
 from cnnjax.train.shared import Shared
@@ -257,7 +257,7 @@ class Loop:
         errors = np.array([row["error"] for row in rows])
         improved = (errors < self.best_error) & (self.failed_at < 0)
         if self.best is not None and improved.any():
-            self.best = improved_weights(improved, weights, self.best)
+            self.best = self.programs.compiled.improve(improved, weights, self.best)
             self.best_error = np.where(improved, errors, self.best_error)
             self.best_step = np.where(improved, self.step, self.best_step)
         if self.step == self.run.total_steps:

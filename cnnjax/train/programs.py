@@ -53,11 +53,13 @@ class Compiled(NamedTuple):
       evaluation: (params, model_state, data, indices, mask, num_batches) -> sums.
       reestimation: (params, model_state, data, seeds) -> model_state, or None where the
         running statistics are evaluated.
+      improve: `improved_weights`, or None where no best weights are kept.
     """
 
     train: Callable
     evaluation: Callable
     reestimation: Callable | None
+    improve: Callable | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,19 +187,23 @@ def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
         (True, True, False, False, False, False),
         (*weights, data, *batches),
     )
-    if run.eval.statistics == "running":
-        return Compiled(train, evaluation, None)
-    reestimate = make_reestimation(
-        run.model,
-        run.augment.train,
-        batch_size=batch_size,
-        num_train=num_train,
-        batches=run.eval.precise_batches,
-    )
-    reestimation = compiled(
-        reestimate, (True, True, False, True), (*weights, data, seeds)
-    )
-    return Compiled(train, evaluation, reestimation)
+    reestimation = improve = None
+    if run.eval.statistics == "precise":
+        reestimate = make_reestimation(
+            run.model,
+            run.augment.train,
+            batch_size=batch_size,
+            num_train=num_train,
+            batches=run.eval.precise_batches,
+        )
+        reestimation = compiled(
+            reestimate, (True, True, False, True), (*weights, data, seeds)
+        )
+    if run.keeps_best:
+        # Leaf by leaf, outside of a program, the first call takes half a second.
+        example = (np.zeros(len(seeds), bool), weights, weights)
+        improve = parallel.compile_program(improved_weights, example, donate=(2,))
+    return Compiled(train, evaluation, reestimation, improve)
 
 
 def improved_weights(improved: np.ndarray, new: Any, best: Any) -> Any:

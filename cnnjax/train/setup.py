@@ -79,6 +79,11 @@ class Run:
     def total_steps(self) -> int:
         return self.train.total_steps(len(self.dataset.train))
 
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights that are best on validation are kept."""
+        return self.eval.keep_best and len(self.dataset.validation) > 0
+
     def interval(self, every_epochs: float) -> int:
         """Steps between events; 0 epochs means at the end only."""
         if not every_epochs:
@@ -226,7 +231,7 @@ def saved_example(run: Run) -> dict[str, Any]:
     """
     state = initial_state(run)
     best = None
-    if run.eval.keep_best and len(run.dataset.validation):
+    if run.keeps_best:
         weights = state.ema if run.eval.weights == "ema" else state.params
         best = jax.tree.map(np.copy, (weights, state.model_state))
     return {"state": state, "best": best}

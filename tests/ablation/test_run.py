@@ -65,7 +65,7 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(monkeypatch, tmp_pa
 
 
 def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
-    """Two arms at a time; training and evaluation are a program each."""
+    """Two arms at a time; three programs: training, evaluation, the best weights."""
     compiled = []
     compile_program = parallel.compile_program
 
@@ -86,10 +86,10 @@ def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
     progress.say = pytest.fail
     plan = SimpleNamespace(workdir=tmp_path)
     run.run_cells(plan, run.in_order(arms), 2, progress, StopRequest())
-    assert len(compiled) == 4
+    assert len(compiled) == 6
 
     results = {name: fit(arm, tmp_path / name).results[0] for name, arm in arms.items()}
-    assert len(compiled) == 4  # these were read, not trained
+    assert len(compiled) == 6  # these were read, not trained
     alone = fit(arms["plain sgd"], tmp_path / "alone").results[0]
     assert results["plain sgd"]["final"] == alone["final"]
     losses = {result["final"]["train"]["loss"] for result in results.values()}
