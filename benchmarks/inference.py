@@ -37,7 +37,7 @@ def compare(name: str, net: Net, peak: float, options) -> list[Row]:
     }
     try:
         variables = {"params": state.params, **state.model_state}
-        model, folded = fold_batch_norm(run.model, variables, images[:1])
+        model, folded = fold_batch_norm(run.model, variables, shape[1:])
     except UserError:  # a norm stands in front of its convolution
         pass
     else:

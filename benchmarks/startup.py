@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.measure import interleave
 from benchmarks.rows import Row, rows_of
-from cnnjax.train.compile_cache import VARIABLE
+from cnnjax.cache import VARIABLE
 
 ROOT = Path(__file__).parents[1]
 MOST_ROUNDS = 5

@@ -1,0 +1,115 @@
+"""The arithmetic of the benchmarks; what they measure is not tested by time."""
+
+import json
+
+import jax
+import pytest
+
+from benchmarks.measure import Times, interleave
+from benchmarks.nets import NETS
+from benchmarks.rows import regressions, rows_of, to_json, to_markdown
+from benchmarks.suites import SUITES, run_suites
+from cnnjax.errors import UserError
+from cnnjax.train.setup import set_up
+
+ABOUT = {
+    "date": "2026-01-01",
+    "command": "./launch.sh benchmark --suite=train",
+    "rounds": 3,
+    "peak": 1e11,
+    "machine": {
+        "processor": "P",
+        "cores": 2,
+        "devices": ["cpu:cpu"],
+        "python": "3",
+        "versions": {"jax": "1", "torch": None},
+    },
+}
+
+
+def test_every_round_runs_every_case_in_turn():
+    calls = []
+    cases = {name: lambda name=name: calls.append(name) for name in "ab"}
+    times = interleave(cases, rounds=3, warm_up=1)
+    assert calls == ["a", "b"] * 4
+    assert {len(t.seconds) for t in times.values()} == {3}
+
+
+def test_ratios_are_paired():
+    """The machine is twice as slow in the second round: the ratio does not move."""
+    ours, theirs = Times((1.0, 2.0, 1.0)), Times((2.0, 4.0, 2.0))
+    assert ours.ratio_to(theirs) == (0.5, 0.5, 0.5)
+
+
+def stored(seconds=(0.3, 0.3, 0.3)):
+    times = {"cnnjax": Times(seconds), "torch": Times((0.2, 0.2, 0.2))}
+    rows = rows_of(
+        "net",
+        times,
+        "torch",
+        unit="step",
+        units={"cnnjax": 3, "torch": 1},
+        images=10,
+        flops=1e9,
+        peak=1e11,
+    )
+    return to_json("train", rows, ABOUT)
+
+
+def test_a_row():
+    ours, theirs = stored()["rows"]
+    assert ours["seconds"] == pytest.approx(0.1)
+    assert ours["ratio"] == pytest.approx(0.5)
+    assert ours["rate"] == pytest.approx(100)
+    assert ours["utilisation"] == pytest.approx(0.1)
+    assert theirs["ratio"] is None
+
+
+def test_the_table_says_where_it_comes_from():
+    text = to_markdown(json.loads(json.dumps(stored())))
+    assert "| net | cnnjax | 100 ms/step | 0.50 (0.50 to 0.50) | 100 | 10% |  |" in text
+    assert "`./launch.sh benchmark --suite=train` on P (2 cores; cpu:cpu)" in text
+    assert "jax 1" in text
+    assert "torch None" not in text
+
+
+def test_a_worse_ratio_is_news_and_a_better_one_is_not():
+    slower = stored((0.5, 0.5, 0.5))
+    (sentence,) = regressions(slower, stored())
+    assert sentence == "train, net, cnnjax: 0.83 times torch, committed 0.50"
+    assert not regressions(stored(), slower)
+    # A spread that reaches down to what was committed is no proof.
+    assert not regressions(stored((0.3, 0.5, 0.3)), stored())
+
+
+def test_suites_can_be_found(tmp_path):
+    options = {"against": "", "rounds": 3, "only": "", "out": tmp_path, "publish": True}
+    with pytest.raises(UserError, match="train"):
+        run_suites("trian", repository=tmp_path, **options)
+    with pytest.raises(UserError, match="whole suites"):
+        run_suites("train", repository=tmp_path, **options | {"only": "VGG"})
+    with pytest.raises(UserError, match="allowed are"):
+        run_suites("train", repository=tmp_path, **options | {"against": "numpy"})
+
+
+def test_every_suite_has_its_place_in_the_docs():
+    with open("docs/benchmarks.md") as file:
+        text = file.read()
+    for suite in SUITES:
+        assert f"<!-- begin {suite} -->" in text
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_torch_has_the_same_net(name):
+    torch_nets = pytest.importorskip(
+        "benchmarks.torch_nets", reason="compares with torch", exc_type=ImportError
+    )
+    net = NETS[name]
+    config = net.config(1)
+    if "scan_blocks" in config.model:
+        config.model.scan_blocks = False  # every kernel by itself, as in torch
+    run = set_up(config)
+    peer = torch_nets.build(net.model, run.num_params)
+    kernels = [p.numel() for p in peer.parameters() if p.ndim == 4]
+    ours = [leaf.size for leaf in jax.tree.leaves(run.declared) if leaf.ndim == 4]
+    assert sorted(kernels) == sorted(ours)
