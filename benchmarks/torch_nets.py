@@ -176,6 +176,26 @@ def training_step(net: nn.Module, images: Any, labels: Any) -> Callable[[], obje
     return step
 
 
+def compiled_step(net: Any) -> Callable[[], object]:
+    """A compiled bfloat16 step of torchvision's net of that name, on the accelerator.
+
+    Args:
+      net: a `nets.Net`.
+    """
+    import torchvision
+
+    peer = torchvision.models.get_model(net.model, weights=None).cuda()
+    peer = torch.compile(peer.to(memory_format=torch.channels_last))
+    images, labels = images_like(net.batch_size, net.image_size, net.num_classes)
+    step = training_step(peer, images.cuda(), labels.cuda())
+
+    def run():
+        with torch.autocast("cuda", torch.bfloat16):
+            return step()
+
+    return run
+
+
 def inference(net: nn.Module, images: Any) -> Callable[[], object]:
     """Logits of a batch, in evaluation."""
     net.eval()

@@ -10,7 +10,9 @@ from absl import flags
 from cnnjax import cli
 
 SUITE = flags.DEFINE_string(
-    "suite", "train", "train, compile, seeds, startup, data, inference, or all."
+    "suite",
+    "train",
+    "train, inference, compile, seeds, data, startup, accelerator, or all.",
 )
 AGAINST = flags.DEFINE_string("against", "", "torch, where it is installed, or ''.")
 ROUNDS = flags.DEFINE_integer("rounds", 10, "Measured rounds.", lower_bound=3)

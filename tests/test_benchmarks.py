@@ -5,10 +5,11 @@ import json
 import jax
 import pytest
 
+from benchmarks import accelerator
 from benchmarks.measure import Times, interleave
-from benchmarks.nets import NETS
+from benchmarks.nets import NETS, Net
 from benchmarks.rows import regressions, rows_of, to_json, to_markdown
-from benchmarks.suites import SUITES, run_suites
+from benchmarks.suites import SUITES, Options, run_suites
 from cnnjax.errors import UserError
 from cnnjax.train.setup import set_up
 
@@ -113,3 +114,19 @@ def test_torch_has_the_same_net(name):
     kernels = [p.numel() for p in peer.parameters() if p.ndim == 4]
     ours = [leaf.size for leaf in jax.tree.leaves(run.declared) if leaf.ndim == 4]
     assert sorted(kernels) == sorted(ours)
+
+
+def test_what_an_accelerator_would_run(monkeypatch):
+    """The same functions at a size for a CPU, which the suite itself refuses."""
+    options = Options(rounds=3, only="", against="")
+    with pytest.raises(UserError, match="found none"):
+        accelerator.suite(options)
+    monkeypatch.setattr(accelerator, "STEPS", 1)
+    tiny = Net("resnet20_cifar", {"depth": 6, "widths": (32, 32)}, 8, 4, 3)
+    (row,) = accelerator.large_net(tiny, options, "float32")
+    assert row.rate > 0
+    assert row.utilisation > 0
+    batch, group = accelerator.norms(tiny, options, "float32")
+    assert batch.ratio is None
+    assert group.ratio > 0
+    assert "GiB" in group.note
