@@ -8,7 +8,6 @@ from benchmarks.nets import NETS, Net
 from benchmarks.rows import Row, rows_of
 from cnnjax.analysis.folding import fold_batch_norm
 from cnnjax.errors import UserError
-from cnnjax.layers.implementation import implementation
 from cnnjax.models.forward import forward_eval
 from cnnjax.train import parallel
 from cnnjax.train.setup import initial_state, set_up
@@ -67,8 +66,9 @@ def compare(name: str, net: Net, peak: float, options) -> list[Row]:
 def logits(model, weights, images, impl: str):
     """The evaluation of a batch as one compiled program."""
     arguments = parallel.to_device((*weights, images))
-    with implementation(impl):
-        program = parallel.compile_program(
-            lambda params, state, x: forward_eval(model, params, state, x), arguments
-        )
+    program = parallel.compile_program(
+        lambda params, state, x: forward_eval(model, params, state, x),
+        arguments,
+        impl=impl,
+    )
     return lambda: jax.block_until_ready(program(*arguments))

@@ -1,5 +1,7 @@
 """Suite train: one optimizer step, as cnnjax trains, as plain Linen, and in torch."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,6 @@ from benchmarks.machine import matmul_peak
 from benchmarks.measure import interleave
 from benchmarks.nets import NETS, Net
 from benchmarks.rows import Row, rows_of
-from cnnjax.layers.implementation import implementation
 from cnnjax.models.forward import forward_train
 from cnnjax.train import parallel
 from cnnjax.train.programs import compile_programs
@@ -62,9 +63,10 @@ def compare(name: str, net: Net, peak: float, options) -> list[Row]:
 
 def training(run: Run, impl: str):
     """Several steps in one dispatch, by the program that trains users' nets."""
+    settings = dataclasses.replace(run.train, impl=impl)
+    run = dataclasses.replace(run, train=settings)
     state = initial_state(run)
-    with implementation(impl):
-        programs = compile_programs(run, state)
+    programs = compile_programs(run, state)
     holder = [parallel.to_device(state)]
 
     def steps():
@@ -97,8 +99,7 @@ def plain_linen(run: Run, net: Net):
         return optax.apply_updates(params, updates), new, opt_state
 
     example = (state.params, state.model_state, optimizer.init(state.params))
-    with implementation("lax"):
-        program = parallel.compile_program(step, example, donate=(0, 1, 2))
+    program = parallel.compile_program(step, example, donate=(0, 1, 2), impl="lax")
     holder = [example]
 
     def run_step():

@@ -20,7 +20,7 @@ from cnnjax.errors import UserError, near_matches, unknown_name
 IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
 # Keys that say how blocks are executed: they change rounding, so that a run may be
 # resumed with others.
-EXECUTION = ("model.scan_blocks", "model.remat_blocks")
+EXECUTION = ("model.scan_blocks", "model.remat_blocks", "train.impl")
 # The seed axis is a property of the run, not of the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.

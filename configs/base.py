@@ -112,6 +112,7 @@ def get_config() -> ml_collections.ConfigDict:
         dtype="float32",  # float32 | bfloat16; of the forward and backward pass
         steps_per_dispatch=0,  # largest number of steps per call; 0 = chosen
         seed_mode="auto",  # auto | loop | vmap; how seeds share the program
+        impl="auto",  # auto | xla (without oneDNN) | lax (the plain operations)
         # Bit for bit the same on the same GPU, a little slower; the CPU always is.
         deterministic=False,
     )

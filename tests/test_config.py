@@ -171,6 +171,7 @@ OUT_OF_RANGE = {
     "train.dtype": ["float23"],
     "train.steps_per_dispatch": [-1],
     "train.seed_mode": ["vmapped"],
+    "train.impl": ["fast"],
     "eval.batch_size": [0],
     "eval.every_epochs": [-1.0],
     "eval.statistics": ["exact"],
@@ -258,6 +259,7 @@ IRRELEVANT = {
     "checkpoint.keep_last",
     "model.scan_blocks",  # rounding alone
     "model.remat_blocks",
+    "train.impl",
 }
 
 

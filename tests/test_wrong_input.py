@@ -97,6 +97,7 @@ VALUES = [
     ("schedule.kind=cosin", "'cosin'", "mean 'cosine'", "config.schedule.kind"),
     ("train.dtype=float16", "'float16'", "bfloat16", "config.train.dtype"),
     ("train.seed_mode=fast", "'fast'", "auto, loop, vmap"),
+    ("train.impl=fast", "'fast'", "auto, lax, xla"),
     ("eval.statistics=exact", "'exact'", "precise, running"),
     ("augment.standardize=pixels", "'pixels'", "pixel_mean"),
     # Values that do not go together.

@@ -49,7 +49,5 @@ def checked(impl: str) -> str:
       UserError: if not.
     """
     if impl not in IMPLEMENTATIONS:
-        raise unknown_name(
-            "implementation", impl, IMPLEMENTATIONS, "impl, config.train.impl"
-        )
+        raise unknown_name("implementation", impl, IMPLEMENTATIONS, "config.train.impl")
     return impl

@@ -12,6 +12,7 @@ import jax
 
 from cnnjax.errors import UserError
 from cnnjax.layers.convolution import convolution
+from cnnjax.layers.implementation import implementation
 from cnnjax.train.compile_cache import sharing_entries
 
 
@@ -70,6 +71,7 @@ def compile_program(
     example: tuple[Any, ...],
     donate: tuple[int, ...] = (),
     deterministic: bool = False,
+    impl: str = "auto",
 ) -> Callable:
     """Compiles for the shapes of the example arguments.
 
@@ -78,9 +80,10 @@ def compile_program(
       example: arrays or `jax.ShapeDtypeStruct`s.
       donate: indices of arguments whose memory the results may take over.
       deterministic: see `compiler_options`.
+      impl: of the layers, see `layers.implementation`.
     """
     options = compiler_options(jax.default_backend(), deterministic)
-    with sharing_entries():
+    with sharing_entries(), implementation(impl):
         lowered = jax.jit(function, donate_argnums=donate).lower(*example)
         return lowered.compile(compiler_options=options)
 

@@ -25,7 +25,7 @@ from cnnjax.train.step import make_train_step
 
 # Multiply-adds that a device does in about two seconds of training: the longest
 # dispatch, so that the display moves and Ctrl-C is heard. Rough on purpose.
-DISPATCH_WORK = {"cpu": 4e10, "accelerator": 2e13}
+DISPATCH_WORK = {"cpu": 1e11, "accelerator": 2e13}
 
 
 def dispatch_steps(run: Run) -> int:
@@ -163,6 +163,7 @@ def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
             example,
             donate,
             deterministic=run.train.deterministic,
+            impl=run.train.impl,
         )
 
     chunk = make_train_chunk(

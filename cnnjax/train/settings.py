@@ -37,6 +37,7 @@ class TrainSettings:
     dtype: str
     steps_per_dispatch: int
     seed_mode: str
+    impl: str
     deterministic: bool
 
     def __post_init__(self):

@@ -13,6 +13,7 @@ from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment, measure
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
+from cnnjax.layers.implementation import checked
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import abstract_variables, draw_variables
@@ -131,6 +132,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     }
     norm = splat("norm", make_norm, config.norm)
     splat("loss", check_loss, config.loss)
+    checked(config.train.impl)
     if dataset is None:
         dataset = splat("data", load_dataset, config.data)
     if len(dataset.train) == 0:
