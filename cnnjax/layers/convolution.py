@@ -19,12 +19,24 @@ import jax
 from jax import lax
 
 from cnnjax.errors import UserError
-from cnnjax.layers.convolution_forms import Form, choose_form, matrix_product, plain
+from cnnjax.layers.convolution_forms import (
+    Form,
+    canonical,
+    choose_form,
+    matrix_product,
+    patches_product,
+    plain,
+    pointwise,
+)
 from cnnjax.layers.convolution_geometry import Geometry
 from cnnjax.layers.convolution_onednn import by_onednn, is_usable
 from cnnjax.layers.implementation import chosen
 from cnnjax.layers.varying import equally_varying
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
+
+# Multiply-adds below which XLA's forms without groups are as fast: a call of oneDNN
+# takes Python's lock for ten microseconds, for which trainings side by side wait.
+SMALLEST_WORK = 5_000_000
 
 
 def convolution(
@@ -92,10 +104,15 @@ def check(
 def form_on_cpu(geometry: Geometry, impl: str, x: jax.Array, kernel: jax.Array) -> Form:
     """The form that ran fastest on CPU, forward and backward together."""
     form = choose_form(x.shape, kernel.shape, geometry)
-    # Maps smaller than the kernel: most of oneDNN's work there is on padding.
-    if impl == "xla" or form is matrix_product:
+    if impl == "xla" or not is_usable(x, kernel):
         return form
-    return by_onednn if is_usable(x, kernel) else form
+    # Maps smaller than the kernel: most of oneDNN's work there is on padding.
+    if form is matrix_product:
+        return form
+    height, width = geometry.output_size(x.shape, kernel.shape)
+    work = x.shape[0] * height * width * kernel.size  # multiply-adds
+    is_small = work < SMALLEST_WORK and form in (canonical, pointwise, patches_product)
+    return form if is_small else by_onednn
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

@@ -12,9 +12,6 @@ from cnnjax.onednn import library as dnn
 from cnnjax.onednn.library import Dims, OneDNN
 
 KINDS = ("forward", "input_gradient", "kernel_gradient")
-# Multiply-adds below which a second thread costs more than it brings, above all where
-# several trainings run side by side.
-SINGLE_THREAD_WORK = 5_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,19 +57,13 @@ class Spec:
         *numbers, (groups,) = [tuple(map(int, part.split(","))) for part in parts]
         return cls(kind, *numbers, groups)
 
-    @property
-    def multiply_adds(self) -> int:
-        height, width, per_group, features = self.kernel
-        positions = self.images[0] * self.out[0] * self.out[1]
-        return positions * height * width * per_group * features
-
 
 class Convolution:
     """A prepared convolution, for use by one thread."""
 
     def __init__(self, lib: OneDNN, spec: Spec, num_threads: int):
         self.lib, self.scratch = lib, _scratch()
-        self.num_threads = 1 if spec.multiply_adds < SINGLE_THREAD_WORK else num_threads
+        self.num_threads = num_threads
         # The library divides the work when a primitive is made.
         lib.set_threads(self.num_threads)
         images = _nhwc(lib, *spec.images)
