@@ -1,6 +1,7 @@
 """Interleaved timing: every round runs each case once, so that slow drifts cancel."""
 
 import dataclasses
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -28,7 +29,7 @@ class Times:
 
 
 def interleave(
-    cases: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 2
+    cases: Mapping[str, Callable[[], object]], *, rounds: int, warm_up: int = 1
 ) -> dict[str, Times]:
     """Times callables that wait for their own results.
 
@@ -38,6 +39,7 @@ def interleave(
       warm_up: rounds before them, which compile and fill caches.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
+    print(f"measuring {', '.join(cases)}", file=sys.stderr, flush=True)
     for _ in range(warm_up):
         for run in cases.values():
             run()

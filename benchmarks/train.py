@@ -17,7 +17,7 @@ from cnnjax.train.programs import compile_programs
 from cnnjax.train.setup import Run, initial_state, set_up
 
 # Steps of one dispatch.
-STEPS = 4
+STEPS = 2
 
 
 def suite(options) -> list[Row]:
