@@ -1,4 +1,4 @@
-"""Measure speed side by side: ./launch.sh benchmark --suite=train --against=torch.
+"""Measure steps, compiling, seeds, data and start-up side by side, also against torch.
 
 Example: ./launch.sh benchmark --suite=train --against=torch --only=ResNet-20
 """

@@ -92,7 +92,7 @@ def test_written_out_nets_execute_plainly():
         assert (plain.scan_blocks, plain.remat_blocks) == (False, False)
     mlp = create_model("mlp")
     assert written_out(mlp).widths == mlp.widths
-    assert tuple(f"model.{field}" for field in EXECUTION) == config.EXECUTION
+    assert {f"model.{field}" for field in EXECUTION} <= set(config.EXECUTION)
 
 
 def test_features_of_every_block():

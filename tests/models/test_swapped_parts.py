@@ -20,6 +20,7 @@ from cnnjax.layers.squeeze_excite import SqueezeExcite
 from cnnjax.models import create_model, list_models, variant
 from cnnjax.models.forward import forward_train
 from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.stacks import written_out
 from tests.models.entries import ARCHITECTURES, DEEP, STRUCTURES
 
 # Hidden layers that are vectors, or a map of one pixel in the auxiliary head of
@@ -41,7 +42,7 @@ def images_of(name):
 
 def calls(model, name):
     """Path -> class of every module called while the variables are declared."""
-    seen = {}
+    seen, model = {}, written_out(model)
 
     def note(call, args, kwargs, context):
         if context.method_name == "__call__":

@@ -115,7 +115,7 @@ def trained(run, programs):
 def lowered(run):
     """What XLA is given to compile, as text."""
 
-    def text(function, example, donate=(), deterministic=False):
+    def text(function, example, donate=(), **options):
         return jax.jit(function, donate_argnums=donate).lower(*example).as_text()
 
     with pytest.MonkeyPatch.context() as patch:
