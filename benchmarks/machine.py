@@ -1,6 +1,5 @@
 """What a number was measured on: processor, versions, and the floor of arithmetic."""
 
-import importlib.metadata
 import os
 import platform
 from typing import Any
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 from benchmarks.measure import interleave
 from cnnjax.onednn.library import DISTRIBUTION
 from cnnjax.train import parallel
+from cnnjax.train.provenance import package_version, processor
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", DISTRIBUTION, "torch")
 SIDE = 2048
@@ -18,18 +18,12 @@ SIDE = 2048
 
 def describe() -> dict[str, Any]:
     """Processor, cores, devices, Python and the versions of the packages."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "devices": parallel.devices(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": {package: package_version(package) for package in PACKAGES},
     }
 
 
@@ -39,15 +33,3 @@ def matmul_peak(dtype: str = "float32") -> float:
     program = parallel.compile_program(lambda a, b: a @ b, (a, a))
     times = interleave({"": lambda: jax.block_until_ready(program(a, a))}, rounds=7)
     return 2 * SIDE**3 / min(times[""].seconds)
-
-
-def _processor() -> str:
-    """Its name; Linux tells it in a file."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

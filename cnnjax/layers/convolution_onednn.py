@@ -15,9 +15,14 @@ from cnnjax.onednn import calls
 from cnnjax.onednn.convolutions import Spec
 
 
+def is_installed() -> bool:
+    """Whether oneDNN is there and can be called from compiled programs on CPU."""
+    return calls.available()
+
+
 def is_usable(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether oneDNN is there and computes in the type of these arrays."""
-    return x.dtype == kernel.dtype == jnp.float32 and calls.available()
+    return x.dtype == kernel.dtype == jnp.float32 and is_installed()
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))

@@ -12,6 +12,7 @@ import jax
 
 from cnnjax.errors import UserError
 from cnnjax.layers.convolution import convolution
+from cnnjax.layers.convolution_onednn import is_installed
 from cnnjax.layers.implementation import implementation
 from cnnjax.train.compile_cache import sharing_entries
 
@@ -118,6 +119,11 @@ def require_devices() -> None:
 def devices() -> list[str]:
     """The devices in use, in words."""
     return [f"{d.platform}:{d.device_kind}" for d in jax.devices()]
+
+
+def has_onednn() -> bool:
+    """Whether oneDNN computes convolutions on this machine; else XLA does, slower."""
+    return not is_accelerated() and is_installed()
 
 
 def is_accelerated() -> bool:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
-from cnnjax.train.parallel import devices
+from cnnjax.train.parallel import devices, has_onednn
 
 PACKAGES = (
     "cnnjax",
@@ -20,6 +20,7 @@ PACKAGES = (
     "optax",
     "orbax-checkpoint",
     "numpy",
+    "onednn-cpu-gomp",
     "scipy",
     "scikit-learn",
     "tensorflow-datasets",
@@ -69,8 +70,9 @@ def describe(dataset) -> dict[str, Any]:
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in PACKAGES},
         "devices": devices(),
+        "onednn": has_onednn(),
         "processor": processor(),
         "num_cpus": os.cpu_count(),
         "platform": platform.platform(),
@@ -85,7 +87,8 @@ def describe(dataset) -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """Version of an installed package; None if it is not there."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
