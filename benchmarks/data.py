@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks.idle import profile_training
 from benchmarks.measure import interleave
 from benchmarks.nets import NETS
 from benchmarks.rows import Row, rows_of
@@ -17,6 +18,7 @@ BATCHES = 8
 NET = "CIFAR ResNet-20, batch 128"
 AUGMENTED = "crop, flip, standardize, batch 128"
 DISPATCH = "CIFAR ResNet-20, batch 128, by steps a dispatch"
+PROFILED = "digits resnet-20, one training with logs and validations"
 
 
 def suite(options) -> list[Row]:
@@ -26,6 +28,8 @@ def suite(options) -> list[Row]:
         rows += delivery(options)
     if options.only.lower() in DISPATCH.lower():
         rows += dispatch(options)
+    if options.only.lower() in PROFILED:
+        rows.append(occupancy())
     return rows
 
 
@@ -110,3 +114,10 @@ def stepping(per_dispatch: int):
         jax.block_until_ready(holder[0])
 
     return steps
+
+
+def occupancy() -> Row:
+    """How long the device waits for the host in a training on resident data."""
+    share, seconds, steps = profile_training()
+    note = f"the device computes {100 * share:.1f}% of the time, by a profile"
+    return Row(PROFILED, "cnnjax", seconds / steps, "step", note=note)

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from benchmarks import accelerator
+from benchmarks.idle import busy
 from benchmarks.measure import Times, interleave
 from benchmarks.nets import NETS, Net
 from benchmarks.rows import regressions, rows_of, to_json, to_markdown
@@ -81,6 +82,11 @@ def test_a_worse_ratio_is_news_and_a_better_one_is_not():
     assert not regressions(stored(), slower)
     # A spread that reaches down to what was committed is no proof.
     assert not regressions(stored((0.3, 0.5, 0.3)), stored())
+
+
+def test_busy_time_counts_overlaps_once():
+    spans = [(5e6, 6e6), (0, 2e6), (1e6, 3e6), (1.5e6, 2e6), (9e6, 10e6)]
+    assert busy(spans) == (0.5, 10.0)
 
 
 def test_suites_can_be_found(tmp_path):

@@ -1,0 +1,85 @@
+"""How much of a training's time the device computes, read off a profile of JAX."""
+
+import gzip
+import json
+import tempfile
+from pathlib import Path
+
+import jax
+
+from cnnjax.config import load_recipe
+from cnnjax.train.interrupt import StopRequest
+from cnnjax.train.loop import fit
+from cnnjax.train.programs import compile_programs, shared_keys
+from cnnjax.train.setup import initial_state, set_up
+from cnnjax.train.shared import Shared
+
+# What XLA on CPU calls the execution of one program in a profile.
+EXECUTION = "ThunkExecutor::Execute (wait for completion)"
+EPOCHS = 15
+
+
+class NoDisplay:
+    """A progress display that shows nothing."""
+
+    def start_run(self, *_):
+        return self
+
+    def update(self, *_):
+        pass
+
+    def end(self, *_):
+        pass
+
+
+def profile_training() -> tuple[float, float, int]:
+    """Trains ResNet-20 on the digits, with its logs and validations.
+
+    Returns:
+      Share of the time, between the first program and the last, in which a program ran;
+      that time in seconds; and the number of optimizer steps.
+    """
+    config = load_recipe("resnet_digits")
+    config.train.epochs = float(EPOCHS)
+    config.checkpoint.every_epochs = 0.0
+    config.log.tensorboard = False
+    run = set_up(config)
+    # Compiled before the profile begins.
+    shared = Shared(shared_keys(run))
+    compile_programs(run, initial_state(run), shared)
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder, profiler_options=options):
+            fit(
+                run,
+                Path(folder, "run"),
+                name="profiled",
+                progress=NoDisplay(),
+                stop=StopRequest(),
+                warn=print,
+                shared=shared,
+            )
+        (file,) = Path(folder).rglob("*.trace.json.gz")
+        with gzip.open(file) as stream:
+            events = json.load(stream)["traceEvents"]
+    spans = [
+        (event["ts"], event["ts"] + event["dur"])
+        for event in events
+        if event.get("name") == EXECUTION
+    ]
+    return *busy(spans), run.total_steps
+
+
+def busy(spans: list[tuple[float, float]]) -> tuple[float, float]:
+    """Share of the time that spans cover, and that time in seconds.
+
+    Args:
+      spans: (begin, end) in microseconds, in any order, possibly overlapping.
+    """
+    covered, reached = 0.0, min(begin for begin, _ in spans)
+    first = reached
+    for begin, end in sorted(spans):
+        covered += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    return covered / (reached - first), (reached - first) / 1e6
