@@ -11,7 +11,25 @@ import threading
 from cnnjax.onednn import library as dnn
 from cnnjax.onednn.library import Dims, OneDNN
 
-KINDS = ("forward", "input_gradient", "kernel_gradient")
+# Kind -> order of the arrays (images x, outputs y, filters w; the result last), what
+# each of them is to the library, and how to ask for its layout of the filters.
+ROLES = {
+    "forward": ("xwy", dnn.SOURCE, dnn.TARGET, dnn.WEIGHTS, dnn.QUERY_WEIGHTS),
+    "input_gradient": (
+        "wyx",
+        dnn.SOURCE_GRADIENT,
+        dnn.TARGET_GRADIENT,
+        dnn.WEIGHTS,
+        dnn.QUERY_WEIGHTS,
+    ),
+    "kernel_gradient": (
+        "xyw",
+        dnn.SOURCE,
+        dnn.TARGET_GRADIENT,
+        dnn.WEIGHTS_GRADIENT,
+        dnn.QUERY_WEIGHTS_GRADIENT,
+    ),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +37,7 @@ class Spec:
     """One convolution, completely: what to compute, shapes and geometry.
 
     Args:
-      kind: one of `KINDS`.
+      kind: a key of `ROLES`.
       images: N, H, W, C.
       kernel: h, w, C / groups, O.
       out: H', W'.
@@ -62,111 +80,26 @@ class Convolution:
     """A prepared convolution, for use by one thread."""
 
     def __init__(self, lib: OneDNN, spec: Spec, num_threads: int):
-        self.lib, self.scratch = lib, _scratch()
-        self.num_threads = num_threads
+        self.lib, self.scratch, self.num_threads = lib, _scratch(), num_threads
         # The library divides the work when a primitive is made.
-        lib.set_threads(self.num_threads)
+        lib.set_threads(num_threads)
         images = _nhwc(lib, *spec.images)
         outputs = _nhwc(lib, spec.images[0], *spec.out, spec.kernel[3])
         kernel, any_kernel = _kernel_layouts(lib, spec)
-        height, width = spec.dilation
-        top, bottom, left, right = spec.padding
-        geometry = (
-            Dims(*spec.strides),
-            Dims(height - 1, width - 1),
-            Dims(top, left),
-            Dims(bottom, right),
-        )
-        forward = lib.make(
-            "dnnl_convolution_forward_primitive_desc_create",
-            lib.engine,
-            dnn.FORWARD_TRAINING,
-            dnn.DIRECT,
-            images,
-            any_kernel,
-            None,
-            outputs,
-            *geometry,
-            None,
-        )
-        x, y, w = lib.memory(images), lib.memory(outputs), lib.memory(kernel)
-        if spec.kind == "forward":
-            self.arrays = (x, w, y)
-            self._prepare(forward, dnn.QUERY_WEIGHTS, kernel, w)
-            self._steps(
-                forward, {dnn.SOURCE: x, dnn.WEIGHTS: self.inner, dnn.TARGET: y}
-            )
-        elif spec.kind == "input_gradient":
-            description = lib.make(
-                "dnnl_convolution_backward_data_primitive_desc_create",
-                lib.engine,
-                dnn.DIRECT,
-                images,
-                any_kernel,
-                outputs,
-                *geometry,
-                forward,
-                None,
-            )
-            self.arrays = (w, y, x)
-            self._prepare(description, dnn.QUERY_WEIGHTS, kernel, w)
-            self._steps(
-                description,
-                {
-                    dnn.TARGET_GRADIENT: y,
-                    dnn.WEIGHTS: self.inner,
-                    dnn.SOURCE_GRADIENT: x,
-                },
-            )
-        else:
-            description = lib.make(
-                "dnnl_convolution_backward_weights_primitive_desc_create",
-                lib.engine,
-                dnn.DIRECT,
-                images,
-                any_kernel,
-                None,
-                outputs,
-                *geometry,
-                forward,
-                None,
-            )
-            self.arrays = (x, y, w)
-            self._prepare(description, dnn.QUERY_WEIGHTS_GRADIENT, kernel, w, back=True)
-            self._steps(
-                description,
-                {
-                    dnn.SOURCE: x,
-                    dnn.TARGET_GRADIENT: y,
-                    dnn.WEIGHTS_GRADIENT: self.inner,
-                },
-            )
-
-    def _prepare(self, description, query, kernel, outer, back=False):
-        """The filters as the library wants them, and the way there or back."""
-        lib = self.lib
+        description = _describe(lib, spec, images, any_kernel, outputs)
+        order, of_images, of_outputs, of_kernel, query = ROLES[spec.kind]
         wanted = lib.layout_of(description, query)
         self.size = lib.num_bytes(wanted)
         self.inner = lib.memory(wanted)
-        layouts, arrays = (kernel, wanted), (outer, self.inner)
-        if back:
-            layouts, arrays = layouts[::-1], arrays[::-1]
-        reorder = lib.make(
-            "dnnl_reorder_primitive_desc_create",
-            layouts[0],
-            lib.engine,
-            layouts[1],
-            lib.engine,
-            None,
+        x, y, w = lib.memory(images), lib.memory(outputs), lib.memory(kernel)
+        self.arrays = tuple({"x": x, "y": y, "w": w}[name] for name in order)
+        compute = _call(
+            lib, description, {of_images: x, of_outputs: y, of_kernel: self.inner}
         )
-        self.back = back
-        self.reorder = _call(
-            lib, reorder, {dnn.REORDER_FROM: arrays[0], dnn.REORDER_TO: arrays[1]}
-        )
-
-    def _steps(self, description, arguments):
-        main = _call(self.lib, description, arguments)
-        self.calls = (main, self.reorder) if self.back else (self.reorder, main)
+        if spec.kind == "kernel_gradient":
+            self.calls = (compute, _reorder(lib, wanted, self.inner, kernel, w))
+        else:
+            self.calls = (_reorder(lib, kernel, w, wanted, self.inner), compute)
 
     def __call__(self, *addresses: int) -> None:
         """Runs on the arrays at these addresses: two inputs, then the result.
@@ -206,6 +139,56 @@ _scratches: dict[int, Scratch] = {}
 
 def _scratch() -> Scratch:
     return _scratches.setdefault(threading.get_ident(), Scratch())
+
+
+def _describe(lib: OneDNN, spec: Spec, images, kernel, outputs):
+    """What to compute, with the layout of the filters left to the library."""
+    top, bottom, left, right = spec.padding
+    geometry = (
+        Dims(*spec.strides),
+        Dims(*(step - 1 for step in spec.dilation)),
+        Dims(top, left),
+        Dims(bottom, right),
+    )
+    arrays = (images, kernel, outputs)
+    with_bias = (images, kernel, None, outputs)  # there is none
+    forward = lib.make(
+        "dnnl_convolution_forward_primitive_desc_create",
+        lib.engine,
+        dnn.FORWARD_TRAINING,
+        dnn.DIRECT,
+        *with_bias,
+        *geometry,
+        None,
+    )
+    if spec.kind == "forward":
+        return forward
+    function, arguments = {
+        "input_gradient": ("backward_data", arrays),
+        "kernel_gradient": ("backward_weights", with_bias),
+    }[spec.kind]
+    return lib.make(
+        f"dnnl_convolution_{function}_primitive_desc_create",
+        lib.engine,
+        dnn.DIRECT,
+        *arguments,
+        *geometry,
+        forward,
+        None,
+    )
+
+
+def _reorder(lib: OneDNN, from_layout, source, to_layout, target):
+    """Copies filters from one layout to another."""
+    description = lib.make(
+        "dnnl_reorder_primitive_desc_create",
+        from_layout,
+        lib.engine,
+        to_layout,
+        lib.engine,
+        None,
+    )
+    return _call(lib, description, {dnn.REORDER_FROM: source, dnn.REORDER_TO: target})
 
 
 def _call(lib: OneDNN, description, arguments: dict):

@@ -16,7 +16,7 @@ from cnnjax.layers.convolution_geometry import Geometry
 from cnnjax.layers.convolution_onednn import by_onednn
 from cnnjax.layers.window import as_padding, as_pair
 from cnnjax.onednn import calls
-from cnnjax.onednn.convolutions import KINDS, Spec
+from cnnjax.onednn.convolutions import ROLES, Spec
 from cnnjax.onednn.library import VARIABLE, library
 
 installed = pytest.mark.skipif(
@@ -173,7 +173,7 @@ def test_a_refusal_is_an_error_of_the_program():
 
 
 def test_specs_survive_as_text():
-    for kind in KINDS:
+    for kind in ROLES:
         spec = Spec(
             kind, (2, 8, 9, 4), (3, 5, 2, 6), (4, 5), (2, 1), (1, 0, 2, 3), (1, 2), 2
         )
