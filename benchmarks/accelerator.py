@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import jax
 
-from benchmarks.machine import matmul_peak
+from benchmarks.machine import matmul
 from benchmarks.measure import interleave
 from benchmarks.nets import NETS, Net
 from benchmarks.rows import Row, rows_of
@@ -59,13 +59,12 @@ def large_net(net: Net, options, dtype: str = "bfloat16") -> list[Row]:
         units["torch"] = 1
     return rows_of(
         f"ResNet-50, {net.image_size} px, {dtype}, batch {net.batch_size}",
-        interleave(ways, rounds=options.rounds),
+        interleave(ways | matmul(dtype), rounds=options.rounds),
         reference,
         unit="step",
         units=units,
         images=net.batch_size,
         flops=3 * 2 * run.multiply_adds * net.batch_size,
-        peak=matmul_peak(dtype),
     )
 
 

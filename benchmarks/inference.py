@@ -2,7 +2,7 @@
 
 import jax
 
-from benchmarks.machine import matmul_peak
+from benchmarks.machine import matmul
 from benchmarks.measure import interleave
 from benchmarks.nets import NETS, Net
 from benchmarks.rows import Row, rows_of
@@ -15,15 +15,14 @@ from cnnjax.train.setup import initial_state, set_up
 
 def suite(options) -> list[Row]:
     """Rows for every net whose name contains `options.only`."""
-    peak = matmul_peak()
     rows = []
     for name, net in NETS.items():
         if options.only.lower() in name.lower():
-            rows += compare(name, net, peak, options)
+            rows += compare(name, net, options)
     return rows
 
 
-def compare(name: str, net: Net, peak: float, options) -> list[Row]:
+def compare(name: str, net: Net, options) -> list[Row]:
     """One net, all ways."""
     run = set_up(net.config(1))
     state = jax.tree.map(lambda leaf: leaf[0], initial_state(run))
@@ -54,12 +53,11 @@ def compare(name: str, net: Net, peak: float, options) -> list[Row]:
         ways["torch"] = torch_nets.inference(peer, batch)
     return rows_of(
         name,
-        interleave(ways, rounds=options.rounds),
+        interleave(ways | matmul(), rounds=options.rounds),
         reference,
         unit="batch",
         images=net.batch_size,
         flops=2 * run.multiply_adds * net.batch_size,
-        peak=peak,
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from benchmarks.machine import MATMUL, matmul_peak
 from benchmarks.measure import Times
 
 # A ratio that is so much worse than the committed one, beyond its own spread, is news.
@@ -48,22 +49,22 @@ def rows_of(
     units: dict[str, int] | int = 1,
     images: int = 0,
     flops: float = 0.0,
-    peak: float = 0.0,
     notes: dict[str, str] | None = None,
 ) -> list[Row]:
     """Rows of one case, each compared with the reference.
 
     Args:
       case: name of the case.
-      times: way -> times of one call.
+      times: way -> times of one call; and those of `matmul`, if among them.
       reference: one of the ways.
       unit: what one unit is.
       units: units in one call, for all ways or for each.
       images: images in one unit.
       flops: floating-point operations in one unit.
-      peak: operations per second of a matmul.
       notes: way -> note.
     """
+    peak = matmul_peak(times[MATMUL]) if MATMUL in times else None
+    times = {way: t for way, t in times.items() if way != MATMUL}
     per_call = units if isinstance(units, dict) else dict.fromkeys(times, units)
     per_unit = {
         way: Times(tuple(s / per_call[way] for s in t.seconds))
@@ -158,5 +159,6 @@ def _about(stored: dict[str, Any]) -> str:
         f"Measured {stored['date']} by `{stored['command']}` on {machine['processor']}"
         f" ({machine['cores']} cores; {', '.join(machine['devices'])}), Python "
         f"{machine['python']}, {versions}. Medians of {stored['rounds']} interleaved "
-        f"rounds; matmul peak {stored['peak'] / 1e9:,.0f} GFLOP/s."
+        "rounds; the matmul peak is the best of as many products of 2048 x 2048 "
+        "matrices, in the same rounds."
     )

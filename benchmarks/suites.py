@@ -7,7 +7,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from benchmarks.machine import describe, matmul_peak
+from benchmarks.machine import describe
 from benchmarks.rows import regressions, to_json, to_markdown
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
@@ -88,6 +88,5 @@ def _about(suite: str, options: Options) -> dict:
         "date": datetime.date.today().isoformat(),
         "command": " ".join(["./launch.sh benchmark", *flags]),
         "rounds": options.rounds,
-        "peak": matmul_peak(),
         "machine": describe(),
     }

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from benchmarks.machine import matmul_peak
+from benchmarks.machine import matmul
 from benchmarks.measure import interleave
 from benchmarks.nets import NETS, Net
 from benchmarks.rows import Row, rows_of
@@ -23,15 +23,14 @@ STEPS = 2
 
 def suite(options) -> list[Row]:
     """Rows for every net whose name contains `options.only`."""
-    peak = matmul_peak()
     rows = []
     for name, net in NETS.items():
         if options.only.lower() in name.lower():
-            rows += compare(name, net, peak, options)
+            rows += compare(name, net, options)
     return rows
 
 
-def compare(name: str, net: Net, peak: float, options) -> list[Row]:
+def compare(name: str, net: Net, options) -> list[Row]:
     """One net, all ways."""
     run = set_up(net.config(STEPS))
     ways = {
@@ -48,7 +47,7 @@ def compare(name: str, net: Net, peak: float, options) -> list[Row]:
         batch = torch_nets.images_like(net.batch_size, net.image_size, net.num_classes)
         reference = "torch"
         ways["torch"], units["torch"] = torch_nets.training_step(peer, *batch), 1
-    times = interleave(ways, rounds=options.rounds)
+    times = interleave(ways | matmul(), rounds=options.rounds)
     return rows_of(
         name,
         times,
@@ -58,7 +57,6 @@ def compare(name: str, net: Net, peak: float, options) -> list[Row]:
         images=net.batch_size,
         # Forward, and twice that for the gradients; an addition counts as well.
         flops=3 * 2 * run.multiply_adds * net.batch_size,
-        peak=peak,
     )
 
 
