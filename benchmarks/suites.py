@@ -13,7 +13,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
-SUITES = ("train", "inference", "compile", "seeds", "data", "startup")
+SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
 # Not among 'all': it has nothing to run on most machines.
 ACCELERATOR = "accelerator"
 PEERS = ("", "torch")
