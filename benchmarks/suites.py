@@ -16,7 +16,7 @@ from cnnjax.records import read_json, replace_block, write_json, write_text
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
 # Not among 'all': it has nothing to run on most machines.
 ACCELERATOR = "accelerator"
-PEERS = ("", "torch")
+PEERS = ("torch",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +55,8 @@ def run_suites(
     known = (*SUITES, ACCELERATOR, "all")
     if name not in known:
         raise unknown_name("suite", name, known, "--suite")
-    if against not in PEERS:
-        raise unknown_name("peer", against, PEERS, "--against")
+    if against and against not in PEERS:
+        raise unknown_name("peer", against, PEERS, "--against; '' for none")
     if against and importlib.util.find_spec(against) is None:
         raise UserError(
             f"--against={against}: {against} is not installed (extra `peers`); leave "
