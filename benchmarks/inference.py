@@ -4,7 +4,7 @@ import jax
 
 from benchmarks.machine import matmul
 from benchmarks.measure import interleave
-from benchmarks.nets import NETS, Net
+from benchmarks.nets import Net, named
 from benchmarks.rows import Row, rows_of
 from cnnjax.analysis.folding import fold_batch_norm
 from cnnjax.errors import UserError
@@ -15,11 +15,8 @@ from cnnjax.train.setup import initial_state, set_up
 
 def suite(options) -> list[Row]:
     """Rows for every net whose name contains `options.only`."""
-    rows = []
-    for name, net in NETS.items():
-        if options.only.lower() in name.lower():
-            rows += compare(name, net, options)
-    return rows
+    nets = named(options.only).items()
+    return [row for name, net in nets for row in compare(name, net, options)]
 
 
 def compare(name: str, net: Net, options) -> list[Row]:

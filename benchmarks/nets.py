@@ -57,3 +57,8 @@ NETS = {
         "densenetbc100_12_cifar", {"depth": 40}, 32, 64, 10
     ),
 }
+
+
+def named(part: str) -> dict[str, Net]:
+    """The nets whose name contains this, in any case."""
+    return {name: net for name, net in NETS.items() if part.lower() in name.lower()}

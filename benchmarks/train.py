@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.machine import matmul
 from benchmarks.measure import interleave
-from benchmarks.nets import NETS, Net
+from benchmarks.nets import Net, named
 from benchmarks.rows import Row, rows_of
 from cnnjax.models.forward import forward_train
 from cnnjax.train import parallel
@@ -23,11 +23,8 @@ STEPS = 2
 
 def suite(options) -> list[Row]:
     """Rows for every net whose name contains `options.only`."""
-    rows = []
-    for name, net in NETS.items():
-        if options.only.lower() in name.lower():
-            rows += compare(name, net, options)
-    return rows
+    nets = named(options.only).items()
+    return [row for name, net in nets for row in compare(name, net, options)]
 
 
 def compare(name: str, net: Net, options) -> list[Row]:

@@ -35,7 +35,7 @@ from cnnjax.layers.varying import equally_varying
 from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
 
 # Multiply-adds below which XLA's forms without groups are as fast: a call of oneDNN
-# takes Python's lock for ten microseconds, for which trainings side by side wait.
+# takes Python's lock for some microseconds, for which trainings side by side wait.
 SMALLEST_WORK = 5_000_000
 
 
