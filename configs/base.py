@@ -49,6 +49,8 @@ def get_config() -> ml_collections.ConfigDict:
         split_seed=0,  # integer >= 0; which images go to which split
         image_size=0,  # pixels; crop and resize to this side; 0 = as stored
         num_classes=0,  # of the synthetic source; 0 = what the source has
+        # auto | resident (in the device's memory) | streaming (read as needed)
+        delivery="auto",
     )
     config.augment = section(
         crop_pad=0,  # pixels >= 0; pad by this and crop at random; 0 = off

@@ -1,18 +1,21 @@
 """Data sets: which images train, which choose, which judge.
 
 Validation is for choosing (learning rate, stopping, checkpoints) and comes out of the
-training pool of the source; the test split is never chosen on. All images are held in
-memory as uint8.
+training pool of the source; the test split is never chosen on. Images are uint8, held
+in memory ('resident') or read and decoded as they are needed ('streaming').
 """
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from cnnjax.data import digits, folder, synthetic, tfds
+from cnnjax.data.decoded import decoded_once
 from cnnjax.data.source import Pool, Request, Source
+from cnnjax.data.split import Split, StreamedSplit, require_shape
 from cnnjax.errors import UserError, unknown_name
 
 # Add a data set: its file, and one line here.
@@ -25,18 +28,12 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
 
 # Share of a single pool that becomes the test split when `num_test` is 0.
 TEST_SHARE = 0.2
+# Decoded bytes of all splits up to which delivery 'auto' keeps a set in memory.
+RESIDENT_BYTES = 4 * 2**30
+DELIVERIES = ("auto", "resident", "streaming")
+# split -> (pool, indices in rising order)
+Chosen = dict[str, tuple[str, np.ndarray]]
 MAX_SEED = 2**32 - 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +46,15 @@ class Dataset:
       validation: for choosing; may be empty.
       test: for the reported figure only.
       class_names: one per label.
-      fingerprint: 16 hex digits of a SHA-256 over all images and labels.
+      fingerprint: 16 hex digits of a SHA-256, see `fingerprint` for images in memory
+        and `streamed_fingerprint` for others.
       note: caveats to print beside results; may be empty.
     """
 
     name: str
-    train: Split
-    validation: Split
-    test: Split
+    train: Split | StreamedSplit
+    validation: Split | StreamedSplit
+    test: Split | StreamedSplit
     class_names: tuple[str, ...]
     fingerprint: str
     note: str
@@ -68,7 +66,12 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(H, W, C)."""
-        return self.train.images.shape[1:]
+        return self.train.image_shape
+
+    @property
+    def streamed(self) -> bool:
+        """Whether images are read when they are needed; none is in memory then."""
+        return isinstance(self.train, StreamedSplit)
 
 
 def load_dataset(
@@ -81,6 +84,7 @@ def load_dataset(
     split_seed: int,
     image_size: int,
     num_classes: int,
+    delivery: str,
 ) -> Dataset:
     """Reads a data set; the arguments are the keys of config section `data`.
 
@@ -97,6 +101,8 @@ def load_dataset(
         before it, and fewer training images are a subset of more.
       image_size: side in pixels after centre crop and resize; 0 = as stored.
       num_classes: classes of the synthetic source; 0 = what the source has.
+      delivery: 'resident' reads and decodes all images now, 'streaming' none; 'auto'
+        is 'resident' up to `RESIDENT_BYTES`. Either way gives the same images.
 
     Returns:
       The data set.
@@ -116,6 +122,8 @@ def load_dataset(
         num_classes,
     )
     _check(request)
+    if delivery not in DELIVERIES:
+        raise unknown_name("delivery", delivery, DELIVERIES, "config.data.delivery")
     source = _opener(name)(request)
     if num_classes not in (0, len(source.class_names)):
         raise UserError(
@@ -123,23 +131,31 @@ def load_dataset(
             f"{len(source.class_names)} classes: set it to 0"
         )
     chosen = choose(source.pools, request)
-    train = Split(*source.read(*chosen["train"]))
-    validation = _read_like(train, source, "validation", *chosen["validation"])
-    test = _read_like(train, source, "test", *chosen["test"])
+    if delivery == "auto":
+        num_images = sum(len(indices) for _, indices in chosen.values())
+        fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
+        delivery = "resident" if fits else "streaming"
+    if delivery == "resident":
+        splits = _read_splits(source, chosen, image_size)
+        mark = fingerprint(splits.values())
+    else:
+        splits = {
+            split: StreamedSplit(split, source.read, *of_split, source.image_shape)
+            for split, of_split in chosen.items()
+        }
+        mark = streamed_fingerprint(source, request, chosen)
     return Dataset(
         name=name,
-        train=train,
-        validation=validation,
-        test=test,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         class_names=source.class_names,
-        fingerprint=fingerprint((train, validation, test)),
+        fingerprint=mark,
         note=source.note,
     )
 
 
-def choose(
-    pools: dict[str, Pool], request: Request
-) -> dict[str, tuple[str, np.ndarray]]:
+def choose(pools: dict[str, Pool], request: Request) -> Chosen:
     """Which images of which pool make up each split.
 
     Returns:
@@ -207,20 +223,59 @@ def fingerprint(splits: Iterable[Split]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read_like(
-    train: Split, source: Source, split: str, pool: str, indices: np.ndarray
-) -> Split:
-    """Reads a split that must look like the training images; it may be empty."""
-    if len(indices) == 0:
-        return Split(train.images[:0], train.labels[:0])
-    images, labels = source.read(pool, indices)
-    if images.shape[1:] != train.images.shape[1:]:
-        raise UserError(
-            f"training images are {train.images.shape[1:]}, {split} images are "
-            f"{images.shape[1:]} (height, width, channels): set config.data.image_size "
-            "to crop and resize all"
-        )
-    return Split(images, labels)
+def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> str:
+    """16 hex digits of a SHA-256 that tell a set from others without decoding it.
+
+    Covers the names below the set's folder and the sizes of its files, the content of
+    its own metadata (files *.json), how images are cropped, the names of the classes,
+    and which images make up each split. So it does not see a file that was changed to
+    another of equal size, and it is not the fingerprint that the same images have in
+    memory.
+    """
+    digest = hashlib.sha256()
+    if source.root is None:  # images that follow from these alone
+        digest.update(repr((request.name, request.split_seed)).encode())
+    what = ("streamed", source.class_names, source.image_shape, request.image_size)
+    digest.update(repr(what).encode())
+    for file in sorted(source.files()):
+        name = file.relative_to(source.root).as_posix()
+        digest.update(f"{name} {file.stat().st_size}\n".encode())
+        if file.suffix == ".json":
+            digest.update(file.read_bytes())
+    for split in ("train", "validation", "test"):
+        pool, indices = chosen[split]
+        digest.update(f"{split} {pool} {len(indices)}\n".encode())
+        digest.update(indices.astype("<i8"))
+    return digest.hexdigest()[:16]
+
+
+def _read_splits(source: Source, chosen: Chosen, image_size: int) -> dict[str, Split]:
+    """Reads all splits, which must look like the training images; some may be empty."""
+    splits = {"train": Split(*_read_once(source, *chosen["train"], image_size))}
+    shape = splits["train"].image_shape
+    for split in ("validation", "test"):
+        pool, indices = chosen[split]
+        if len(indices) == 0:
+            images, labels = np.empty((0, *shape), np.uint8), np.empty(0, np.int32)
+        else:
+            images, labels = _read_once(source, pool, indices, image_size)
+            require_shape(images, shape, split)
+        splits[split] = Split(images, labels)
+    return splits
+
+
+def _read_once(
+    source: Source, pool: str, indices: np.ndarray, image_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads images, or finds them on disk where decoding them takes time."""
+
+    def decode() -> tuple[np.ndarray, np.ndarray]:
+        return source.read(pool, indices)
+
+    if source.root is None:
+        return decode()
+    chosen = hashlib.sha256(indices.astype("<i8")).hexdigest()
+    return decoded_once(source.files(), (pool, chosen, image_size), decode)
 
 
 def _opener(name: str) -> Callable[[Request], Source]:

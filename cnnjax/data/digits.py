@@ -31,9 +31,11 @@ def open_source(request: Request) -> Source:
     images = np.rint(table.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = table.target.astype(np.int32)
 
+    size = request.image_size or images.shape[1]
+
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        size = request.image_size or images.shape[1]
         return resize_batch(images[indices], size), labels[indices]
 
     names = tuple(str(name) for name in table.target_names)
-    return Source({"train": Pool(len(labels), labels)}, names, read, NOTE)
+    pools = {"train": Pool(len(labels), labels)}
+    return Source(pools, names, (size, size, 1), read, NOTE)

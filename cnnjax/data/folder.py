@@ -4,12 +4,13 @@ Either `<data_dir>/{train,validation or val,test}/<class>/*.png`, or without spl
 `<data_dir>/<class>/*.png`, from which validation and test are carved out.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from cnnjax.data.images import decode_all, num_channels
+from cnnjax.data.images import decode_all, decoded_shape
 from cnnjax.data.source import Pool, Request, Source, check_directory
 from cnnjax.errors import UserError
 
@@ -54,8 +55,9 @@ def open_source(request: Request) -> Source:
         )
     files = {pool: _list_files(folder, names) for pool, folder in folders.items()}
     pools = {p: Pool(len(paths), labels) for p, (paths, labels) in files.items()}
+    size = request.image_size
     first = files["train"][0][0]
-    channels = num_channels(_content(first), str(first))
+    shape = decoded_shape(_content(first), str(first), size)
 
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         paths, labels = files[pool]
@@ -64,10 +66,12 @@ def open_source(request: Request) -> Source:
             for index in indices:
                 yield str(paths[index]), _content(paths[index])
 
-        size = request.image_size
-        return decode_all(images(), len(indices), channels, size), labels[indices]
+        return decode_all(images(), len(indices), shape[2], size), labels[indices]
 
-    return Source(pools, names, read)
+    def all_files() -> Iterator[Path]:
+        return itertools.chain.from_iterable(paths for paths, _ in files.values())
+
+    return Source(pools, names, shape, read, root=root, files=all_files)
 
 
 def _subfolders(folder: Path) -> list[str]:

@@ -52,13 +52,23 @@ def resize_batch(images: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
-def num_channels(encoded: bytes, name: str) -> int:
-    """1 for a grey image, 3 for any other; `name` is for the message of an error."""
+def decoded_shape(encoded: bytes, name: str, size: int) -> tuple[int, int, int]:
+    """(H, W, C) that an image has once decoded, read off its header.
+
+    Args:
+      encoded: bytes of the file.
+      name: for the message of an error.
+      size: side to crop and resize to, in pixels; 0 = as stored.
+
+    Returns:
+      C is 1 for a grey image, 3 for any other.
+    """
     try:
-        mode = Image.open(io.BytesIO(encoded)).mode
+        image = Image.open(io.BytesIO(encoded))
     except _BROKEN as error:
         raise _broken(name, error) from error
-    return 1 if mode in ("1", "L") else 3
+    width, height = (size, size) if size else image.size
+    return height, width, 1 if image.mode in ("1", "L") else 3
 
 
 def decode_all(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +59,21 @@ class Source:
     Args:
       pools: name -> Pool; 'train' is always there.
       class_names: one name per label.
-      read: reads the images with the given indices of a pool, in that order.
+      image_shape: (H, W, C) of the first training image, as `read` gives it.
+      read: reads the images with the given indices of a pool, in that order; several
+        threads may call it at once.
       note: what a reader of results should know about these images; may be empty.
+      root: folder of the files; None for embedded sources.
+      files: lists the files below `root` that the images come from.
     """
 
     pools: dict[str, Pool]
     class_names: tuple[str, ...]
+    image_shape: tuple[int, int, int]
     read: Read
     note: str = ""
+    root: Path | None = None
+    files: Callable[[], Iterable[Path]] = tuple
 
 
 def check_directory(directory: Path) -> None:

@@ -1,5 +1,7 @@
 """Seeded random images with a signal per class, for tests and benchmarks."""
 
+import math
+
 import numpy as np
 
 from cnnjax.data.source import Pool, Request, Source
@@ -48,15 +50,18 @@ def open_source(request: Request) -> Source:
     """
     size = request.image_size or DEFAULT_SIZE
     num_classes = request.num_classes or DEFAULT_CLASSES
+    shape = (size, size, CHANNELS)
     patterns = class_patterns(request.split_seed, num_classes, size)
 
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         stream = _TRAIN if pool == "train" else _TEST
         labels = (indices % num_classes).astype(np.int32)
-        images = np.empty((len(indices), size, size, CHANNELS), np.uint8)
+        images = np.empty((len(indices), *shape), np.uint8)
         for row, index in enumerate(indices):
-            noise = random_bytes(request.split_seed, stream, int(index), images[0].size)
-            images[row] = noise.reshape(size, size, CHANNELS) // 2
+            noise = random_bytes(
+                request.split_seed, stream, int(index), math.prod(shape)
+            )
+            images[row] = noise.reshape(shape) // 2
             images[row] += patterns[labels[row]] // 2
         return images, labels
 
@@ -67,4 +72,5 @@ def open_source(request: Request) -> Source:
         for name, size in sizes.items()
     }
     names = tuple(f"class {c}" for c in range(num_classes))
-    return Source(pools, names, read, "synthetic: random images, for tests only")
+    note = "synthetic: random images, for tests only"
+    return Source(pools, names, shape, read, note)

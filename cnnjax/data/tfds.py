@@ -5,17 +5,16 @@ several versions the highest is read.
 """
 
 import contextlib
-import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from absl import logging
+from absl.logging import get_absl_logger
 
-from cnnjax.data.decoded import decoded_once
-from cnnjax.data.images import JPEG_START, decode_all, num_channels
+from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
 from cnnjax.data.source import Pool, Request, Source, check_directory
 from cnnjax.errors import UserError
 
@@ -54,7 +53,7 @@ def open_source(request: Request) -> Source:
 
         for start in range(0, len(indices), BLOCK):
             block = [int(i) for i in indices[start : start + BLOCK]]
-            with _readable(directory, pool), _quiet():
+            with _readable(directory, pool):
                 raw = sources[pool].__getitems__(block)
             for index, content in zip(block, raw, strict=True):
                 with _readable(directory, pool):
@@ -65,28 +64,23 @@ def open_source(request: Request) -> Source:
                     label = fields[label_key].int64_list.value[0]
                 yield f"{directory.name} {pool} record {index}", image, label
 
+    size = request.image_size
     first_name, first, _ = next(records("train", np.array([0])))
-    channels = num_channels(first, first_name)
+    shape = decoded_shape(first, first_name, size)
 
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        size = request.image_size
+        labels = np.empty(len(indices), np.int32)
 
-        def decode() -> tuple[np.ndarray, np.ndarray]:
-            labels = np.empty(len(indices), np.int32)
+        def images() -> Iterator[tuple[str, bytes]]:
+            for row, (where, image, label) in enumerate(records(pool, indices)):
+                labels[row] = label
+                yield where, image
 
-            def images() -> Iterator[tuple[str, bytes]]:
-                for row, (where, image, label) in enumerate(records(pool, indices)):
-                    labels[row] = label
-                    yield where, image
-
-            return decode_all(images(), len(indices), channels, size), labels
-
-        chosen = hashlib.sha256(indices.astype("<i8")).hexdigest()
-        what = (pool, chosen, channels, size)
-        return decoded_once(directory.iterdir(), what, decode)
+        return decode_all(images(), len(indices), shape[2], size), labels
 
     names = tuple(builder.info.features[label_key].names)
-    return Source(pools, names, read, _note(name, first))
+    note = _note(name, first)
+    return Source(pools, names, shape, read, note, directory, directory.iterdir)
 
 
 def find_prepared(name: str, data_dir: str) -> Path:
@@ -154,6 +148,8 @@ def _open_builder(directory: Path):
 def _open_split(builder, split: str):
     from tensorflow_datasets.core.decode import DeserializeMethod
 
+    # Filters, and not the level: several threads read.
+    get_absl_logger().addFilter(_is_no_group_size)
     return builder.as_data_source(split, deserialize_method=DeserializeMethod.RAW_BYTES)
 
 
@@ -183,15 +179,9 @@ def _readable(directory: Path, split: str):
         ) from error
 
 
-@contextlib.contextmanager
-def _quiet():
-    """Hides what array_record logs as an error about harmless group sizes."""
-    level = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
+def _is_no_group_size(record: logging.LogRecord) -> bool:
+    """Drops what array_record logs as an error about harmless group sizes."""
+    return "requires group size" not in record.getMessage()
 
 
 def _note(name: str, encoded: bytes) -> str:

@@ -24,6 +24,7 @@ DEFAULTS = {
     "split_seed": 0,
     "image_size": 0,
     "num_classes": 0,
+    "delivery": "resident",
 }
 
 
@@ -32,7 +33,8 @@ def load(name, **changes):
 
 
 def request(**changes):
-    return Request("toy", **(DEFAULTS | changes))
+    keys = DEFAULTS | changes
+    return Request("toy", **{k: v for k, v in keys.items() if k != "delivery"})
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])

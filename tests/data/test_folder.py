@@ -17,6 +17,7 @@ def load(data_dir, **changes):
         "split_seed": 0,
         "image_size": 0,
         "num_classes": 0,
+        "delivery": "resident",
     }
     return load_dataset("folder", **(keys | changes))
 

@@ -36,6 +36,7 @@ def load(name, data_dir):
         split_seed=0,
         image_size=0,
         num_classes=0,
+        delivery="resident",
     )
 
 

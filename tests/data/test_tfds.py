@@ -24,6 +24,7 @@ def load(name, data_dir, **changes):
         "split_seed": 0,
         "image_size": 0,
         "num_classes": 0,
+        "delivery": "resident",
     }
     return load_dataset(name, **(keys | changes))
 
