@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.data.statistics import Statistics, measure
 from cnnjax.errors import UserError, unknown_name
 
 # (key, images float32 [B, H, W, C], targets float32 [B, classes], amount) -> the same
@@ -25,89 +26,6 @@ Apply = Callable[..., tuple[jax.Array, jax.Array]]
 # A per-image standard deviation below that of one grey level in a whole image would
 # blow up the noise of an empty image.
 MIN_STD = 1e-6
-
-
-@dataclasses.dataclass(frozen=True)
-class Statistics:
-    """What is subtracted and divided by, on the scale where white is 1.
-
-    Args:
-      mean: float32, [1, 1, 1, C], or [1, H, W, C] for 'pixel_mean', or a scalar 0.
-      std: float32, [1, 1, 1, C] or a scalar 1.
-      per_image: each image also gets mean 0 and standard deviation 1 of its own.
-    """
-
-    mean: np.ndarray
-    std: np.ndarray
-    per_image: bool = False
-
-
-def _none(images: np.ndarray) -> Statistics:
-    return Statistics(np.float32(0), np.float32(1))
-
-
-def _channel(images: np.ndarray) -> Statistics:
-    """Mean and standard deviation of each channel over all images and pixels."""
-    channels = images.shape[-1]
-    rows = images.reshape(len(images), -1)  # [N, H * W * C]
-    total = np.zeros(rows.shape[1], np.int64)
-    squares = np.zeros(rows.shape[1], np.int64)
-    # Sums of grey levels are exact in integers, whatever the order of the images; 1,000
-    # squares of a byte fit in 32 bits.
-    for block in np.split(rows, range(1000, len(rows), 1000)):
-        total += block.sum(axis=0, dtype=np.uint32)
-        squares += np.square(block, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
-    count = rows.size // channels
-    mean = total.reshape(-1, channels).sum(axis=0) / count
-    variance = squares.reshape(-1, channels).sum(axis=0) / count - mean**2
-    # A channel that is constant over the whole set is left at 0.
-    std = np.where(variance > 1e-6, np.sqrt(np.maximum(variance, 0)), 255)
-    shape = (1, 1, 1, channels)
-    return Statistics(
-        (mean / 255).astype(np.float32).reshape(shape),
-        (std / 255).astype(np.float32).reshape(shape),
-    )
-
-
-def _pixel_mean(images: np.ndarray) -> Statistics:
-    """The mean image; He et al. 2015, arXiv 1512.03385, section 4.2; no division."""
-    mean = images.mean(axis=0, keepdims=True, dtype=np.float64) / 255
-    return Statistics(mean.astype(np.float32), np.float32(1))
-
-
-def _image(images: np.ndarray) -> Statistics:
-    return Statistics(np.float32(0), np.float32(1), per_image=True)
-
-
-# Legal values of config.augment.standardize.
-STANDARDIZE: dict[str, Callable[[np.ndarray], Statistics]] = {
-    "none": _none,
-    "channel": _channel,
-    "pixel_mean": _pixel_mean,
-    "image": _image,
-}
-
-
-def measure(standardize: str, images: np.ndarray) -> Statistics:
-    """Statistics of the training images, on the host.
-
-    Args:
-      standardize: 'none' (white is 1, black is 0), 'channel' (mean and standard
-        deviation per channel), 'pixel_mean' (mean image subtracted) or 'image' (each
-        image by itself).
-      images: uint8 [N, H, W, C], the training split only.
-
-    Returns:
-      Statistics for `make_augment`.
-
-    Raises:
-      UserError: an unknown kind.
-    """
-    if standardize not in STANDARDIZE:
-        raise unknown_name(
-            "standardisation", standardize, STANDARDIZE, "config.augment.standardize"
-        )
-    return STANDARDIZE[standardize](images)
 
 
 def random_crop(key, images, targets, pad: int):

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.data.augment import OPERATIONS, STANDARDIZE, make_augment, measure
+from cnnjax.data.augment import OPERATIONS, make_augment
+from cnnjax.data.statistics import STANDARDIZE, measure
 from cnnjax.errors import UserError
 
 KEY = jax.random.key(3)

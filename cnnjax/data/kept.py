@@ -1,0 +1,60 @@
+"""Arrays kept in the user's cache folder, because making them again takes long.
+
+Entries are zip files, whose checksums tell a damaged one.
+"""
+
+import contextlib
+import os
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from cnnjax.cache import cache_folder, remove_oldest
+
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+def find(kind: str, key: str, names: tuple[str, ...]) -> list[np.ndarray] | None:
+    """The arrays of an entry; None if it is not there, or damaged.
+
+    Args:
+      kind: name of the folder in the cache.
+      key: of the entry, a legal file name.
+      names: of the arrays.
+    """
+    folder = cache_folder(kind)
+    if folder is None:
+        return None
+    # np.load leaves files open where it is given a name and finds damage.
+    with contextlib.suppress(*_DAMAGED), open(folder / f"{key}.npz", "rb") as file:
+        entry = np.load(file)
+        return [entry[name] for name in names]
+    return None
+
+
+def keep(kind: str, key: str, most_bytes: int, **arrays: np.ndarray) -> None:
+    """Writes an entry, and removes the oldest ones beyond `most_bytes` a folder.
+
+    What would fill half of that is not kept. A folder that cannot be written costs the
+    entry and nothing else.
+    """
+    folder = cache_folder(kind)
+    size = sum(array.nbytes for array in arrays.values())
+    if folder is not None and 2 * size <= most_bytes:
+        with contextlib.suppress(OSError):
+            _store(folder / f"{key}.npz", arrays)
+            remove_oldest(folder.iterdir(), most_bytes)
+
+
+def _store(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
