@@ -18,9 +18,16 @@ from cnnjax.errors import UserError, near_matches, unknown_name
 
 # Keys that change where files lie or what is shown, never a number in a result.
 IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
-# Keys that say how blocks are executed: they change rounding, so that a run may be
-# resumed with others.
-EXECUTION = ("model.scan_blocks", "model.remat_blocks", "train.impl")
+# Keys that say how and on what a run is executed: they change rounding, so that it may
+# be resumed with others.
+EXECUTION = (
+    "model.scan_blocks",
+    "model.remat_blocks",
+    "train.impl",
+    "train.microbatches",
+    "train.seed_mode",
+    "parallel.",
+)
 # The seed axis is a property of the run, not of the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.

@@ -111,12 +111,22 @@ def get_config() -> ml_collections.ConfigDict:
         steps=64000,  # optimizer steps; 0 = use `epochs`
         epochs=0.0,  # passes over the training set; 0 = use `steps`
         ema_decay=0.0,  # [0, 1); moving average of the parameters; 0 = off
+        # Parts of each batch that are computed one after another, to take less memory;
+        # divides the batch size. Batch norm then needs examples_per_statistic.
+        microbatches=1,
         dtype="float32",  # float32 | bfloat16; of the forward and backward pass
         steps_per_dispatch=0,  # largest number of steps per call; 0 = chosen
         seed_mode="auto",  # auto | loop | vmap; how seeds share the program
         impl="auto",  # auto | xla (without oneDNN) | lax (the plain operations)
         # Bit for bit the same on the same GPU, a little slower; the CPU always is.
         deterministic=False,
+    )
+    config.parallel = section(
+        mode="jit",  # jit | shard_map | pmap; the numbers are the same
+        # auto | such as "seed=4,data=2": devices for the seeds and for each batch.
+        layout="auto",
+        devices=0,  # how many may be used; 0 = all accelerators, or one emulated on CPU
+        shard_state=False,  # mode jit: divide parameters and optimizer state over data
     )
     config.eval = section(
         batch_size=500,  # images

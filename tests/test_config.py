@@ -172,6 +172,10 @@ OUT_OF_RANGE = {
     "train.steps_per_dispatch": [-1],
     "train.seed_mode": ["vmapped"],
     "train.impl": ["fast"],
+    "train.microbatches": [0, 3],
+    "parallel.mode": ["pjit"],
+    "parallel.layout": ["seed=0", "data=3", "seed=2", "rows=2", "data=2,data=2", "x"],
+    "parallel.devices": [-1, 9],
     "eval.batch_size": [0],
     "eval.every_epochs": [-1.0],
     "eval.statistics": ["exact"],
@@ -260,6 +264,12 @@ IRRELEVANT = {
     "model.scan_blocks",  # rounding alone
     "model.remat_blocks",
     "train.impl",
+    "train.microbatches",
+    "train.seed_mode",
+    "parallel.mode",
+    "parallel.layout",
+    "parallel.devices",
+    "parallel.shard_state",
 }
 
 

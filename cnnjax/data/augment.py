@@ -7,7 +7,8 @@ standardize='none' a zero is black.
 
 Each random operation draws from its own stream, `fold_in(key, stream)`: switching one
 on or off changes nothing for the others. Every draw names its type, so that x64 mode
-draws the same.
+draws the same. Draws are made for the whole batch, of which each program takes its own
+part (`cnnjax.batch`): they are small, and do not depend on how the batch is divided.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.batch import part
 from cnnjax.data.statistics import Statistics, measure
 from cnnjax.errors import UserError, unknown_name
 
@@ -28,6 +30,11 @@ Apply = Callable[..., tuple[jax.Array, jax.Array]]
 MIN_STD = 1e-6
 
 
+def _own(num_images: int, draw: Callable[[int], jax.Array]) -> jax.Array:
+    """What `draw` gives for the whole batch, for the images of this part of it."""
+    return part().own(draw(num_images * part().num_parts))
+
+
 def random_crop(key, images, targets, pad: int):
     """Pads each side by `pad` zeros and cuts the original size at a random place.
 
@@ -37,7 +44,9 @@ def random_crop(key, images, targets, pad: int):
     """
     num, height, width, _ = images.shape
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    corner = jax.random.randint(key, (num, 2), 0, 2 * pad + 1, jnp.int32)
+    corner = _own(
+        num, lambda n: jax.random.randint(key, (n, 2), 0, 2 * pad + 1, jnp.int32)
+    )
     rows = corner[:, :1] + jnp.arange(height)[None]  # [B, H]
     columns = corner[:, 1:] + jnp.arange(width)[None]  # [B, W]
     # One gather of pixels is fast with and without a flip after it, in a scan or not;
@@ -48,7 +57,10 @@ def random_crop(key, images, targets, pad: int):
 
 def random_flip(key, images, targets, flip: bool):
     """Mirrors left and right with probability 1/2, for each image by itself."""
-    mirrored = jax.random.bernoulli(key, jnp.float32(0.5), (len(images), 1, 1, 1))
+    mirrored = _own(
+        len(images),
+        lambda n: jax.random.bernoulli(key, jnp.float32(0.5), (n, 1, 1, 1)),
+    )
     return jnp.where(mirrored, images[:, :, ::-1], images), targets
 
 
@@ -59,8 +71,14 @@ def cutout(key, images, targets, size: int):
     """
     num, height, width, _ = images.shape
     key_row, key_column = jax.random.split(key)
-    row = jax.random.randint(key_row, (num, 1), 0, height, jnp.int32) - size // 2
-    column = jax.random.randint(key_column, (num, 1), 0, width, jnp.int32) - size // 2
+
+    def corner(key: jax.Array, side: int) -> jax.Array:
+        centre = _own(
+            num, lambda n: jax.random.randint(key, (n, 1), 0, side, jnp.int32)
+        )
+        return centre - size // 2
+
+    row, column = corner(key_row, height), corner(key_column, width)
     rows, columns = jnp.arange(height)[None], jnp.arange(width)[None]
     in_rows = (rows >= row) & (rows < row + size)  # [B, H]
     in_columns = (columns >= column) & (columns < column + size)  # [B, W]
@@ -77,10 +95,10 @@ def mixup(key, images, targets, alpha: float):
     """
     key_share, key_partner = jax.random.split(key)
     share = jax.random.beta(key_share, alpha, alpha, dtype=jnp.float32)
-    partner = jax.random.permutation(key_partner, len(images))
+    partner = _own(len(images), lambda n: jax.random.permutation(key_partner, n))
 
     def mix(x: jax.Array) -> jax.Array:
-        return share * x + (1 - share) * x[partner]
+        return share * x + (1 - share) * part().everyone(x)[partner]
 
     return mix(images), mix(targets)
 

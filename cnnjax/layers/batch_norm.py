@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from cnnjax.batch import part
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_normalize import batch_normalize
 from cnnjax.layers.channels import per_channel
@@ -16,19 +17,21 @@ class BatchNorm(nn.Module):
 
     In training the statistics are those of each group of `examples_per_statistic`
     consecutive images, and the running ones move by the average over the groups; in
-    evaluation the running ones are used.
+    evaluation the running ones are used. Where a program computes a part of the batch
+    (`cnnjax.batch`), groups are those of the whole batch all the same.
 
     Args:
       momentum: share of the running statistics kept at each step.
       epsilon: added to the variance.
-      examples_per_statistic: images per group; None for the whole batch.
+      examples_per_statistic: images per group; None for the whole batch, all parts.
       running_variance: 'unbiased' or 'biased'; the batch itself is always normalized by
         the biased variance.
       scale_init: initial scale.
 
     Raises:
-      UserError: if the batch does not divide into the groups, or a statistic would be
-        taken over a single value.
+      UserError: if the batch does not divide into the groups, a group lies across
+        parts of the batch without filling them, or a statistic would be taken over a
+        single value.
 
     Shapes:
       [N, ..., C] -> the same; params `scale`, `bias` [C]; in the collection
@@ -56,10 +59,12 @@ class BatchNorm(nn.Module):
             running = per_channel(mean.value, x), per_channel(var.value, x)
             y = normalize(x, *running, self.epsilon)
             return affine(y, scale, bias).astype(x.dtype)
-        groups = self._groups(x)
-        y, batch_mean, batch_var = batch_normalize(groups, scale, bias, self.epsilon)
+        groups, num_parts = self._groups(x)
+        y, batch_mean, batch_var = batch_normalize(
+            groups, scale, bias, self.epsilon, num_parts
+        )
         self._move(mean, batch_mean)
-        num_values = groups.size // (groups.shape[0] * groups.shape[-1])
+        num_values = num_parts * groups.size // (groups.shape[0] * groups.shape[-1])
         unbias = num_values / (num_values - 1)
         self._move(var, batch_var * (1.0 if self._biased else unbias))
         return y.astype(x.dtype).reshape(x.shape)
@@ -68,9 +73,10 @@ class BatchNorm(nn.Module):
     def _biased(self) -> bool:
         return self.running_variance == "biased"
 
-    def _groups(self, x: jax.Array) -> jax.Array:
-        """[N, ..., C] -> [groups, images per group, ..., C]."""
-        num_images = x.shape[0]
+    def _groups(self, x: jax.Array) -> tuple[jax.Array, int]:
+        """[n, ..., C] -> [groups, images per group, ..., C], and parts per group."""
+        own = x.shape[0]
+        num_images = own * part().num_parts
         size = self.examples_per_statistic or num_images
         if num_images % size:
             below, above = num_images // size * size, -(-num_images // size) * size
@@ -80,14 +86,21 @@ class BatchNorm(nn.Module):
                 f"for batch norm: nearest batch sizes that do are {nearest} "
                 "(config.train.batch_size, config.norm.examples_per_statistic)"
             )
-        groups = x.reshape(num_images // size, size, *x.shape[1:])
-        if groups.size == groups.shape[0] * groups.shape[-1]:
+        if own % size and size % own:
+            raise UserError(
+                f"groups of {size} images for batch norm neither divide the {own} "
+                "images of a device nor fill several devices: choose another "
+                "--parallel.layout or --parallel.mode=jit, or another "
+                "config.norm.examples_per_statistic"
+            )
+        groups = x.reshape(-1, min(size, own), *x.shape[1:])
+        if size * groups[0, 0].size == groups.shape[-1]:
             raise UserError(
                 f"batch norm over groups of {size} image of {x.shape[1:-1]} positions "
                 "takes its variance from a single value: use more images per statistic "
                 "(config.train.batch_size, config.norm.examples_per_statistic)"
             )
-        return groups
+        return groups, max(1, size // own)
 
     def _move(self, running: nn.Variable, of_groups: jax.Array) -> None:
         batch = of_groups.mean(tuple(range(of_groups.ndim - 1)))

@@ -7,10 +7,12 @@ which the plain implementation is there.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 from jax import lax
 
+from cnnjax.batch import Part, part
 from cnnjax.layers.channels import per_channel
 from cnnjax.layers.implementation import chosen
 from cnnjax.layers.moments import moments
@@ -22,6 +24,7 @@ def batch_normalize(
     scale: jax.Array,
     bias: jax.Array,
     epsilon: float,
+    num_parts: int = 1,
     impl: str | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalizes each channel of each group by the group's own mean and variance.
@@ -31,6 +34,8 @@ def batch_normalize(
       scale: one number per channel.
       bias: one number per channel.
       epsilon: added to the biased variance.
+      num_parts: over how many neighbouring parts of the batch (`cnnjax.batch`) each
+        group extends; with more than one there is a single group.
       impl: 'auto', 'xla', 'lax' or None, see `implementation`.
 
     Returns:
@@ -42,26 +47,40 @@ def batch_normalize(
 
     Source: Ioffe & Szegedy 2015, arXiv 1502.03167, section 3.
     """
+    over = Over(part(), num_parts)
     if chosen(impl) == "lax":
-        y, mean, var = _forward(epsilon, x, scale, bias)[0]
+        y, mean, var = _forward(epsilon, over, x, scale, bias)[0]
         return y, lax.stop_gradient(mean), lax.stop_gradient(var)
-    return _batch_normalize(epsilon, *equally_varying(x, scale, bias))
+    return _batch_normalize(epsilon, over, *equally_varying(x, scale, bias))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _batch_normalize(epsilon, x, scale, bias):
-    return _forward(epsilon, x, scale, bias)[0]
+class Over(NamedTuple):
+    """The neighbouring parts of a batch that share their statistics."""
+
+    part: Part
+    num: int
+
+    def total(self, x: jax.Array) -> jax.Array:
+        return x if self.num == 1 else self.part.neighbours_total(x, self.num)
+
+    def mean(self, x: jax.Array) -> jax.Array:
+        return x if self.num == 1 else self.total(x) / self.num
 
 
-def _forward(epsilon, x, scale, bias):
-    mean, var = moments(x, _within_group(x))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _batch_normalize(epsilon, over, x, scale, bias):
+    return _forward(epsilon, over, x, scale, bias)[0]
+
+
+def _forward(epsilon, over, x, scale, bias):
+    mean, var = moments(x, _within_group(x), over.mean)
     inverse = lax.rsqrt(var + epsilon)
     centred = x.astype(mean.dtype) - mean
     y = centred * (inverse * per_channel(scale, x)) + per_channel(bias, x)
     return (y, mean, var), (x, scale, mean, inverse)
 
 
-def _backward(epsilon, residuals, cotangents):
+def _backward(epsilon, over, residuals, cotangents):
     x, scale, mean, inverse = residuals
     dy = cotangents[0]
     axes = _within_group(x)
@@ -69,10 +88,10 @@ def _backward(epsilon, residuals, cotangents):
     sum_dy = dy.sum(axes, keepdims=True)
     # The sum of dy times the normalized x, which is the gradient of the scale.
     sum_dy_y = (dy * centred).sum(axes, keepdims=True) * inverse
-    num_values = x.size // sum_dy.size
+    num_values = over.num * x.size // sum_dy.size
     slope = inverse * per_channel(scale, x)
-    dx = slope * (dy - sum_dy / num_values) - centred * (
-        slope * inverse * sum_dy_y / num_values
+    dx = slope * (dy - over.total(sum_dy) / num_values) - centred * (
+        slope * inverse * over.total(sum_dy_y) / num_values
     )
     all_but_channel = tuple(range(x.ndim - 1))
     return (

@@ -1,5 +1,7 @@
 """What all normalizations share: moments, and the scale and bias after them."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -12,15 +14,24 @@ def statistics_dtype(x: jax.Array) -> jnp.dtype:
     return jnp.promote_types(x.dtype, jnp.float32)
 
 
-def moments(x: jax.Array, axes: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+def moments(
+    x: jax.Array,
+    axes: tuple[int, ...],
+    across: Callable[[jax.Array], jax.Array] = lambda mean: mean,
+) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance over the axes, kept as axes of size 1.
 
     Two passes: the difference of mean square and squared mean cancels badly in float32
     where the mean is large, and the second pass costs nothing measurable.
+
+    Args:
+      x: the values.
+      axes: over which the moments are taken.
+      across: mean over further values of the same number, which are elsewhere.
     """
     x = x.astype(statistics_dtype(x))
-    mean = x.mean(axes, keepdims=True)
-    return mean, jnp.square(x - mean).mean(axes, keepdims=True)
+    mean = across(x.mean(axes, keepdims=True))
+    return mean, across(jnp.square(x - mean).mean(axes, keepdims=True))
 
 
 def normalize(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.batch import positions
 from cnnjax.errors import UserError
 
 
@@ -33,11 +34,17 @@ def random_key(module: nn.Module, *names: str) -> jax.Array:
     return key
 
 
-def _drop(key: jax.Array, x: jax.Array, rate: float, mask_shape: tuple[int, ...]):
-    """Zeroes x where a coin per entry of the mask says so; keeps the expectation."""
-    if rate == 1.0:
-        return jnp.zeros_like(x)
-    keep = jax.random.bernoulli(key, 1.0 - rate, mask_shape)
+def _coins(key: jax.Array, rate: float, num_images: int, shape: tuple[int, ...]):
+    """Truth values [num_images, *shape], a stream for each place in the batch."""
+
+    def of_image(position: jax.Array) -> jax.Array:
+        return jax.random.bernoulli(jax.random.fold_in(key, position), rate, shape)
+
+    return jax.vmap(of_image)(positions(num_images))
+
+
+def _drop(x: jax.Array, keep: jax.Array, rate: float) -> jax.Array:
+    """Zeroes x where it is not kept; keeps the expectation."""
     return jnp.where(keep, x / (1.0 - rate), jnp.zeros((), x.dtype))
 
 
@@ -62,7 +69,10 @@ class Dropout(nn.Module):
         _check_rate("dropout", self.rate)
         if not train or self.rate == 0.0:
             return x
-        return _drop(random_key(self), x, self.rate, x.shape)
+        if self.rate == 1.0:
+            return jnp.zeros_like(x)
+        keep = _coins(random_key(self), 1.0 - self.rate, x.shape[0], x.shape[1:])
+        return _drop(x, keep, self.rate)
 
 
 class StochasticDepth(nn.Module):
@@ -89,6 +99,11 @@ class StochasticDepth(nn.Module):
             )
         if not train or self.rate == 0.0:
             return x
-        num_coins = x.shape[0] if self.per == "example" else 1
-        mask_shape = (num_coins,) + (1,) * (x.ndim - 1)
-        return _drop(random_key(self), x, self.rate, mask_shape)
+        if self.rate == 1.0:
+            return jnp.zeros_like(x)
+        key, ones = random_key(self), (1,) * (x.ndim - 1)
+        if self.per == "batch":
+            keep = jax.random.bernoulli(key, 1.0 - self.rate, (1, *ones))
+        else:
+            keep = _coins(key, 1.0 - self.rate, x.shape[0], ones)
+        return _drop(x, keep, self.rate)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from cnnjax.batch import part
 from cnnjax.data.resident import chunk_indices
 from cnnjax.train.state import TrainState, stream_key
 from cnnjax.train.step import METRICS
@@ -35,7 +36,7 @@ def make_train_chunk(
         )
 
         def batch(i):
-            chosen = indices[i]
+            chosen = part().own(indices[i])
             return {
                 "images": data["images"][chosen],
                 "labels": data["labels"][chosen],

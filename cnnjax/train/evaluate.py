@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from cnnjax.batch import at_positions, part
 from cnnjax.data.resident import chunk_indices, eval_batches
 from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.train.loss import cross_entropy
 from cnnjax.train.state import stream_key
+from cnnjax.train.step import mean_of_parts
 
 
 def split_batches(
@@ -87,9 +89,10 @@ def make_evaluation(
             zero[name] = jnp.zeros(num_classes, jnp.float32)
 
         def body(i, sums):
-            return add_batch(sums, params, model_state, data, indices[i], mask[i])
+            own = part().own(indices[i]), part().own(mask[i])
+            return add_batch(sums, params, model_state, data, *own)
 
-        return jax.lax.fori_loop(0, num_batches, body, zero)
+        return part().total(jax.lax.fori_loop(0, num_batches, body, zero))
 
     return evaluate
 
@@ -161,10 +164,11 @@ def make_reestimation(
 
         def one(i):
             key = stream_key(seed, "augment", i)
-            chosen = order[i]
+            chosen = part().own(order[i])
             images, _ = augment(key, data["images"][chosen], data["labels"][chosen])
-            *_, new = forward_train(of_batch, params, model_state, images, key)
-            return moments(new["batch_stats"])
+            with at_positions(part().own(jnp.arange(batch_size, dtype=jnp.int32))):
+                *_, new = forward_train(of_batch, params, model_state, images, key)
+            return moments(mean_of_parts(new["batch_stats"]))
 
         def body(i, total):
             return jax.tree.map(lambda a, b: a + b / batches, total, one(i))

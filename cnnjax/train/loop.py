@@ -9,7 +9,6 @@ import numpy as np
 
 from cnnjax.errors import UserError
 from cnnjax.records import read_metrics
-from cnnjax.train import parallel
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, StopRequest
@@ -120,8 +119,8 @@ class Loop:
             self.step, tree, metadata = found
             self._load(metadata["loop"])
         self.checkpoints.delete_after(self.step)
-        self.state = parallel.to_device(tree["state"])
-        self.best = parallel.to_device(tree["best"])
+        self.state = self.run.parallel.put(tree["state"])
+        self.best = self.run.parallel.put(tree["best"])
         for seed in self.run.seeds:
             writer = MetricsWriter(
                 self.folder.seed_folder(seed), self.run.log.tensorboard
@@ -257,7 +256,7 @@ class Loop:
         errors = np.array([row["error"] for row in rows])
         improved = (errors < self.best_error) & (self.failed_at < 0)
         if self.best is not None and improved.any():
-            self.best = self.programs.compiled.improve(improved, weights, self.best)
+            self.best = self.programs.improve(improved, weights, self.best)
             self.best_error = np.where(improved, errors, self.best_error)
             self.best_step = np.where(improved, self.step, self.best_step)
         if self.step == self.run.total_steps:

@@ -1,24 +1,41 @@
-"""Turns pure functions into programs that run: the only file that names `jit`.
+"""Turns pure functions into programs on devices: the only file that names `jit`.
 
-Everything here takes a function of one seed and runs it for all seeds at once; every
-argument that is `mapped` has a leading seed axis.
+Everything here takes a function of one seed and one batch and runs it for all seeds,
+on all devices of a `Layout`. An argument is of one of these kinds:
+
+    SEEDS   arrays with a leading seed axis, which a group of devices has for its seeds
+    STREAM  likewise, [S, steps, N, ...]: each device has its images alone
+    DATA    arrays that are placed on every device once
+    HOST    numbers and small NumPy arrays that come with each call
+
+Three modes give the same numbers. 'jit': XLA divides a program that is written for the
+whole batch. 'shard_map' and 'pmap': each device runs the program of its part of the
+batch, and adds up with the others where `cnnjax.batch` says so.
 """
 
-import time
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from cnnjax.errors import UserError
-from cnnjax.layers.convolution import convolution
-from cnnjax.layers.convolution_onednn import is_installed
+from cnnjax.batch import WHOLE, Part, computing
 from cnnjax.layers.implementation import implementation
 from cnnjax.train.compile_cache import sharing_entries
+from cnnjax.train.devices import chosen_devices
+from cnnjax.train.layout import ONE_DEVICE, Layout
+
+SEEDS, STREAM, DATA, HOST = "seeds", "stream", "data", "host"
+# Arrays with fewer values per seed are kept whole by `shard_state`.
+SMALLEST_SHARDED = 4096
 
 
 def choose_seed_mode(mode: str) -> str:
-    """How seeds share a program: 'loop' (one after another) or 'vmap' (vectorised).
+    """How seeds share a device: 'loop' (one after another) or 'vmap' (vectorised).
 
     On CPU vectorised convolutions become grouped ones and are slow.
     """
@@ -27,17 +44,18 @@ def choose_seed_mode(mode: str) -> str:
     return "loop" if jax.default_backend() == "cpu" else "vmap"
 
 
-def over_seeds(function: Callable, mapped: tuple[bool, ...], mode: str) -> Callable:
+def over_seeds(function: Callable, kinds: tuple[str, ...], mode: str) -> Callable:
     """Runs a function of one seed for every entry of the leading axis.
 
     Args:
-      function: takes len(mapped) arguments.
-      mapped: which arguments have a leading seed axis; the others are shared.
+      function: takes len(kinds) arguments.
+      kinds: SEEDS and STREAM arguments have a leading seed axis; others are shared.
       mode: 'auto', 'loop' or 'vmap'.
 
     Returns:
       The function of stacked arguments, with stacked results.
     """
+    mapped = [kind in (SEEDS, STREAM) for kind in kinds]
     if choose_seed_mode(mode) == "vmap":
         return jax.vmap(function, in_axes=tuple(0 if m else None for m in mapped))
 
@@ -48,9 +66,262 @@ def over_seeds(function: Callable, mapped: tuple[bool, ...], mode: str) -> Calla
                 *(next(own) if m else arg for m, arg in zip(mapped, args, strict=True))
             )
 
-        return jax.lax.map(one, [a for m, a in zip(mapped, args, strict=True) if m])
+        return lax.map(one, [a for m, a in zip(mapped, args, strict=True) if m])
 
     return looped
+
+
+@dataclasses.dataclass(frozen=True)
+class _Divided(Part):
+    """mode 'jit': the program is that of the whole batch, XLA divides its arrays."""
+
+    num_devices: int = 1
+
+    def own(self, x):
+        return lax.with_sharding_constraint(x, P("data"))
+
+    def microbatches(self, x, num):
+        # Each device divides its own images, so that none has to travel.
+        x = x.reshape(self.num_devices, num, -1, *x.shape[1:]).swapaxes(0, 1)
+        return lax.with_sharding_constraint(
+            x.reshape(num, -1, *x.shape[3:]), P(None, "data")
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfDevice(Part):
+    """modes 'shard_map' and 'pmap': this device's part, of `num_parts` in a group.
+
+    Args:
+      axis: name of the axis over which devices are mapped.
+      groups: of devices with one batch each; None where the axis is one group.
+    """
+
+    axis: str = "data"
+    groups: tuple[tuple[int, ...], ...] | None = None
+
+    def own(self, x):
+        size = x.shape[0] // self.num_parts
+        return lax.dynamic_slice_in_dim(x, self._index() * size, size)
+
+    def everyone(self, x):
+        return lax.all_gather(
+            x, self.axis, axis_index_groups=self.groups, axis=0, tiled=True
+        )
+
+    def total(self, tree):
+        return lax.psum(tree, self.axis, axis_index_groups=self.groups)
+
+    def neighbours_total(self, x, num):
+        if num == self.num_parts:
+            return self.total(x)
+        parts = lax.all_gather(x, self.axis, axis_index_groups=self.groups)
+        first = self._index() // num * num
+        return lax.dynamic_slice_in_dim(parts, first, num).sum(0)
+
+    def _index(self):
+        return lax.axis_index(self.axis) % self.num_parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """How the programs of a run are laid over devices.
+
+    Args:
+      mode: 'jit', 'shard_map' or 'pmap'.
+      layout: devices for the seeds and for each batch.
+      shard_state: mode 'jit' only: large arrays of the state are divided over the
+        devices of a batch (as ZeRO does), and put together where they are used.
+
+    Source: Rajbhandari et al. 2019, arXiv 1910.02054 (ZeRO).
+    """
+
+    mode: str = "jit"
+    layout: Layout = ONE_DEVICE
+    shard_state: bool = False
+
+    def compile(
+        self,
+        function: Callable,
+        kinds: tuple[str, ...],
+        example: tuple[Any, ...],
+        *,
+        donate: tuple[int, ...] = (),
+        results: Any = None,
+        seed_mode: str = "auto",
+        deterministic: bool = False,
+        impl: str = "auto",
+    ) -> Callable:
+        """Compiles a function of one seed for all seeds and devices.
+
+        Args:
+          function: its results get a leading seed axis.
+          kinds: of its arguments.
+          example: arguments, or `jax.ShapeDtypeStruct`s; SEEDS with their seed axis.
+          donate: indices of arguments whose memory the results may take over.
+          results: for each result the index of the argument that it is placed like,
+            or None; one for all, or a tuple.
+          seed_mode: see `over_seeds`.
+          deterministic: see `compiler_options`.
+          impl: of the layers, see `layers.implementation`.
+
+        Returns:
+          The program, of arguments as `put` places them (HOST ones need no placing).
+        """
+        local = over_seeds(function, kinds, seed_mode)
+        options = {"deterministic": deterministic, "impl": impl}
+        if self.layout.num_devices == 1:
+            return compile_program(local, example, donate, **options)
+        if self.mode == "pmap":
+            return self._compile_pmap(local, kinds, example, donate, options)
+        if self.mode == "jit" and self.layout.data > 1 and impl == "auto":
+            # XLA cannot divide a call of oneDNN: it would put the batch together.
+            options["impl"] = "xla"
+        shardings = [
+            self._shardings(kind, tree)
+            for kind, tree in zip(kinds, example, strict=True)
+        ]
+        placed = {
+            "in_shardings": tuple(shardings),
+            "out_shardings": self._results(results, shardings),
+        }
+        with jax.set_mesh(self._mesh()):
+            mapped = self._mapped(local, kinds)
+            return compile_program(mapped, example, donate, **options, **placed)
+
+    def put(self, tree: Any, kind: str = SEEDS) -> Any:
+        """Copies host arrays onto the devices; every process has all of them."""
+        if self.layout.num_devices == 1:
+            return to_device(tree)
+        if self.mode == "pmap":
+            return jax.tree.map(lambda leaf: self._put_pmap(leaf, kind), tree)
+        return jax.tree.map(_put, tree, self._shardings(kind, tree))
+
+    def to_host(self, tree: Any) -> Any:
+        """Waits for arrays with a seed axis and copies them to NumPy, all seeds."""
+        if self.mode == "pmap" and self.layout.num_devices > 1:
+            tree = jax.tree.map(lambda leaf: leaf[:: self.layout.data], tree)
+            return jax.tree.map(
+                lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), to_host(tree)
+            )
+        return to_host(tree)
+
+    def _mesh(self) -> Mesh:
+        shape = (self.layout.seed, self.layout.data)
+        return Mesh(
+            np.array(chosen_devices(self.layout.num_devices)).reshape(shape),
+            ("seed", "data"),
+            axis_types=(AxisType.Auto, AxisType.Auto),
+        )
+
+    def _mapped(self, local: Callable, kinds: tuple[str, ...]) -> Callable:
+        """The function of whole arrays from that of what a group or a device has."""
+        data, by_hand = self.layout.data, {"seed", "data"}
+        of_batch = WHOLE if data == 1 else _OfDevice(data)
+        if self.mode == "jit" and data > 1:
+            by_hand, of_batch = {"seed"}, _Divided(num_devices=data)
+
+        def part_of_batch(*args):
+            with computing(of_batch):
+                return local(*args)
+
+        if by_hand == {"seed"} and self.layout.seed == 1:
+            return part_of_batch
+        specs = {
+            SEEDS: P("seed"),
+            STREAM: P("seed", None, "data") if "data" in by_hand else P("seed"),
+            DATA: P(),
+            HOST: P(),
+        }
+        return jax.shard_map(
+            part_of_batch,
+            mesh=self._mesh(),
+            in_specs=tuple(specs[kind] for kind in kinds),
+            out_specs=P("seed"),
+            axis_names=by_hand,
+            check_vma=False,  # pmap has no such check, and gradients must be alike
+        )
+
+    def _shardings(self, kind: str, tree: Any) -> Any:
+        mesh = self._mesh()
+        if kind == SEEDS:
+            return jax.tree.map(lambda x: NamedSharding(mesh, self._spec(x)), tree)
+        spec = P("seed", None, "data") if kind == STREAM else P()
+        return jax.tree.map(lambda x: NamedSharding(mesh, spec), tree)
+
+    def _spec(self, leaf: Any) -> P:
+        """Where an array with a seed axis lies: divided further by `shard_state`."""
+        shape, data = np.shape(leaf), self.layout.data
+        if not self.shard_state or np.prod(shape[1:]) < SMALLEST_SHARDED:
+            return P("seed")
+        fitting = [i for i in range(1, len(shape)) if shape[i] % data == 0]
+        if not fitting:
+            return P("seed")
+        largest = max(fitting, key=lambda i: shape[i])
+        return P("seed", *[None] * (largest - 1), "data")
+
+    def _results(self, results: Any, shardings: list) -> Any:
+        whole = NamedSharding(self._mesh(), P("seed"))
+        if isinstance(results, tuple):
+            return tuple(whole if i is None else shardings[i] for i in results)
+        return whole if results is None else shardings[results]
+
+    def _compile_pmap(self, local, kinds, example, donate, options) -> Callable:
+        data, of_batch, groups = self.layout.data, WHOLE, None
+        if self.layout.seed > 1:
+            rows = np.arange(self.layout.num_devices).reshape(-1, data)
+            groups = tuple(map(tuple, rows.tolist()))
+        if data > 1:
+            of_batch = _OfDevice(data, axis="device", groups=groups)
+
+        def part_of_batch(*args):
+            with computing(of_batch):
+                return local(*args)
+
+        mapped = jax.pmap(
+            part_of_batch,
+            axis_name="device",
+            in_axes=tuple(None if kind == HOST else 0 for kind in kinds),
+            donate_argnums=donate,
+            devices=chosen_devices(self.layout.num_devices),
+        )
+        stacked = [
+            tree
+            if kind == HOST
+            else jax.tree.map(lambda x, k=kind: self._like(x, k), tree)
+            for kind, tree in zip(kinds, example, strict=True)
+        ]
+        return _compile(mapped, stacked, **options)
+
+    def _like(self, leaf: Any, kind: str) -> jax.ShapeDtypeStruct:
+        """Shape and type of what pmap takes for an argument: [devices, ...]."""
+        shape, num = np.shape(leaf), self.layout.num_devices
+        if kind != DATA:
+            shape = (shape[0] // self.layout.seed, *shape[1:])
+        if kind == STREAM:
+            shape = (*shape[:2], shape[2] // self.layout.data, *shape[3:])
+        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        return jax.ShapeDtypeStruct((num, *shape), dtype)
+
+    def _put_pmap(self, leaf: Any, kind: str) -> jax.Array:
+        """An array [devices, ...]: the seeds of each device, or the same for all."""
+        leaf = np.asarray(leaf)
+        seed, data = self.layout.seed, self.layout.data
+        like = self._like(leaf, kind)
+
+        def of_device(index):
+            device = index[0].start or 0
+            if kind == DATA:
+                return leaf[None]
+            own = leaf.reshape(seed, -1, *leaf.shape[1:])[device // data]
+            if kind == STREAM:
+                size, place = like.shape[3], device % data
+                own = own[:, :, place * size : (place + 1) * size]
+            return own[None]
+
+        mesh = Mesh(np.array(chosen_devices(self.layout.num_devices)), ("device",))
+        sharding = NamedSharding(mesh, P("device"))
+        return jax.make_array_from_callback(like.shape, sharding, of_device)
 
 
 def compiler_options(platform: str, deterministic: bool) -> dict[str, Any]:
@@ -73,8 +344,9 @@ def compile_program(
     donate: tuple[int, ...] = (),
     deterministic: bool = False,
     impl: str = "auto",
+    **shardings: Any,
 ) -> Callable:
-    """Compiles for the shapes of the example arguments.
+    """Compiles a function as it is for the shapes of the example arguments.
 
     Args:
       function: what to run.
@@ -82,70 +354,28 @@ def compile_program(
       donate: indices of arguments whose memory the results may take over.
       deterministic: see `compiler_options`.
       impl: of the layers, see `layers.implementation`.
+      **shardings: `in_shardings` and `out_shardings` of `jax.jit`.
     """
+    jitted = jax.jit(function, donate_argnums=donate, **shardings)
+    return _compile(jitted, example, deterministic=deterministic, impl=impl)
+
+
+def _compile(staged: Any, example: Any, *, deterministic: bool, impl: str) -> Callable:
     options = compiler_options(jax.default_backend(), deterministic)
     with sharing_entries(), implementation(impl):
-        lowered = jax.jit(function, donate_argnums=donate).lower(*example)
-        return lowered.compile(compiler_options=options)
+        return staged.lower(*example).compile(compiler_options=options)
 
 
 def to_device(tree: Any) -> Any:
-    """Copies host arrays onto the device."""
+    """Copies host arrays onto the first device."""
     return jax.device_put(tree)
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(leaf.shape, sharding, lambda i: leaf[i])
 
 
 def to_host(tree: Any) -> Any:
     """Waits for device arrays and copies them to NumPy."""
     return jax.device_get(tree)
-
-
-def require_devices() -> None:
-    """Starts the devices.
-
-    Raises:
-      UserError: there is none of the kind that the environment asks for.
-    """
-    try:
-        jax.devices()
-    # Without its plugin, JAX fails an assertion for cuda.
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(
-            f"JAX finds no device for JAX_PLATFORMS={jax.config.jax_platforms!r}: "
-            "unset it, or install the build for it with CNNJAX_EXTRA (cuda13, cuda12 "
-            "or tpu) and ./launch.sh"
-        ) from error
-
-
-def devices() -> list[str]:
-    """The devices in use, in words."""
-    return [f"{d.platform}:{d.device_kind}" for d in jax.devices()]
-
-
-def has_onednn() -> bool:
-    """Whether oneDNN computes convolutions on this machine; else XLA does, slower."""
-    return not is_accelerated() and is_installed()
-
-
-def is_accelerated() -> bool:
-    """Whether the default device is something other than the CPU."""
-    return jax.default_backend() != "cpu"
-
-
-def training_rate() -> float:
-    """Multiply-adds per second of a convolution gradient, measured now, in a second.
-
-    A yardstick for estimates of time: a 3 x 3 convolution of 64 channels.
-    """
-    x = jax.numpy.ones((64, 16, 16, 64), jax.numpy.float32)
-    kernel = jax.numpy.ones((3, 3, 64, 64), jax.numpy.float32)
-
-    def loss(x, kernel):
-        return convolution(x, kernel, padding=1).sum()
-
-    program = compile_program(jax.value_and_grad(loss, argnums=(0, 1)), (x, kernel))
-    jax.block_until_ready(program(x, kernel))
-    start, repeats = time.perf_counter(), 10
-    for _ in range(repeats):
-        jax.block_until_ready(program(x, kernel))
-    work = 3 * x.size * 9 * 64
-    return repeats * work / (time.perf_counter() - start)

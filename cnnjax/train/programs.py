@@ -1,6 +1,7 @@
 """The compiled programs of a run, for all of its seeds."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
@@ -9,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.train import parallel
 from cnnjax.train.chunk import make_train_chunk
+from cnnjax.train.devices import is_accelerated
 from cnnjax.train.evaluate import (
     divide,
     make_evaluation,
@@ -18,7 +19,8 @@ from cnnjax.train.evaluate import (
     split_batches,
 )
 from cnnjax.train.factors import program_key
-from cnnjax.train.setup import Run, resident_data, split_sizes
+from cnnjax.train.parallel import DATA, HOST, SEEDS
+from cnnjax.train.setup import Run, resident_data, resident_shapes, split_sizes
 from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
 from cnnjax.train.step import make_train_step
@@ -33,15 +35,16 @@ def dispatch_steps(run: Run) -> int:
     longest = min(run.interval(run.log.every_epochs), run.total_steps)
     if run.train.steps_per_dispatch:
         return min(run.train.steps_per_dispatch, longest)
-    kind = "accelerator" if parallel.is_accelerated() else "cpu"
-    fitting = int(DISPATCH_WORK[kind] * run.total_steps / run.work())
+    kind = "accelerator" if is_accelerated() else "cpu"
+    work = run.work() / run.parallel.layout.num_devices
+    fitting = int(DISPATCH_WORK[kind] * run.total_steps / work)
     return max(1, min(longest, fitting))
 
 
 def shared_keys(run: Run) -> tuple[Hashable, Hashable]:
     """Keys of the data and of the programs that runs with equal ones may share."""
     sizes = tuple(split_sizes(run.dataset).items())
-    data = ("data", run.dataset.fingerprint, sizes)
+    data = ("data", run.dataset.fingerprint, sizes, run.parallel)
     return data, ("programs", data, dispatch_steps(run), program_key(run.config))
 
 
@@ -68,8 +71,8 @@ class Programs:
 
     Args:
       run: what they were made from.
-      data: resident data, on the device.
-      seeds: int32 [S].
+      data: resident data, on the devices.
+      seeds: int32 [S], on the devices.
       batches: batches of each split for evaluation.
       max_steps: largest number of steps of one dispatch.
       compiled: the programs.
@@ -78,7 +81,7 @@ class Programs:
 
     run: Run
     data: Any
-    seeds: np.ndarray
+    seeds: Any
     batches: dict[str, tuple]
     max_steps: int
     compiled: Compiled
@@ -93,7 +96,7 @@ class Programs:
         state, rows = self.compiled.train(
             state, self.data, self.seeds, np.int32(num_steps), rates, self.run.factors
         )
-        rows = parallel.to_host(rows)
+        rows = self.run.parallel.to_host(rows)
         return state, jax.tree.map(lambda row: row[:, :num_steps], rows)
 
     def evaluate(
@@ -107,11 +110,11 @@ class Programs:
             )
             for split in splits
         }
-        sums = parallel.to_host(sent)
+        sums = self.run.parallel.to_host(sent)
         return {
             split: [
                 divide({name: value[i] for name, value in sums[split].items()})
-                for i in range(len(self.seeds))
+                for i in range(len(self.run.seeds))
             ]
             for split in splits
         }
@@ -121,6 +124,10 @@ class Programs:
         return state.ema if self.run.eval.weights == "ema" else state.params, (
             state.model_state
         )
+
+    def improve(self, improved: np.ndarray, new: Any, best: Any) -> Any:
+        """The new weights for the seeds that improved, the best so far for others."""
+        return self.compiled.improve(self.run.parallel.put(improved), new, best)
 
     def final_statistics(self, params: Any, model_state: Any) -> Any:
         """Model state for the last evaluation: running, or estimated precisely."""
@@ -141,33 +148,33 @@ def compile_programs(
     """
     shared = shared or Shared()
     data_key, key = shared_keys(run)
-    data = shared.get(data_key, lambda: parallel.to_device(resident_data(run.dataset)))
+    put = run.parallel.put
+    data = shared.get(data_key, lambda: put(resident_data(run.dataset), DATA))
     seeds = np.asarray(run.seeds, np.int32)
-    batches = split_batches(split_sizes(run.dataset), run.eval.batch_size)
+    batches = split_batches(split_sizes(run.dataset), run.eval_batch_size)
     max_steps = dispatch_steps(run)
     start = time.perf_counter()
     compiled = shared.get(
         key, lambda: _compile(run, state, data, seeds, batches["train"], max_steps)
     )
     seconds = time.perf_counter() - start
-    return Programs(run, data, seeds, batches, max_steps, compiled, seconds)
+    return Programs(run, data, put(seeds), batches, max_steps, compiled, seconds)
 
 
 def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
-    mode, batch_size = run.train.seed_mode, run.train.batch_size
-    num_train = len(run.dataset.train)
-
-    def compiled(function, mapped, example, donate=()):
-        return parallel.compile_program(
-            parallel.over_seeds(function, mapped, mode),
-            example,
-            donate,
-            deterministic=run.train.deterministic,
-            impl=run.train.impl,
-        )
-
+    batch_size, num_train = run.train.batch_size, len(run.dataset.train)
+    compiled = functools.partial(
+        run.parallel.compile,
+        seed_mode=run.train.seed_mode,
+        deterministic=run.train.deterministic,
+        impl=run.train.impl,
+    )
+    # The data are on the devices already; the programs want their shapes.
+    data = resident_shapes(run.dataset)
     chunk = make_train_chunk(
-        make_train_step(run.model, run.optimizer, run.augment.train),
+        make_train_step(
+            run.model, run.optimizer, run.augment.train, run.train.microbatches
+        ),
         batch_size=batch_size,
         num_train=num_train,
         max_steps=max_steps,
@@ -175,9 +182,10 @@ def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
     rates = np.zeros(max_steps, np.float32)
     train = compiled(
         chunk,
-        (True, False, True, False, False, False),
+        (SEEDS, DATA, SEEDS, HOST, HOST, HOST),
         (state, data, seeds, np.int32(1), rates, run.factors),
         donate=(0,),
+        results=(0, None),
     )
     evaluate = make_evaluation(
         run.model, run.augment.preprocess, run.dataset.num_classes
@@ -185,7 +193,7 @@ def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
     weights = (state.params, state.model_state)
     evaluation = compiled(
         evaluate,
-        (True, True, False, False, False, False),
+        (SEEDS, SEEDS, DATA, HOST, HOST, HOST),
         (*weights, data, *batches),
     )
     reestimation = improve = None
@@ -198,19 +206,23 @@ def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
             batches=run.eval.precise_batches,
         )
         reestimation = compiled(
-            reestimate, (True, True, False, True), (*weights, data, seeds)
+            reestimate,
+            (SEEDS, SEEDS, DATA, SEEDS),
+            (*weights, data, seeds),
+            results=1,
         )
     if run.keeps_best:
         # Leaf by leaf, outside of a program, the first call takes half a second.
-        example = (np.zeros(len(seeds), bool), weights, weights)
-        improve = parallel.compile_program(improved_weights, example, donate=(2,))
+        improve = compiled(
+            improved_weights,
+            (SEEDS, SEEDS, SEEDS),
+            (np.zeros(len(seeds), bool), weights, weights),
+            donate=(2,),
+            results=2,
+        )
     return Compiled(train, evaluation, reestimation, improve)
 
 
-def improved_weights(improved: np.ndarray, new: Any, best: Any) -> Any:
-    """Takes the new weights for the seeds that improved, the best so far for others."""
-
-    def choose(a, b):
-        return jnp.where(improved.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(choose, new, best)
+def improved_weights(improved: jax.Array, new: Any, best: Any) -> Any:
+    """The new weights of a seed if it improved, else the best so far."""
+    return jax.tree.map(lambda a, b: jnp.where(improved, a, b), new, best)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from typing import Any
 
-from cnnjax.train.parallel import devices, has_onednn
+from cnnjax.train.devices import devices, has_onednn
 
 PACKAGES = (
     "cnnjax",

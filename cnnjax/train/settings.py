@@ -4,11 +4,13 @@ import dataclasses
 
 from cnnjax.config import in_range
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.train.layout import nearest, parse_layout
 
 INFINITY = float("inf")
 SEED_MODES = ("auto", "loop", "vmap")
 STATISTICS = ("running", "precise")
 WEIGHTS = ("raw", "ema")
+MODES = ("jit", "shard_map", "pmap")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,7 @@ class TrainSettings:
     epochs: float
     ema_decay: float
     dtype: str
+    microbatches: int
     steps_per_dispatch: int
     seed_mode: str
     impl: str
@@ -45,7 +48,15 @@ class TrainSettings:
         in_range("train.steps", self.steps, 0, INFINITY)
         in_range("train.epochs", self.epochs, 0, INFINITY)
         in_range("train.ema_decay", self.ema_decay, 0, 1 - 1e-9)
+        in_range("train.microbatches", self.microbatches, 1, INFINITY)
         in_range("train.steps_per_dispatch", self.steps_per_dispatch, 0, INFINITY)
+        if self.batch_size % self.microbatches:
+            raise UserError(
+                f"config.train.batch_size is {self.batch_size} and does not divide "
+                f"into {self.microbatches} micro-batches: the nearest that do are "
+                f"{nearest(self.batch_size, self.microbatches)} "
+                "(config.train.microbatches, config.train.batch_size)"
+            )
         if self.seed_mode not in SEED_MODES:
             raise unknown_name(
                 "seed mode", self.seed_mode, SEED_MODES, "config.train.seed_mode"
@@ -96,6 +107,31 @@ class CheckpointSettings:
     def __post_init__(self):
         in_range("checkpoint.every_epochs", self.every_epochs, 0, INFINITY)
         in_range("checkpoint.keep_last", self.keep_last, 1, INFINITY)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParallelSettings:
+    """Section `parallel`."""
+
+    mode: str
+    layout: str
+    devices: int
+    shard_state: bool
+
+    def __post_init__(self):
+        in_range("parallel.devices", self.devices, 0, INFINITY)
+        if self.mode not in MODES:
+            raise unknown_name(
+                "mode", self.mode, MODES, "config.parallel.mode (--parallel.mode)"
+            )
+        if self.layout != "auto":
+            parse_layout(self.layout)
+        if self.shard_state and self.mode != "jit":
+            raise UserError(
+                f"config.parallel.shard_state is for --parallel.mode=jit, not "
+                f"{self.mode!r}: only there XLA puts the state together where it is "
+                "used"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

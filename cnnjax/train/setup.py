@@ -18,15 +18,18 @@ from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import abstract_variables, draw_variables
 from cnnjax.models.stacks import stacks_of
-from cnnjax.train import parallel
+from cnnjax.train.devices import num_usable, require_devices
 from cnnjax.train.factors import factors
+from cnnjax.train.layout import choose_layout, nearest
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import Optimizer, make_optimizer
+from cnnjax.train.parallel import Parallel
 from cnnjax.train.schedule import make_schedule
 from cnnjax.train.settings import (
     CheckpointSettings,
     EvalSettings,
     LogSettings,
+    ParallelSettings,
     SeedSettings,
     TrainSettings,
 )
@@ -42,6 +45,7 @@ SECTIONS = (
     "optimizer",
     "schedule",
     "train",
+    "parallel",
     "eval",
     "checkpoint",
     "log",
@@ -65,6 +69,7 @@ class Run:
     factors: dict[str, np.float32]
     seeds: tuple[int, ...]
     train: TrainSettings
+    parallel: Parallel
     eval: EvalSettings
     checkpoint: CheckpointSettings
     log: LogSettings
@@ -79,6 +84,12 @@ class Run:
     @property
     def total_steps(self) -> int:
         return self.train.total_steps(len(self.dataset.train))
+
+    @property
+    def eval_batch_size(self) -> int:
+        """Images per batch of evaluation: as asked, made to divide over devices."""
+        unit = self.parallel.layout.data
+        return -(-self.eval.batch_size // unit) * unit
 
     @property
     def keeps_best(self) -> bool:
@@ -125,6 +136,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         for section, builder in (
             ("seeds", SeedSettings),
             ("train", TrainSettings),
+            ("parallel", ParallelSettings),
             ("eval", EvalSettings),
             ("checkpoint", CheckpointSettings),
             ("log", LogSettings),
@@ -140,7 +152,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             f"data set {dataset.name} leaves no training image: lower "
             "config.data.num_validation or config.data.num_test"
         )
-    parallel.require_devices()
+    require_devices()
     model = splat(
         "model",
         create_model,
@@ -176,6 +188,16 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             "moving average to evaluate"
         )
     _check_batch(norm, config)
+    seeds = settings.pop("seeds").numbers()
+    wanted = settings.pop("parallel")
+    layout = choose_layout(
+        wanted.layout,
+        num_devices=num_usable(wanted.devices, wanted.layout),
+        num_seeds=len(seeds),
+        batch_size=config.train.batch_size,
+        microbatches=config.train.microbatches,
+        refuse=lambda data: _why_not(norm, config, data),
+    )
     return Run(
         config=config,
         dataset=dataset,
@@ -184,7 +206,8 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         schedule=schedule,
         optimizer=optimizer,
         factors=factors(config),
-        seeds=settings.pop("seeds").numbers(),
+        seeds=seeds,
+        parallel=Parallel(wanted.mode, layout, wanted.shard_state),
         **settings,
         declared=declared,
         num_params=sum(leaf.size for leaf in jax.tree.leaves(declared["params"])),
@@ -194,12 +217,38 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
 
 def _check_batch(norm, config: ConfigDict) -> None:
     group, batch = norm.examples_per_statistic, config.train.batch_size
-    if norm.kind == "batch" and group and batch % group:
+    if norm.kind != "batch":
+        return
+    if group and batch % group:
         raise UserError(
             f"config.norm.examples_per_statistic is {group} and must divide "
             f"config.train.batch_size, which is {batch}; the nearest that fit are "
-            f"{max(group, batch // group * group)} and {(batch // group + 1) * group}"
+            f"{nearest(batch, group)}"
         )
+    if reason := _why_not(norm, config, 1):
+        raise UserError(reason)
+
+
+def _why_not(norm, config: ConfigDict, data: int) -> str | None:
+    """Why batch norm cannot be computed on so many devices a batch, or None."""
+    if norm.kind != "batch":
+        return None
+    batch, micro = config.train.batch_size, config.train.microbatches
+    group, own = norm.examples_per_statistic or batch, batch // (micro * data)
+    if micro > 1 and own % group:
+        return (
+            f"batch norm over groups of {group} images cannot be computed in "
+            f"micro-batches of {own} images on each device: set "
+            f"config.norm.examples_per_statistic to a number that divides {own}, or "
+            "config.train.microbatches to 1"
+        )
+    if config.parallel.mode != "jit" and own % group and group % own:
+        return (
+            f"batch norm over groups of {group} images, with {own} images on each of "
+            f"{data} devices: one of the two must divide the other in --parallel.mode="
+            f"{config.parallel.mode}; choose another --parallel.layout or mode jit"
+        )
+    return None
 
 
 def initial_state(run: Run) -> TrainState:
@@ -245,6 +294,15 @@ def resident_data(dataset: Dataset) -> dict[str, np.ndarray]:
     return {
         "images": np.concatenate([split.images for split in splits]),
         "labels": np.concatenate([split.labels for split in splits]),
+    }
+
+
+def resident_shapes(dataset: Dataset) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of `resident_data`."""
+    total = sum(split_sizes(dataset).values())
+    return {
+        "images": jax.ShapeDtypeStruct((total, *dataset.image_shape), np.uint8),
+        "labels": jax.ShapeDtypeStruct((total,), np.int32),
     }
 
 

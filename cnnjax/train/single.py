@@ -10,7 +10,6 @@ from rich.table import Table
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
-from cnnjax.train import parallel
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.folder import RunFolder
@@ -95,7 +94,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         print(sentence)
     step, tree, _ = found
     programs = compile_programs(run, start["state"])
-    params, model_state = parallel.to_device(choose_weights(tree, weights))
+    params, model_state = run.parallel.put(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
     rows = programs.evaluate(params, model_state, programs.batches)
     print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")

@@ -8,7 +8,7 @@ import pytest
 from cnnjax.config import digest
 from cnnjax.errors import UserError
 from cnnjax.records import read_json
-from cnnjax.train import loop, parallel
+from cnnjax.train import devices, loop
 from cnnjax.train.interrupt import Stopped
 from cnnjax.train.setup import set_up
 from tests.train.tiny import fit, rows_of, tiny_config, tiny_run
@@ -150,7 +150,7 @@ def test_records_are_written_beside(whole, noisy):
     provenance = read_json(path / "provenance.json")
     assert provenance["data"]["fingerprint"] == noisy.dataset.fingerprint
     assert provenance["devices"]
-    assert provenance["onednn"] == parallel.has_onednn()
+    assert provenance["onednn"] == devices.has_onednn()
 
 
 # -- going on --------------------------------------------------------------------------
