@@ -21,9 +21,19 @@ SET = flags.DEFINE_multi_string(
 JOBS = flags.DEFINE_integer(
     "jobs",
     0,
-    "Arms at a time; 0 for one per core (one on an accelerator).",
+    "Arms at a time; 0 for one per core (inline on an accelerator: one; local: one per "
+    "accelerator; slurm: as many as it starts).",
     lower_bound=0,
 )
+LAUNCHER = flags.DEFINE_string(
+    "launcher",
+    "inline",
+    "inline (in this process), local (one process per arm) or slurm (one job per arm).",
+)
+LAUNCHER_OPTIONS = flags.DEFINE_string(
+    "launcher_options", "", "For slurm, as partition=gpu,time=4:00:00,gpus=1,cpus=8."
+)
+WAIT = flags.DEFINE_bool("wait", True, "With slurm: wait for the arms and report.")
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print cells, parameters, multiply-adds and cost; run nothing."
 )
@@ -31,9 +41,10 @@ DRY_RUN = flags.DEFINE_bool(
 
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.ablation.launch import train_cells
     from cnnjax.ablation.plan import load_ablation, make_plan
     from cnnjax.ablation.report import write_report
-    from cnnjax.ablation.run import print_plan, run_ablation
+    from cnnjax.ablation.run import print_plan
     from cnnjax.ablation.summary import print_summary
 
     plan = make_plan(
@@ -47,8 +58,14 @@ def main() -> int:
     if DRY_RUN.value:
         print_plan(plan)
         return 0
-    code = run_ablation(plan, jobs=JOBS.value)
-    if code == 0:
+    code = train_cells(
+        plan,
+        launcher=LAUNCHER.value,
+        jobs=JOBS.value,
+        launcher_options=LAUNCHER_OPTIONS.value,
+        wait=WAIT.value,
+    )
+    if code == 0 and WAIT.value:
         print_summary(plan.workdir)
         print(f"report: {write_report(plan.workdir)[0]}")
     return code

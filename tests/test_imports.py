@@ -13,31 +13,57 @@ ROOT = Path(__file__).parents[1]
 # What the files of a room may import of ours, besides their own room.
 ROOMS = {
     "errors": set(),
+    "batch": set(),
     "cache": set(),
+    "process": set(),
     "records": {"errors"},
     "config": {"errors"},
     "cli": {"config", "errors"},
     "onednn": set(),
-    "layers": {"errors", "onednn"},
+    "layers": {"batch", "errors", "onednn"},
     "models": {"layers", "errors"},
-    "data": {"cache", "errors"},
-    "train": {"cache", "config", "data", "errors", "models", "records"},
+    "data": {"batch", "cache", "errors"},
+    "train": {
+        "batch",
+        "cache",
+        "config",
+        "data",
+        "errors",
+        "models",
+        "process",
+        "records",
+    },
     "analysis": {"layers", "models", "errors"},
     "interop": {"models", "layers", "errors"},
-    "ablation": {"config", "errors", "records"},
+    "ablation": {"config", "errors", "process", "records"},
 }
 # Files that put rooms together, and what they may import beyond their room's list.
 ASSEMBLERS = {
     "cnnjax/train/setup.py": {"analysis", "layers"},
     "cnnjax/train/parallel.py": {"layers"},
+    "cnnjax/train/devices.py": {"layers"},
+    "cnnjax/train/yardstick.py": {"layers"},
     "cnnjax/ablation/run.py": {"data", "train"},
+    "cnnjax/ablation/cell.py": {"train"},
+    "cnnjax/ablation/launch.py": {"train"},
+    "cnnjax/ablation/status.py": {"train"},
 }
 FREE_OF_JAX = [
     "cnnjax.records",
     "cnnjax.config",
     *(
         f"cnnjax.ablation.{name}"
-        for name in ("spec", "plan", "collect", "stats", "claims", "report", "summary")
+        for name in (
+            "spec",
+            "plan",
+            "collect",
+            "stats",
+            "claims",
+            "report",
+            "summary",
+            "launchers",
+            "status",
+        )
     ),
 ]
 PARALLEL_NAMES = {"jit", "pjit", "pmap", "shard_map", "mesh", "Mesh", "make_mesh"}

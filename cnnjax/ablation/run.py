@@ -16,14 +16,16 @@ from cnnjax.config import splat
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
 from cnnjax.train.compile_cache import use_compile_cache
+from cnnjax.train.devices import is_accelerated
 from cnnjax.train.folder import RunFolder
+from cnnjax.train.heartbeat import write_sign
 from cnnjax.train.interrupt import Stopped, StopRequest, catching_signals
 from cnnjax.train.loop import fit
-from cnnjax.train.parallel import is_accelerated, training_rate
 from cnnjax.train.programs import shared_keys
 from cnnjax.train.progress import Progress
 from cnnjax.train.setup import Run, set_up
 from cnnjax.train.shared import Shared
+from cnnjax.train.yardstick import training_rate
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
@@ -149,6 +151,7 @@ def train_cell(
     except Exception as error:
         (folder / "crash.txt").write_text(traceback.format_exc())
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        write_sign(folder, "crashed", reason=reason)
         progress.say(f"{name} crashed and is marked failed: {reason}")
         records = RunFolder(folder, run, name)
         records.write_results([records.crashed(seed, reason) for seed in run.seeds])

@@ -38,21 +38,30 @@ class StopRequest:
 
 
 @contextlib.contextmanager
-def catching_signals() -> Iterator[StopRequest]:
-    """Turns the first SIGINT or SIGTERM into a request; the second one kills.
+def catching_signals(
+    notice: bytes = NOTICE,
+    signals: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM),
+    again: signal.Handlers = signal.SIG_DFL,
+) -> Iterator[StopRequest]:
+    """Turns the first signal into a request; the second one kills.
 
     Only for the main thread, where Python runs signal handlers.
+
+    Args:
+      notice: what is printed at the first one.
+      signals: which ones.
+      again: what a second one does. A scheduler may say it several times and has
+        SIGKILL for when it means it: there, SIG_IGN.
     """
     request = StopRequest()
-    signals = (signal.SIGINT, signal.SIGTERM)
 
     def handle(signum, frame):
         request.set(signum)
         # The signal may have come in the middle of a print: that cannot be nested.
         with contextlib.suppress(OSError):
-            os.write(1, NOTICE)
+            os.write(1, notice)
         for number in signals:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, again)
 
     old = {number: signal.signal(number, handle) for number in signals}
     try:
