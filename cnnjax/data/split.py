@@ -66,7 +66,7 @@ def require_shape(images: np.ndarray, shape: tuple[int, int, int], split: str) -
     """Raises a UserError unless images [n, H, W, C] have the shape (H, W, C)."""
     if images.shape[1:] != shape:
         raise UserError(
-            f"training images are {shape}, {split} images are {images.shape[1:]} "
-            "(height, width, channels): set config.data.image_size to crop and resize "
-            "all"
+            f"the first training image is {shape}, some {split} images are "
+            f"{images.shape[1:]} (height, width, channels): set config.data.image_size "
+            "to crop and resize all"
         )

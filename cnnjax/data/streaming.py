@@ -4,7 +4,7 @@ The order of the examples is that of resident delivery (`data/resident.py`): a f
 of key and step, so there is no state to save, and to resume is to start at another
 step. A process reads the places in each batch that it is asked for, and no others.
 
-Threads suffice: Pillow decodes without Python's lock, and so does NumPy copy.
+Threads suffice: Pillow decodes and resizes without Python's lock.
 """
 
 import collections
@@ -106,12 +106,11 @@ class ReadAhead:
 
 
 class _Stream:
-    """What the two streams share: reading pieces of batches; a context manager.
+    """What the two streams share: pieces of batches, and an end; a context manager.
 
     Args:
       split: read from.
       positions: places in each batch that are wanted.
-      rows: the axes before the batch, such as seeds, as the indices of a row.
     """
 
     _reading: ReadAhead
