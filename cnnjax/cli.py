@@ -25,6 +25,47 @@ from cnnjax.errors import UserError, near_matches
 
 HELP = {"--help", "-h", "-help"}
 
+# The flags below belong to the programs that ask for them.
+flags.disclaim_key_flags()
+
+
+def define_parallel_flags() -> None:
+    """Flags of programs that train on several devices or in several processes."""
+    flags.DEFINE_string(
+        "parallel.mode", None, "jit, shard_map or pmap; the numbers are the same."
+    )
+    flags.DEFINE_string(
+        "parallel.layout",
+        None,
+        "Devices for the seeds and for each batch, such as seed=4,data=2; or auto.",
+    )
+    flags.DEFINE_integer(
+        "parallel.devices", None, "How many devices may be used; 0 for all."
+    )
+    flags.DEFINE_string(
+        "coordinator",
+        "",
+        "host:port of process 0, where nothing else tells it (see docs/scaling.md).",
+    )
+    flags.DEFINE_integer("num_processes", None, "Processes that train together.")
+    flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
+
+
+def parallel_changes() -> dict[str, str | int]:
+    """What the flags of `define_parallel_flags` change in a config."""
+    given = {f"parallel.{key}": None for key in ("mode", "layout", "devices")}
+    values = {name: flags.FLAGS[name].value for name in given}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def processes() -> dict[str, str | int | None]:
+    """The arguments of `hosts.joined`."""
+    return {
+        "coordinator": flags.FLAGS["coordinator"].value,
+        "num": flags.FLAGS["num_processes"].value,
+        "index": flags.FLAGS["process_id"].value,
+    }
+
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs a program.

@@ -17,6 +17,9 @@ from cnnjax.errors import UserError
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
+_writes = True
+
+
 def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
     """The error for a file or folder that cannot be written, to be raised."""
     reason = error.strerror or str(error)
@@ -53,8 +56,16 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_text(path, text)
 
 
+def only_read() -> None:
+    """From here on this process writes no record: another one writes the same."""
+    global _writes
+    _writes = False
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Like `write_json`, for text: temporary file, fsync, rename."""
+    if not _writes:
+        return
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

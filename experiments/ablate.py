@@ -3,6 +3,8 @@
 Example: ./launch.sh ablate --ablation=degradation --scale=laptop
 """
 
+import contextlib
+
 from absl import flags
 
 from cnnjax import cli
@@ -37,6 +39,7 @@ WAIT = flags.DEFINE_bool("wait", True, "With slurm: wait for the arms and report
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print cells, parameters, multiply-adds and cost; run nothing."
 )
+cli.define_parallel_flags()
 
 
 def main() -> int:
@@ -46,6 +49,7 @@ def main() -> int:
     from cnnjax.ablation.report import write_report
     from cnnjax.ablation.run import print_plan
     from cnnjax.ablation.summary import print_summary
+    from cnnjax.train.hosts import is_first, joined
 
     plan = make_plan(
         load_ablation(ABLATION.value),
@@ -53,21 +57,24 @@ def main() -> int:
         num_seeds=SEEDS.value or 0,
         data_dir=DATA_DIR.value,
         workdir=WORKDIR.value,
-        changes=parse_changes(SET.value),
+        changes=parse_changes(SET.value) | cli.parallel_changes(),
     )
     if DRY_RUN.value:
         print_plan(plan)
         return 0
-    code = train_cells(
-        plan,
-        launcher=LAUNCHER.value,
-        jobs=JOBS.value,
-        launcher_options=LAUNCHER_OPTIONS.value,
-        wait=WAIT.value,
-    )
-    if code == 0 and WAIT.value:
-        print_summary(plan.workdir)
-        print(f"report: {write_report(plan.workdir)[0]}")
+    # What a launcher starts are processes of their own.
+    inline = LAUNCHER.value == "inline"
+    with joined(**cli.processes()) if inline else contextlib.nullcontext():
+        code = train_cells(
+            plan,
+            launcher=LAUNCHER.value,
+            jobs=JOBS.value,
+            launcher_options=LAUNCHER_OPTIONS.value,
+            wait=WAIT.value,
+        )
+        if code == 0 and WAIT.value and is_first():
+            print_summary(plan.workdir)
+            print(f"report: {write_report(plan.workdir)[0]}")
     return code
 
 

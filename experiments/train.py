@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from cnnjax import cli
-from cnnjax.config import digest, keep_one_budget
+from cnnjax.config import digest, keep_one_budget, override
 from cnnjax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -26,11 +26,16 @@ DATA_DIR = flags.DEFINE_string(
 SEEDS = flags.DEFINE_integer(
     "seeds", None, "Number of seeds; short for --config.seeds.count.", lower_bound=1
 )
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Compile, print layout and memory of each device; train nothing."
+)
+cli.define_parallel_flags()
 
 
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from cnnjax.train.single import train
+    from cnnjax.train.hosts import joined
+    from cnnjax.train.single import print_dry_run, train
 
     config = CONFIG.value
     if config is None:
@@ -40,9 +45,13 @@ def main() -> int:
         config.data.data_dir = DATA_DIR.value
     if SEEDS.value:
         config.seeds.count = SEEDS.value
+    override(config, cli.parallel_changes())
     recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     workdir = WORKDIR.value or f"runs/train/{recipe}-{digest(config)}"
-    return train(config, pathlib.Path(workdir), recipe)
+    with joined(**cli.processes()):
+        if DRY_RUN.value:
+            return print_dry_run(config)
+        return train(config, pathlib.Path(workdir), recipe)
 
 
 if __name__ == "__main__":

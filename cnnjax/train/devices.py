@@ -4,6 +4,7 @@ import jax
 
 from cnnjax.errors import UserError
 from cnnjax.layers.convolution_onednn import is_installed
+from cnnjax.train.hosts import num_processes
 
 
 def require_devices() -> None:
@@ -43,7 +44,7 @@ def num_usable(asked: int, layout: str) -> int:
 
     Args:
       asked: a number, or 0: for all; on CPU, where those of one process are emulated,
-        all if there is a layout, else one.
+        all if there is a layout, else one of each process.
       layout: 'auto' or what was asked for.
 
     Raises:
@@ -56,9 +57,21 @@ def num_usable(asked: int, layout: str) -> int:
             "(--parallel.devices), or set XLA_FLAGS="
             f"--xla_force_host_platform_device_count={asked} to emulate them on CPU"
         )
-    return asked or (there if is_accelerated() or layout != "auto" else 1)
+    if asked % num_processes():
+        raise UserError(
+            f"config.parallel.devices is {asked} and must be a multiple of the "
+            f"{num_processes()} processes: each has as many (--parallel.devices)"
+        )
+    all_of_them = is_accelerated() or layout != "auto"
+    return asked or (there if all_of_them else num_processes())
 
 
 def chosen_devices(num: int) -> list[jax.Device]:
-    """The devices of a layout of so many."""
-    return jax.devices()[:num]
+    """The devices of a layout of so many: equally many of each process, in order."""
+    of_each, processes = num // num_processes(), range(num_processes())
+    everywhere = jax.devices()
+    return [
+        device
+        for process in processes
+        for device in [d for d in everywhere if d.process_index == process][:of_each]
+    ]

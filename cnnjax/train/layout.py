@@ -57,6 +57,7 @@ def choose_layout(
     num_seeds: int,
     batch_size: int,
     microbatches: int,
+    num_processes: int = 1,
     refuse: Callable[[int], str | None] = lambda data: None,
 ) -> Layout:
     """The layout that is asked for, checked, or the one that keeps most devices busy.
@@ -70,6 +71,7 @@ def choose_layout(
       num_seeds: seeds of the run.
       batch_size: images a step.
       microbatches: parts of a batch that a device computes one after another.
+      num_processes: each must have the same number of the devices.
       refuse: why a number of devices per batch will not do, or None.
 
     Raises:
@@ -78,16 +80,29 @@ def choose_layout(
     if text != "auto":
         layout = parse_layout(text)
         _check(layout, num_devices, num_seeds, batch_size, microbatches)
+        if layout.num_devices % num_processes:
+            raise UserError(
+                f"config.parallel.layout '{layout}' takes {layout.num_devices} "
+                f"devices, which do not divide over {num_processes} processes: change "
+                "--parallel.layout or the number of processes"
+            )
         if reason := refuse(layout.data):
             raise UserError(reason)
         return layout
-    fitting = [ONE_DEVICE]
+    fitting = []
     for seed in _divisors(num_seeds, num_devices):
         for data in _divisors(batch_size // microbatches, num_devices // seed):
             images = batch_size // microbatches // data
             enough = data == 1 or images >= FEWEST_IMAGES
-            if enough and refuse(data) is None:
+            equal = seed * data % num_processes == 0
+            if enough and equal and refuse(data) is None:
                 fitting.append(Layout(seed, data))
+    if not fitting:
+        raise UserError(
+            f"{num_seeds} seeds and batches of {batch_size} images cannot be divided "
+            f"over {num_processes} processes: change the number of processes, --seeds "
+            "or config.train.batch_size, or give a --parallel.layout"
+        )
     return max(fitting, key=lambda layout: (layout.num_devices, layout.seed))
 
 
@@ -116,6 +131,17 @@ def _check(layout, num_devices, num_seeds, batch_size, microbatches) -> None:
             f"config.parallel.layout '{layout}' takes {layout.num_devices} devices and "
             f"there are {num_devices}: lower --parallel.layout or add devices"
         )
+
+
+def describe(layout: Layout, mode: str, num_seeds: int, batch_size: int) -> str:
+    """What a layout means for a run, in one line."""
+    groups = f"{layout.seed} groups train {num_seeds // layout.seed} of {num_seeds} "
+    seeds = f"{groups}seeds each, " if layout.seed > 1 else ""
+    images = batch_size // layout.data
+    return (
+        f"{layout.num_devices} devices, layout {layout}, mode {mode}: {seeds}each "
+        f"device computes {images} images of a batch of {batch_size}"
+    )
 
 
 def nearest(number: int, unit: int) -> str:

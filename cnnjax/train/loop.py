@@ -9,6 +9,7 @@ import numpy as np
 
 from cnnjax.errors import UserError
 from cnnjax.records import read_metrics
+from cnnjax.train import hosts
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, StopRequest
@@ -51,7 +52,7 @@ def fit(
     """
     folder = RunFolder(workdir, run, name)
     finished = folder.finished_results()
-    if finished is not None:
+    if not hosts.largest(finished is None):
         return finished
     folder.write_records()
     start = saved_example(run)
@@ -64,7 +65,8 @@ def fit(
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
             while loop.step < run.total_steps and not loop.all_failed:
-                if stop:
+                stop.exit_code = hosts.largest(stop.exit_code)
+                if stop.exit_code:
                     loop.save()
                     raise Stopped(f"{name} stopped at step {loop.step}")
                 loop.advance(shown)
@@ -118,10 +120,11 @@ class Loop:
         if found is not None:
             self.step, tree, metadata = found
             self._load(metadata["loop"])
+        hosts.require_same(self.step, "the newest checkpoint")
         self.checkpoints.delete_after(self.step)
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
-        for seed in self.run.seeds:
+        for seed in self.run.seeds if hosts.is_first() else ():
             writer = MetricsWriter(
                 self.folder.seed_folder(seed), self.run.log.tensorboard
             )
@@ -149,6 +152,8 @@ class Loop:
                 }
             of_final = {split: rows[i] for split, rows in final.items()}
             results.append(self.folder.done(seed, of_final, of_best, self._cost()))
+            if not self.writers:
+                continue
             # A run killed between here and the results left some of these rows.
             rows = read_metrics(self.writers[i].path)
             there = {row.get("split") for row in rows if row["step"] == self.step}
@@ -261,9 +266,9 @@ class Loop:
             self.best_step = np.where(improved, self.step, self.best_step)
         if self.step == self.run.total_steps:
             return  # `finish` writes this row, with the other splits
-        for i, row in enumerate(rows):
+        for i, _ in enumerate(self.writers):
             if self.failed_at[i] < 0:
-                self._write_eval(i, "validation", row)
+                self._write_eval(i, "validation", rows[i])
 
     def _write_eval(self, i: int, split: str, row: dict[str, Any]) -> None:
         shown = {k: v for k, v in row.items() if k != "per_class_accuracy"}

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -27,6 +28,7 @@ from cnnjax.batch import WHOLE, Part, computing
 from cnnjax.layers.implementation import implementation
 from cnnjax.train.compile_cache import sharing_entries
 from cnnjax.train.devices import chosen_devices
+from cnnjax.train.hosts import num_processes
 from cnnjax.train.layout import ONE_DEVICE, Layout
 
 SEEDS, STREAM, DATA, HOST = "seeds", "stream", "data", "host"
@@ -187,7 +189,8 @@ class Parallel:
         }
         with jax.set_mesh(self._mesh()):
             mapped = self._mapped(local, kinds)
-            return compile_program(mapped, example, donate, **options, **placed)
+            shapes = jax.tree.map(_shape, example)
+            return compile_program(mapped, shapes, donate, **options, **placed)
 
     def put(self, tree: Any, kind: str = SEEDS) -> Any:
         """Copies host arrays onto the devices; every process has all of them."""
@@ -300,8 +303,7 @@ class Parallel:
             shape = (shape[0] // self.layout.seed, *shape[1:])
         if kind == STREAM:
             shape = (*shape[:2], shape[2] // self.layout.data, *shape[3:])
-        dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-        return jax.ShapeDtypeStruct((num, *shape), dtype)
+        return jax.ShapeDtypeStruct((num, *shape), _shape(leaf).dtype)
 
     def _put_pmap(self, leaf: Any, kind: str) -> jax.Array:
         """An array [devices, ...]: the seeds of each device, or the same for all."""
@@ -371,11 +373,26 @@ def to_device(tree: Any) -> Any:
     return jax.device_put(tree)
 
 
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+    return jax.ShapeDtypeStruct(np.shape(leaf), dtype)
+
+
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
     leaf = np.asarray(leaf)
     return jax.make_array_from_callback(leaf.shape, sharding, lambda i: leaf[i])
 
 
 def to_host(tree: Any) -> Any:
-    """Waits for device arrays and copies them to NumPy."""
-    return jax.device_get(tree)
+    """Waits for device arrays and copies them to NumPy, also those of other hosts."""
+    if num_processes() == 1:
+        return jax.device_get(tree)
+    return jax.tree.map(_gathered, tree)
+
+
+def _gathered(leaf: Any) -> np.ndarray:
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+        return np.asarray(leaf)
+    if leaf.is_fully_replicated:
+        return np.asarray(leaf.addressable_data(0))
+    return multihost_utils.process_allgather(leaf, tiled=True)

@@ -20,7 +20,13 @@ from cnnjax.train.evaluate import (
 )
 from cnnjax.train.factors import program_key
 from cnnjax.train.parallel import DATA, HOST, SEEDS
-from cnnjax.train.setup import Run, resident_data, resident_shapes, split_sizes
+from cnnjax.train.setup import (
+    Run,
+    initial_state,
+    resident_data,
+    resident_shapes,
+    split_sizes,
+)
 from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
 from cnnjax.train.step import make_train_step
@@ -155,13 +161,37 @@ def compile_programs(
     max_steps = dispatch_steps(run)
     start = time.perf_counter()
     compiled = shared.get(
-        key, lambda: _compile(run, state, data, seeds, batches["train"], max_steps)
+        key, lambda: _compile(run, state, seeds, batches["train"], max_steps)
     )
     seconds = time.perf_counter() - start
     return Programs(run, data, put(seeds), batches, max_steps, compiled, seconds)
 
 
-def _compile(run, state, data, seeds, batches, max_steps) -> Compiled:
+def memory(run: Run) -> dict[str, dict[str, int]]:
+    """Bytes that the programs of a run take on each device, by XLA's account.
+
+    Returns:
+      program -> 'arguments' (state and data, which are there all the time), 'results'
+      (of which some take the place of arguments), 'temporary' and 'peak', all together.
+    """
+    batches = split_batches(split_sizes(run.dataset), run.eval_batch_size)["train"]
+    seeds = np.asarray(run.seeds, np.int32)
+    compiled = _compile(run, initial_state(run), seeds, batches, dispatch_steps(run))
+    table = {}
+    for name in ("train", "evaluation"):
+        stats = getattr(compiled, name).memory_analysis()
+        results = stats.output_size_in_bytes - stats.alias_size_in_bytes
+        arguments, temporary = stats.argument_size_in_bytes, stats.temp_size_in_bytes
+        table[name] = {
+            "arguments": arguments,
+            "results": results,
+            "temporary": temporary,
+            "peak": arguments + results + temporary,
+        }
+    return table
+
+
+def _compile(run, state, seeds, batches, max_steps) -> Compiled:
     batch_size, num_train = run.train.batch_size, len(run.dataset.train)
     compiled = functools.partial(
         run.parallel.compile,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cnnjax.models.stacks import stack_up, stacks_of, write_out
+from cnnjax.train import hosts
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.setup import Run
 
@@ -14,8 +15,9 @@ def save(
     checkpoints: Checkpoints, run: Run, step: int, tree: Any, metadata: dict[str, Any]
 ) -> None:
     """`Checkpoints.save` of a tree like that of `saved_example`."""
-    on_host = run.parallel.to_host(tree)
-    written = write_out(on_host, stacks_of(run.declared), BLOCK_AXIS)
+    if hosts.num_processes() == 1:
+        tree = run.parallel.to_host(tree)
+    written = write_out(tree, stacks_of(run.declared), BLOCK_AXIS)
     checkpoints.save(step, written, metadata)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 from cnnjax.config import in_range
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.train.hosts import num_processes
 from cnnjax.train.layout import nearest, parse_layout
 
 INFINITY = float("inf")
@@ -126,6 +127,11 @@ class ParallelSettings:
             )
         if self.layout != "auto":
             parse_layout(self.layout)
+        if self.mode == "pmap" and num_processes() > 1:
+            raise UserError(
+                f"--parallel.mode=pmap runs in one process and there are "
+                f"{num_processes()}: use jit or shard_map (config.parallel.mode)"
+            )
         if self.shard_state and self.mode != "jit":
             raise UserError(
                 f"config.parallel.shard_state is for --parallel.mode=jit, not "

@@ -20,7 +20,8 @@ from cnnjax.models.initialize import abstract_variables, draw_variables
 from cnnjax.models.stacks import stacks_of
 from cnnjax.train.devices import num_usable, require_devices
 from cnnjax.train.factors import factors
-from cnnjax.train.layout import choose_layout, nearest
+from cnnjax.train.hosts import num_processes
+from cnnjax.train.layout import choose_layout, describe, nearest
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import Optimizer, make_optimizer
 from cnnjax.train.parallel import Parallel
@@ -95,6 +96,11 @@ class Run:
     def keeps_best(self) -> bool:
         """Whether the weights that are best on validation are kept."""
         return self.eval.keep_best and len(self.dataset.validation) > 0
+
+    def laid_out(self) -> str:
+        """How the run lies on devices, in one line."""
+        layout, mode = self.parallel.layout, self.parallel.mode
+        return describe(layout, mode, len(self.seeds), self.train.batch_size)
 
     def interval(self, every_epochs: float) -> int:
         """Steps between events; 0 epochs means at the end only."""
@@ -196,6 +202,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         num_seeds=len(seeds),
         batch_size=config.train.batch_size,
         microbatches=config.train.microbatches,
+        num_processes=num_processes(),
         refuse=lambda data: _why_not(norm, config, data),
     )
     return Run(

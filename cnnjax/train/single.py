@@ -15,7 +15,7 @@ from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, catching_signals
 from cnnjax.train.loop import fit, require_some_success
-from cnnjax.train.programs import compile_programs
+from cnnjax.train.programs import compile_programs, memory
 from cnnjax.train.progress import Progress
 from cnnjax.train.saved import restore_latest
 from cnnjax.train.setup import saved_example, set_up
@@ -29,6 +29,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     use_compile_cache()
     run = set_up(config)
     with catching_signals() as stop, Progress({name: run.work()}) as progress:
+        if run.parallel.layout.num_devices > 1:
+            progress.say(run.laid_out())
         try:
             results = fit(
                 run,
@@ -45,6 +47,24 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     done = [result for result in results if result["status"] == "done"]
     print_errors({r["seed"]: r["final"] for r in done}, run.dataset.note)
     print(f"results in {workdir}")
+    return 0
+
+
+def print_dry_run(config: ConfigDict) -> int:
+    """Compiles a run and prints where it would lie and how much memory it takes."""
+    use_compile_cache()
+    run = set_up(config)
+    print(run.laid_out())
+    table = Table(title="memory on each device, MiB")
+    for title in ("program", "arguments", "results", "temporary", "together"):
+        table.add_column(title, justify="left" if title == "program" else "right")
+    for program, sizes in memory(run).items():
+        table.add_row(program, *(f"{size / 2**20:,.1f}" for size in sizes.values()))
+    Console().print(table)
+    print(
+        f"{run.num_params:,} parameters, {len(run.seeds)} seeds, {run.total_steps:,} "
+        "steps; arguments are the state of the seeds of a device and the data"
+    )
     return 0
 
 
