@@ -19,8 +19,9 @@ from cnnjax.ablation.slurm import cancel_line, parse_options
 from cnnjax.ablation.status import read_cells, summary
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.process import lives
-from cnnjax.records import read_json, write_json, write_text
+from cnnjax.records import read_json, write_text
 from cnnjax.train.folder import RunFolder
+from cnnjax.train.heartbeat import write_sign
 from cnnjax.train.interrupt import StopRequest, catching_signals
 from cnnjax.train.setup import Run
 
@@ -28,6 +29,7 @@ from cnnjax.train.setup import Run
 LAUNCHERS = ("inline", "local", "slurm")
 ATTEMPTS = 2
 NOTICE = b"\nasked to stop\n"
+SHOW_SECONDS = 5.0
 LOG_LINES = 30  # of a cell that was killed, kept in its crash.txt
 
 
@@ -101,7 +103,7 @@ class Launch:
         self.queue = list(runs)
         self.active: dict[str, Record] = {}
         self.cancelled: list[str] = []
-        self.num_ended, self.next_show = 0, 0.0
+        self.num_ended, self.next_show, self.shown = 0, 0.0, ""
 
     # -- start ------------------------------------------------------------------------
 
@@ -121,7 +123,7 @@ class Launch:
             )
         for name in list(self.queue):
             record = known["cells"].get(name)
-            if record and self.system.is_active(record):
+            if record and self._goes_on(name, record):
                 self.active[name] = record
                 self.attempts[name] = record["attempt"]
                 self.queue.remove(name)
@@ -135,9 +137,7 @@ class Launch:
         if not names:
             return
         for name in names:
-            path = self.plan.workdir / name / "progress.json"
-            old = read_json(path) if path.is_file() else {}
-            write_json(path, old | {"status": "waiting"})
+            write_sign(self.plan.workdir / name, "waiting")
         self._note()  # the cells read from it what the person's command was
         workdir = str(self.plan.workdir.absolute())
         cells = [(workdir, name) for name in names]
@@ -189,7 +189,7 @@ class Launch:
             say("squeue does not answer; asking again")
             return
         for name, record in list(self.active.items()):
-            if self.system.is_active(record) or self._lives(name):
+            if self._goes_on(name, record):
                 continue
             del self.active[name]
             beat = self._beat(name)
@@ -243,8 +243,10 @@ class Launch:
     def _beat(self, name: str) -> dict[str, Any]:
         return read_json(self.plan.workdir / name / "progress.json")
 
-    def _lives(self, name: str) -> bool:
-        """Whether a cell outlived what started it."""
+    def _goes_on(self, name: str, record: Record) -> bool:
+        """Whether the job of a cell does, or the cell has outlived it."""
+        if self.system.is_active(record):
+            return True
         beat = self._beat(name)
         return beat["status"] in ("starting", "running") and bool(lives(beat))
 
@@ -252,10 +254,13 @@ class Launch:
         start = time.monotonic()
         if start < self.next_show:
             return
-        say(summary(read_cells(self.plan.workdir)))
+        line = summary(read_cells(self.plan.workdir))
         # Reading thousands of cells must stay a small share of the time.
         took = time.monotonic() - start
-        self.next_show = start + max(5.0, 20 * took)
+        self.next_show = start + max(SHOW_SECONDS, 20 * took)
+        if line != self.shown:
+            say(line)
+        self.shown = line
 
     # -- end --------------------------------------------------------------------------
 
@@ -274,9 +279,9 @@ class Launch:
         """Says what becomes of the cells without us."""
         jobs = [record["job"] for record in self.active.values()]
         say(
-            f"{len(jobs)} cells stay in SLURM's queue: ./launch.sh status --workdir="
+            "SLURM goes on with the cells: ./launch.sh status --workdir="
             f"{self.plan.workdir} shows them, the same command waits for them, "
-            f"{cancel_line(jobs)} cancels them"
+            f"'{cancel_line(jobs)}' cancels them"
         )
         return 0
 

@@ -124,11 +124,11 @@ class Slurm:
                 "--launcher=slurm finds no srun here: start it on a login node of the "
                 "cluster, or give --launcher=local or inline"
             ) from error
-        cpus = options.get("cpus_per_task")
+        cpus, limit = options.get("cpus_per_task"), options.get("time", sys.maxsize)
         self._executor.update_parameters(
             **({"time": None} | options),
             job_name="cnnjax",
-            signal_delay_s=WARNING_SECONDS,
+            signal_delay_s=min(WARNING_SECONDS, 15 * limit),
             stderr_to_stdout=True,
             additional_parameters={"requeue": True},
             # Since 22.05, srun does not take this over from sbatch.

@@ -44,8 +44,8 @@ class Cell:
       loss: mean over the seeds, of the last dispatch or of the whole training set.
       seconds_left: of a running cell; None where it is not known.
       work: multiply-adds of a step, over all seeds; 1 for a single run.
-      where: who runs it.
-      note: reason of a failure, and which attempt this is.
+      where: host and number of the process that trains it.
+      note: reason of a failure, or the launcher's job and which attempt it is.
     """
 
     name: str
@@ -102,6 +102,8 @@ def seconds_left(cells: Sequence[Cell]) -> float | None:
         for cell in cells
         if cell.seconds_left
     )
+    if not left:
+        return 0.0
     return left / pace if pace else None
 
 
@@ -115,10 +117,14 @@ def summary(cells: Sequence[Cell]) -> str:
 
 def table(cells: Sequence[Cell]) -> Table:
     """One row per cell."""
-    found = Table(caption=summary(cells))
-    for title in ("cell", "status", "step", "loss", "time left", "where", "note"):
-        right = title in ("step", "loss", "time left")
-        found.add_column(title, justify="right" if right else "left")
+    goes_on = any(cell.status == STOPPED for cell in cells)
+    hint = "\nstopped cells go on with the same command" if goes_on else ""
+    found = Table(caption=summary(cells) + hint)
+    for title in ("cell", "status", "step", "loss", "left", "host:process", "note"):
+        right = title in ("step", "loss", "left")
+        found.add_column(
+            title, justify="right" if right else "left", no_wrap=title != "note"
+        )
     for cell in cells:
         total = f"{cell.total_steps:,}" if cell.total_steps else "?"
         found.add_row(
@@ -159,7 +165,7 @@ def _cell(
         loss=_final_loss(found) if status == DONE else beat.get("loss"),
         seconds_left=pace * (total - step) if status == RUNNING and pace else None,
         work=work,
-        where=_where(status, beat, job),
+        where=_where(status, beat),
         note=_note(status, found, beat, job),
     )
 
@@ -194,13 +200,9 @@ def _final_loss(results: Sequence[dict[str, Any]]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _where(status: str, beat: dict[str, Any], job: dict[str, Any]) -> str:
-    words = [f"{beat['host']}, process {beat['pid']}"] * (
-        status == RUNNING and "pid" in beat
-    )
-    if "job" in job and "host" not in job and status in (RUNNING, WAITING):
-        words.append(f"job {job['job']}")
-    return ", ".join(words)
+def _where(status: str, beat: dict[str, Any]) -> str:
+    known = status == RUNNING and "pid" in beat
+    return f"{beat['host']}:{beat['pid']}" if known else ""
 
 
 def _note(
@@ -210,10 +212,12 @@ def _note(
         failed = [result for result in results if result["status"] == "failed"]
         return f"{len(failed)} seeds: {failed[0]['reason']}"
     if status == STOPPED:
-        return beat.get("reason", "goes on with the same command")
-    if status == RUNNING and job.get("attempt", 1) > 1:
-        return f"attempt {job['attempt']}"
-    return ""
+        return beat.get("reason", "")
+    words = []
+    if status in (RUNNING, WAITING) and job:
+        words.append(f"job {job['job']}")
+        words += [f"attempt {job['attempt']}"] * (job["attempt"] > 1)
+    return ", ".join(words)
 
 
 def _read(path: Path) -> Any:

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -41,7 +42,7 @@ def use_compile_cache() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_left_behind(folder)
         remove_oldest(_entries(folder), MOST_BYTES)
-        _own = Path(tempfile.mkdtemp(prefix=f"process-{os.getpid()}-", dir=folder))
+        _own = Path(tempfile.mkdtemp(prefix=f"{_mine()}-{os.getpid()}-", dir=folder))
         for entry in _entries(folder):
             with contextlib.suppress(FileNotFoundError):  # removed by another process
                 os.link(entry, _own / entry.name)
@@ -85,10 +86,16 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.glob("*-cache"))
 
 
+def _mine() -> str:
+    """How the folders of this machine begin: others may share the cache."""
+    return f"process-{socket.gethostname()}"
+
+
 def _remove_left_behind(folder: Path) -> None:
-    """Folders of processes that were killed."""
+    """Folders of processes of this machine that were killed."""
     for own in folder.glob("process-*"):
-        if not _is_running(int(own.name.split("-")[1])):
+        machine, pid, _ = own.name.rsplit("-", 2)
+        if machine == _mine() and not _is_running(int(pid)):
             shutil.rmtree(own, ignore_errors=True)
 
 

@@ -8,25 +8,28 @@ from typing import Any
 
 from cnnjax.errors import UserError
 from cnnjax.process import identity
-from cnnjax.records import write_json
+from cnnjax.records import read_json, write_json
 
 # Least time between two signs of a run that goes on.
 EVERY_SECONDS = 2.0
 
 
 def write_sign(folder: Path, status: str, **known: Any) -> None:
-    """Writes `progress.json` into the folder of a run.
+    """Writes `progress.json` into the folder of a run, keeping what it told of steps.
 
     Args:
       folder: of the run.
-      status: 'starting', 'running', 'stopped' (saved on request), 'crashed', 'refused',
-        'done' or how else the run ended.
+      status: 'waiting' (for a launcher to start it), 'starting', 'running', 'stopped'
+        (saved on request), 'crashed', 'refused', 'done' or how else the run ended.
       **known: what else the file tells, such as 'reason'.
     """
-    record = {"status": status, **identity(), **known}
+    path = folder / "progress.json"
     # A full disk is for the metrics and checkpoints to complain about.
     with contextlib.suppress(UserError):
-        write_json(folder / "progress.json", record | {"updated": time.time()})
+        old = read_json(path) if path.is_file() else {}
+        old.pop("reason", None)
+        new = {"status": status, **identity(), **known, "updated": time.time()}
+        write_json(path, old | new)
 
 
 class Heartbeat:

@@ -1,6 +1,7 @@
 """Compiled programs on disk: found again, whole, and never in the way."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -81,11 +82,15 @@ def test_entries_join_when_nothing_is_being_compiled(monkeypatch, tmp_path):
 def test_what_a_killed_process_left_is_removed(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    dead = tmp_path / f"process-{ended.pid}-x"
-    alive = tmp_path / f"process-{os.getpid()}-x"
-    for folder in (dead, alive):
+    host = socket.gethostname()
+    dead = tmp_path / f"process-{host}-{ended.pid}-x"
+    alive = tmp_path / f"process-{host}-{os.getpid()}-x"
+    # Of a machine with the same home, where that number may live.
+    other = tmp_path / f"process-{host}-2-{ended.pid}-x"
+    for folder in (dead, alive, other):
         folder.mkdir()
         (folder / "jit_step-1-cache").write_text("half")
     compile_cache._remove_left_behind(tmp_path)
     assert not dead.exists()
     assert alive.exists()
+    assert other.exists()
