@@ -22,7 +22,7 @@ IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
 # be resumed with others.
 EXECUTION = (
     "model.scan_blocks",
-    "model.remat_blocks",
+    "model.remat",
     "train.impl",
     "train.microbatches",
     "train.seed_mode",

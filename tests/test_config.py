@@ -262,7 +262,7 @@ IRRELEVANT = {
     "checkpoint.every_epochs",
     "checkpoint.keep_last",
     "model.scan_blocks",  # rounding alone
-    "model.remat_blocks",
+    "model.remat",
     "train.impl",
     "train.microbatches",
     "train.seed_mode",

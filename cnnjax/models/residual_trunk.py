@@ -18,7 +18,7 @@ from cnnjax.layers import init
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.pool import GlobalAvgPool
 from cnnjax.layers.regularize import Dropout
-from cnnjax.layers.repeat import repeat
+from cnnjax.layers.repeat import Blocks, repeat
 from cnnjax.models.residual_block import ResidualBlock, parts_of
 from cnnjax.models.shortcut import SHORTCUTS
 
@@ -94,18 +94,17 @@ def stages(
     Args:
       net: with fields `stochastic_depth_rate` (that of the last block; it grows in
         proportion to the depth, Huang et al. 2016, equation 4),
-        `share_first_activation`, `scan_blocks` and `remat_blocks`.
+        `share_first_activation`, `scan_blocks` and `remat`.
       build: of `block_factory`.
       num_blocks: in each stage.
       widths: of each stage.
       x: what the stem gives.
       train: handed to the blocks.
     """
-    run = functools.partial(repeat, net, train=train, remat=net.remat_blocks)
     depth = itertools.count(1)
     total = sum(num_blocks)
     for stage, (count, width) in enumerate(zip(num_blocks, widths, strict=True), 1):
-        names = [f"stage{stage}_block{i}" for i in range(1, count + 1)]
+        names = tuple(f"stage{stage}_block{i}" for i in range(1, count + 1))
         rates = [net.stochastic_depth_rate * next(depth) / total for _ in names]
         first = functools.partial(
             build,
@@ -114,14 +113,16 @@ def stages(
             first=stage == 1 and net.share_first_activation,
             stochastic_depth_rate=rates[0],
         )
-        x = run(first, names[:1], x)
+        blocks = [Blocks(first, names[:1])]
         equal = functools.partial(build, width=width, stride=1, first=False)
         if net.stochastic_depth_rate:  # a rate of its own in each block
             for name, rate in zip(names[1:], rates[1:], strict=True):
-                x = run(functools.partial(equal, stochastic_depth_rate=rate), [name], x)
+                build_one = functools.partial(equal, stochastic_depth_rate=rate)
+                blocks.append(Blocks(build_one, (name,)))
         else:
             together = f"stage{stage}_blocks" if scans(net, count - 1) else None
-            x = run(equal, names[1:], x, together=together)
+            blocks.append(Blocks(equal, names[1:], together))
+        x = repeat(net, blocks, x, train=train, remat=net.remat)
     return x
 
 

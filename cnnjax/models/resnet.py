@@ -80,8 +80,8 @@ class ResNet(nn.Module):
       scan_blocks: compile the equal blocks of a stage once; their variables are then
         stacked under `stage1_blocks` and so on, see `layers.repeat`. None does so in
         stages with enough of them.
-      remat_blocks: keep only the input of each block for the gradient and compute the
-        block again: less memory, a third more work.
+      remat: 'block' or 'stage' keeps only the input of each for the gradient and
+        computes the rest again: less memory, a third more work; 'none' keeps all.
 
     Raises:
       UserError: an argument out of range, or images so small that a map vanishes.
@@ -119,7 +119,7 @@ class ResNet(nn.Module):
     dropout_rate: float = 0.0
     kernel_init: str = "he_normal_fan_out"
     scan_blocks: bool | None = None
-    remat_blocks: bool = False
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, images, *, train: bool):

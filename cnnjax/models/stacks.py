@@ -20,14 +20,14 @@ from cnnjax.models.initialize import abstract_variables
 # Name of a stack, such as 'stage1_blocks' -> names of its blocks in order.
 Stacks = Mapping[str, tuple[str, ...]]
 
-# Fields that say how the blocks of a net are executed, not what they compute; those of
-# `config.EXECUTION` in section `model`.
-EXECUTION = ("scan_blocks", "remat_blocks")
+# Fields that say how the blocks of a net are executed, not what they compute: those of
+# `config.EXECUTION` in section `model`; and their values for the plainest execution.
+EXECUTION = {"scan_blocks": False, "remat": "none"}
 
 
 def written_out(model: nn.Module) -> nn.Module:
     """The same net with its blocks one after another, each under its own name."""
-    return model.clone(**{f: False for f in EXECUTION if hasattr(model, f)})
+    return model.clone(**{f: v for f, v in EXECUTION.items() if hasattr(model, f)})
 
 
 def stacks_of(declared: Any) -> Stacks:

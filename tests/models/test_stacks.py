@@ -88,15 +88,15 @@ def test_half_a_stack_is_none():
 
 def test_written_out_nets_execute_plainly():
     for scan in (None, True):
-        plain = written_out(net(scan, remat_blocks=True))
-        assert (plain.scan_blocks, plain.remat_blocks) == (False, False)
+        plain = written_out(net(scan, remat="block"))
+        assert (plain.scan_blocks, plain.remat) == (False, "none")
     mlp = create_model("mlp")
     assert written_out(mlp).widths == mlp.widths
     assert {f"model.{field}" for field in EXECUTION} <= set(config.EXECUTION)
 
 
 def test_features_of_every_block():
-    written, scanned = net(False), net(True, remat_blocks=True)
+    written, scanned = net(False), net(True, remat="block")
     of_written, of_scanned = one(start(written)), one(start(scanned))
     images = np.random.default_rng(0).normal(size=(2, *SHAPE)).astype(np.float32)
     names = ["stage1_block1", "stage2_block3", "stage3_block2/conv1"]

@@ -21,7 +21,7 @@ NET = {"depth": 8, "widths": (4,)}
 FORMS = {
     "written out": {"scan_blocks": False},
     "scanned": {"scan_blocks": True},
-    "scanned again": {"scan_blocks": True, "remat_blocks": True},
+    "scanned again": {"scan_blocks": True, "remat": "stage"},
 }
 
 
