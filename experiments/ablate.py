@@ -23,14 +23,11 @@ SET = flags.DEFINE_multi_string(
 JOBS = flags.DEFINE_integer(
     "jobs",
     0,
-    "Arms at a time; 0 for one per core (inline on an accelerator: one; local: one per "
-    "accelerator; slurm: as many as it starts).",
+    "Arms at a time; 0 for one per core or accelerator (on one inline, one).",
     lower_bound=0,
 )
 LAUNCHER = flags.DEFINE_string(
-    "launcher",
-    "inline",
-    "inline (in this process), local (one process per arm) or slurm (one job per arm).",
+    "launcher", "inline", "inline, local (a process per arm) or slurm (a job per arm)."
 )
 LAUNCHER_OPTIONS = flags.DEFINE_string(
     "launcher_options", "", "For slurm, as partition=gpu,time=4:00:00,gpus=1,cpus=8."

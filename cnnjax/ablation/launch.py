@@ -172,6 +172,7 @@ class Launch:
             # Patient with the cluster when cells take long.
             waited = time.monotonic() - began
             time.sleep(0.3 if self.system.name == "local" else min(10, 1 + waited / 30))
+        self._note()
         if self.cancelled:
             say(
                 f"cancelled by somebody: {', '.join(self.cancelled)}; the same command "
@@ -269,9 +270,11 @@ class Launch:
         if not self.system.stop(list(self.active.values())):
             self.leave()
             return stop.exit_code
-        while any(map(self.system.is_active, self.active.values())):
-            self.system.poll()
+        while self.system.poll() and any(
+            self.system.is_active(record) for record in self.active.values()
+        ):
             time.sleep(0.1)
+        self.system.poll()
         say("stopped; the same command goes on from here")
         return stop.exit_code
 

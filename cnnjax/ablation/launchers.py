@@ -227,8 +227,8 @@ def _log(folder: Path, record: Record) -> Path:
 
 
 def _submitit() -> Any:
-    # It prints what it does unless it is told not to before it is imported.
-    os.environ.setdefault("SUBMITIT_LOG_LEVEL", "WARNING")
+    # It logs to the standard output unless it is told not to before it is imported.
+    os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")
     try:
         import submitit
     except ImportError as error:
