@@ -214,7 +214,8 @@ class Watch:
         """After a failed operation: whom it lacked, or None if nobody is missing."""
         until = time.monotonic() + LOST_AFTER_FAILURE_SECONDS + 3 * EVERY_SECONDS
         while time.monotonic() < until:
-            if (lost := self._lost(LOST_AFTER_FAILURE_SECONDS)) is not None:
+            lost = self._told() or self._silent(LOST_AFTER_FAILURE_SECONDS)
+            if lost is not None:
                 return lost
             time.sleep(EVERY_SECONDS / 4)
         return None
@@ -233,19 +234,24 @@ class Watch:
                 self._store.key_value_set(
                     f"alive/{self.index}", str(beat), allow_overwrite=True
                 )
-                if (lost := self._lost(LOST_AFTER_SECONDS)) is not None:
+                lost = self._told()
+                # One process watches all: a thousand that do would keep it busy.
+                if lost is None and self.index == 0:
+                    lost = self._silent(LOST_AFTER_SECONDS)
+                if lost is not None:
                     self.end(lost)
             time.sleep(EVERY_SECONDS)
 
-    def _lost(self, after_seconds: float) -> Lost | None:
-        """Why the others cannot be waited for; None if they can."""
+    def _told(self) -> Lost | None:
+        """What another process says why all must end; None if nothing."""
         for key, told in self._store.key_value_dir_get("lost/"):
             if key != f"lost/{self.index}":
                 code, _, sentence = told.partition(" ")
                 return Lost(sentence, int(code))
-        # One process watches all: a thousand that do would keep it busy.
-        if self.index > 0:
-            return None
+        return None
+
+    def _silent(self, after_seconds: float) -> Lost | None:
+        """A process that has given no sign for so long, as far as this one looked."""
         now = time.monotonic()
         for key, beat in self._store.key_value_dir_get("alive/"):
             index = int(key.rpartition("/")[2])
