@@ -3,7 +3,7 @@
 A training step is written once, for the images that it is given. On several devices
 each may be given a part of the batch; then whatever belongs to the batch as a whole
 (sums, statistics of a batch norm, random numbers per image) goes through the `Part` of
-this file. What the parts are made of is known to `train/parallel.py` alone.
+this file. What the parts are made of is known to `train/parts.py` alone.
 """
 
 import contextlib

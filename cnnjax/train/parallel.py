@@ -5,6 +5,7 @@ on all devices of a `Layout`. An argument is of one of these kinds:
 
     SEEDS   arrays with a leading seed axis, which a group of devices has for its seeds
     STREAM  likewise, [S, steps, N, ...]: each device has its images alone
+    BATCHES [batches, N, ...], the same for all seeds: each device has its images alone
     DATA    arrays that are placed on every device once
     HOST    numbers and small NumPy arrays that come with each call
 
@@ -19,110 +20,30 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax import lax
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from cnnjax.batch import WHOLE, Part, computing
+from cnnjax.batch import WHOLE, computing
 from cnnjax.layers.implementation import implementation
 from cnnjax.train.compile_cache import sharing_entries
 from cnnjax.train.devices import chosen_devices
 from cnnjax.train.hosts import num_processes
 from cnnjax.train.layout import ONE_DEVICE, Layout
+from cnnjax.train.parts import Divided, OfDevice
+from cnnjax.train.seeds import over_seeds
 
-SEEDS, STREAM, DATA, HOST = "seeds", "stream", "data", "host"
+SEEDS, STREAM, BATCHES, DATA, HOST = "seeds", "stream", "batches", "data", "host"
+# Over which axis of the layout the axes of an argument are divided.
+AXES = {
+    SEEDS: ("seed",),
+    STREAM: ("seed", None, "data"),
+    BATCHES: (None, "data"),
+    DATA: (),
+    HOST: (),
+}
 # Arrays with fewer values per seed are kept whole by `shard_state`.
 SMALLEST_SHARDED = 4096
-
-
-def choose_seed_mode(mode: str) -> str:
-    """How seeds share a device: 'loop' (one after another) or 'vmap' (vectorised).
-
-    On CPU vectorised convolutions become grouped ones and are slow.
-    """
-    if mode != "auto":
-        return mode
-    return "loop" if jax.default_backend() == "cpu" else "vmap"
-
-
-def over_seeds(function: Callable, kinds: tuple[str, ...], mode: str) -> Callable:
-    """Runs a function of one seed for every entry of the leading axis.
-
-    Args:
-      function: takes len(kinds) arguments.
-      kinds: SEEDS and STREAM arguments have a leading seed axis; others are shared.
-      mode: 'auto', 'loop' or 'vmap'.
-
-    Returns:
-      The function of stacked arguments, with stacked results.
-    """
-    mapped = [kind in (SEEDS, STREAM) for kind in kinds]
-    if choose_seed_mode(mode) == "vmap":
-        return jax.vmap(function, in_axes=tuple(0 if m else None for m in mapped))
-
-    def looped(*args):
-        def one(own):
-            own = iter(own)
-            return function(
-                *(next(own) if m else arg for m, arg in zip(mapped, args, strict=True))
-            )
-
-        return lax.map(one, [a for m, a in zip(mapped, args, strict=True) if m])
-
-    return looped
-
-
-@dataclasses.dataclass(frozen=True)
-class _Divided(Part):
-    """mode 'jit': the program is that of the whole batch, XLA divides its arrays."""
-
-    num_devices: int = 1
-
-    def own(self, x):
-        return lax.with_sharding_constraint(x, P("data"))
-
-    def microbatches(self, x, num):
-        # Each device divides its own images, so that none has to travel.
-        x = x.reshape(self.num_devices, num, -1, *x.shape[1:]).swapaxes(0, 1)
-        return lax.with_sharding_constraint(
-            x.reshape(num, -1, *x.shape[3:]), P(None, "data")
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class _OfDevice(Part):
-    """modes 'shard_map' and 'pmap': this device's part, of `num_parts` in a group.
-
-    Args:
-      axis: name of the axis over which devices are mapped.
-      groups: of devices with one batch each; None where the axis is one group.
-    """
-
-    axis: str = "data"
-    groups: tuple[tuple[int, ...], ...] | None = None
-
-    def own(self, x):
-        size = x.shape[0] // self.num_parts
-        return lax.dynamic_slice_in_dim(x, self._index() * size, size)
-
-    def everyone(self, x):
-        return lax.all_gather(
-            x, self.axis, axis_index_groups=self.groups, axis=0, tiled=True
-        )
-
-    def total(self, tree):
-        return lax.psum(tree, self.axis, axis_index_groups=self.groups)
-
-    def neighbours_total(self, x, num):
-        if num == self.num_parts:
-            return self.total(x)
-        parts = lax.all_gather(x, self.axis, axis_index_groups=self.groups)
-        first = self._index() // num * num
-        return lax.dynamic_slice_in_dim(parts, first, num).sum(0)
-
-    def _index(self):
-        return lax.axis_index(self.axis) % self.num_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,7 +80,8 @@ class Parallel:
         Args:
           function: its results get a leading seed axis.
           kinds: of its arguments.
-          example: arguments, or `jax.ShapeDtypeStruct`s; SEEDS with their seed axis.
+          example: arguments, or `jax.ShapeDtypeStruct`s; SEEDS with their seed axis,
+            STREAM and BATCHES with the images of all processes.
           donate: indices of arguments whose memory the results may take over.
           results: for each result the index of the argument that it is placed like,
             or None; one for all, or a tuple.
@@ -170,7 +92,8 @@ class Parallel:
         Returns:
           The program, of arguments as `put` places them (HOST ones need no placing).
         """
-        local = over_seeds(function, kinds, seed_mode)
+        mapped = tuple(kind in (SEEDS, STREAM) for kind in kinds)
+        local = over_seeds(function, mapped, seed_mode)
         options = {"deterministic": deterministic, "impl": impl}
         if self.layout.num_devices == 1:
             return compile_program(local, example, donate, **options)
@@ -193,12 +116,31 @@ class Parallel:
             return compile_program(mapped, shapes, donate, **options, **placed)
 
     def put(self, tree: Any, kind: str = SEEDS) -> Any:
-        """Copies host arrays onto the devices; every process has all of them."""
+        """Copies host arrays onto the devices.
+
+        Every process has all of an array; only of STREAM and BATCHES each has the seeds
+        and the images that are its `own`.
+        """
         if self.layout.num_devices == 1:
             return to_device(tree)
         if self.mode == "pmap":
             return jax.tree.map(lambda leaf: self._put_pmap(leaf, kind), tree)
+        if kind in (STREAM, BATCHES):
+            return jax.tree.map(lambda leaf: self._put_own(leaf, kind), tree)
         return jax.tree.map(_put, tree, self._shardings(kind, tree))
+
+    def own(self, axis: str, size: int) -> np.ndarray:
+        """What the devices of this process compute, in rising order.
+
+        Args:
+          axis: 'seed' or 'data'.
+          size: number of seeds, or of places in a batch.
+        """
+        if self.layout.num_devices == 1:
+            return np.arange(size)
+        sharding = NamedSharding(self._mesh(), P(axis))
+        shares = sharding.addressable_devices_indices_map((size,)).values()
+        return np.unique([np.arange(size)[share] for share in shares])
 
     def to_host(self, tree: Any) -> Any:
         """Waits for arrays with a seed axis and copies them to NumPy, all seeds."""
@@ -220,9 +162,9 @@ class Parallel:
     def _mapped(self, local: Callable, kinds: tuple[str, ...]) -> Callable:
         """The function of whole arrays from that of what a group or a device has."""
         data, by_hand = self.layout.data, {"seed", "data"}
-        of_batch = WHOLE if data == 1 else _OfDevice(data)
+        of_batch = WHOLE if data == 1 else OfDevice(data)
         if self.mode == "jit" and data > 1:
-            by_hand, of_batch = {"seed"}, _Divided(num_devices=data)
+            by_hand, of_batch = {"seed"}, Divided(num_devices=data)
 
         def part_of_batch(*args):
             with computing(of_batch):
@@ -231,10 +173,8 @@ class Parallel:
         if by_hand == {"seed"} and self.layout.seed == 1:
             return part_of_batch
         specs = {
-            SEEDS: P("seed"),
-            STREAM: P("seed", None, "data") if "data" in by_hand else P("seed"),
-            DATA: P(),
-            HOST: P(),
+            kind: P(*(axis if axis in by_hand else None for axis in axes))
+            for kind, axes in AXES.items()
         }
         return jax.shard_map(
             part_of_batch,
@@ -249,8 +189,7 @@ class Parallel:
         mesh = self._mesh()
         if kind == SEEDS:
             return jax.tree.map(lambda x: NamedSharding(mesh, self._spec(x)), tree)
-        spec = P("seed", None, "data") if kind == STREAM else P()
-        return jax.tree.map(lambda x: NamedSharding(mesh, spec), tree)
+        return jax.tree.map(lambda x: NamedSharding(mesh, P(*AXES[kind])), tree)
 
     def _spec(self, leaf: Any) -> P:
         """Where an array with a seed axis lies: divided further by `shard_state`."""
@@ -262,6 +201,26 @@ class Parallel:
             return P("seed")
         largest = max(fitting, key=lambda i: shape[i])
         return P("seed", *[None] * (largest - 1), "data")
+
+    def _put_own(self, leaf: np.ndarray, kind: str) -> jax.Array:
+        """A whole array of which this process has the blocks of its own devices."""
+        shape, there = list(leaf.shape), {}
+        for i, axis in enumerate(AXES[kind]):
+            if axis is not None:
+                num_blocks = getattr(self.layout, axis)
+                there[i] = self.own(axis, num_blocks)
+                shape[i] = leaf.shape[i] // len(there[i]) * num_blocks
+
+        def of_device(index):
+            own = list(index)
+            for i, blocks in there.items():
+                size = leaf.shape[i] // len(blocks)
+                place = np.searchsorted(blocks, (index[i].start or 0) // size)
+                own[i] = slice(place * size, (place + 1) * size)
+            return leaf[tuple(own)]
+
+        sharding = NamedSharding(self._mesh(), P(*AXES[kind]))
+        return jax.make_array_from_callback(tuple(shape), sharding, of_device)
 
     def _results(self, results: Any, shardings: list) -> Any:
         whole = NamedSharding(self._mesh(), P("seed"))
@@ -275,7 +234,7 @@ class Parallel:
             rows = np.arange(self.layout.num_devices).reshape(-1, data)
             groups = tuple(map(tuple, rows.tolist()))
         if data > 1:
-            of_batch = _OfDevice(data, axis="device", groups=groups)
+            of_batch = OfDevice(data, axis="device", groups=groups)
 
         def part_of_batch(*args):
             with computing(of_batch):
@@ -298,28 +257,26 @@ class Parallel:
 
     def _like(self, leaf: Any, kind: str) -> jax.ShapeDtypeStruct:
         """Shape and type of what pmap takes for an argument: [devices, ...]."""
-        shape, num = np.shape(leaf), self.layout.num_devices
-        if kind != DATA:
-            shape = (shape[0] // self.layout.seed, *shape[1:])
-        if kind == STREAM:
-            shape = (*shape[:2], shape[2] // self.layout.data, *shape[3:])
-        return jax.ShapeDtypeStruct((num, *shape), _shape(leaf).dtype)
+        shape = list(np.shape(leaf))
+        for i, axis in enumerate(AXES[kind]):
+            shape[i] //= getattr(self.layout, axis) if axis else 1
+        return jax.ShapeDtypeStruct(
+            (self.layout.num_devices, *shape), _shape(leaf).dtype
+        )
 
     def _put_pmap(self, leaf: Any, kind: str) -> jax.Array:
-        """An array [devices, ...]: the seeds of each device, or the same for all."""
+        """An array [devices, ...] of what each of them has; there is one process."""
         leaf = np.asarray(leaf)
-        seed, data = self.layout.seed, self.layout.data
         like = self._like(leaf, kind)
 
         def of_device(index):
-            device = index[0].start or 0
-            if kind == DATA:
-                return leaf[None]
-            own = leaf.reshape(seed, -1, *leaf.shape[1:])[device // data]
-            if kind == STREAM:
-                size, place = like.shape[3], device % data
-                own = own[:, :, place * size : (place + 1) * size]
-            return own[None]
+            group, place = divmod(index[0].start or 0, self.layout.data)
+            block = {"seed": group, "data": place, None: 0}
+            own = [
+                slice(block[axis] * size, (block[axis] + 1) * size)
+                for axis, size in zip(AXES[kind], like.shape[1:], strict=False)
+            ]
+            return leaf[tuple(own)][None]
 
         mesh = Mesh(np.array(chosen_devices(self.layout.num_devices)), ("device",))
         sharding = NamedSharding(mesh, P("device"))

@@ -8,8 +8,8 @@ import pytest
 
 from cnnjax.train import parallel
 from cnnjax.train.devices import is_accelerated
-from cnnjax.train.parallel import HOST, SEEDS
 from cnnjax.train.programs import compile_programs
+from cnnjax.train.seeds import choose_seed_mode, over_seeds
 from cnnjax.train.setup import initial_state
 from tests.train.tiny import RESNET, tiny_run
 
@@ -79,9 +79,9 @@ def test_seeds_have_different_weights_and_different_data(alone):
 
 
 def test_auto_loops_on_cpu_and_keeps_what_is_asked_for():
-    assert parallel.choose_seed_mode("vmap") == "vmap"
+    assert choose_seed_mode("vmap") == "vmap"
     if not is_accelerated():
-        assert parallel.choose_seed_mode("auto") == "loop"
+        assert choose_seed_mode("auto") == "loop"
 
 
 @pytest.mark.parametrize("mode", ["loop", "vmap"])
@@ -89,6 +89,6 @@ def test_shared_arguments_are_not_mapped(mode):
     def function(own, shared, other):
         return own + shared.sum() * other
 
-    run = parallel.over_seeds(function, (SEEDS, HOST, SEEDS), mode)
+    run = over_seeds(function, (True, False, True), mode)
     own, other, shared = np.arange(3.0), np.array([1.0, 2.0, 4.0]), np.ones(5)
     np.testing.assert_array_equal(run(own, shared, other), own + 5 * other)
