@@ -68,9 +68,12 @@ def train_alone(folder: Path, arm: str, stop: StopRequest) -> int:
 
 def queue_again() -> None:
     """Puts this SLURM job back into the queue, unless somebody has cancelled it."""
-    job = os.environ.get("SLURM_JOB_ID")
-    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm" or job is None:
+    if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
         return
+    job = os.environ["SLURM_JOB_ID"]
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        # The number of the last task is that of the array, and would mean all tasks.
+        job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
     command = ["squeue", "--noheader", f"--jobs={job}", "--format=%T"]
     state = subprocess.run(command, capture_output=True, text=True).stdout.strip()
     if state == "RUNNING":

@@ -193,15 +193,17 @@ class Launch:
             if self._goes_on(name, record):
                 continue
             del self.active[name]
-            beat = self._beat(name)
-            if is_done(self.plan, name, self.runs[name]):
-                self._ended(name, beat["status"])
-            elif self.system.state(record) == "CANCELLED":
+            beat, state = self._beat(name), self.system.state(record)
+            # SLURM forgets the tasks of an array that were cancelled while they waited.
+            never_began = self.system.name == "slurm" and beat["status"] == "waiting"
+            if results := self._folder(name).finished_results():
+                failed = sum(result["status"] == "failed" for result in results)
+                some = f"{failed} of {len(results)} seeds failed"
+                self._ended(name, some if failed else "done")
+            elif state == "CANCELLED" or (never_began and not state):
                 self.cancelled.append(name)
                 self._ended(name, "cancelled")
-            elif beat["status"] == "stopped" or (
-                self.system.state(record) == "PREEMPTED"
-            ):
+            elif beat["status"] == "stopped" or state == "PREEMPTED":
                 say(f"{name}  was stopped and saved; it goes on")
                 self.queue.insert(0, name)
             elif beat["status"] == "refused":
@@ -225,10 +227,9 @@ class Launch:
                     self.plan.workdir / name / "crash.txt",
                     "\n".join([f"{reason}; the end of {log}:", *last, ""]),
                 )
-        run = self.runs[name]
-        folder = RunFolder(self.plan.workdir / name, run, name)
+        folder, seeds = self._folder(name), self.runs[name].seeds
         reason = f"{reason} ({ATTEMPTS} attempts)"
-        folder.write_results([folder.crashed(seed, reason) for seed in run.seeds])
+        folder.write_results([folder.crashed(seed, reason) for seed in seeds])
         self._ended(name, f"failed: {reason}; see {log}")
 
     def _verdict(self, record: Record) -> str:
@@ -240,6 +241,9 @@ class Launch:
     def _ended(self, name: str, how: str) -> None:
         self.num_ended += 1
         say(f"{name}  {how}  ({self.num_ended}/{len(self.runs)} cells)")
+
+    def _folder(self, name: str) -> RunFolder:
+        return RunFolder(self.plan.workdir / name, self.runs[name], name)
 
     def _beat(self, name: str) -> dict[str, Any]:
         return read_json(self.plan.workdir / name / "progress.json")
