@@ -50,6 +50,20 @@ def is_first() -> bool:
     return _watch is None or _watch.index == 0
 
 
+def process_index() -> int:
+    """Number of this process, from 0."""
+    return 0 if _watch is None else _watch.index
+
+
+def total(array: np.ndarray) -> np.ndarray:
+    """The sum of an int64 array over all processes, exactly; all of them must ask."""
+    if num_processes() == 1:
+        return array
+    # As bytes, because JAX would make 32 bits of 64.
+    found = multihost_utils.process_allgather(array.reshape(-1).view(np.uint8))
+    return found.view(np.int64).sum(axis=0).reshape(array.shape)
+
+
 def largest(value: int) -> int:
     """The largest value in any process; all of them must ask."""
     if num_processes() == 1:
@@ -110,7 +124,7 @@ def joined(coordinator: str, num: int | None, index: int | None) -> Iterator[Non
         sys.excepthook(type(error), error, error.__traceback__)
         first_line = str(error).partition("\n")[0]
         _watch.leave(f"{type(error).__name__}: {first_line}", 1)
-    _watch.done()
+    _watch.close()
     jax.distributed.shutdown()
 
 
@@ -188,7 +202,9 @@ class Watch:
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is not for it
         )
-        threading.Thread(target=self._go_on, daemon=True).start()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, daemon=True)
+        self._thread.start()
 
     def leave(self, reason: str, code: int) -> None:
         """Ends this process for a reason of its own, which the others are told."""
@@ -200,13 +216,19 @@ class Watch:
         """Ends this process at once: a clean end would wait for the others."""
         self._ending.acquire()  # for good: only one thread may say why
         print(f"error: {lost.sentence}", file=sys.stderr, flush=True)
-        self.done()
+        self._say_no_more()
         if self.index == 0:
             time.sleep(3 * EVERY_SECONDS)  # the others read what the store holds
         os._exit(lost.code)
 
-    def done(self) -> None:
-        """All is said; nothing is lost if this process ends now."""
+    def close(self) -> None:
+        """This process is through with its work, like all others."""
+        self._over.set()
+        # Python would kill the thread at its exit, in the middle of C++.
+        self._thread.join()
+        self._say_no_more()
+
+    def _say_no_more(self) -> None:
         with contextlib.suppress(OSError):
             self._last_words.communicate(b"done")
 
@@ -228,7 +250,7 @@ class Watch:
 
     def _go_on(self) -> None:
         beat = 0
-        while True:
+        while not self._over.wait(EVERY_SECONDS):
             beat += 1
             with contextlib.suppress(Exception):
                 self._store.key_value_set(
@@ -240,7 +262,6 @@ class Watch:
                     lost = self._silent(LOST_AFTER_SECONDS)
                 if lost is not None:
                     self.end(lost)
-            time.sleep(EVERY_SECONDS)
 
     def _told(self) -> Lost | None:
         """What another process says why all must end; None if nothing."""

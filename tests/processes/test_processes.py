@@ -1,0 +1,142 @@
+"""Several real processes train one run: the same numbers, and no end without a word."""
+
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from cnnjax.errors import UserError
+from cnnjax.records import read_json, read_metrics
+from cnnjax.train.hosts import (
+    EXIT_LOST,
+    LOST_AFTER_SECONDS,
+    is_first,
+    joined,
+    num_processes,
+)
+from tests.processes.conftest import SMALL, launch
+
+# Rates that let the roundings of 240 steps grow to no more than a thousandth.
+LONG = (
+    "--seeds=2",
+    "--config.train.epochs=30",
+    "--config.checkpoint.every_epochs=2",
+    "--config.schedule.learning_rate=0.003",
+)
+ENDLESS = (*LONG, "--config.train.epochs=40000")
+
+
+def records(workdir, num_seeds=2):
+    """Results without what they cost, and rows of metrics."""
+    results = [read_json(workdir / f"seed-{s}/result.json") for s in range(num_seeds)]
+    rows = [read_metrics(workdir / f"seed-{s}/metrics.jsonl") for s in range(num_seeds)]
+    return [{k: v for k, v in r.items() if k != "cost"} for r in results], rows
+
+
+def assert_close(a, b):
+    """Rows of two trainings that add up in another order."""
+    for one, other in zip(a, b, strict=True):
+        assert [r["step"] for r in one] == [r["step"] for r in other]
+        losses = ([r["loss"] for r in rows] for rows in (one, other))
+        np.testing.assert_allclose(*losses, rtol=5e-3, atol=1e-3)
+
+
+def wait_for(condition, seconds=60):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, shared_cache):
+    """`records` of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    process = launch(folder, shared_cache, *SMALL, *LONG, "--workdir=run")
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return records(folder / "run")
+
+
+def test_two_processes_are_one_process(start, ended, tmp_path, alone):
+    """To the bit, with a seed in each."""
+    runs = start(2, *SMALL, *LONG, "--workdir=run")
+    for i, process in enumerate(runs):
+        end = ended(process)
+        assert end.code == 0, end.err
+        assert ("results in" in end.out) == (i == 0)
+    assert records(tmp_path / "run") == alone
+    wrote = (tmp_path / "run/checkpoints").glob("*/state/ocdbt.process_*")
+    assert {path.name[-1] for path in wrote} == {"0", "1"}
+
+
+def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):
+    flags = (*SMALL, *LONG, "--workdir=run")
+    checkpoints = tmp_path / "run/checkpoints"
+    runs = start(4, *flags, "--parallel.layout=seed=2,data=2")
+    wait_for(lambda: any(p.name.isdigit() for p in checkpoints.glob("*")))
+    runs[3].kill()
+    killed = time.monotonic()
+    for i, end in enumerate(map(ended, runs)):
+        if i < 3:
+            assert end.code == EXIT_LOST, end.err
+            assert "process 3 of 4 gives no sign of life" in end.sentences[-1]
+        assert "the same command goes on" in end.sentences[-1]
+        assert len(end.sentences) == 1
+    assert time.monotonic() - killed < LOST_AFTER_SECONDS + 10
+
+    for process in start(2, *flags, "--parallel.layout=data=2"):
+        end = ended(process)
+        assert end.code == 0, end.err
+    results, rows = records(tmp_path / "run")
+    expected, expected_rows = alone
+    assert_close(rows, expected_rows)
+    for one, other in zip(results, expected, strict=True):
+        assert one["config_hash"] == other["config_hash"]
+
+
+def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
+    runs = start(2, *SMALL, *ENDLESS, "--workdir=run")
+    wait_for(lambda: (tmp_path / "run/seed-0/metrics.jsonl").is_file())
+    runs[1].send_signal(signal.SIGTERM)
+    ends = [ended(process) for process in runs]
+    assert [end.code for end in ends] == [143, 143], ends[0].err
+    assert "the same command goes on" in ends[0].out
+    assert any((tmp_path / "run/checkpoints").glob("[0-9]*"))
+
+
+def test_the_loss_of_the_first_is_said_by_the_others(start, ended, tmp_path):
+    """It holds the store through which the others could speak."""
+    runs = start(2, *SMALL, *ENDLESS, "--workdir=run")
+    wait_for(lambda: (tmp_path / "run/seed-0/metrics.jsonl").is_file())
+    runs[0].kill()
+    end = ended(runs[1], timeout=LOST_AFTER_SECONDS + 20)
+    assert end.code != 0
+    assert "the same command goes on" in end.sentences[-1]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("127.0.0.1:9", None, None), "go together"),
+        (("", 2, None), "go together"),
+        (("127.0.0.1:9", 2, 2), "process_id < num_processes"),
+    ],
+)
+def test_processes_that_cannot_meet(given, words):
+    with pytest.raises(UserError, match=words), joined(*given):
+        pytest.fail("they met")
+
+
+def test_alone_where_nothing_speaks_of_others():
+    with joined("", None, None):
+        assert num_processes() == 1
+        assert is_first()
+
+
+def test_a_mistake_is_said_once_and_ends_all(start, ended):
+    ends = [ended(p) for p in start(2, *SMALL, "--config.model.act=rleu")]
+    assert [end.code for end in ends] == [2, 2]
+    assert all("'rleu'" in end.sentences[0] for end in ends)
+    assert all(len(end.sentences) == 1 for end in ends)
