@@ -181,6 +181,11 @@ def test_ablation_asked_to_stop(whole_ablation, here, caching):
     assert numbers(here / "run") == whole_ablation
 
 
+def test_cells_in_processes_of_their_own(whole_ablation, here, caching):
+    finish(caching, here, *ABLATE, "--launcher=local", "--jobs=2")
+    assert numbers(here / "run") == whole_ablation
+
+
 def test_training_killed_again_and_again(whole_training, here, caching):
     draw = random.Random(1)
     for _ in range(3):
