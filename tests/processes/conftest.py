@@ -10,18 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# A narrow net on few images, so that what is measured is the meeting of processes.
-SMALL = (
-    "--config=resnet_digits",
-    "--config.model.depth=8",
-    "--config.model.widths=(4,4,8)",
-    "--config.data.num_train=128",
-    "--config.data.num_validation=32",
-    "--config.data.num_test=32",
-    "--config.train.batch_size=16",
-    "--config.eval.batch_size=32",
-    "--config.log.tensorboard=False",
-)
+SMALL = f"--config={ROOT}/tests/processes/small.py"
 
 
 def free_port():

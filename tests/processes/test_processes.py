@@ -17,14 +17,7 @@ from cnnjax.train.hosts import (
 )
 from tests.processes.conftest import SMALL, launch
 
-# Rates that let the roundings of 240 steps grow to no more than a thousandth.
-LONG = (
-    "--seeds=2",
-    "--config.train.epochs=30",
-    "--config.checkpoint.every_epochs=2",
-    "--config.schedule.learning_rate=0.003",
-)
-ENDLESS = (*LONG, "--config.train.epochs=40000")
+ENDLESS = "--config.train.steps=400000"
 
 
 def records(workdir, num_seeds=2):
@@ -53,7 +46,7 @@ def wait_for(condition, seconds=60):
 def alone(tmp_path_factory, shared_cache):
     """`records` of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    process = launch(folder, shared_cache, *SMALL, *LONG, "--workdir=run")
+    process = launch(folder, shared_cache, SMALL, "--workdir=run")
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return records(folder / "run")
@@ -61,7 +54,7 @@ def alone(tmp_path_factory, shared_cache):
 
 def test_two_processes_are_one_process(start, ended, tmp_path, alone):
     """To the bit, with a seed in each."""
-    runs = start(2, *SMALL, *LONG, "--workdir=run")
+    runs = start(2, SMALL, "--workdir=run")
     for i, process in enumerate(runs):
         end = ended(process)
         assert end.code == 0, end.err
@@ -72,7 +65,7 @@ def test_two_processes_are_one_process(start, ended, tmp_path, alone):
 
 
 def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):
-    flags = (*SMALL, *LONG, "--workdir=run")
+    flags = (SMALL, "--workdir=run")
     checkpoints = tmp_path / "run/checkpoints"
     runs = start(4, *flags, "--parallel.layout=seed=2,data=2")
     wait_for(lambda: any(p.name.isdigit() for p in checkpoints.glob("*")))
@@ -97,7 +90,7 @@ def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):
 
 
 def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
-    runs = start(2, *SMALL, *ENDLESS, "--workdir=run")
+    runs = start(2, SMALL, ENDLESS, "--workdir=run")
     wait_for(lambda: (tmp_path / "run/seed-0/metrics.jsonl").is_file())
     runs[1].send_signal(signal.SIGTERM)
     ends = [ended(process) for process in runs]
@@ -108,7 +101,7 @@ def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
 
 def test_the_loss_of_the_first_is_said_by_the_others(start, ended, tmp_path):
     """It holds the store through which the others could speak."""
-    runs = start(2, *SMALL, *ENDLESS, "--workdir=run")
+    runs = start(2, SMALL, ENDLESS, "--workdir=run")
     wait_for(lambda: (tmp_path / "run/seed-0/metrics.jsonl").is_file())
     runs[0].kill()
     end = ended(runs[1], timeout=LOST_AFTER_SECONDS + 20)
@@ -136,7 +129,7 @@ def test_alone_where_nothing_speaks_of_others():
 
 
 def test_a_mistake_is_said_once_and_ends_all(start, ended):
-    ends = [ended(p) for p in start(2, *SMALL, "--config.model.act=rleu")]
+    ends = [ended(p) for p in start(2, SMALL, "--config.model.act=rleu")]
     assert [end.code for end in ends] == [2, 2]
     assert all("'rleu'" in end.sentences[0] for end in ends)
     assert all(len(end.sentences) == 1 for end in ends)
