@@ -76,7 +76,7 @@ class ReadAhead:
     """The results of calls in their order, computed by threads in advance.
 
     Args:
-      calls: may be endless.
+      calls: in the order of their results.
       ahead: how many calls are at work or done before they are asked for, at least 1.
       threads: how many work; 0 = one for each core that the process may use.
     """
@@ -142,6 +142,7 @@ class TrainStream(_Stream):
       keys: one a seed, of the stream of the data order.
       batch_size: examples a step, over all processes.
       first_step: number of the first step to take.
+      end_step: number behind that of the last one; nothing is read beyond it.
       positions: places in the batch that this process needs, each below `batch_size`.
       ahead: steps that are read before they are asked for, at least 1.
       threads: that read; 0 = one for each core that the process may use.
@@ -154,6 +155,7 @@ class TrainStream(_Stream):
         *,
         batch_size: int,
         first_step: int,
+        end_step: int,
         positions: np.ndarray,
         ahead: int,
         threads: int = 0,
@@ -162,29 +164,35 @@ class TrainStream(_Stream):
         self._orders = [EpochOrder(key, len(split)) for key in keys]
         self._batch_size = batch_size
         rows = len(self._orders) * len(self._pieces)
-        self._reading = ReadAhead(self._calls(first_step), ahead * rows, threads)
+        calls = self._calls(range(first_step, end_step))
+        self._reading = ReadAhead(calls, ahead * rows, threads)
 
-    def take(self, num_steps: int) -> dict[str, np.ndarray]:
+    def take(self, num_steps: int, room: int = 0) -> dict[str, np.ndarray]:
         """The next steps.
 
+        Args:
+          num_steps: how many.
+          room: for how many steps the arrays are made, if more; 0 stands behind these.
+
         Returns:
-          {'images': uint8 [S, num_steps, n, H, W, C], 'labels': int32
-          [S, num_steps, n]}, for S keys and n positions.
+          {'images': uint8 [S, steps, n, H, W, C], 'labels': int32 [S, steps, n]}, for
+          S keys and n positions.
 
         Raises:
           UserError: an image cannot be read; the stream is closed then.
         """
-        shape = (len(self._orders), num_steps, len(self._positions))
-        images = np.empty((*shape, *self._split.image_shape), np.uint8)
-        labels = np.empty(shape, np.int32)
+        room = max(room, num_steps)
+        shape = (len(self._orders), room, len(self._positions))
+        images = np.zeros((*shape, *self._split.image_shape), np.uint8)
+        labels = np.zeros(shape, np.int32)
         for step in range(num_steps):
             for seed, piece in itertools.product(range(shape[0]), self._pieces):
                 place = (seed, step, piece)
                 images[place], labels[place] = self._reading.next()
         return {"images": images, "labels": labels}
 
-    def _calls(self, first_step: int) -> Iterator[Callable[[], Any]]:
-        for step in itertools.count(first_step):
+    def _calls(self, steps: range) -> Iterator[Callable[[], Any]]:
+        for step in steps:
             for order, piece in itertools.product(self._orders, self._pieces):
                 yield functools.partial(self._read, order, step, piece)
 

@@ -10,11 +10,16 @@ import numpy as np
 from flax import linen as nn
 
 from cnnjax.batch import at_positions, part
-from cnnjax.data.resident import chunk_indices, eval_batches
+from cnnjax.data.resident import eval_batches
 from cnnjax.models.forward import forward_eval, forward_train
+from cnnjax.train.chunk import over_batches
 from cnnjax.train.loss import cross_entropy
 from cnnjax.train.state import stream_key
 from cnnjax.train.step import mean_of_parts
+
+# What is summed over images: one number each, or one for each class.
+SUMS = ("loss", "errors", "top5_errors", "count")
+SUMS_OF_CLASSES = ("class_correct", "class_count")
 
 
 def split_batches(
@@ -41,24 +46,46 @@ def split_batches(
     return batches
 
 
+def resident_batch(i: Any, data: Any, indices: jax.Array, mask: jax.Array):
+    """Batch i of `split_batches`, chosen from all images, which are on the device."""
+    chosen = part().own(indices[i])
+    return {name: array[chosen] for name, array in data.items()} | {
+        "mask": part().own(mask[i])
+    }
+
+
+def streamed_batch(i: Any, batches: dict[str, jax.Array]):
+    """Batch i of those that came with the call."""
+    return {name: array[i] for name, array in batches.items()}
+
+
+def no_sums(num_seeds: int, num_classes: int) -> dict[str, np.ndarray]:
+    """The sums before the first batch."""
+    shapes = dict.fromkeys(SUMS, (num_seeds,))
+    shapes |= dict.fromkeys(SUMS_OF_CLASSES, (num_seeds, num_classes))
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+
+
 def make_evaluation(
-    model: nn.Module, preprocess: Callable, num_classes: int
+    model: nn.Module, preprocess: Callable, num_classes: int, batch_at: Callable
 ) -> Callable[..., dict[str, jax.Array]]:
-    """Builds the evaluation of one set of weights on one split.
+    """Builds the evaluation of one set of weights on batches of one split.
 
     Args:
       model: the net.
       preprocess: images uint8 -> float.
       num_classes: number of classes.
+      batch_at: `resident_batch` or `streamed_batch`.
 
     Returns:
-      evaluate(params, model_state, data, indices, mask, num_batches) -> sums: 'loss',
-      'errors', 'top5_errors', 'count', and per class 'class_correct', 'class_count'.
+      evaluate(params, model_state, sums, num_batches, *source) -> sums, with those of
+      these batches: the names are in `SUMS` and `SUMS_OF_CLASSES`; `source` is what
+      `batch_at` takes.
     """
 
-    def add_batch(sums, params, model_state, data, chosen, mask):
-        labels = data["labels"][chosen]
-        images = preprocess(data["images"][chosen])
+    def sums_of(params, model_state, batch):
+        labels, mask = batch["labels"], batch["mask"]
+        images = preprocess(batch["images"])
         logits = forward_eval(model, params, model_state, images)
         one_hot = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)
         own = jnp.sum(logits * one_hot, axis=-1, keepdims=True)
@@ -71,7 +98,7 @@ def make_evaluation(
         right = (rank == 0) & jnp.isfinite(own[:, 0])
         in_five = (rank < 5) & jnp.isfinite(own[:, 0])
         masked = mask[:, None] * one_hot
-        new = {
+        return {
             "loss": jnp.sum(mask * cross_entropy(logits, one_hot)),
             "errors": jnp.sum(mask * ~right),
             "top5_errors": jnp.sum(mask * ~in_five),
@@ -79,20 +106,14 @@ def make_evaluation(
             "class_correct": jnp.sum(masked * right[:, None], axis=0),
             "class_count": jnp.sum(masked, axis=0),
         }
-        return jax.tree.map(lambda total, part: total + part, sums, new)
 
-    def evaluate(params, model_state, data, indices, mask, num_batches):
-        zero = {
-            name: jnp.float32(0) for name in ("loss", "errors", "top5_errors", "count")
-        }
-        for name in ("class_correct", "class_count"):
-            zero[name] = jnp.zeros(num_classes, jnp.float32)
+    def evaluate(params, model_state, sums, num_batches, *source):
+        def body(_, batch, sums):
+            # Added up batch by batch, so that it does not matter how many a call has.
+            new = part().total(sums_of(params, model_state, batch))
+            return jax.tree.map(jnp.add, sums, new)
 
-        def body(i, sums):
-            own = part().own(indices[i]), part().own(mask[i])
-            return add_batch(sums, params, model_state, data, *own)
-
-        return part().total(jax.lax.fori_loop(0, num_batches, body, zero))
+        return over_batches(num_batches, lambda i: batch_at(i, *source), body, sums)
 
     return evaluate
 
@@ -116,11 +137,12 @@ def divide(sums: dict[str, Any]) -> dict[str, Any]:
 def make_reestimation(
     model: nn.Module,
     augment: Callable,
+    batches: Callable,
     *,
     batch_size: int,
-    num_train: int,
-    batches: int,
-) -> Callable[..., Any]:
+    num_batches: int,
+    max_steps: int,
+) -> Callable[..., tuple[Any, Any]]:
     """Builds the precise estimate of batch-norm statistics over training batches.
 
     The running average follows the weights while they move; this one sees the final
@@ -130,53 +152,46 @@ def make_reestimation(
     Args:
       model: the net; it must have an attribute `norm`.
       augment: the training augmentation.
+      batches: where training batches come from, see `train/chunk.py`.
       batch_size: images a batch.
-      num_train: training images, first in the resident data.
-      batches: how many batches.
+      num_batches: how many batches, over all calls.
+      max_steps: largest number of batches of one call.
 
     Returns:
-      reestimate(params, model_state, data, seed) -> model_state.
+      reestimate(params, model_state, moments, data, seed, first_step, num_steps) ->
+      (moments, model_state). `moments` are those of the batches of earlier calls, in
+      the form of `batch_stats`; anything in that form at the first. The model state is
+      estimated when all batches are in.
 
     Source: Wu and Johnson 2021, arXiv 2105.07576, section 3.2 ("PreciseBN").
     """
     # With momentum 0 the running statistics after a batch are those of that batch.
     of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
 
-    def moments(stats):
+    def second_moments(stats, sign):
+        """Variances to mean squares, sign 1, and back, sign -1."""
         if "mean" in stats:
-            return {"mean": stats["mean"], "square": stats["var"] + stats["mean"] ** 2}
-        return {name: moments(inner) for name, inner in stats.items()}
+            return stats | {"var": stats["var"] + sign * stats["mean"] ** 2}
+        return {name: second_moments(inner, sign) for name, inner in stats.items()}
 
-    def statistics(moment):
-        if "mean" in moment:
-            return {
-                "mean": moment["mean"],
-                "var": moment["square"] - moment["mean"] ** 2,
-            }
-        return {name: statistics(inner) for name, inner in moment.items()}
-
-    def reestimate(params, model_state, data, seed):
+    def reestimate(params, model_state, moments, data, seed, first_step, num_steps):
         if "batch_stats" not in model_state:
-            return model_state
-        order = chunk_indices(
-            stream_key(seed, "shuffle"), 0, batches, batch_size, num_train
-        )
+            return moments, model_state
 
-        def one(i):
-            key = stream_key(seed, "augment", i)
-            chosen = part().own(order[i])
-            images, _ = augment(key, data["images"][chosen], data["labels"][chosen])
+        def of_one(i, batch):
+            key = stream_key(seed, "augment", first_step + i)
+            images, _ = augment(key, batch["images"], batch["labels"])
             with at_positions(part().own(jnp.arange(batch_size, dtype=jnp.int32))):
                 *_, new = forward_train(of_batch, params, model_state, images, key)
-            return moments(mean_of_parts(new["batch_stats"]))
+            return second_moments(mean_of_parts(new["batch_stats"]), 1)
 
-        def body(i, total):
-            return jax.tree.map(lambda a, b: a + b / batches, total, one(i))
+        def body(i, batch, total):
+            new = of_one(i, batch)
+            return jax.tree.map(lambda a, b: a + b / num_batches, total, new)
 
-        zero = jax.tree.map(
-            lambda m: jnp.zeros(m.shape, m.dtype), jax.eval_shape(one, 0)
-        )
-        total = jax.lax.fori_loop(0, batches, body, zero)
-        return model_state | {"batch_stats": statistics(total)}
+        start = jax.tree.map(lambda m: jnp.where(first_step == 0, 0, m), moments)
+        batch_at = batches(data, seed, first_step, max_steps)
+        total = over_batches(num_steps, batch_at, body, start)
+        return total, model_state | {"batch_stats": second_moments(total, -1)}
 
     return reestimate

@@ -15,7 +15,7 @@ from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, StopRequest
 from cnnjax.train.programs import Programs, compile_programs
 from cnnjax.train.saved import restore_latest, save
-from cnnjax.train.setup import Run, saved_example
+from cnnjax.train.setup import SPLITS, Run, saved_example
 from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
 from cnnjax.train.step import METRICS
@@ -134,8 +134,7 @@ class Loop:
     def finish(self) -> list[dict[str, Any]]:
         """Evaluates the last and the best weights and writes the results."""
         start = time.perf_counter()
-        splits = self.programs.batches
-        final = self._evaluate(self.programs.weights(self.state), splits)
+        final = self._evaluate(self.programs.weights(self.state), SPLITS)
         best = None if self.best is None else self._evaluate(self.best, ("test",))
         self.run_seconds += time.perf_counter() - start
         results = []
@@ -164,6 +163,7 @@ class Loop:
         return results
 
     def close(self) -> None:
+        self.programs.close()
         for writer in self.writers:
             writer.close()
 
@@ -172,8 +172,9 @@ class Loop:
     def advance(self, shown: Any) -> None:
         """Trains up to the next event, then logs, evaluates and saves what is due."""
         start = time.perf_counter()
-        num_steps = self._next_stop() - self.step
-        self.state, rows = self.programs.advance(self.state, self.step, num_steps)
+        stop = self._next_stop(self.step)
+        num_steps, then = stop - self.step, self._next_stop(stop) - stop
+        self.state, rows = self.programs.advance(self.state, self.step, num_steps, then)
         self._note_failures(rows)
         self._add(rows)
         self.step += num_steps
@@ -205,10 +206,11 @@ class Loop:
     def all_failed(self) -> bool:
         return bool((self.failed_at >= 0).all())
 
-    def _next_stop(self) -> int:
-        events = [self.run.total_steps, self.step + self.programs.max_steps]
+    def _next_stop(self, step: int) -> int:
+        """Where the dispatch that starts at a step ends."""
+        events = [self.run.total_steps, step + self.programs.max_steps]
         for every in (self.log_every, self.eval_every, self.save_every):
-            events.append((self.step // every + 1) * every)
+            events.append((step // every + 1) * every)
         return min(events)
 
     def _due(self, every: int) -> bool:

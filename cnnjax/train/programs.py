@@ -1,5 +1,6 @@
 """The compiled programs of a run, for all of its seeds."""
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -11,22 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.train.chunk import make_train_chunk
+from cnnjax.train.delivery import Resident, Streamed, streamed_steps
 from cnnjax.train.devices import is_accelerated
-from cnnjax.train.evaluate import (
-    divide,
-    make_evaluation,
-    make_reestimation,
-    split_batches,
-)
+from cnnjax.train.evaluate import divide, make_evaluation, make_reestimation, no_sums
 from cnnjax.train.factors import program_key
 from cnnjax.train.parallel import DATA, HOST, SEEDS
-from cnnjax.train.setup import (
-    Run,
-    initial_state,
-    resident_data,
-    resident_shapes,
-    split_sizes,
-)
+from cnnjax.train.setup import Run, initial_state, resident_data, split_sizes
 from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
 from cnnjax.train.step import make_train_step
@@ -39,6 +30,8 @@ DISPATCH_WORK = {"cpu": 1e11, "accelerator": 2e13}
 def dispatch_steps(run: Run) -> int:
     """Largest number of steps of one dispatch."""
     longest = min(run.interval(run.log.every_epochs), run.total_steps)
+    if run.dataset.streamed:
+        longest = min(longest, streamed_steps(run))
     if run.train.steps_per_dispatch:
         return min(run.train.steps_per_dispatch, longest)
     kind = "accelerator" if is_accelerated() else "cpu"
@@ -57,11 +50,13 @@ def shared_keys(run: Run) -> tuple[Hashable, Hashable]:
 class Compiled(NamedTuple):
     """What XLA made of a run: nothing in it depends on the values of its factors.
 
+    Data and source are those of the delivery.
+
     Args:
       train: (state, data, seeds, num_steps, rates, factors) -> (state, rows).
-      evaluation: (params, model_state, data, indices, mask, num_batches) -> sums.
-      reestimation: (params, model_state, data, seeds) -> model_state, or None where the
-        running statistics are evaluated.
+      evaluation: (params, model_state, sums, num_batches, *source) -> sums.
+      reestimation: (params, model_state, moments, data, seeds, first_step, num_steps)
+        -> (moments, model_state), or None where the running statistics are evaluated.
       improve: `improved_weights`, or None where no best weights are kept.
     """
 
@@ -77,31 +72,40 @@ class Programs:
 
     Args:
       run: what they were made from.
-      data: resident data, on the devices.
+      delivery: how images reach the devices.
       seeds: int32 [S], on the devices.
-      batches: batches of each split for evaluation.
+      no_sums: of an evaluation without a batch, on the devices.
       max_steps: largest number of steps of one dispatch.
       compiled: the programs.
       compile_seconds: what compiling cost, or waiting for another run that did it.
     """
 
     run: Run
-    data: Any
+    delivery: Resident | Streamed
     seeds: Any
-    batches: dict[str, tuple]
+    no_sums: dict[str, Any]
     max_steps: int
     compiled: Compiled
     compile_seconds: float
 
     def advance(
-        self, state: TrainState, first_step: int, num_steps: int
+        self, state: TrainState, first_step: int, num_steps: int, then: int = 0
     ) -> tuple[TrainState, Any]:
-        """Trains; gives the rows on the host, [S, num_steps] each."""
+        """Trains; gives the rows on the host, [S, num_steps] each.
+
+        Args:
+          state: before the steps; cannot be used any more.
+          first_step: number of the first step.
+          num_steps: how many.
+          then: how many the next call will take; its images are read meanwhile.
+        """
         steps = first_step + np.arange(self.max_steps)
         rates = self.run.schedule(steps).astype(np.float32)
+        data = self.delivery.take(first_step, num_steps)
         state, rows = self.compiled.train(
-            state, self.data, self.seeds, np.int32(num_steps), rates, self.run.factors
+            state, data, self.seeds, np.int32(num_steps), rates, self.run.factors
         )
+        self.delivery.prepare(first_step + num_steps, then)
         rows = self.run.parallel.to_host(rows)
         return state, jax.tree.map(lambda row: row[:, :num_steps], rows)
 
@@ -110,12 +114,7 @@ class Programs:
     ) -> dict[str, list[dict]]:
         """Evaluates splits; for each one dict a seed."""
         # The device has all of them to do before the first is waited for.
-        sent = {
-            split: self.compiled.evaluation(
-                params, model_state, self.data, *self.batches[split]
-            )
-            for split in splits
-        }
+        sent = {split: self._add_up(params, model_state, split) for split in splits}
         sums = self.run.parallel.to_host(sent)
         return {
             split: [
@@ -124,6 +123,17 @@ class Programs:
             ]
             for split in splits
         }
+
+    def _add_up(self, params: Any, model_state: Any, split: str) -> dict[str, Any]:
+        sums = self.no_sums
+        with contextlib.closing(self.delivery.evaluation(split)) as calls:
+            for num_batches, *source in calls:
+                # Until the call before is done: images must not pile up on the device.
+                jax.block_until_ready(sums)
+                sums = self.compiled.evaluation(
+                    params, model_state, sums, num_batches, *source
+                )
+        return sums
 
     def weights(self, state: TrainState) -> tuple[Any, Any]:
         """(params, model_state) that the evaluation settings ask for while training."""
@@ -139,7 +149,25 @@ class Programs:
         """Model state for the last evaluation: running, or estimated precisely."""
         if self.compiled.reestimation is None:
             return model_state
-        return self.compiled.reestimation(params, model_state, self.data, self.seeds)
+        moments, estimated = model_state.get("batch_stats", {}), model_state
+        num_batches = self.run.eval.precise_batches
+        with contextlib.closing(self.delivery.first_steps(num_batches)) as calls:
+            for first_step, num_steps, data in calls:
+                jax.block_until_ready(moments)
+                moments, estimated = self.compiled.reestimation(
+                    params,
+                    model_state,
+                    moments,
+                    data,
+                    self.seeds,
+                    first_step,
+                    num_steps,
+                )
+        return estimated
+
+    def close(self) -> None:
+        """Ends the threads that read images, if there are any."""
+        self.delivery.close()
 
 
 def compile_programs(
@@ -155,28 +183,31 @@ def compile_programs(
     shared = shared or Shared()
     data_key, key = shared_keys(run)
     put = run.parallel.put
-    data = shared.get(data_key, lambda: put(resident_data(run.dataset), DATA))
-    seeds = np.asarray(run.seeds, np.int32)
-    batches = split_batches(split_sizes(run.dataset), run.eval_batch_size)
     max_steps = dispatch_steps(run)
+    if run.dataset.streamed:
+        delivery = Streamed(run, max_steps)
+    else:
+        data = shared.get(data_key, lambda: put(resident_data(run.dataset), DATA))
+        delivery = Resident(run, data)
     start = time.perf_counter()
-    compiled = shared.get(
-        key, lambda: _compile(run, state, seeds, batches["train"], max_steps)
-    )
+    compiled = shared.get(key, lambda: _compile(run, state, delivery, max_steps))
     seconds = time.perf_counter() - start
-    return Programs(run, data, put(seeds), batches, max_steps, compiled, seconds)
+    seeds, sums = put(_seeds(run)), put(_no_sums(run))
+    return Programs(run, delivery, seeds, sums, max_steps, compiled, seconds)
 
 
 def memory(run: Run) -> dict[str, dict[str, int]]:
     """Bytes that the programs of a run take on each device, by XLA's account.
 
     Returns:
-      program -> 'arguments' (state and data, which are there all the time), 'results'
-      (of which some take the place of arguments), 'temporary' and 'peak', all together.
+      program -> 'arguments' (the state, and data or the images of the call), 'results'
+      (of which some take the place of arguments), 'temporary', 'waiting' (images of the
+      next call) and 'peak', all together.
     """
-    batches = split_batches(split_sizes(run.dataset), run.eval_batch_size)["train"]
-    seeds = np.asarray(run.seeds, np.int32)
-    compiled = _compile(run, initial_state(run), seeds, batches, dispatch_steps(run))
+    max_steps = dispatch_steps(run)
+    delivery = Streamed(run, max_steps) if run.dataset.streamed else Resident(run)
+    compiled = _compile(run, initial_state(run), delivery, max_steps)
+    waiting = delivery.waiting_bytes()
     table = {}
     for name in ("train", "evaluation"):
         stats = getattr(compiled, name).memory_analysis()
@@ -186,60 +217,78 @@ def memory(run: Run) -> dict[str, dict[str, int]]:
             "arguments": arguments,
             "results": results,
             "temporary": temporary,
-            "peak": arguments + results + temporary,
+            "waiting": waiting,
+            "peak": arguments + results + temporary + waiting,
         }
     return table
 
 
-def _compile(run, state, seeds, batches, max_steps) -> Compiled:
-    batch_size, num_train = run.train.batch_size, len(run.dataset.train)
+def _seeds(run: Run) -> np.ndarray:
+    return np.asarray(run.seeds, np.int32)
+
+
+def _no_sums(run: Run) -> dict[str, np.ndarray]:
+    return no_sums(len(run.seeds), run.dataset.num_classes)
+
+
+def _compile(run, state, delivery, max_steps) -> Compiled:
     compiled = functools.partial(
         run.parallel.compile,
         seed_mode=run.train.seed_mode,
         deterministic=run.train.deterministic,
         impl=run.train.impl,
     )
-    # The data are on the devices already; the programs want their shapes.
-    data = resident_shapes(run.dataset)
+    seeds = _seeds(run)
     chunk = make_train_chunk(
         make_train_step(
             run.model, run.optimizer, run.augment.train, run.train.microbatches
         ),
-        batch_size=batch_size,
-        num_train=num_train,
+        delivery.batches,
         max_steps=max_steps,
     )
     rates = np.zeros(max_steps, np.float32)
     train = compiled(
         chunk,
-        (SEEDS, DATA, SEEDS, HOST, HOST, HOST),
-        (state, data, seeds, np.int32(1), rates, run.factors),
+        (SEEDS, delivery.train_kind, SEEDS, HOST, HOST, HOST),
+        (state, delivery.train_example, seeds, np.int32(1), rates, run.factors),
         donate=(0,),
         results=(0, None),
     )
     evaluate = make_evaluation(
-        run.model, run.augment.preprocess, run.dataset.num_classes
+        run.model,
+        run.augment.preprocess,
+        run.dataset.num_classes,
+        delivery.evaluation_batch,
     )
     weights = (state.params, state.model_state)
     evaluation = compiled(
         evaluate,
-        (SEEDS, SEEDS, DATA, HOST, HOST, HOST),
-        (*weights, data, *batches),
+        (SEEDS, SEEDS, SEEDS, HOST, *delivery.evaluation_kinds),
+        (*weights, _no_sums(run), np.int32(1), *delivery.evaluation_example),
+        results=2,
     )
     reestimation = improve = None
     if run.eval.statistics == "precise":
         reestimate = make_reestimation(
             run.model,
             run.augment.train,
-            batch_size=batch_size,
-            num_train=num_train,
-            batches=run.eval.precise_batches,
+            delivery.batches,
+            batch_size=run.train.batch_size,
+            num_batches=run.eval.precise_batches,
+            max_steps=delivery.first_room,
         )
         reestimation = compiled(
             reestimate,
-            (SEEDS, SEEDS, DATA, SEEDS),
-            (*weights, data, seeds),
-            results=1,
+            (SEEDS, SEEDS, SEEDS, delivery.train_kind, SEEDS, HOST, HOST),
+            (
+                *weights,
+                state.model_state.get("batch_stats", {}),
+                delivery.train_example,
+                seeds,
+                np.int32(0),
+                np.int32(1),
+            ),
+            results=(2, 1),
         )
     if run.keeps_best:
         # Leaf by leaf, outside of a program, the first call takes half a second.

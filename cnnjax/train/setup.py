@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from cnnjax.analysis.complexity import model_multiply_adds
 from cnnjax.config import splat, unknown_key
-from cnnjax.data.augment import Augment, make_augment, measure
+from cnnjax.data.augment import Augment, make_augment
 from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.data.statistics import measure_split
 from cnnjax.errors import UserError
 from cnnjax.layers.implementation import checked
 from cnnjax.layers.norm import make_norm
@@ -20,7 +21,7 @@ from cnnjax.models.initialize import abstract_variables, draw_variables
 from cnnjax.models.stacks import stacks_of
 from cnnjax.train.devices import num_usable, require_devices
 from cnnjax.train.factors import factors
-from cnnjax.train.hosts import num_processes
+from cnnjax.train.hosts import num_processes, process_index, total
 from cnnjax.train.layout import choose_layout, describe, nearest
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import Optimizer, make_optimizer
@@ -51,6 +52,7 @@ SECTIONS = (
     "checkpoint",
     "log",
 )
+SPLITS = ("train", "validation", "test")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,7 +186,14 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         "augment",
         make_augment,
         config.augment,
-        statistics=measure(config.augment.standardize, dataset.train.images),
+        statistics=measure_split(
+            config.augment.standardize,
+            dataset.train,
+            dataset.fingerprint,
+            process=process_index(),
+            num_processes=num_processes(),
+            over_processes=total,
+        ),
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
     )
@@ -297,7 +306,7 @@ def saved_example(run: Run) -> dict[str, Any]:
 
 def resident_data(dataset: Dataset) -> dict[str, np.ndarray]:
     """All splits one after another: train, validation, test."""
-    splits = (dataset.train, dataset.validation, dataset.test)
+    splits = [getattr(dataset, split) for split in SPLITS]
     return {
         "images": np.concatenate([split.images for split in splits]),
         "labels": np.concatenate([split.labels for split in splits]),
@@ -315,8 +324,4 @@ def resident_shapes(dataset: Dataset) -> dict[str, jax.ShapeDtypeStruct]:
 
 def split_sizes(dataset: Dataset) -> dict[str, int]:
     """Images of each split, in the order of `resident_data`."""
-    return {
-        "train": len(dataset.train),
-        "validation": len(dataset.validation),
-        "test": len(dataset.test),
-    }
+    return {split: len(getattr(dataset, split)) for split in SPLITS}

@@ -18,7 +18,7 @@ from cnnjax.train.loop import fit, require_some_success
 from cnnjax.train.programs import compile_programs, memory
 from cnnjax.train.progress import Progress
 from cnnjax.train.saved import restore_latest
-from cnnjax.train.setup import saved_example, set_up
+from cnnjax.train.setup import SPLITS, saved_example, set_up
 from cnnjax.train.state import TrainState
 
 WEIGHTS = ("final", "best", "ema")
@@ -56,14 +56,16 @@ def print_dry_run(config: ConfigDict) -> int:
     run = set_up(config)
     print(run.laid_out())
     table = Table(title="memory on each device, MiB")
-    for title in ("program", "arguments", "results", "temporary", "together"):
+    titles = ("program", "arguments", "results", "temporary", "next images", "together")
+    for title in titles:
         table.add_column(title, justify="left" if title == "program" else "right")
     for program, sizes in memory(run).items():
         table.add_row(program, *(f"{size / 2**20:,.1f}" for size in sizes.values()))
     Console().print(table)
     print(
         f"{run.num_params:,} parameters, {len(run.seeds)} seeds, {run.total_steps:,} "
-        "steps; arguments are the state of the seeds of a device and the data"
+        "steps; arguments are the state of the seeds of a device and "
+        + ("the images of a call" if run.dataset.streamed else "the data")
     )
     return 0
 
@@ -116,7 +118,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     programs = compile_programs(run, start["state"])
     params, model_state = run.parallel.put(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
-    rows = programs.evaluate(params, model_state, programs.batches)
+    rows = programs.evaluate(params, model_state, SPLITS)
     print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")
     print_errors(
         {

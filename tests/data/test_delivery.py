@@ -175,6 +175,7 @@ def test_wrong_images_are_refused_when_they_are_read(pictures):
             keys,
             batch_size=len(train),
             first_step=0,
+            end_step=1,
             positions=np.arange(len(train)),
             ahead=1,
         ) as stream,
@@ -198,6 +199,7 @@ def test_real_images():
         keys,
         batch_size=64,
         first_step=9,
+        end_step=14,
         positions=np.arange(16, 48),
         ahead=2,
     ) as stream:

@@ -45,12 +45,15 @@ class Recording:
         return sorted(i for read in self.reads for i in read)
 
 
-def stream_of(split, keys=KEYS, positions=None, *, first_step=0, batch=4, ahead=2):
+def stream_of(
+    split, keys=KEYS, positions=None, *, first_step=0, end_step=2**40, batch=4, ahead=2
+):
     return TrainStream(
         split,
         keys,
         batch_size=batch,
         first_step=first_step,
+        end_step=end_step,
         positions=np.arange(batch) if positions is None else positions,
         ahead=ahead,
         threads=3,
@@ -130,6 +133,18 @@ def test_only_a_few_steps_are_read_ahead():
             time.sleep(0.01)
         time.sleep(0.05)  # for a read too many to show
         assert len(split.reads) == (4 + 3) * len(KEYS)
+
+
+def test_nothing_is_read_behind_the_last_step():
+    split = Recording(1000)
+    with stream_of(split, KEYS[:2], first_step=5, end_step=9, ahead=8) as stream:
+        taken = stream.take(4, room=6)
+    assert len(split.seen()) == 2 * 4 * 4
+    assert taken["images"].shape == (2, 6, 4, 1, 2, 1)
+    assert taken["labels"].shape == (2, 6, 4)
+    assert taken["images"][:, :4].any((2, 3, 4, 5)).all()
+    assert not taken["images"][:, 4:].any()
+    assert not taken["labels"][:, 4:].any()
 
 
 def test_a_broken_image_is_an_error_of_its_step():

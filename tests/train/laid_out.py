@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from cnnjax.train.chunk import make_train_chunk
+from cnnjax.train.chunk import make_train_chunk, resident_batches
 from cnnjax.train.parallel import DATA, HOST, SEEDS
 from cnnjax.train.setup import initial_state, resident_data, resident_shapes
 from cnnjax.train.step import make_train_step
@@ -26,8 +26,7 @@ def train(run):
         make_train_step(
             run.model, run.optimizer, run.augment.train, run.train.microbatches
         ),
-        batch_size=run.train.batch_size,
-        num_train=len(run.dataset.train),
+        resident_batches(run.train.batch_size, len(run.dataset.train)),
         max_steps=NUM_STEPS,
     )
     program = run.parallel.compile(

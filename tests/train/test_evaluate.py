@@ -12,10 +12,13 @@ from cnnjax.data.resident import chunk_indices
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import init_variables
+from cnnjax.train.chunk import resident_batches
 from cnnjax.train.evaluate import (
     divide,
     make_evaluation,
     make_reestimation,
+    no_sums,
+    resident_batch,
     split_batches,
 )
 from cnnjax.train.state import stream_key
@@ -37,13 +40,17 @@ class Mirror(nn.Module):
 
 def evaluate(logits, labels, batch_size, shift=0.0, offset=0):
     num_classes = logits.shape[-1]
-    run = make_evaluation(Mirror(), lambda x: x.astype(jnp.float32), num_classes)
+    run = make_evaluation(
+        Mirror(), lambda x: x.astype(jnp.float32), num_classes, resident_batch
+    )
     data = {"images": logits, "labels": labels}
     sizes = {"other": offset, "split": len(labels) - offset}
     sizes = sizes if offset else {"split": len(labels)}
-    batches = split_batches(sizes, batch_size)["split"]
+    *batches, num_batches = split_batches(sizes, batch_size)["split"]
     params = {"shift": jnp.full(num_classes, shift)}
-    return divide(jax.device_get(jax.jit(run)(params, {}, data, *batches)))
+    zero = jax.tree.map(lambda leaf: leaf[0], no_sums(1, num_classes))
+    sums = jax.jit(run)(params, {}, zero, num_batches, data, *batches)
+    return divide(jax.device_get(sums))
 
 
 def by_hand(logits, labels):
@@ -137,9 +144,24 @@ def test_precise_statistics_are_those_of_the_batches():
         return images / jnp.float32(255), jax.nn.one_hot(labels, 3)
 
     reestimate = make_reestimation(
-        model, augment, batch_size=8, num_train=20, batches=3
+        model,
+        augment,
+        resident_batches(8, 20),
+        batch_size=8,
+        num_batches=3,
+        max_steps=3,
     )
-    got = jax.jit(reestimate)(params, variables, data, np.int32(1))
+    # What stands there before the first batch does not count; in one call or in two.
+    before = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), variables)
+    program, got = jax.jit(reestimate), {}
+    for calls in ((0, 3),), ((0, 1), (1, 2)):
+        moments = before["batch_stats"]
+        for first, num in calls:
+            moments, got[calls] = program(
+                params, variables, moments, data, np.int32(1), first, num
+            )
+    got, in_two = got.values()
+    jax.tree.map(np.testing.assert_array_equal, got, in_two)
     order = np.asarray(chunk_indices(stream_key(1, "shuffle"), 0, 3, 8, 20))
     x = images.reshape(20, 4)[order] / 255.0  # [3, 8, 4]
     hidden = x @ params["dense1"]["kernel"].astype(float)  # [3, 8, 6]
@@ -154,6 +176,6 @@ def test_precise_statistics_are_those_of_the_batches():
 def test_precise_statistics_leave_other_norms_alone():
     model = create_model("mlp", widths=(6,), norm="layer")
     reestimate = make_reestimation(
-        model, functools.partial, batch_size=8, num_train=20, batches=3
+        model, functools.partial, None, batch_size=8, num_batches=3, max_steps=3
     )
-    assert reestimate({}, {}, None, 0) == {}
+    assert reestimate({}, {}, {}, None, 0, 0, 3) == ({}, {})

@@ -9,7 +9,7 @@ import pytest
 
 from cnnjax.data.resident import batch_indices
 from cnnjax.models.forward import forward_train
-from cnnjax.train.chunk import make_train_chunk
+from cnnjax.train.chunk import make_train_chunk, resident_batches
 from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.setup import initial_state, resident_data
 from cnnjax.train.state import stream_key
@@ -35,8 +35,7 @@ def chunk_of(run, max_steps):
     """(state, data, seed, num_steps) -> (state, rows), at the first learning rate."""
     chunk = make_train_chunk(
         make_train_step(run.model, run.optimizer, run.augment.train),
-        batch_size=run.train.batch_size,
-        num_train=len(run.dataset.train),
+        resident_batches(run.train.batch_size, len(run.dataset.train)),
         max_steps=max_steps,
     )
     rates = jnp.full(max_steps, run.schedule(0), jnp.float32)
@@ -261,8 +260,7 @@ def test_each_step_of_a_chunk_has_its_own_rate():
     chunk = jax.jit(
         make_train_chunk(
             make_train_step(run.model, run.optimizer, run.augment.train),
-            batch_size=8,
-            num_train=24,
+            resident_batches(8, 24),
             max_steps=3,
         )
     )
