@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 from programs import Programs
 
+from cnnjax.records import write_json
 from tests.test_interruption import finish, numbers
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,7 @@ TRAIN = (
     "--config.train.steps_per_dispatch=1",
     "--config.checkpoint.every_epochs=5",
 )
+DISTURBED = {"plain-8": "KILL", "residual-8": "TERM"}
 LONGEST_SECONDS = 60
 
 
@@ -78,12 +79,13 @@ def test_a_disturbed_sweep(slurm, caching, here):
     """Two arms by SLURM, one killed and one preempted, beside two that are done."""
     inline, run = here.parent / "inline", here / "run"
     inline.mkdir()
+    for folder in (inline, here):
+        for arm in ("plain-14", "residual-14"):
+            result = folder / "run" / arm / "seed-0" / "result.json"
+            write_json(result, {"status": "done", "step": 120, "cost": {}})
     finish(caching, inline, *ABLATE)
-    shutil.copytree(inline / "run", run)
-    for arm in ("plain-14", "residual-14"):
-        shutil.rmtree(run / arm)
     caching.start(here, *ABLATE, "--launcher=slurm", "--launcher_options=time=30")
-    for arm, name in (("plain-14", "KILL"), ("residual-14", "TERM")):
+    for arm, name in DISTURBED.items():
         wait_for(is_saved(run / arm))
         # It must not end before scancel, which takes its time.
         pid = json.loads((run / arm / "progress.json").read_text())["pid"]
@@ -95,9 +97,10 @@ def test_a_disturbed_sweep(slurm, caching, here):
     ended = caching.wait()
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("2 of 4 arms are done already\n2 cells  handed to")
-    assert re.findall(r"(\S+)  .*attempt 2 of 2", ended.out) == ["plain-14"]
+    assert re.findall(r"(\S+)  .*attempt 2 of 2", ended.out) == ["plain-8"]
     assert "Restarts=1" in slurm.command("scontrol", "show", "job", job["job"])
     assert numbers(run) == numbers(inline / "run")
+    assert {f"{arm}/seed-0/metrics.jsonl" for arm in DISTURBED} <= set(numbers(run))
     shown = finish(caching, here, "status", "--workdir=run")
     assert "4 done, 0 running, 0 failed, 0 waiting" in shown
 
