@@ -12,6 +12,7 @@ from benchmarks.rows import Row, rows_of
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
 from cnnjax.train import parallel
+from cnnjax.train.devices import is_accelerated
 from cnnjax.train.programs import compile_programs
 from cnnjax.train.setup import initial_state, set_up
 
@@ -30,7 +31,7 @@ def suite(options) -> list[Row]:
     Raises:
       UserError: there is no accelerator.
     """
-    if not parallel.is_accelerated():
+    if not is_accelerated():
         raise UserError(
             "--suite=accelerator needs a GPU or TPU and JAX found none: give another "
             "suite, or install the build for it with CNNJAX_EXTRA"

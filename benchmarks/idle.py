@@ -1,12 +1,9 @@
 """How much of a training's time the device computes, read off a profile of JAX."""
 
-import gzip
-import json
 import tempfile
 from pathlib import Path
 
-import jax
-
+from benchmarks.profile import profiled
 from cnnjax.config import load_recipe
 from cnnjax.train.interrupt import StopRequest
 from cnnjax.train.loop import fit
@@ -47,22 +44,16 @@ def profile_training() -> tuple[float, float, int]:
     # Compiled before the profile begins.
     shared = Shared(shared_keys(run))
     compile_programs(run, initial_state(run), shared)
-    options = jax.profiler.ProfileOptions()
-    options.python_tracer_level = 0
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder, profiler_options=options):
-            fit(
-                run,
-                Path(folder, "run"),
-                name="profiled",
-                progress=NoDisplay(),
-                stop=StopRequest(),
-                warn=print,
-                shared=shared,
-            )
-        (file,) = Path(folder).rglob("*.trace.json.gz")
-        with gzip.open(file) as stream:
-            events = json.load(stream)["traceEvents"]
+    with tempfile.TemporaryDirectory() as folder, profiled() as events:
+        fit(
+            run,
+            Path(folder, "run"),
+            name="profiled",
+            progress=NoDisplay(),
+            stop=StopRequest(),
+            warn=print,
+            shared=shared,
+        )
     spans = [
         (event["ts"], event["ts"] + event["dur"])
         for event in events

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from benchmarks.measure import Times
 from cnnjax.onednn.library import DISTRIBUTION
 from cnnjax.train import parallel
+from cnnjax.train.devices import devices
 from cnnjax.train.provenance import package_version, processor
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", DISTRIBUTION, "torch")
@@ -23,7 +24,7 @@ def describe() -> dict[str, Any]:
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "devices": parallel.devices(),
+        "devices": devices(),
         "python": platform.python_version(),
         "versions": {package: package_version(package) for package in PACKAGES},
     }

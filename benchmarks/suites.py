@@ -14,8 +14,8 @@ from cnnjax.records import read_json, replace_block, write_json, write_text
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
-# Not among 'all': it has nothing to run on most machines.
-ACCELERATOR = "accelerator"
+# Not among 'all': they have nothing to run on a machine with one CPU device.
+ON_DEVICES = ("accelerator", "scaling")
 PEERS = ("torch",)
 
 
@@ -52,7 +52,7 @@ def run_suites(
     Raises:
       UserError: no such suite or peer, or a part of a suite would be published.
     """
-    known = (*SUITES, ACCELERATOR, "all")
+    known = (*SUITES, *ON_DEVICES, "all")
     if name not in known:
         raise unknown_name("suite", name, known, "--suite")
     if against and against not in PEERS:

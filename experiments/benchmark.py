@@ -12,7 +12,8 @@ from cnnjax import cli
 SUITE = flags.DEFINE_string(
     "suite",
     "train",
-    "train, inference, compile, seeds, data, startup, convolution, accelerator or all.",
+    "train, inference, compile, seeds, data, startup, convolution, accelerator, "
+    "scaling or all.",
 )
 AGAINST = flags.DEFINE_string("against", "", "torch, where it is installed, or ''.")
 ROUNDS = flags.DEFINE_integer("rounds", 10, "Measured rounds.", lower_bound=3)
