@@ -25,10 +25,10 @@ def shared_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("compiled")
 
 
-def launch(folder, cache, *flags, verb="train"):
-    """A program of experiments/ in a process with one device, started in a folder."""
+def launch(folder, cache, *flags, program="experiments.train"):
+    """A program in a process with one device, started in a folder."""
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", f"experiments.{verb}", *flags],
+        [sys.executable, "-P", "-m", program, *flags],
         cwd=folder,
         env=os.environ
         | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "CNNJAX_CACHE_DIR": str(cache)},
@@ -44,11 +44,14 @@ def start(shared_cache, tmp_path):
     """start(num, *flags): a program in so many processes; `ended` waits for one."""
     started = []
 
-    def start(num, *flags, verb="train"):
+    def start(num, *flags, program="experiments.train"):
         meeting = [f"--coordinator=127.0.0.1:{free_port()}", f"--num_processes={num}"]
         for i in range(num):
             own = [*meeting, f"--process_id={i}"]
-            started.append(launch(tmp_path, shared_cache, *flags, *own, verb=verb))
+            flags_of_one = (*flags, *own)
+            started.append(
+                launch(tmp_path, shared_cache, *flags_of_one, program=program)
+            )
         return started[-num:]
 
     yield start
