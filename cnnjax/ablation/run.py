@@ -19,7 +19,9 @@ from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.devices import is_accelerated
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.heartbeat import write_sign
+from cnnjax.train.hosts import largest, num_processes
 from cnnjax.train.interrupt import Stopped, StopRequest, catching_signals
+from cnnjax.train.layout import ONE_DEVICE
 from cnnjax.train.loop import fit
 from cnnjax.train.programs import shared_keys
 from cnnjax.train.progress import Progress
@@ -54,10 +56,18 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     use_compile_cache()
     runs = set_up_all(plan)
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
-    todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}
+    # Several processes must train the same arms.
+    todo = {
+        name: run for name, run in runs.items() if largest(not is_done(plan, name, run))
+    }
     jobs = jobs or (1 if is_accelerated() else os.cpu_count() or 1)
+    laid_out = {r.laid_out() for r in runs.values() if r.parallel.layout != ONE_DEVICE}
+    if num_processes() > 1 or any(r.parallel.layout.data > 1 for r in runs.values()):
+        jobs = 1  # what waits for each other must do the same things in turn
     work = {name: run.work() for name, run in todo.items()}
     with catching_signals() as stop, Progress(work) as progress:
+        for words in sorted(laid_out):
+            progress.say(words)
         if len(todo) < len(runs):
             progress.say(
                 f"{len(runs) - len(todo)} of {len(runs)} arms are done already"

@@ -12,6 +12,7 @@ from cnnjax.records import read_metrics
 from cnnjax.train import hosts
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
+from cnnjax.train.heartbeat import Heartbeat
 from cnnjax.train.interrupt import Stopped, StopRequest
 from cnnjax.train.programs import Programs, compile_programs
 from cnnjax.train.saved import restore_latest, save
@@ -55,6 +56,7 @@ def fit(
     if not hosts.largest(finished is None):
         return finished
     folder.write_records()
+    progress = Heartbeat(progress, workdir)
     start = saved_example(run)
     programs = compile_programs(run, start["state"], shared)
     with Checkpoints(
