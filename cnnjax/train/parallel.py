@@ -73,6 +73,7 @@ class Parallel:
         results: Any = None,
         seed_mode: str = "auto",
         deterministic: bool = False,
+        remat: bool = False,
         impl: str = "auto",
     ) -> Callable:
         """Compiles a function of one seed for all seeds and devices.
@@ -87,6 +88,7 @@ class Parallel:
             or None; one for all, or a tuple.
           seed_mode: see `over_seeds`.
           deterministic: see `compiler_options`.
+          remat: likewise.
           impl: of the layers, see `layers.implementation`.
 
         Returns:
@@ -94,7 +96,7 @@ class Parallel:
         """
         mapped = tuple(kind in (SEEDS, STREAM) for kind in kinds)
         local = over_seeds(function, mapped, seed_mode)
-        options = {"deterministic": deterministic, "impl": impl}
+        options = {"deterministic": deterministic, "remat": remat, "impl": impl}
         if self.layout.num_devices == 1:
             return compile_program(local, example, donate, **options)
         if self.mode == "pmap":
@@ -283,7 +285,9 @@ class Parallel:
         return jax.make_array_from_callback(like.shape, sharding, of_device)
 
 
-def compiler_options(platform: str, deterministic: bool) -> dict[str, Any]:
+def compiler_options(
+    platform: str, deterministic: bool, remat: bool = False
+) -> dict[str, Any]:
     """Options of XLA for a program.
 
     Args:
@@ -291,9 +295,14 @@ def compiler_options(platform: str, deterministic: bool) -> dict[str, Any]:
       deterministic: whether the same program on the same device must give the same bits
         every time. GPUs need an option for that: some of their sums add up in the order
         in which threads come. CPUs and TPUs do so anyway.
+      remat: whether blocks or stages are computed a second time to save memory. On CPU
+        XLA drops the barriers that keep the two apart, and merges them, before it plans
+        the memory. Programs without such blocks are faster without barriers.
     """
     if deterministic and platform == "gpu":
         return {"xla_gpu_deterministic_ops": True}
+    if remat and platform == "cpu":
+        return {"xla_disable_hlo_passes": "cse_barrier_expander"}
     return {}
 
 
@@ -302,6 +311,7 @@ def compile_program(
     example: tuple[Any, ...],
     donate: tuple[int, ...] = (),
     deterministic: bool = False,
+    remat: bool = False,
     impl: str = "auto",
     **shardings: Any,
 ) -> Callable:
@@ -312,15 +322,17 @@ def compile_program(
       example: arrays or `jax.ShapeDtypeStruct`s.
       donate: indices of arguments whose memory the results may take over.
       deterministic: see `compiler_options`.
+      remat: likewise.
       impl: of the layers, see `layers.implementation`.
       **shardings: `in_shardings` and `out_shardings` of `jax.jit`.
     """
     jitted = jax.jit(function, donate_argnums=donate, **shardings)
-    return _compile(jitted, example, deterministic=deterministic, impl=impl)
+    options = {"deterministic": deterministic, "remat": remat}
+    return _compile(jitted, example, impl=impl, **options)
 
 
-def _compile(staged: Any, example: Any, *, deterministic: bool, impl: str) -> Callable:
-    options = compiler_options(jax.default_backend(), deterministic)
+def _compile(staged: Any, example: Any, *, impl: str, **options: bool) -> Callable:
+    options = compiler_options(jax.default_backend(), **options)
     with sharing_entries(), implementation(impl):
         return staged.lower(*example).compile(compiler_options=options)
 

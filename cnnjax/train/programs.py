@@ -236,6 +236,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
         run.parallel.compile,
         seed_mode=run.train.seed_mode,
         deterministic=run.train.deterministic,
+        remat=run.saves_memory,
         impl=run.train.impl,
     )
     seeds = _seeds(run)

@@ -99,6 +99,11 @@ class Run:
         """Whether the weights that are best on validation are kept."""
         return self.eval.keep_best and len(self.dataset.validation) > 0
 
+    @property
+    def saves_memory(self) -> bool:
+        """Whether blocks or stages are computed again for the gradient."""
+        return getattr(self.model, "remat", "none") != "none"
+
     def laid_out(self) -> str:
         """How the run lies on devices, in one line."""
         layout, mode = self.parallel.layout, self.parallel.mode
