@@ -66,6 +66,16 @@ FREE_OF_JAX = [
         )
     ),
 ]
+ACROSS_DEVICES = {
+    "axis_index",
+    "axis_index_groups",
+    "axis_name",
+    "all_gather",
+    "psum",
+    "pmean",
+    "PartitionSpec",
+    "with_sharding_constraint",
+}
 PARALLEL_NAMES = {"jit", "pjit", "pmap", "shard_map", "mesh", "Mesh", "make_mesh"}
 FOREIGN_FRAMEWORKS = {"tensorflow", "torch", "keras", "clu"}
 
@@ -155,6 +165,14 @@ def test_only_parallel_names_what_runs_on_devices():
         if file != "cnnjax/train/parallel.py":
             found = PARALLEL_NAMES & set(identifiers(file))
             assert not found, f"{file} names {sorted(found)}: only parallel.py may"
+
+
+def test_only_two_files_name_operations_across_devices():
+    allowed = ("cnnjax/train/parallel.py", "cnnjax/train/parts.py")
+    for file in files("cnnjax", "experiments"):
+        if file not in allowed:
+            found = ACROSS_DEVICES & set(identifiers(file))
+            assert not found, f"{file} names {sorted(found)}"
 
 
 def apply_calls(node):
