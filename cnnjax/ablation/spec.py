@@ -270,13 +270,13 @@ def _check_scales(ablation: Ablation) -> None:
     by_name = {axis.name: axis for axis in ablation.axes}
     for name, scale in ablation.scales.items():
         where = f"scale {name!r} in {_where(ablation)}"
-        for axis_name, labels in scale.axes.items():
-            if axis_name not in by_name:
-                raise unknown_name("axis", axis_name, by_name, where)
-            allowed = by_name[axis_name].values
+        for own_name, labels in scale.axes.items():
+            if own_name not in by_name:
+                raise unknown_name("axis", own_name, by_name, where)
+            allowed = by_name[own_name].values
             for label in labels:
                 if label not in allowed:
-                    raise unknown_name(f"label of {axis_name!r}", label, allowed, where)
+                    raise unknown_name(f"label of {own_name!r}", label, allowed, where)
         if scale.num_seeds < 1:
             raise UserError(f"num_seeds is {scale.num_seeds}: at least 1, in {where}")
         counts = Counter(arm.name for arm in ablation.arms(name))
