@@ -9,7 +9,7 @@ from cnnjax.ablation import run
 from cnnjax.errors import UserError
 from cnnjax.train import parallel
 from cnnjax.train.interrupt import Stopped, StopRequest
-from tests.train.tiny import Shown, fit, tiny_run
+from tests.train.tiny import RESNET, Shown, fit, tiny_run
 
 
 def test_what_stops_all_arms_is_what_the_person_hears(monkeypatch, tmp_path):
@@ -94,6 +94,34 @@ def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
     assert results["plain sgd"]["final"] == alone["final"]
     losses = {result["final"]["train"]["loss"] for result in results.values()}
     assert len(losses) == len(arms)
+
+
+def test_arms_with_seeds_over_devices_give_the_same_table(tmp_path):
+    """To the bit: plain and residual arms, their seeds on four of eight devices."""
+
+    def train(folder, **more):
+        arms = {
+            name: tiny_run(
+                "resnet20_cifar",
+                RESNET | {"residual": name == "residual"},
+                seeds__count=4,
+                **more,
+            )
+            for name in ("plain", "residual")
+        }
+        progress = Shown()
+        progress.say = pytest.fail
+        plan = SimpleNamespace(workdir=tmp_path / folder)
+        run.run_cells(plan, arms, 2, progress, StopRequest())
+        results = {n: fit(arm, plan.workdir / n).results for n, arm in arms.items()}
+        return {
+            name: [{k: v for k, v in result.items() if k != "cost"} for result in own]
+            for name, own in results.items()
+        }
+
+    alone = train("one")
+    assert train("four", parallel__layout="seed=4") == alone
+    assert len({r["final"]["train"]["loss"] for r in alone["plain"]}) == 4
 
 
 def test_arms_with_one_program_are_neighbours_and_long_groups_come_first(monkeypatch):
