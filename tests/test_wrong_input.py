@@ -63,7 +63,7 @@ FLAGS = [
 VALUES = [
     ("model.dept=20", "'model.dept'", "mean model.depth", "configs/base.py"),
     ("modle.depth=20", "'modle.depth'", "mean model.depth"),
-    ("model=3", "'model'", "model.depth"),
+    ("model=3", "'model'", "model.name"),
     # Types.
     ("train.batch_size=big", "train.batch_size", "whole number", "64", "'big'"),
     ("train.batch_size=1.5", "train.batch_size", "whole number", "'1.5'"),

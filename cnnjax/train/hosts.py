@@ -33,8 +33,10 @@ JOIN_SECONDS = 300
 # EX_TEMPFAIL of sysexits.h: try again.
 EXIT_LOST = 75
 
+# How the environment variables begin that tell JAX of other processes.
+CLUSTERS = ("SLURM_", "OMPI_", "PMIX_", "KUBERNETES_", "TPU_")
 GO_ON = "the same command goes on from the last checkpoint"
-# Says something when its parent can say nothing any more; quiet if told a word before.
+# Speaks at the end of its input, unless that held a word.
 LAST_WORDS = "import sys; sys.stdin.read() or print(sys.argv[1], file=sys.stderr)"
 
 _watch: "Watch | None" = None
@@ -149,14 +151,25 @@ def _join(coordinator: str, num: int | None, index: int | None) -> bool:
             "--coordinator, --num_processes and --process_id go together: give all "
             "three, or none where SLURM, Open MPI, a TPU pod or Kubernetes tells JAX"
         )
-    try:
-        jax.distributed.initialize(
-            coordinator or None,
-            num,
-            index,
-            initialization_timeout=JOIN_SECONDS,
-            heartbeat_timeout_seconds=int(3 * LOST_AFTER_SECONDS),
+    # A single task has nobody to meet, and two steps of a job would share a port.
+    if not any(given) and os.environ.get("SLURM_NTASKS") == "1":
+        return False
+    not_met = contextlib.nullcontext()
+    if any(given) or any(name.startswith(CLUSTERS) for name in os.environ):
+        not_met = LastWords(
+            f"a process did not meet the others within {JOIN_SECONDS} s: start all of "
+            "them (under SLURM with srun), and check that process 0 can be reached"
+            f"{f' at --coordinator={coordinator}' if coordinator else ''}"
         )
+    try:
+        with not_met:
+            jax.distributed.initialize(
+                coordinator or None,
+                num,
+                index,
+                initialization_timeout=JOIN_SECONDS,
+                heartbeat_timeout_seconds=int(3 * LOST_AFTER_SECONDS),
+            )
     except ValueError as error:
         if not any(given) and "coordinator_address" in str(error):
             return False  # nothing in the environment speaks of others
@@ -166,11 +179,39 @@ def _join(coordinator: str, num: int | None, index: int | None) -> bool:
         ) from error
     except RuntimeError as error:
         raise UserError(
-            f"process {index} could not join the others at {coordinator or 'the first'}"
-            f" within {JOIN_SECONDS} s: check that all of them run, and --coordinator "
-            f"({str(error).partition(chr(10))[0]})"
+            f"the processes could not meet at {coordinator or 'the first of them'}: "
+            f"{str(error).partition(chr(10))[0]}; check --coordinator"
         ) from error
     return True
+
+
+class LastWords:
+    """A child process that says a sentence if this one ends without taking it back.
+
+    Where the C++ below JAX ends a process, Python can say nothing any more.
+
+    Args:
+      sentence: what is said.
+    """
+
+    def __init__(self, sentence: str):
+        self._child = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", LAST_WORDS, f"error: {sentence}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+
+    def __enter__(self) -> "LastWords":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.unsay()
+
+    def unsay(self) -> None:
+        """Takes the sentence back."""
+        with contextlib.suppress(OSError):
+            self._child.communicate(b"done")
 
 
 class Lost(NamedTuple):
@@ -196,11 +237,9 @@ class Watch:
         self._store: Any = global_state.client
         self._ending = threading.Lock()
         self._seen = dict.fromkeys(range(num), (-1, time.monotonic()))
-        self._last_words = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", LAST_WORDS, self._farewell()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is not for it
+        self._last_words = LastWords(
+            f"process {index} of {num} was killed, or could not go on without process "
+            f"0, which holds all together; {GO_ON}"
         )
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._go_on, daemon=True)
@@ -216,7 +255,7 @@ class Watch:
         """Ends this process at once: a clean end would wait for the others."""
         self._ending.acquire()  # for good: only one thread may say why
         print(f"error: {lost.sentence}", file=sys.stderr, flush=True)
-        self._say_no_more()
+        self._last_words.unsay()
         if self.index == 0:
             time.sleep(3 * EVERY_SECONDS)  # the others read what the store holds
         os._exit(lost.code)
@@ -226,11 +265,7 @@ class Watch:
         self._over.set()
         # Python would kill the thread at its exit, in the middle of C++.
         self._thread.join()
-        self._say_no_more()
-
-    def _say_no_more(self) -> None:
-        with contextlib.suppress(OSError):
-            self._last_words.communicate(b"done")
+        self._last_words.unsay()
 
     def explain(self) -> Lost | None:
         """After a failed operation: whom it lacked, or None if nobody is missing."""
@@ -241,12 +276,6 @@ class Watch:
                 return lost
             time.sleep(EVERY_SECONDS / 4)
         return None
-
-    def _farewell(self) -> str:
-        return (
-            f"error: process {self.index} of {self.num} was killed, or could not go on "
-            f"without process 0, which holds all together; {GO_ON}"
-        )
 
     def _go_on(self) -> None:
         beat = 0

@@ -35,13 +35,20 @@ from tests.models.entries import (
     smallest_shape,
 )
 
+# Long to compile, and trained beside torch in tests/interop all the same.
+TRAINED_ELSEWHERE = {"googlenet", "inception_v3", "mobilenet_v3_small"}
+
 # The published norm, and batch norm, which has statistics to move.
 CASES = [
     pytest.param((name, norm, shallow), id=f"{name}-{norm}-{depth}", marks=marks)
     for name in list_models()
     for norm in dict.fromkeys([variant(name).norm["kind"], "batch"])
     for shallow, depth, marks in (
-        (SHALLOW.get(name, {}), "quick", []),
+        (
+            SHALLOW.get(name, {}),
+            "quick",
+            [pytest.mark.slow] if name in TRAINED_ELSEWHERE else [],
+        ),
         ({"scan_blocks": True} if name in DEEP else {}, "whole", [pytest.mark.slow]),
     )
     if name in ARCHITECTURES or depth == "whole"

@@ -1,21 +1,16 @@
 """Several real processes train one run: the same numbers, and no end without a word."""
 
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from cnnjax.errors import UserError
 from cnnjax.records import read_json, read_metrics
-from cnnjax.train.hosts import (
-    EXIT_LOST,
-    LOST_AFTER_SECONDS,
-    is_first,
-    joined,
-    num_processes,
-)
-from tests.processes.conftest import SMALL, launch
+from cnnjax.train.hosts import EXIT_LOST, LOST_AFTER_SECONDS
+from tests.processes.conftest import ROOT, SMALL, free_port, launch
 
 ENDLESS = "--config.train.steps=400000"
 
@@ -109,23 +104,36 @@ def test_the_loss_of_the_first_is_said_by_the_others(start, ended, tmp_path):
     assert "the same command goes on" in end.sentences[-1]
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (("127.0.0.1:9", None, None), "go together"),
-        (("", 2, None), "go together"),
-        (("127.0.0.1:9", 2, 2), "process_id < num_processes"),
-    ],
-)
-def test_processes_that_cannot_meet(given, words):
-    with pytest.raises(UserError, match=words), joined(*given):
-        pytest.fail("they met")
+MEETINGS = """
+from cnnjax.errors import UserError
+from cnnjax.train import hosts
+
+for given in (("127.0.0.1:9", None, None), ("", 2, None), ("127.0.0.1:9", 2, 2)):
+    try:
+        with hosts.joined(*given):
+            print("they met")
+    except UserError as error:
+        print(error)
+with hosts.joined("", None, None):
+    print(hosts.num_processes(), hosts.is_first(), flush=True)
+hosts.JOIN_SECONDS = 1
+with hosts.joined(ADDRESS, 2, 0):
+    print("it met nobody")
+"""
 
 
-def test_alone_where_nothing_speaks_of_others():
-    with joined("", None, None):
-        assert num_processes() == 1
-        assert is_first()
+def test_meetings_that_fail_and_none_at_all():
+    """In a fresh process, because JAX must not have begun."""
+    code = MEETINGS.replace("ADDRESS", f"'127.0.0.1:{free_port()}'")
+    end = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    lines = end.stdout.splitlines()
+    assert ["go together" in line for line in lines] == [True, True, False, False]
+    assert "process_id < num_processes" in lines[2]
+    assert lines[3] == "1 True"
+    assert end.returncode != 0
+    assert "a process did not meet the others within 1 s" in end.stderr
 
 
 def test_a_mistake_is_said_once_and_ends_all(start, ended):

@@ -85,7 +85,15 @@ def test_every_norm_on_fewer_devices(kind, data, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    ("size", "data"), [(2, 2), (2, 8), (4, 4), (4, 8), (8, 4), (8, 8)]
+    ("size", "data"),
+    [
+        (2, 2),
+        (4, 8),
+        *(
+            pytest.param(size, data, marks=pytest.mark.slow)
+            for size, data in ((2, 8), (4, 4), (8, 4), (8, 8))
+        ),
+    ],
 )
 def test_ghost_batches_within_and_across_devices(size, data, mode):
     """With 16 images on 8 devices, groups of 4 and 8 take two and four devices."""
@@ -115,7 +123,7 @@ def test_seeds_and_data_together(mode):
 
 def test_vectorised_seeds_over_devices():
     alone = cached(small_run, "batch", "seed=1", "jit", 4)
-    for mode in MODES:
+    for mode in ("jit", "shard_map"):
         laid_out = small_run("batch", "seed=2,data=2", mode, 4, train__seed_mode="vmap")
         assert_close(train(laid_out), alone)
 
@@ -168,8 +176,10 @@ def noisy_run(layout="seed=1", mode="jit", microbatches=1):
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("microbatches", [1, 2])
+@pytest.mark.parametrize(
+    ("mode", "microbatches"),
+    [("jit", 2), ("shard_map", 1), ("shard_map", 2), ("pmap", 1)],
+)
 def test_random_numbers_go_by_the_place_in_the_batch(mode, microbatches):
     laid_out = noisy_run("data=4", mode, microbatches)
     assert_close(train(laid_out), cached(noisy_run))
