@@ -6,7 +6,13 @@ import pytest
 from programs import Programs
 
 # Eight emulated devices, so that everything parallel is tested on any machine.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+# Compiling is most of what the tests do, and most of that is LLVM making code fast that
+# runs once. The programs that tests start are compiled like any other.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
+    "--xla_llvm_disable_expensive_passes=true",
+)
 os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
 # A forgotten axis must fail, not broadcast.
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")

@@ -127,6 +127,7 @@ def test_torch_has_the_same_net(name):
     assert sorted(kernels) == sorted(ours)
 
 
+@pytest.mark.slow
 def test_what_an_accelerator_would_run(monkeypatch):
     """The same functions at a size for a CPU, which the suite itself refuses."""
     options = Options(rounds=3, only="", against="")

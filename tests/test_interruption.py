@@ -181,6 +181,7 @@ def test_ablation_asked_to_stop(whole_ablation, here, caching):
     assert numbers(here / "run") == whole_ablation
 
 
+@pytest.mark.slow
 def test_cells_in_processes_of_their_own(whole_ablation, here, caching):
     finish(caching, here, *ABLATE, "--launcher=local", "--jobs=2")
     assert numbers(here / "run") == whole_ablation

@@ -32,7 +32,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from cnnjax.ablation.launch import catching_signals
-from tests.ablation.test_launch import launch_of
+from tests.ablation.test_handing_out import launch_of
 launched = launch_of(Path(sys.argv[1]), "patient-1", "patient-2")
 with catching_signals(b"") as stop:
     launched.start()

@@ -75,6 +75,21 @@ def is_saved(folder):
     return lambda: list(folder.glob("checkpoints/[0-9]*"))
 
 
+def has_got(pid, number):
+    """Whether a process that is stopped has a signal waiting, or has ended by it."""
+
+    def got():
+        try:
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return True
+        waiting = re.findall(r"(?:SigPnd|ShdPnd):\s*(\w+)", status)
+        bits = [int(mask, 16) >> (number - 1) & 1 for mask in waiting]
+        return any(bits) or "State:\tZ" in status
+
+    return got
+
+
 def test_a_disturbed_sweep(slurm, caching, here):
     """Two arms by SLURM, one killed and one preempted, beside two that are done."""
     inline, run = here.parent / "inline", here / "run"
@@ -92,6 +107,7 @@ def test_a_disturbed_sweep(slurm, caching, here):
         os.kill(pid, signal.SIGSTOP)
         job = json.loads((run / "launcher" / "jobs.json").read_text())["cells"][arm]
         slurm.command("scancel", f"--signal={name}", f"{job['job']}.0")
+        wait_for(has_got(pid, getattr(signal, f"SIG{name}")))
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
     ended = caching.wait()

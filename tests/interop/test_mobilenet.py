@@ -49,7 +49,10 @@ def training_peer(name, source):
 # MobileNetV2 trains with the blocks of V3, and is checked with the slow ones.
 @pytest.mark.parametrize(
     ("name", "source"),
-    [("mobilenetv1_100", "timm"), ("mobilenet_v3_small", "torchvision")],
+    [
+        ("mobilenetv1_100", "timm"),
+        pytest.param("mobilenet_v3_small", "torchvision", marks=pytest.mark.slow),
+    ],
 )
 def test_training(name, source):
     net = training_peer(name, source)

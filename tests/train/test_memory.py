@@ -35,10 +35,9 @@ def temporary_bytes(**arguments):
     return memory(deep_run(**arguments))["train"]["temporary"]
 
 
-@pytest.mark.parametrize(("remat", "share"), [("block", 0.8), ("stage", 0.9)])
-def test_rematerialisation_saves_temporary_memory(remat, share):
-    """Three stages: the first has the largest maps, and has to fit by itself."""
-    assert temporary_bytes(remat=remat) < share * temporary_bytes(remat="none")
+def test_rematerialisation_saves_temporary_memory():
+    """Of a net written out, where XLA on CPU needs to be told."""
+    assert temporary_bytes(remat="block") < 0.8 * temporary_bytes(remat="none")
 
 
 def test_microbatches_save_temporary_memory():

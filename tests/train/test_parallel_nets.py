@@ -27,7 +27,12 @@ NETS = {
         {"depth": 4, "widths": (4,), "stochastic_depth_rate": 0.3},
     ),
 }
-SLOW = ("concatenation with dropout",)  # half a minute a mode on two busy cores
+# Each mode once by default, all with -m slow: compiling takes up to half a minute.
+QUICK = {
+    ("scanned residual blocks with squeeze-excite and dropout", "jit"),
+    ("pre-activation with stochastic depth", "shard_map"),
+    ("pre-activation with stochastic depth", "pmap"),
+}
 
 
 def run_of(name, layout="seed=1", mode="jit"):
@@ -46,10 +51,13 @@ def run_of(name, layout="seed=1", mode="jit"):
     )
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in NETS],
+    ("name", "mode"),
+    [
+        pytest.param(n, m, marks=[pytest.mark.slow] if (n, m) not in QUICK else [])
+        for n in NETS
+        for m in MODES
+    ],
 )
 def test_a_net_on_four_devices(name, mode):
     assert_close(train(run_of(name, "data=4", mode)), cached(run_of, name))
