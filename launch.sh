@@ -197,6 +197,9 @@ is_ready "$extras" || set_up "$extras"
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 if [ "$verb" = test ]; then
   cd "$root"
+  # One more than there are cores: some tests wait for processes that they have started.
+  cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+  export PYTEST_XDIST_AUTO_NUM_WORKERS=${PYTEST_XDIST_AUTO_NUM_WORKERS:-$((cores + 1))}
   exec "$venv/bin/python" -P -m pytest "$@"
 fi
 exec "$venv/bin/python" -P -m "experiments.$verb" "$@"

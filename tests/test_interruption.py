@@ -148,6 +148,7 @@ def test_what_is_compared(whole_ablation, whole_training):
     assert len(metrics) == 6 + 6 + 2
 
 
+@pytest.mark.slow
 def test_one_arm_at_a_time_gives_the_same(whole_ablation, here, caching):
     finish(caching, here, *ABLATE, "--jobs=1")
     assert numbers(here / "run") == whole_ablation

@@ -51,7 +51,9 @@ def logits_of(model, variables, images):
 
 
 def unless_slow(name):
-    slow = name.startswith(("inception", "alexnet"))  # long to compile, or large
+    slow = name.startswith(
+        ("inception", "alexnet", "googlenet")
+    )  # long to compile, or large
     return pytest.param(name, marks=[pytest.mark.slow] if slow else [])
 
 

@@ -35,8 +35,8 @@ from tests.models.entries import (
     smallest_shape,
 )
 
-# Long to compile, and trained beside torch in tests/interop all the same.
-TRAINED_ELSEWHERE = {"googlenet", "inception_v3"}
+# Long to compile, and compared with torch or timm in tests/interop all the same.
+COMPARED_ELSEWHERE = {"googlenet", "inception_v3", "inception_v4"}
 
 # The published norm, and batch norm, which has statistics to move.
 CASES = [
@@ -47,7 +47,7 @@ CASES = [
         (
             SHALLOW.get(name, {}),
             "quick",
-            [pytest.mark.slow] if name in TRAINED_ELSEWHERE else [],
+            [pytest.mark.slow] if name in COMPARED_ELSEWHERE else [],
         ),
         ({"scan_blocks": True} if name in DEEP else {}, "whole", [pytest.mark.slow]),
     )
