@@ -1,6 +1,7 @@
 """Rows of a suite, as JSON and Markdown, and the check against earlier ones."""
 
 import dataclasses
+from collections import Counter
 from typing import Any
 
 from benchmarks.machine import MATMUL, matmul_peak
@@ -152,12 +153,18 @@ def _time(seconds: float) -> str:
     return f"{seconds * 1e6:.3g} us"
 
 
+def _counted(devices: list[str]) -> str:
+    """'cpu:cpu', or '8 x cpu:cpu'."""
+    counts = Counter(devices).items()
+    return ", ".join(name if num == 1 else f"{num} x {name}" for name, num in counts)
+
+
 def _about(stored: dict[str, Any]) -> str:
     machine = stored["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
     return (
         f"Measured {stored['date']} by `{stored['command']}` on {machine['processor']}"
-        f" ({machine['cores']} cores; {', '.join(machine['devices'])}), Python "
+        f" ({machine['cores']} cores; {_counted(machine['devices'])}), Python "
         f"{machine['python']}, {versions}. Medians of {stored['rounds']} interleaved "
         "rounds; the matmul peak is the best of as many products of 2048 x 2048 "
         "matrices, in the same rounds."

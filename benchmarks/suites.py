@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import importlib
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
@@ -81,12 +82,17 @@ def run_suites(
             replace_block(repository / "docs" / "benchmarks.md", suite, table)
 
 
+def _emulation() -> list[str]:
+    """What emulated the devices, as it stands before a command."""
+    return [f"XLA_FLAGS={given}"] if (given := os.environ.get("XLA_FLAGS")) else []
+
+
 def _about(suite: str, options: Options) -> dict:
     flags = [f"--suite={suite}", f"--rounds={options.rounds}"]
     flags += [f"--against={options.against}"] if options.against else []
     return {
         "date": datetime.date.today().isoformat(),
-        "command": " ".join(["./launch.sh benchmark", *flags]),
+        "command": " ".join([*_emulation(), "./launch.sh benchmark", *flags]),
         "rounds": options.rounds,
         "machine": describe(),
     }
