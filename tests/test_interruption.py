@@ -198,7 +198,10 @@ def test_training_killed_again_and_again(whole_training, here, caching):
     assert numbers(here / "run") == whole_training
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_training_asked_to_stop(whole_training, here, caching, signum):
     ended = interrupt(caching, here, TRAIN, "run/checkpoints/*", 0.1, signum)
     assert (ended.code, ended.err) == (128 + signum, "")

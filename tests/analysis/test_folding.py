@@ -72,7 +72,16 @@ def test_logits_stay(name):
     assert not any(path.endswith("/scale") for path in paths)
 
 
-@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Hundreds of layers, of structures that smaller entries have.
+        pytest.param(
+            name, marks=[pytest.mark.slow] if "154" in name or "264" in name else []
+        )
+        for name in STRUCTURES
+    ],
+)
 def test_every_structure_folds_or_says_why_not(name):
     model, shape = create_model(name, norm="batch"), variant(name).input_shape
     declared = meta.unbox(abstract_variables(model, shape))

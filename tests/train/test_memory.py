@@ -35,6 +35,7 @@ def temporary_bytes(**arguments):
     return memory(deep_run(**arguments))["train"]["temporary"]
 
 
+@pytest.mark.slow
 def test_rematerialisation_saves_temporary_memory():
     """Of a net written out, where XLA on CPU needs to be told."""
     assert temporary_bytes(remat="block") < 0.8 * temporary_bytes(remat="none")

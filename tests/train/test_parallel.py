@@ -66,8 +66,16 @@ def of_groups(size, *where, **changes):
     return small_run("batch", *where, norm__examples_per_statistic=size, **changes)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        # pmap runs the program that shard_map runs.
+        pytest.param(kind, mode, marks=[pytest.mark.slow] if slow else [])
+        for kind in NORMS
+        for mode in MODES
+        for slow in [mode == "pmap" and kind not in ("batch", "group")]
+    ],
+)
 def test_every_norm_on_eight_devices(kind, mode):
     assert_close(train(small_run(kind, "data=8", mode)), cached(small_run, kind))
 

@@ -154,7 +154,10 @@ def on_one_device(streamed, programs):
     return trained(streamed, programs)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode",
+    ["jit", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])],
+)
 def test_every_mode(on_one_device, mode):
     layout = {"parallel__layout": "seed=2,data=4", "parallel__mode": mode}
     state, rows, evaluated = on_one_device
