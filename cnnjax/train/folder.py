@@ -51,7 +51,8 @@ class RunFolder:
           UserError: the folder cannot be written.
         """
         write_json(self.path / "config.json", self.config)
-        write_json(self.path / "provenance.json", describe(self.run.dataset))
+        record = describe(self.run.dataset) | {"layout": self.run.laid_out()}
+        write_json(self.path / "provenance.json", record)
 
     def metadata(self, loop: dict[str, Any]) -> dict[str, Any]:
         """What goes into a checkpoint beside the arrays."""

@@ -106,10 +106,7 @@ def joined(coordinator: str, num: int | None, index: int | None) -> Iterator[Non
       UserError: they cannot be joined.
     """
     global _watch
-    if not _join(coordinator, num, index):
-        yield
-        return
-    if jax.process_count() == 1:
+    if not _join(coordinator, num, index) or jax.process_count() == 1:
         yield
         return
     _watch = Watch(jax.process_index(), jax.process_count())
@@ -118,8 +115,6 @@ def joined(coordinator: str, num: int | None, index: int | None) -> Iterator[Non
             yield
     except UserError as error:
         _watch.leave(f"{error}", 2)
-    except SystemExit:
-        raise
     except BaseException as error:
         if (lost := _watch.explain()) is not None:
             _watch.end(lost)
