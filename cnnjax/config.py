@@ -125,13 +125,17 @@ def flatten(config: Mapping, prefix: str = "") -> dict[str, Any]:
 
 
 def override(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> None:
-    """Sets dotted keys in place.
+    """Sets dotted keys in place; a section, given as a mapping, is replaced as a whole.
 
     Raises:
       UserError: a key that does not exist, or a value of the wrong type.
     """
-    known = flatten(config)
     for key, value in changes.items():
+        if key in config and isinstance(value, Mapping | ml_collections.ConfigDict):
+            with config.unlocked():
+                config[key] = ml_collections.ConfigDict(value)
+            continue
+        known = flatten(config)
         if key not in known:
             raise unknown_key(key, known)
         try:

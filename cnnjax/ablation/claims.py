@@ -6,7 +6,8 @@ import math
 import numpy as np
 
 from cnnjax.ablation.collect import Sweep
-from cnnjax.ablation.spec import METRICS, Claim
+from cnnjax.ablation.metrics import METRICS
+from cnnjax.ablation.spec import Claim
 from cnnjax.ablation.stats import (
     ALPHA,
     Contrast,
@@ -43,8 +44,8 @@ class Verdict:
 
 
 def judge(sweep: Sweep) -> list[Verdict]:
-    """A verdict per claim, in the order of the definition."""
-    claims = sweep.ablation.claims
+    """A verdict per claim that the scale poses, in the order of the definition."""
+    claims = sweep.ablation.posed(sweep.scale_name)
     pairs = [combine_by_seed(sweep.values(c.metric), c.contrast) for c in claims]
     num_tested = sum(len(seeds) > 1 for seeds, _ in pairs)
     contrasts = [
@@ -85,9 +86,6 @@ def _verdict(
     seeds: tuple[int, ...],
     num_tested: int,
 ) -> Verdict:
-    absent = [arm for arm in claim.contrast if arm not in sweep.arm_names]
-    if absent:
-        return Verdict(claim, UNDECIDED, f"Not run at this scale: {', '.join(absent)}.")
     caveat = _left_out(sweep, claim)
     if contrast is None:
         reason = f"Too few seeds: {len(seeds)} with all arms, 2 needed."

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.ablation.spec import METRICS, Ablation, spec_from_dict
+from cnnjax.ablation.metrics import METRICS
+from cnnjax.ablation.spec import Ablation, spec_from_dict
 from cnnjax.errors import UserError
 
 # done: counted. failed: stopped by an error. running: rows but no result yet. missing:

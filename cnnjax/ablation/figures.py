@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from cnnjax.ablation import plots
 from cnnjax.ablation.claims import Verdict
 from cnnjax.ablation.collect import Sweep
-from cnnjax.ablation.spec import METRICS
+from cnnjax.ablation.metrics import METRICS
 
 # A colour that nothing else uses; replaced by currentColor in SVG.
 SENTINEL = "#010203"

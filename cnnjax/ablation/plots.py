@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, Verdict
 from cnnjax.ablation.collect import Curve, Sweep
-from cnnjax.ablation.spec import METRICS
+from cnnjax.ablation.metrics import METRICS
 from cnnjax.ablation.stats import summarize
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")

@@ -12,7 +12,7 @@ from cnnjax.ablation import tables
 from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judge
 from cnnjax.ablation.collect import Sweep, collect, write_csv
 from cnnjax.ablation.figures import build_groups, inline_svg, save_group
-from cnnjax.ablation.spec import METRICS
+from cnnjax.ablation.metrics import METRICS
 from cnnjax.errors import UserError
 
 TEMPLATES = Path(__file__).parent / "templates"

@@ -13,40 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from cnnjax.ablation.metrics import METRICS
 from cnnjax.errors import UserError, unknown_name
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """A number of one run that claims and tables may name.
-
-    Attributes:
-      title: how tables and plots call it.
-      unit: '%' or '' where the number has no unit.
-      path: where `result.json` keeps it.
-    """
-
-    title: str
-    unit: str
-    path: tuple[str, ...]
-
-
-METRICS: dict[str, Metric] = {
-    "train_error": Metric("training error", "%", ("final", "train", "error")),
-    "train_loss": Metric("training loss", "", ("final", "train", "loss")),
-    "validation_error": Metric(
-        "validation error", "%", ("final", "validation", "error")
-    ),
-    "validation_loss": Metric("validation loss", "", ("final", "validation", "loss")),
-    "test_error": Metric("test error", "%", ("final", "test", "error")),
-    "test_loss": Metric("test loss", "", ("final", "test", "loss")),
-    "best_validation_error": Metric(
-        "lowest validation error", "%", ("best", "validation_error")
-    ),
-    "best_test_error": Metric(
-        "test error at the best validation error", "%", ("best", "test", "error")
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +25,8 @@ class Axis:
 
     Attributes:
       name: used in arm names and tables, for instance 'depth'.
-      values: label -> the config keys (dotted) that this label sets.
+      values: label -> the config keys (dotted) that this label sets; a whole section,
+        such as `model` for another net, is a key as well.
       title: axis title of plots, with the unit; the name if empty.
     """
 
@@ -132,8 +103,11 @@ class Scale:
       recipe: file in `configs/` (without .py) that the arms start from.
       overrides: dotted config keys for all arms; the labels of the axes win over them.
       axes: axis name -> labels run at this scale; an axis that is absent runs them all.
+      also: more grids of the same form; an arm of two grids is run once.
       num_seeds: runs of each arm, with seeds 0, 1, ...
       note: data and budget in words.
+      jobs: arms at a time where --jobs does not say; 0 for one per core. 1 where the
+        time of a step is compared.
       as_published: whether data and budget are those of the source, so that its numbers
         can be compared with ours.
     """
@@ -144,6 +118,13 @@ class Scale:
     num_seeds: int = 5
     note: str = ""
     as_published: bool = False
+    also: Sequence[Mapping[str, Sequence[str]]] = ()
+    jobs: int = 0
+
+    @property
+    def grids(self) -> tuple[Mapping[str, Sequence[str]], ...]:
+        """All grids; their union is what is run."""
+        return (self.axes, *self.also)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,10 +181,18 @@ class Ablation:
         return self.scales[name]
 
     def arms(self, scale_name: str) -> tuple[Arm, ...]:
-        """The arms of one scale: the product of its labels, the last axis fastest."""
+        """The arms of one scale: the products of its labels, the last axis fastest."""
         scale = self.scale(scale_name)
-        labels = [scale.axes.get(axis.name, tuple(axis.values)) for axis in self.axes]
-        return tuple(self._arm(scale, choice) for choice in itertools.product(*labels))
+        choices: dict[tuple[str, ...], None] = {}
+        for grid in scale.grids:
+            labels = [grid.get(axis.name, tuple(axis.values)) for axis in self.axes]
+            choices |= dict.fromkeys(itertools.product(*labels))
+        return tuple(self._arm(scale, choice) for choice in choices)
+
+    def posed(self, scale_name: str) -> list[Claim]:
+        """The claims all of whose arms this scale has."""
+        names = {arm.name for arm in self.arms(scale_name)}
+        return [claim for claim in self.claims if names >= set(claim.contrast)]
 
     def _arm(self, scale: Scale, choice: Sequence[str]) -> Arm:
         axes = {axis.name: label for axis, label in zip(self.axes, choice, strict=True)}
@@ -216,7 +205,18 @@ class Ablation:
 def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
     """The definition and the chosen scale as plain dicts, for `plan.json`."""
     ablation.scale(scale)
-    return {"ablation": dataclasses.asdict(ablation), "scale": scale}
+    return {"ablation": _plain(dataclasses.asdict(ablation)), "scale": scale}
+
+
+def _plain(value: Any) -> Any:
+    """Config sections, which may stand among the overrides, as dicts."""
+    if isinstance(value, ConfigDict):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
 
 
 def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
@@ -270,7 +270,7 @@ def _check_scales(ablation: Ablation) -> None:
     by_name = {axis.name: axis for axis in ablation.axes}
     for name, scale in ablation.scales.items():
         where = f"scale {name!r} in {_where(ablation)}"
-        for own_name, labels in scale.axes.items():
+        for own_name, labels in (pair for g in scale.grids for pair in g.items()):
             if own_name not in by_name:
                 raise unknown_name("axis", own_name, by_name, where)
             allowed = by_name[own_name].values

@@ -9,7 +9,7 @@ from rich.table import Table
 from cnnjax.ablation import tables
 from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, UNDECIDED, Verdict, judge
 from cnnjax.ablation.collect import Sweep, collect
-from cnnjax.ablation.spec import METRICS
+from cnnjax.ablation.metrics import METRICS
 
 STYLES = {SUPPORTED: "bold green", CONTRADICTED: "bold red", UNDECIDED: "bold yellow"}
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnjax.ablation.collect import Sweep
-from cnnjax.ablation.spec import METRICS, Published
+from cnnjax.ablation.metrics import METRICS
+from cnnjax.ablation.spec import Published
 from cnnjax.ablation.stats import Summary, summarize
 
 

@@ -11,7 +11,9 @@ from cnnjax.ablation.spec import (
     spec_from_dict,
     spec_to_dict,
 )
+from cnnjax.config import load_recipe, override
 from cnnjax.errors import UserError
+from configs import base
 from configs.ablations.degradation import get_ablation
 
 
@@ -138,3 +140,42 @@ def test_degradation_has_twins_at_every_scale():
         for name, overrides in arms.items():
             twin = arms[name.replace("plain", "residual")]
             assert overrides | {"model.residual": True} == twin
+
+
+def test_an_arm_of_two_grids_is_run_once():
+    first = {"net": ("plain",), "depth": ("8", "14")}
+    second = {"depth": ("14",)}
+    scale = Scale("resnet_digits", axes=first, also=(second,))
+    ablation = dataclasses.replace(get_ablation(), scales={"two": scale}, claims=())
+    names = [arm.name for arm in ablation.arms("two")]
+    assert names == ["plain-8", "plain-14", "residual-14"]
+
+
+def test_a_claim_is_posed_where_all_its_arms_are_run():
+    ablation = get_ablation()
+    assert ablation.posed("smoke") == []
+    assert ablation.posed("laptop") == list(ablation.claims)
+
+
+def test_an_arm_may_take_another_net():
+    nets = {
+        "residual": {},
+        "mlp": {"model": base.model_section("mlp", widths=(64,))},
+    }
+    ablation = dataclasses.replace(
+        get_ablation(),
+        axes=(Axis("net", nets), Axis.over("rate", "schedule.learning_rate", (0.1,))),
+        arm_name="{net}",
+        x_axis="rate",
+        scales={"smoke": Scale("resnet_digits")},
+        claims=(),
+        published=(),
+    )
+    written = json.loads(json.dumps(spec_to_dict(ablation, "smoke")))
+    assert [a.name for a in spec_from_dict(written)[0].arms("smoke")] == list(nets)
+    arms = ablation.arms("smoke")
+    config = load_recipe("resnet_digits")
+    override(config, arms[1].overrides)
+    assert config.model.name == "mlp"
+    assert set(config.model) == set(base.model_section("mlp"))
+    assert config.model.widths == (64,)
