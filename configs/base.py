@@ -131,10 +131,14 @@ def get_config() -> ml_collections.ConfigDict:
     config.eval = section(
         batch_size=500,  # images
         every_epochs=1.0,  # of the validation set while training; 0 = only at the end
-        statistics="running",  # running | precise (batch norm re-estimated at the end)
+        # At the end, of batch norm: running | precise (re-estimated) | batch (those of
+        # the batch that is evaluated)
+        statistics="running",
         precise_batches=50,  # training batches for precise statistics
         weights="raw",  # raw | ema
         keep_best=True,  # also keep, and test, the weights that are best on validation
+        # Measurements beside errors: layer_responses, gradient_norms, lesion, shift
+        probes=(),
     )
     config.checkpoint = section(
         every_epochs=5.0,  # >= 0; 0 = only at the end

@@ -45,8 +45,15 @@ class Row:
 
     def metric(self, name: str) -> float:
         """The value of a metric of `METRICS`; nan where it was not measured."""
+        metric = METRICS[name]
+        value = self._number(metric.path)
+        if metric.minus:
+            value -= self._number(metric.minus)
+        return metric.factor * value
+
+    def _number(self, path: Sequence[str]) -> float:
         value: Any = self.result
-        for key in METRICS[name].path:
+        for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
         return float(value) if isinstance(value, int | float) else math.nan
 
@@ -57,9 +64,11 @@ class Row:
 
     def resolution(self, name: str) -> float:
         """Step of an error rate, 100 / number of examples; 0 for other metrics."""
-        if METRICS[name].unit != "%":
+        if METRICS[name].unit not in ("%", "points"):
             return 0.0
-        split = next(s for s in ("train", "validation", "test") if s in name)
+        path = " ".join(METRICS[name].path)
+        # What is not the error of a split is measured on test images.
+        split = next((s for s in ("train", "validation") if s in path), "test")
         count = ((self.result.get("final") or {}).get(split) or {}).get("count")
         return 100.0 / count if count else 0.0
 

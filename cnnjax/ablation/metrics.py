@@ -13,13 +13,18 @@ class Metric:
 
     Attributes:
       title: how tables and plots call it.
-      unit: '%' or '' where the number has no unit.
+      unit: '%' of rates in [0, 100], 'points' of their differences, others such as
+        'ms', or '' where the number has none.
       path: where `result.json` keeps it.
+      minus: where it keeps what is subtracted; () for nothing.
+      factor: from the unit of `result.json` to this one.
     """
 
     title: str
     unit: str
     path: tuple[str, ...]
+    minus: tuple[str, ...] = ()
+    factor: float = 1.0
 
 
 METRICS: dict[str, Metric] = {
@@ -36,5 +41,35 @@ METRICS: dict[str, Metric] = {
     ),
     "best_test_error": Metric(
         "test error at the best validation error", "%", ("best", "test", "error")
+    ),
+    "generalization_gap": Metric(
+        "test error - training error",
+        "points",
+        ("final", "test", "error"),
+        minus=("final", "train", "error"),
+    ),
+    "layer_response": Metric(
+        "standard deviation of layer responses",
+        "",
+        ("probes", "layer_responses", "mean"),
+    ),
+    "gradient_ratio": Metric(
+        "gradient norm at the start, first / last convolution",
+        "decades",
+        ("probes", "gradient_norms", "ratio"),
+    ),
+    "lesion_increase": Metric(
+        "increase of test error without one block",
+        "points",
+        ("probes", "lesion", "increase"),
+    ),
+    "shifted_error": Metric(
+        "test error on shifted images", "%", ("probes", "shift", "error")
+    ),
+    "step_milliseconds": Metric(
+        "time of a step per seed", "ms", ("cost", "step_seconds"), factor=1e3
+    ),
+    "memory_mib": Metric(
+        "memory of training per seed", "MiB", ("cost", "memory_bytes"), factor=2.0**-20
     ),
 }

@@ -9,7 +9,8 @@ from cnnjax.train.layout import nearest, parse_layout
 
 INFINITY = float("inf")
 SEED_MODES = ("auto", "loop", "vmap")
-STATISTICS = ("running", "precise")
+STATISTICS = ("running", "precise", "batch")
+PROBES = ("layer_responses", "gradient_norms", "lesion", "shift")
 WEIGHTS = ("raw", "ema")
 MODES = ("jit", "shard_map", "pmap")
 
@@ -85,6 +86,7 @@ class EvalSettings:
     precise_batches: int
     weights: str
     keep_best: bool
+    probes: tuple[str, ...]
 
     def __post_init__(self):
         in_range("eval.batch_size", self.batch_size, 1, INFINITY, "images")
@@ -96,6 +98,9 @@ class EvalSettings:
             )
         if self.weights not in WEIGHTS:
             raise unknown_name("weights", self.weights, WEIGHTS, "config.eval.weights")
+        for probe in self.probes:
+            if probe not in PROBES:
+                raise unknown_name("probe", probe, PROBES, "config.eval.probes")
 
 
 @dataclasses.dataclass(frozen=True)
