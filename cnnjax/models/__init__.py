@@ -20,6 +20,7 @@ from cnnjax.models.variant import Variant
 FAMILIES = (
     "mlp",
     "lenet",
+    "convnet",
     "alexnet",
     "zfnet",
     "nin",
