@@ -49,6 +49,9 @@ def get_config() -> ml_collections.ConfigDict:
         split_seed=0,  # integer >= 0; which images go to which split
         image_size=0,  # pixels; crop and resize to this side; 0 = as stored
         num_classes=0,  # of the synthetic source; 0 = what the source has
+        # Folds of cross-validation; 0 = none. With folds, one is the test split.
+        num_folds=0,
+        fold=0,  # 0 to num_folds - 1; see `ablate --folds`
         # auto | resident (in the device's memory) | streaming (read as needed)
         delivery="auto",
     )

@@ -129,9 +129,9 @@ def _left_out(sweep: Sweep, claim: Claim) -> str:
     has = sweep.values(claim.metric)
     names = []
     for row in sweep.rows:
-        if row.arm in claim.contrast and row.seed not in has[row.arm]:
+        if row.arm in claim.contrast and row.replicate not in has[row.arm]:
             why = "no value" if row.status == "done" else row.status
-            names.append(f"{row.arm} seed {row.seed} ({why})")
+            names.append(f"{row.arm} {row.run} ({why})")
     if not names:
         return ""
     return f"Left out, with the same seeds of the other arms: {', '.join(names)}."

@@ -8,7 +8,7 @@ import csv
 import dataclasses
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,20 @@ from cnnjax.errors import UserError
 # done: counted. failed: stopped by an error. running: rows but no result yet. missing:
 # not started. excluded: done, but not comparable with the others.
 STATUSES = ("done", "failed", "running", "missing", "excluded")
+# A seed, or a fold and a seed.
+Replicate = int | tuple[int, int]
 COST_KEYS = ("compile_seconds", "run_seconds", "images_per_second")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One planned cell: an arm with a seed.
+    """One planned run: an arm with a seed, on one fold.
 
     Attributes:
       arm: name of the arm.
       axes: axis name -> label.
       seed: the seed.
+      fold: of cross-validation, or None.
       status: one of `STATUSES`.
       reason: why the status is not 'done', else ''.
       result: the content of `result.json`; empty if there is none.
@@ -42,6 +45,17 @@ class Row:
     status: str
     reason: str
     result: Mapping[str, Any]
+    fold: int | None = None
+
+    @property
+    def replicate(self) -> Replicate:
+        """What is paired across arms."""
+        return self.seed if self.fold is None else (self.fold, self.seed)
+
+    @property
+    def run(self) -> str:
+        """Which of the runs of its arm, in words."""
+        return ("" if self.fold is None else f"fold {self.fold} ") + f"seed {self.seed}"
 
     def metric(self, name: str) -> float:
         """The value of a metric of `METRICS`; nan where it was not measured."""
@@ -120,13 +134,27 @@ class Sweep:
         """The arms of the plan, in its order."""
         return [arm["name"] for arm in self.plan["arms"]]
 
-    def values(self, metric: str) -> dict[str, dict[int, float]]:
-        """Arm -> seed -> value, over the cells that count."""
-        table: dict[str, dict[int, float]] = {arm: {} for arm in self.arm_names}
+    @property
+    def sequential(self) -> bool:
+        """Whether seeds were added until claims were decided."""
+        return bool(self.plan.get("sequential"))
+
+    @property
+    def overlap(self) -> float:
+        """Test images for each training image of cross-validation; 0 without it."""
+        rows = [r for r in self.rows if r.status == "done" and r.fold is not None]
+        counts = [
+            [r.result["final"][s]["count"] for s in ("test", "train")] for r in rows
+        ]
+        return max((test / train for test, train in counts), default=0.0)
+
+    def values(self, metric: str) -> dict[str, dict[Replicate, float]]:
+        """Arm -> seed, or (fold, seed) -> value, over the runs that count."""
+        table: dict[str, dict[Replicate, float]] = {arm: {} for arm in self.arm_names}
         for row in self.rows:
             value = row.metric(metric)
             if row.status == "done" and math.isfinite(value):
-                table[row.arm][row.seed] = value
+                table[row.arm][row.replicate] = value
         return table
 
     def resolution(self, metric: str) -> float:
@@ -147,13 +175,17 @@ def collect(workdir: str | Path) -> Sweep:
     warnings: list[str] = []
     rows, curves, provenance = [], [], {}
     for arm in plan["arms"]:
-        folder = workdir / arm["name"]
-        provenance[arm["name"]] = _read_json(folder / "provenance.json", warnings) or {}
-        for seed in plan["seeds"]:
-            rows.append(_read_row(folder / f"seed-{seed}", arm, seed, warnings))
-            curves += _read_curves(folder / f"seed-{seed}", arm["name"], seed, warnings)
+        for cell in arm["cells"]:
+            folder = workdir / cell["name"]
+            record = _read_json(folder / "provenance.json", warnings)
+            provenance[cell["name"]] = record or {}
+            for seed in cell["seeds"]:
+                row = _read_row(folder / f"seed-{seed}", arm, seed, warnings)
+                rows.append(dataclasses.replace(row, fold=cell["fold"]))
+                one = _read_curves(folder / f"seed-{seed}", arm["name"], seed, warnings)
+                curves += one
     rows = _exclude_other_configs(rows, plan)
-    rows = _exclude_other_data(rows)
+    rows = _exclude_other_data(rows, plan)
     return Sweep(ablation, scale_name, plan, rows, curves, provenance, warnings)
 
 
@@ -165,20 +197,32 @@ def write_csv(sweep: Sweep, path: Path) -> None:
     metrics = [
         m for m in METRICS if any(not math.isnan(r.metric(m)) for r in sweep.rows)
     ]
-    header = ["arm", *axes, "seed", "status", "reason", *metrics, *facts, *COST_KEYS]
+    fold = ["fold"] if any(row.fold is not None for row in sweep.rows) else []
+    header = [
+        "arm",
+        *axes,
+        *fold,
+        "seed",
+        "status",
+        "reason",
+        *metrics,
+        *facts,
+        *COST_KEYS,
+    ]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row in sweep.rows:
-            numbers = [_cell(row.metric(m)) for m in metrics]
+            numbers = [_number(row.metric(m)) for m in metrics]
             known = [row.result.get(fact, "") for fact in facts]
-            costs = [_cell(row.cost(key)) for key in COST_KEYS]
+            costs = [_number(row.cost(key)) for key in COST_KEYS]
             labels = [row.axes.get(axis, "") for axis in axes]
+            labels += [row.fold] * len(fold)
             start = [row.arm, *labels, row.seed, row.status, row.reason]
             writer.writerow(start + numbers + known + costs)
 
 
-def _cell(value: float) -> str:
+def _number(value: float) -> str:
     return "" if math.isnan(value) else repr(value)
 
 
@@ -269,29 +313,47 @@ def _read_lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
 
 def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
     """Keeps out the cells that ran under another config than the planned one."""
-    planned = {arm["name"]: arm["config_hash"] for arm in plan["arms"]}
+    planned = _of_cells(plan, "config_hash")
     return [
         _excluded(row, "ran with another config than the plan")
-        if row.status == "done" and row.result.get("config_hash") != planned[row.arm]
+        if row.status == "done" and row.result.get("config_hash") != planned[_cell(row)]
         else row
         for row in rows
     ]
 
 
-def _exclude_other_data(rows: Sequence[Row]) -> list[Row]:
-    """Keeps out the cells whose data are not those of most cells."""
-    prints = Counter(
-        r.result.get("data_fingerprint") for r in rows if r.status == "done"
-    )
-    if len(prints) < 2:
-        return list(rows)
-    usual = prints.most_common(1)[0][0]
+def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
+    """Keeps out the runs whose data are not those of most that ask for the same."""
+    asked = _of_cells(plan, "data_hash")
+    prints: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.status == "done":
+            prints[asked[_cell(row)]][row.result.get("data_fingerprint")] += 1
+    usual = {key: count.most_common(1)[0][0] for key, count in prints.items()}
     return [
-        _excluded(row, f"saw other data than most runs, which have fingerprint {usual}")
-        if row.status == "done" and row.result.get("data_fingerprint") != usual
+        _excluded(
+            row,
+            "saw other data than most runs, which have fingerprint "
+            f"{usual[asked[_cell(row)]]}",
+        )
+        if row.status == "done"
+        and row.result.get("data_fingerprint") != usual[asked[_cell(row)]]
         else row
         for row in rows
     ]
+
+
+def _cell(row: Row) -> tuple[str, int | None]:
+    """What has one config, but for its seeds."""
+    return row.arm, row.fold
+
+
+def _of_cells(plan: Mapping[str, Any], key: str) -> dict[tuple[str, int | None], Any]:
+    return {
+        (arm["name"], cell["fold"]): cell[key]
+        for arm in plan["arms"]
+        for cell in arm["cells"]
+    }
 
 
 def _excluded(row: Row, reason: str) -> Row:

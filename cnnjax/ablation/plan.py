@@ -3,12 +3,14 @@
 import dataclasses
 import datetime
 import importlib.util
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.ablation.spec import Ablation, Arm, spec_to_dict
+from cnnjax.ablation.spec import Ablation, Arm, spec_to_dict, to_plain
 from cnnjax.config import (
     definition,
     differences,
@@ -20,6 +22,36 @@ from cnnjax.config import (
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, write_json
 
+# What a plan that is written again keeps.
+KEPT = ("created", "sequential")
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """What is trained as one program: an arm with some of its seeds, on one fold.
+
+    Args:
+      name: the folder of its files below that of the ablation; the name of the arm,
+        with more behind it where an arm has several cells.
+      arm: the arm.
+      config: resolved.
+    """
+
+    name: str
+    arm: Arm
+    config: ConfigDict
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds trained at once."""
+        first, count = self.config.seeds.first, self.config.seeds.count
+        return tuple(range(first, first + count))
+
+    @property
+    def fold(self) -> int | None:
+        """Of cross-validation, or None."""
+        return self.config.data.fold if self.config.data.num_folds else None
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -28,18 +60,26 @@ class Plan:
     Args:
       ablation: the definition.
       scale: name of the scale.
-      seeds: seeds of every arm, paired across arms.
       arms: the arms, in the order of the tables.
-      configs: arm name -> resolved config.
+      cells: what is trained, in the order of the arms.
       workdir: where everything is written.
     """
 
     ablation: Ablation
     scale: str
-    seeds: tuple[int, ...]
     arms: tuple[Arm, ...]
-    configs: dict[str, ConfigDict]
+    cells: tuple[Cell, ...]
     workdir: Path
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that any arm has."""
+        return sorted({seed for cell in self.cells for seed in cell.seeds})
+
+    @property
+    def num_trainings(self) -> int:
+        """Cells times their seeds."""
+        return sum(len(cell.seeds) for cell in self.cells)
 
 
 def load_ablation(name: str) -> Ablation:
@@ -60,52 +100,117 @@ def make_plan(
     ablation: Ablation,
     scale: str,
     *,
-    num_seeds: int | None,
+    num_seeds: int | Mapping[str, int] | None,
     data_dir: str,
     workdir: str,
     changes: dict[str, Any],
+    num_folds: int = 0,
 ) -> Plan:
-    """Resolves the config of every arm.
+    """Resolves the config of every cell.
+
+    An ablation that was planned before keeps its cells; more seeds are cells of their
+    own beside them.
 
     Args:
       ablation: the definition.
       scale: name of the scale.
-      num_seeds: seeds per arm; None for what the scale says.
+      num_seeds: seeds per arm, for all or by name; None for what was planned before, or
+        what the scale says.
       data_dir: folder of data sets; '' for what the recipe says.
       workdir: '' for runs/<ablation>/<scale>.
       changes: dotted config key -> value for all arms, from the command line.
+      num_folds: of cross-validation; 0 for the splits of the recipe.
 
     Raises:
-      UserError: an unknown scale or config key, or one that the arms differ in.
+      UserError: an unknown scale or config key, one that the arms differ in, or fewer
+        seeds than were planned before.
     """
     chosen = ablation.scale(scale)
-    count = num_seeds or chosen.num_seeds
-    arms, configs = ablation.arms(scale), {}
+    folder = Path(workdir or default_workdir(ablation, scale, num_folds))
+    arms = ablation.arms(scale)
     _refuse_questioned_keys(ablation, arms, changes)
+    known = planned_seeds(folder)
+    cells = []
     for arm in arms:
         config = load_recipe(chosen.recipe)
         override(config, {**arm.overrides, **changes})
-        override(config, {"seeds.count": count})
         if data_dir:
             override(config, {"data.data_dir": data_dir})
-        configs[arm.name] = config.lock()
-    first = next(iter(configs.values())).seeds.first
-    return Plan(
-        ablation,
-        scale,
-        tuple(range(first, first + count)),
-        arms,
-        configs,
-        Path(workdir or f"runs/{ablation.name}/{scale}"),
-    )
+        wanted = num_seeds[arm.name] if isinstance(num_seeds, Mapping) else num_seeds
+        before = known.get(arm.name, [])
+        groups = seed_groups(before, wanted or 0, chosen.num_seeds, folder)
+        for fold in range(num_folds) if num_folds else (None,):
+            for name, (first, count) in groups.items():
+                own = {"seeds.first": config.seeds.first + first, "seeds.count": count}
+                path = [arm.name, *([] if fold is None else [f"fold-{fold}"])]
+                if fold is not None:
+                    own |= {"data.num_folds": num_folds, "data.fold": fold}
+                cell = config.copy_and_resolve_references()
+                override(cell, own)
+                path += [name] if name else []
+                cells.append(Cell("/".join(path), arm, cell.lock()))
+    return Plan(ablation, scale, arms, tuple(cells), folder)
+
+
+def default_workdir(ablation: Ablation, scale: str, num_folds: int) -> str:
+    """Where an ablation lies that was given no folder."""
+    folds = f"-{num_folds}-folds" if num_folds else ""
+    return f"runs/{ablation.name}/{scale}{folds}"
+
+
+def planned_seeds(folder: Path) -> dict[str, list[int]]:
+    """Arm -> how many seeds each of its cells has, of the plan in a folder."""
+    path = folder / "plan.json"
+    if not path.is_file():
+        return {}
+    counts: dict[str, dict[int, int]] = {}
+    for arm in read_json(path)["arms"]:
+        for cell in arm["cells"]:
+            seeds = cell["seeds"]
+            counts.setdefault(arm["name"], {})[seeds[0]] = len(seeds)
+    return {arm: list(of_arm.values()) for arm, of_arm in counts.items()}
+
+
+def seed_groups(
+    before: Sequence[int], wanted: int, usual: int, folder: Path
+) -> dict[str, tuple[int, int]]:
+    """Which seeds are trained together: those planned before, then all that are new.
+
+    Args:
+      before: how many seeds the cells of an arm have that were planned before.
+      wanted: seeds of the arm; 0 for those planned before, or the usual number.
+      usual: of the scale.
+      folder: of the ablation, for the message.
+
+    Returns:
+      Last part of the cell's name, '' for the first, -> (number of its first seed,
+      counted from that of the recipe, number of seeds).
+
+    Raises:
+      UserError: fewer seeds are wanted than were planned.
+    """
+    total = sum(before)
+    wanted = wanted or total or usual
+    if wanted < total:
+        raise UserError(
+            f"--seeds={wanted}, but {folder} holds {total} seeds of an arm: give "
+            f"--seeds={total} or more, or another --workdir"
+        )
+    counts = [*before, *([wanted - total] if wanted > total else [])]
+    firsts = itertools.accumulate(counts[:-1], initial=0)
+    return {
+        f"seeds-{first}" if first else "": (first, count)
+        for first, count in zip(firsts, counts, strict=True)
+    }
 
 
 def _refuse_questioned_keys(
     ablation: Ablation, arms: tuple[Arm, ...], changes: dict[str, Any]
 ) -> None:
     """Refuses changes that would make different arms the same."""
-    if "seeds.count" in changes:
-        raise UserError("--set=seeds.count does nothing here: give --seeds")
+    flags = {"seeds.count": "seeds", "data.num_folds": "folds", "data.fold": "folds"}
+    for key in flags.keys() & changes.keys():
+        raise UserError(f"--set={key} does nothing here: give --{flags[key]}")
     for axis in ablation.axes:
         own = {key for arm in arms for key in axis.values[arm.axes[axis.name]]}
         for key in own & changes.keys():
@@ -116,52 +221,64 @@ def _refuse_questioned_keys(
             )
 
 
-def write_plan(plan: Plan, facts: dict[str, dict[str, Any]]) -> None:
-    """Writes `plan.json` and every arm's `config.json`.
+def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
+    """Writes `plan.json` and every cell's `config.json`.
 
     Args:
       plan: the plan.
-      facts: arm name -> 'num_params', 'multiply_adds', 'epochs', 'steps'.
+      facts: cell -> 'num_params', 'multiply_adds', 'epochs', 'steps'.
+      **more: further keys of the file, kept when it is written again.
 
     Raises:
       UserError: the folder holds the same ablation with other configs, or cannot be
         written.
     """
-    for arm in plan.arms:
-        path = plan.workdir / arm.name / "config.json"
-        new = to_dict(plan.configs[arm.name])
+    for cell in plan.cells:
+        path = plan.workdir / cell.name / "config.json"
+        new = to_dict(cell.config)
         changed = differences(read_json(path), new) if path.is_file() else []
         if changed:
             raise UserError(
-                f"{plan.workdir} holds arm {arm.name} with another config "
+                f"{plan.workdir} holds arm {cell.name} with another config "
                 f"({'; '.join(changed)}): give the same options, or another --workdir"
             )
         write_json(path, new)
+    path = plan.workdir / "plan.json"
+    before = read_json(path) if path.is_file() else {}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    kept = {"created": now} | {k: before[k] for k in KEPT if k in before} | more
     write_json(
-        plan.workdir / "plan.json",
+        path,
         {
             "ablation": plan.ablation.name,
             "scale": plan.scale,
             "recipe": plan.ablation.scale(plan.scale).recipe,
-            "created": _created(plan.workdir / "plan.json"),
-            "seeds": list(plan.seeds),
-            "arms": [
-                {
-                    "name": arm.name,
-                    "axes": dict(arm.axes),
-                    "overrides": dict(arm.overrides),
-                    "config_hash": digest(plan.configs[arm.name]),
-                    **facts[arm.name],
-                }
-                for arm in plan.arms
-            ],
+            "seeds": plan.seeds,
+            "arms": [_describe(plan, arm, facts) for arm in plan.arms],
             "spec": spec_to_dict(plan.ablation, plan.scale),
+            **kept,
         },
     )
 
 
-def _created(path: Path) -> str:
-    """When the ablation was first planned there: a resumed one keeps its date."""
-    if path.is_file():
-        return read_json(path)["created"]
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+def _describe(
+    plan: Plan, arm: Arm, facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """An arm as `plan.json` has it; its facts are those of its first cell."""
+    cells = [cell for cell in plan.cells if cell.arm.name == arm.name]
+    return {
+        "name": arm.name,
+        "axes": dict(arm.axes),
+        "overrides": to_plain(arm.overrides),
+        **facts[cells[0].name],
+        "cells": [
+            {
+                "name": cell.name,
+                "seeds": list(cell.seeds),
+                "fold": cell.fold,
+                "config_hash": digest(cell.config),
+                "data_hash": digest({"data": cell.config.data}),
+            }
+            for cell in cells
+        ],
+    }

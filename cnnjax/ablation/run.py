@@ -31,15 +31,14 @@ from cnnjax.train.yardstick import training_rate
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
-    """Builds and checks the runs of all arms; equal data is read once."""
+    """Builds and checks the runs of all cells; equal data is read once."""
     data: dict[str, Dataset] = {}
     runs = {}
-    for arm in plan.arms:
-        config = plan.configs[arm.name]
-        key = config.data.to_json()
+    for cell in plan.cells:
+        key = cell.config.data.to_json()
         if key not in data:
-            data[key] = splat("data", load_dataset, config.data)
-        runs[arm.name] = set_up(config, data[key])
+            data[key] = splat("data", load_dataset, cell.config.data)
+        runs[cell.name] = set_up(cell.config, data[key])
     return runs
 
 
@@ -205,7 +204,7 @@ def print_plan(plan: Plan, print_line: Callable[[str], None] = print) -> None:
     Console().print(table)
     total = sum(run.work() for run in runs.values())
     print_line(
-        f"{len(runs) * len(plan.seeds)} trainings, {2 * total / 1e12:,.1f} TFLOP: "
+        f"{plan.num_trainings} trainings, {2 * total / 1e12:,.1f} TFLOP: "
         f"about {duration(total / rate)} of computing here, one arm at a time, by a "
         f"measured {2 * rate / 1e9:,.1f} GFLOP/s, compiling not counted. "
         "A rough estimate: small nets compute less efficiently."

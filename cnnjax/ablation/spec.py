@@ -205,17 +205,17 @@ class Ablation:
 def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
     """The definition and the chosen scale as plain dicts, for `plan.json`."""
     ablation.scale(scale)
-    return {"ablation": _plain(dataclasses.asdict(ablation)), "scale": scale}
+    return {"ablation": to_plain(dataclasses.asdict(ablation)), "scale": scale}
 
 
-def _plain(value: Any) -> Any:
-    """Config sections, which may stand among the overrides, as dicts."""
+def to_plain(value: Any) -> Any:
+    """A value for JSON: config sections, which may be overrides, become dicts."""
     if isinstance(value, ConfigDict):
         return value.to_dict()
     if isinstance(value, Mapping):
-        return {key: _plain(inner) for key, inner in value.items()}
+        return {key: to_plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [to_plain(inner) for inner in value]
     return value
 
 

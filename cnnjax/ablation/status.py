@@ -79,14 +79,15 @@ def read_cells(workdir: Path) -> list[Cell]:
     jobs = read_jobs(workdir)
     states = slurm.job_states() if jobs["launcher"] == "slurm" else None
     cells = []
-    for arm in plan["arms"]:
-        folder, name = workdir / arm["name"], arm["name"]
-        config = _read(folder / "config.json")
+    for arm, planned in ((a, cell) for a in plan["arms"] for cell in a["cells"]):
+        name, seeds = planned["name"], planned["seeds"]
+        config = _read(workdir / name / "config.json")
         batch = config["train"]["batch_size"] if config else 1
-        work = float(arm["multiply_adds"] * batch * len(plan["seeds"]))
+        work = float(arm["multiply_adds"] * batch * len(seeds))
         job = jobs["cells"].get(name, {})
         state = (states or {}).get(job.get("job", ""))
-        cells.append(_cell(folder, name, plan["seeds"], arm["steps"], work, job, state))
+        cell = _cell(workdir / name, name, seeds, arm["steps"], work, job, state)
+        cells.append(cell)
     return cells
 
 

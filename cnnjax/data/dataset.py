@@ -85,6 +85,8 @@ def load_dataset(
     image_size: int,
     num_classes: int,
     delivery: str,
+    num_folds: int = 0,
+    fold: int = 0,
 ) -> Dataset:
     """Reads a data set; the arguments are the keys of config section `data`.
 
@@ -103,6 +105,9 @@ def load_dataset(
       num_classes: classes of the synthetic source; 0 = what the source has.
       delivery: 'resident' reads and decodes all images now, 'streaming' none; 'auto'
         is 'resident' up to `RESIDENT_BYTES`. Either way gives the same images.
+      num_folds: folds of cross-validation; 0 = none. The training pool of the source is
+        divided, stratified where labels are known, and its own test split stays unread.
+      fold: 0 to num_folds - 1; the fold that is the test split, in place of `num_test`.
 
     Returns:
       The data set.
@@ -120,6 +125,8 @@ def load_dataset(
         split_seed,
         image_size,
         num_classes,
+        num_folds,
+        fold,
     )
     _check(request)
     if delivery not in DELIVERIES:
@@ -172,6 +179,13 @@ def choose(pools: dict[str, Pool], request: Request) -> Chosen:
     order = {
         pool: split_order(pools[pool], request.split_seed) for pool in sorted(pools)
     }
+    if request.num_folds:
+        pools = {name: pool for name, pool in pools.items() if name != "test"}
+        size, k = pools["train"].size, request.num_folds
+        start, stop = (i * size // k for i in (request.fold, request.fold + 1))
+        # The images of the fold come first, where those of the test split are taken.
+        order["train"] = np.roll(order["train"], -start)
+        want["test"] = stop - start
     used = dict.fromkeys(pools, 0)
     chosen = {}
     for split, num in want.items():
@@ -293,6 +307,12 @@ def _check(request: Request) -> None:
         value = getattr(request, key)
         if value < 0:
             raise UserError(f"config.data.{key}={value} is negative: give 0 or more")
+    k, fold = request.num_folds, request.fold
+    if k < 0 or k == 1 or not 0 <= fold < max(k, 1):
+        raise UserError(
+            f"config.data.num_folds={k} and config.data.fold={fold} do not fit: give 2 "
+            "folds or more, or 0 for none, and a fold from 0 to num_folds - 1"
+        )
     if request.split_seed > MAX_SEED:
         raise UserError(
             f"config.data.split_seed={request.split_seed} is too large: "

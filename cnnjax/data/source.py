@@ -26,6 +26,8 @@ class Request:
       split_seed: seed of the choice of images.
       image_size: side of the square images in pixels; 0 = as the source has them.
       num_classes: classes of the synthetic source; 0 = as the source has them.
+      num_folds: of cross-validation; 0 = none.
+      fold: the one that is the test split.
     """
 
     name: str
@@ -36,6 +38,8 @@ class Request:
     split_seed: int
     image_size: int
     num_classes: int
+    num_folds: int = 0
+    fold: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,7 +31,7 @@ def write_sweep(
 ) -> Path:
     """Writes plan.json and every cell, all done; returns the folder."""
     ablation = ablation or get_ablation()
-    arms = [_arm(arm) for arm in ablation.arms(scale)]
+    arms = [_arm(arm, seeds) for arm in ablation.arms(scale)]
     _write(
         workdir / "plan.json",
         {
@@ -57,13 +57,21 @@ def edit_result(folder: Path, **changes) -> None:
     _write(path, json.loads(path.read_text()) | changes)
 
 
-def _arm(arm) -> dict:
+def _arm(arm, seeds: tuple[int, ...]) -> dict:
     depth = int(arm.axes.get("depth", 8))
     return {
         "name": arm.name,
         "axes": dict(arm.axes),
         "overrides": dict(arm.overrides),
-        "config_hash": f"hash-{arm.name}",
+        "cells": [
+            {
+                "name": arm.name,
+                "seeds": list(seeds),
+                "fold": None,
+                "config_hash": f"hash-{arm.name}",
+                "data_hash": "data",
+            }
+        ],
         "num_params": 850 * depth,
         "multiply_adds": 61_000 * depth,
         "epochs": EPOCHS,
@@ -74,7 +82,7 @@ def _arm(arm) -> dict:
 def _provenance(arm: dict) -> dict:
     return {
         "command": "./launch.sh ablate --ablation=synthetic (made-up numbers)",
-        "config_hash": arm["config_hash"],
+        "config_hash": arm["cells"][0]["config_hash"],
         "git_commit": "0" * 40,
         "git_dirty": False,
         "versions": {"python": "3.11.0", "jax": "0.0.0", "flax": "0.0.0"},
@@ -116,7 +124,7 @@ def _write_cell(folder: Path, arm: dict, index: int, seed: int) -> None:
         },
         "num_params": arm["num_params"],
         "multiply_adds": arm["multiply_adds"],
-        "config_hash": arm["config_hash"],
+        "config_hash": arm["cells"][0]["config_hash"],
         "data_fingerprint": "abc",
     }
     _write(folder / "result.json", result)

@@ -49,7 +49,14 @@ def light(monkeypatch):
 
 def launch_of(workdir, *arms, jobs=2):
     """A launch of the given arms, in local processes."""
-    described = [{"name": arm, "steps": 9, "multiply_adds": 1} for arm in arms]
+    described = [
+        {
+            "steps": 9,
+            "multiply_adds": 1,
+            "cells": [{"name": arm, "seeds": [0]}],
+        }
+        for arm in arms
+    ]
     write_json(workdir / "plan.json", {"arms": described, "seeds": [0]})
     for arm in arms:
         (workdir / arm).mkdir(exist_ok=True)

@@ -9,17 +9,22 @@ from cnnjax.records import read_json, write_json
 FACTS = {"num_params": 1, "multiply_adds": 1, "epochs": 1.0, "steps": 20}
 
 
-def plan_in(workdir, **changes):
+def plan_in(workdir, num_seeds=None, num_folds=0, **changes):
     plan = make_plan(
         load_ablation("degradation"),
         "smoke",
-        num_seeds=None,
+        num_seeds=num_seeds,
+        num_folds=num_folds,
         data_dir="",
         workdir=str(workdir),
         changes=changes,
     )
-    write_plan(plan, {arm.name: FACTS for arm in plan.arms})
+    write_plan(plan, {cell.name: FACTS for cell in plan.cells})
     return plan
+
+
+def seeds_of(plan):
+    return {cell.name: cell.seeds for cell in plan.cells if cell.arm.name == "plain-8"}
 
 
 def test_a_resumed_plan_keeps_its_date_and_changes_nothing(tmp_path):
@@ -38,3 +43,41 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"batch_size: 64 -> 32"):
         plan_in(tmp_path, **{"train.batch_size": 32})
     assert (tmp_path / "plan.json").read_bytes() == before
+
+
+def test_more_seeds_are_cells_of_their_own(tmp_path):
+    first = {"plain-8": (0, 1)}
+    assert seeds_of(plan_in(tmp_path)) == first
+    before = (tmp_path / "plain-8" / "config.json").read_bytes()
+    more = first | {"plain-8/seeds-2": (2, 3, 4)}
+    assert seeds_of(plan_in(tmp_path, 5)) == more
+    # What is there is kept, and said nothing about it stays.
+    assert (tmp_path / "plain-8" / "config.json").read_bytes() == before
+    assert seeds_of(plan_in(tmp_path)) == more
+    again = more | {"plain-8/seeds-5": (5,)}
+    assert seeds_of(plan_in(tmp_path, 6)) == again
+    assert read_json(tmp_path / "plan.json")["seeds"] == list(range(6))
+    with pytest.raises(UserError, match=r"--seeds=3, but .* holds 6 seeds"):
+        plan_in(tmp_path, 3)
+
+
+def test_arms_may_have_different_numbers_of_seeds(tmp_path):
+    counts = {arm.name: 2 for arm in load_ablation("degradation").arms("smoke")}
+    plan = plan_in(tmp_path, counts | {"plain-8": 4})
+    assert {c.arm.name: len(c.seeds) for c in plan.cells} == counts | {"plain-8": 4}
+    assert seeds_of(plan_in(tmp_path)) == {"plain-8": (0, 1, 2, 3)}
+
+
+def test_each_fold_is_a_cell(tmp_path):
+    plan = plan_in(tmp_path, num_folds=3)
+    assert seeds_of(plan) == {f"plain-8/fold-{i}": (0, 1) for i in range(3)}
+    folds = [(c.config.data.num_folds, c.config.data.fold) for c in plan.cells]
+    assert folds[:3] == [(3, 0), (3, 1), (3, 2)]
+    planned = read_json(tmp_path / "plan.json")["arms"][0]["cells"]
+    assert len({cell["data_hash"] for cell in planned}) == 3
+
+
+@pytest.mark.parametrize("key", ["seeds.count", "data.num_folds", "data.fold"])
+def test_what_has_a_flag_of_its_own(tmp_path, key):
+    with pytest.raises(UserError, match=f"--set={key} does nothing here: give --"):
+        plan_in(tmp_path, **{key: 2})

@@ -21,8 +21,15 @@ def sweep(tmp_path):
         for arm in arms:
             config = {"train": {"batch_size": 8}}
             write_json(tmp_path / arm / "config.json", config)
-        described = [{"name": a, "steps": 100, "multiply_adds": 5} for a in arms]
-        write_json(tmp_path / "plan.json", {"arms": described, "seeds": list(seeds)})
+        described = [
+            {
+                "steps": 100,
+                "multiply_adds": 5,
+                "cells": [{"name": arm, "seeds": list(seeds)}],
+            }
+            for arm in arms
+        ]
+        write_json(tmp_path / "plan.json", {"arms": described})
         return tmp_path
 
     return write
@@ -184,7 +191,7 @@ def test_the_program(programs, here, sweep):
     assert (ended.code, ended.err) == (0, "")
     assert "40/100" in ended.out
     assert "stopped cells go on with the same command" in ended.out
-    assert json.loads((workdir / "plan.json").read_text())["seeds"] == [0, 1]
+    assert len(json.loads((workdir / "plan.json").read_text())["arms"]) == 2
     ended = programs.run(here, "status")
     assert ended.code == 2
     assert ended.err.startswith("error: --workdir is missing")

@@ -24,6 +24,8 @@ DEFAULTS = {
     "split_seed": 0,
     "image_size": 0,
     "num_classes": 0,
+    "num_folds": 0,
+    "fold": 0,
     "delivery": "resident",
 }
 
@@ -51,6 +53,32 @@ def test_types_and_shapes(name):
     assert dataset.note
     with pytest.raises(dataclasses.FrozenInstanceError):
         dataset.name = "other"
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_folds_divide_the_images(k):
+    labels = np.repeat(np.arange(4), [40, 30, 20, 13]).astype(np.int32)
+    pools = {"train": Pool(103, labels), "test": Pool(50)}
+    tested = []
+    for fold in range(k):
+        want = request(num_folds=k, fold=fold, num_validation=10)
+        chosen = choose(pools, want)
+        # The source's own test split stays unread.
+        assert {pool for pool, _ in chosen.values()} == {"train"}
+        every = np.concatenate([indices for _, indices in chosen.values()])
+        assert sorted(every) == list(range(103))
+        assert len(chosen["validation"][1]) == 10
+        held = chosen["test"][1]
+        expected = np.bincount(labels) / k
+        assert np.abs(np.bincount(labels[held], minlength=4) - expected).max() < 2
+        tested.append(held)
+    assert sorted(np.concatenate(tested)) == list(range(103))
+
+
+@pytest.mark.parametrize(("k", "fold"), [(1, 0), (5, 5), (0, 1), (-1, 0)])
+def test_folds_that_do_not_exist(k, fold):
+    with pytest.raises(UserError, match=f"num_folds={k} and config.data.fold={fold}"):
+        load("digits", num_folds=k, fold=fold)
 
 
 def test_digits_are_scikit_learns():
