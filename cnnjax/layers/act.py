@@ -72,6 +72,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_swish": hard_swish,
     "tanh": jnp.tanh,
     "scaled_tanh": scaled_tanh,
+    "softsign": jax.nn.soft_sign,
     "identity": identity,
 }
 
