@@ -79,6 +79,11 @@ def get_config() -> ml_collections.ConfigDict:
         response_beta=0.75,  # exponent
         response_k=2.0,  # constant
     )
+    config.init = section(
+        # he_normal | he_normal_fan_out | lecun_normal | glorot_normal | glorot_uniform
+        kernel="",  # ... | orthogonal | normal (of std `scale`); "" = as the net says
+        scale=1.0,  # > 0; factor of all kernels of convolutions and dense layers
+    )
     config.loss = section(
         label_smoothing=0.0,  # [0, 1)
         # >= 0; factor of the loss of each auxiliary head, Szegedy et al. 2014: 0.3

@@ -145,6 +145,8 @@ OUT_OF_RANGE = {
     "norm.examples_per_statistic": [0, 3],
     "norm.running_variance": ["unbiast"],
     "norm.response_size": [0],
+    "init.kernel": ["he_norm"],
+    "init.scale": [0.0, -1.0, float("inf"), float("nan")],
     "loss.label_smoothing": [-0.1, 1.0],
     "optimizer.name": ["adam"],
     "optimizer.momentum": [-0.1, 1.0],

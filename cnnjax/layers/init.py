@@ -74,10 +74,10 @@ class Initializer:
     """A distribution for a parameter; usable wherever Linen takes an initializer.
 
     Args:
-      kind: 'constant', 'normal' or 'uniform'.
+      kind: 'constant', 'normal', 'uniform' or 'orthogonal'.
       scale: the constant; or the gain g in variance = g / fan.
       fan: 'in', 'out' or 'avg' for variance scaling; 'none' for variance = scale ** 2
-        (uniform: values within +-scale).
+        (uniform: values within +-scale; orthogonal: columns of this length).
     """
 
     kind: str
@@ -93,6 +93,11 @@ class Initializer:
         fan = {"in": fan_in, "out": fan_out, "avg": (fan_in + fan_out) / 2}[self.fan]
         return math.sqrt(self.scale / fan)
 
+    def times(self, factor: float) -> "Initializer":
+        """The distribution of the values times a factor."""
+        gain = factor if self.fan == "none" else factor**2  # of values, of variances
+        return dataclasses.replace(self, scale=self.scale * gain)
+
     def __call__(self, key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32):
         """Linen's protocol: values from a JAX key (or a declaration, see above)."""
         if _declaring.get():
@@ -101,6 +106,8 @@ class Initializer:
             return jnp.full(shape, self.scale, dtype)
         if self.kind == "normal":
             return self.std(shape) * jax.random.normal(key, shape, dtype)
+        if self.kind == "orthogonal":
+            return jax.nn.initializers.orthogonal(self.scale)(key, shape, dtype)
         limit = math.sqrt(3) * self.std(shape)
         return jax.random.uniform(key, shape, dtype, -limit, limit)
 
@@ -112,8 +119,22 @@ class Initializer:
         stream = np.random.RandomState(np.frombuffer(digest, "<u4"))
         if self.kind == "normal":
             return (self.std(shape) * stream.standard_normal(shape)).astype(np.float32)
+        if self.kind == "orthogonal":
+            return (self.scale * _orthogonal(stream, shape)).astype(np.float32)
         limit = math.sqrt(3) * self.std(shape)
         return stream.uniform(-limit, limit, shape).astype(np.float32)
+
+
+def _orthogonal(stream: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+    """Orthonormal columns of [window * in, out]; rows, where there are fewer rows.
+
+    In float64: what libraries of linear algebra differ by is lost in rounding.
+    """
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    values = stream.standard_normal((max(rows, columns), min(rows, columns)))
+    q, r = np.linalg.qr(values)
+    q *= np.sign(np.diag(r))  # uniform over all, whatever signs the library takes
+    return (q if rows >= columns else q.T).reshape(shape)
 
 
 zeros = Initializer("constant", 0.0)
@@ -126,3 +147,20 @@ he_normal_fan_out = Initializer("normal", 2.0, "out")
 lecun_normal = Initializer("normal", 1.0, "in")
 # Glorot and Bengio 2010, eq. 16: variance 2 / (fan_in + fan_out), uniform.
 glorot_uniform = Initializer("uniform", 1.0, "avg")
+glorot_normal = Initializer("normal", 1.0, "avg")
+# Saxe et al. 2013, arXiv 1312.6120: keeps lengths; for rectifiers times sqrt(2).
+orthogonal = Initializer("orthogonal", 1.0)
+# Of a fixed standard deviation, which is what it is multiplied by: 0.01 in Krizhevsky
+# et al. 2012, section 5.
+normal = Initializer("normal", 1.0)
+
+# What kernels can be drawn from, by name.
+KERNELS = {
+    "he_normal": he_normal,
+    "he_normal_fan_out": he_normal_fan_out,
+    "lecun_normal": lecun_normal,
+    "glorot_normal": glorot_normal,
+    "glorot_uniform": glorot_uniform,
+    "orthogonal": orthogonal,
+    "normal": normal,
+}

@@ -1,5 +1,7 @@
 """Initial variables of a net, drawn on the host without compiling it."""
 
+import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -7,7 +9,50 @@ import numpy as np
 from flax import linen as nn
 from flax import traverse_util
 
-from cnnjax.layers.init import Declared, declaring
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.layers.init import KERNELS, Declared, declaring
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelInit:
+    """Section `init`: where the kernels of convolutions and dense layers start.
+
+    Norms and biases start as the net says.
+
+    Args:
+      kernel: a key of `layers.init.KERNELS`, with the fan of each kernel's own shape;
+        '' for the net's own distributions.
+      scale: factor of all kernels.
+
+    Raises:
+      UserError: an unknown name, or a factor that is not positive.
+    """
+
+    kernel: str
+    scale: float
+
+    def __post_init__(self):
+        if self.kernel and self.kernel not in KERNELS:
+            raise unknown_name(
+                "initializer", self.kernel, ("", *KERNELS), "config.init.kernel"
+            )
+        if not 0 < self.scale < math.inf:
+            raise UserError(
+                f"config.init.scale is {self.scale}: a finite number above 0 is needed"
+            )
+
+    def applied(self, declared: Any) -> Any:
+        """Variables of `abstract_variables` with other initializers of the kernels."""
+
+        def changed(path: tuple, leaf: Declared) -> Declared:
+            if path[-1].key != "kernel":
+                return leaf
+            own = KERNELS[self.kernel] if self.kernel else leaf.initializer
+            return leaf.replace(initializer=own.times(self.scale))
+
+        return jax.tree_util.tree_map_with_path(
+            changed, declared, is_leaf=lambda leaf: isinstance(leaf, Declared)
+        )
 
 
 def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:

@@ -23,8 +23,9 @@ FACTORS = (
     "loss.auxiliary_weight",
     "train.ema_decay",
 )
-# What decides, on the host, how many steps there are, their rates and their seeds.
-HOST = ("schedule.", "train.steps", "train.epochs", "seeds.first")
+# What decides, on the host, where training starts, how many steps there are, their
+# rates and their seeds.
+HOST = ("init.", "schedule.", "train.steps", "train.epochs", "seeds.first")
 # Factors for which 0 is "off": a program of its own, with less to compute.
 SWITCHES = ("optimizer.clip_norm", "train.ema_decay")
 

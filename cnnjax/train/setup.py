@@ -17,7 +17,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.implementation import checked
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
-from cnnjax.models.initialize import abstract_variables, draw_variables
+from cnnjax.models.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.models.stacks import stacks_of
 from cnnjax.train.devices import num_usable, require_devices
 from cnnjax.train.factors import factors
@@ -43,6 +43,7 @@ SECTIONS = (
     "augment",
     "model",
     "norm",
+    "init",
     "loss",
     "optimizer",
     "schedule",
@@ -153,6 +154,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             ("eval", EvalSettings),
             ("checkpoint", CheckpointSettings),
             ("log", LogSettings),
+            ("init", KernelInit),
         )
     }
     norm = splat("norm", make_norm, config.norm)
@@ -182,7 +184,9 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         total_steps=total_steps,
         steps_per_epoch=len(dataset.train) / config.train.batch_size,
     )
-    declared = abstract_variables(model, dataset.image_shape)
+    declared = settings.pop("init").applied(
+        abstract_variables(model, dataset.image_shape)
+    )
     optimizer = splat(
         "optimizer", make_optimizer, config.optimizer, stacks=stacks_of(declared)
     )

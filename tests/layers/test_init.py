@@ -5,11 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax.traverse_util import flatten_dict
 
 from cnnjax.layers import init
 from cnnjax.layers.conv import Conv
 from cnnjax.models import create_model
-from cnnjax.models.initialize import abstract_variables, init_variables
+from cnnjax.models.initialize import (
+    KernelInit,
+    abstract_variables,
+    draw_variables,
+    init_variables,
+)
 
 SHAPE = (3, 3, 64, 128)
 DISTRIBUTIONS = {
@@ -17,6 +23,8 @@ DISTRIBUTIONS = {
     "he_normal_fan_out": np.sqrt(2 / (9 * 128)),
     "lecun_normal": np.sqrt(1 / (9 * 64)),
     "glorot_uniform": np.sqrt(2 / (9 * 64 + 9 * 128)),
+    "glorot_normal": np.sqrt(2 / (9 * 64 + 9 * 128)),
+    "normal": 1.0,
 }
 GOLDEN = [-0.043202, -0.141192, -0.171065, 0.035431]
 
@@ -39,6 +47,86 @@ def test_moments_are_the_stated_ones(name, host):
         assert np.abs(values).max() <= np.sqrt(3) * std
     else:  # a normal distribution has tails: 4.6 std at one in 240,000 a side
         assert np.abs(values).max() > 3.5 * std
+
+
+@pytest.mark.parametrize("name", init.KERNELS)
+def test_distributions_are_those_of_torch(name):
+    """Two samples of one distribution, by Kolmogorov and Smirnov's test.
+
+    Fixed seeds: the samples are the same each time.
+    """
+    torch = pytest.importorskip("torch")
+    stats = pytest.importorskip("scipy.stats")
+    filling = torch.nn.init
+    of_torch = {
+        "he_normal": lambda w: filling.kaiming_normal_(w, nonlinearity="relu"),
+        "he_normal_fan_out": lambda w: filling.kaiming_normal_(
+            w, mode="fan_out", nonlinearity="relu"
+        ),
+        "lecun_normal": lambda w: filling.kaiming_normal_(w, nonlinearity="linear"),
+        "glorot_normal": filling.xavier_normal_,
+        "glorot_uniform": filling.xavier_uniform_,
+        "orthogonal": filling.orthogonal_,
+        "normal": filling.normal_,
+    }[name]
+    torch.manual_seed(0)
+    theirs = of_torch(torch.empty(64, 24, 3, 3)).numpy().reshape(-1)
+    ours = init.KERNELS[name].draw(0, "conv/kernel", (3, 3, 24, 64)).reshape(-1)
+    assert stats.ks_2samp(ours, theirs).pvalue > 0.01
+    assert stats.ks_2samp(1.1 * ours, theirs).pvalue < 1e-4  # what would be seen
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 4, 20), (2, 2, 3, 40), (50, 10)])
+@pytest.mark.parametrize("host", [True, False])
+def test_orthogonal_kernels(shape, host):
+    twice = init.orthogonal.times(2.0)
+    if host:
+        values = twice.draw(0, "conv/kernel", shape)
+    else:
+        values = np.asarray(twice(jax.random.key(0), shape))
+    matrix = values.reshape(-1, shape[-1])
+    small = matrix.T @ matrix if len(matrix) > len(matrix.T) else matrix @ matrix.T
+    np.testing.assert_allclose(small, 4 * np.eye(len(small)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", [*init.KERNELS, "zeros", "ones"])
+def test_a_factor_multiplies_the_values(name):
+    initializer = getattr(init, name)
+    one, three = (i.draw(0, "a", (3, 4)) for i in (initializer, initializer.times(3)))
+    np.testing.assert_allclose(three, 3 * one, rtol=1e-6)
+
+
+def test_section_init_changes_the_kernels_alone():
+    """Of a net with a stack of blocks, norms, biases and a dense head."""
+    model = create_model(
+        "resnet20_cifar", depth=14, widths=(4, 8), scan_blocks=True, norm="batch"
+    )
+    declared = abstract_variables(model, (8, 8, 3))
+
+    def drawn(kernel, scale):
+        changed = KernelInit(kernel, scale).applied(declared)
+        return flatten_dict(draw_variables(changed, (0,)), sep="/")
+
+    own, scaled, other = drawn("", 1.0), drawn("", 0.5), drawn("normal", 0.01)
+    kernels = [path for path in own if path.endswith("/kernel")]
+    assert len(kernels) > 5
+    for path, values in own.items():
+        expected = values * 0.5 if path in kernels else values
+        np.testing.assert_allclose(scaled[path], expected, rtol=1e-6)
+        if path not in kernels:
+            np.testing.assert_array_equal(other[path], values)
+    values = np.concatenate([other[path].reshape(-1) for path in kernels])
+    assert values.std() == pytest.approx(0.01, rel=5 / np.sqrt(2 * values.size))
+
+
+def test_without_a_choice_the_values_are_the_net_s_own():
+    declared = abstract_variables(create_model("mlp", widths=(8,)), (4, 4, 1))
+    same = KernelInit("", 1.0).applied(declared)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        draw_variables(declared, (0,)),
+        draw_variables(same, (0,)),
+    )
 
 
 def test_dense_layers_count_their_inputs():

@@ -11,7 +11,7 @@ from flax import linen as nn
 from cnnjax.config import IRRELEVANT, flatten
 from cnnjax.layers.auxiliary import auxiliary_head
 from cnnjax.layers.conv import Dense
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.initialize import KernelInit, abstract_variables
 from cnnjax.train import parallel
 from cnnjax.train.factors import FACTORS, HOST, is_traced, program_key
 from cnnjax.train.programs import compile_programs, shared_keys
@@ -48,6 +48,8 @@ CHANGES = {
     "train.epochs": {"train__steps": 0, "train__epochs": 2.0}
     | {"schedule__kind": "cosine"},
     "seeds.first": {"seeds__first": 3},
+    "init.kernel": {"init__kernel": "orthogonal"},
+    "init.scale": {"init__scale": 2.0},
     "schedule.kind": {"schedule__kind": "constant"},
     "schedule.learning_rate": {"schedule__learning_rate": 0.02},
     "schedule.unit": {"schedule__unit": "epochs", "schedule__boundaries": (1.0,)}
@@ -84,7 +86,9 @@ class Head(nn.Module):
 
 def run_of(**changes):
     run = tiny_run(**(BASE | changes))
-    declared = abstract_variables(Net(), run.dataset.image_shape)
+    declared = KernelInit(**run.config.init).applied(
+        abstract_variables(Net(), run.dataset.image_shape)
+    )
     return dataclasses.replace(run, model=Net(), declared=declared)
 
 
