@@ -51,6 +51,37 @@ def define_parallel_flags() -> None:
     flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
 
 
+def define_launch_flags() -> None:
+    """Flags of programs that train many arms: where, and how many at a time."""
+    flags.DEFINE_string("data_dir", "", "Folder of prepared data sets.")
+    flags.DEFINE_multi_string(
+        "set",
+        [],
+        "Config key for all arms, as --set=train.epochs=4; may be repeated.",
+    )
+    flags.DEFINE_integer(
+        "jobs",
+        0,
+        "Arms at a time; 0 for one per core or accelerator (on one inline, one).",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        "launcher",
+        "inline",
+        "inline, local (a process per arm) or slurm (a job per arm).",
+    )
+    flags.DEFINE_string(
+        "launcher_options", "", "For slurm: partition=gpu,time=4:00:00,gpus=1,cpus=8."
+    )
+    flags.DEFINE_bool("wait", True, "With slurm: wait for the arms and report.")
+
+
+def launching() -> dict[str, str | int | bool]:
+    """What the launch flags say of how arms are trained, as `train_cells` takes it."""
+    names = ("jobs", "launcher", "launcher_options", "wait")
+    return {name: flags.FLAGS[name].value for name in names}
+
+
 def parallel_changes() -> dict[str, str | int]:
     """What the flags of `define_parallel_flags` change in a config."""
     given = {f"parallel.{key}": None for key in ("mode", "layout", "devices")}

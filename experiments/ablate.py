@@ -4,6 +4,7 @@ Example: ./launch.sh ablate --ablation=degradation --scale=laptop
 """
 
 import contextlib
+import functools
 
 from absl import flags
 
@@ -12,35 +13,25 @@ from cnnjax.config import parse_changes
 
 ABLATION = flags.DEFINE_string("ablation", "degradation", "One of configs/ablations/.")
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
-SEEDS = flags.DEFINE_integer(
-    "seeds", None, "Seeds per arm, in place of what the scale says.", lower_bound=1
+SEEDS = flags.DEFINE_string(
+    "seeds", "", "Seeds per arm; auto adds them until all claims are decided."
+)
+MAX_SEEDS = flags.DEFINE_integer("max_seeds", 50, "Of any arm, with --seeds=auto.")
+MINUTES = flags.DEFINE_float("budget_minutes", 0.0, "With --seeds=auto; 0: no limit.")
+FOLDS = flags.DEFINE_integer(
+    "folds", 0, "Folds of cross-validation; 0 for the splits of the recipe."
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "'' for runs/<ablation>/<scale>.")
-DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data sets.")
-SET = flags.DEFINE_multi_string(
-    "set", [], "Config key for all arms, as --set=train.epochs=4; may be repeated."
-)
-JOBS = flags.DEFINE_integer(
-    "jobs",
-    0,
-    "Arms at a time; 0 for one per core or accelerator (on one inline, one).",
-    lower_bound=0,
-)
-LAUNCHER = flags.DEFINE_string(
-    "launcher", "inline", "inline, local (a process per arm) or slurm (a job per arm)."
-)
-LAUNCHER_OPTIONS = flags.DEFINE_string(
-    "launcher_options", "", "For slurm, as partition=gpu,time=4:00:00,gpus=1,cpus=8."
-)
-WAIT = flags.DEFINE_bool("wait", True, "With slurm: wait for the arms and report.")
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Print cells, parameters, multiply-adds and cost; run nothing."
 )
+cli.define_launch_flags()
 cli.define_parallel_flags()
 
 
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.ablation.adaptive import Budget, parse_seeds, train_seeds
     from cnnjax.ablation.launch import train_cells
     from cnnjax.ablation.plan import load_ablation, make_plan
     from cnnjax.ablation.report import write_report
@@ -48,28 +39,26 @@ def main() -> int:
     from cnnjax.ablation.summary import print_summary
     from cnnjax.train.hosts import is_first, joined
 
-    plan = make_plan(
+    make = functools.partial(
+        make_plan,
         load_ablation(ABLATION.value),
         SCALE.value,
-        num_seeds=SEEDS.value or 0,
-        data_dir=DATA_DIR.value,
+        num_folds=FOLDS.value,
+        data_dir=flags.FLAGS.data_dir,
         workdir=WORKDIR.value,
-        changes=parse_changes(SET.value) | cli.parallel_changes(),
+        changes=parse_changes(flags.FLAGS.set) | cli.parallel_changes(),
     )
     if DRY_RUN.value:
-        print_plan(plan)
+        print_plan(make(num_seeds=parse_seeds(SEEDS.value)))
         return 0
+    launching = cli.launching()
+    train = functools.partial(train_cells, **launching)
     # What a launcher starts are processes of their own.
-    inline = LAUNCHER.value == "inline"
+    inline = launching["launcher"] == "inline"
     with joined(**cli.processes()) if inline else contextlib.nullcontext():
-        code = train_cells(
-            plan,
-            launcher=LAUNCHER.value,
-            jobs=JOBS.value,
-            launcher_options=LAUNCHER_OPTIONS.value,
-            wait=WAIT.value,
-        )
-        if code == 0 and WAIT.value and is_first():
+        budget = Budget(MAX_SEEDS.value, MINUTES.value)
+        code, plan = train_seeds(make, train, SEEDS.value, budget)
+        if code == 0 and launching["wait"] and is_first():
             print_summary(plan.workdir)
             print(f"report: {write_report(plan.workdir)[0]}")
     return code

@@ -61,6 +61,27 @@ def judge(sweep: Sweep) -> list[Verdict]:
     ]
 
 
+def method(sweep: Sweep) -> str:
+    """How p and the intervals come about, in sentences for the report."""
+    if sweep.sequential:
+        return (
+            "Seeds were added while results were looked at, so p and the 95% intervals "
+            "hold at every number of seeds at once: the evidence is a Bayes factor of "
+            "the paired t statistic, with a standard normal prior on the standardised "
+            "effect, and p is 1 over its largest value so far (Ville's inequality; "
+            "Wang and Ramdas 2024, arXiv 2310.03722)."
+        )
+    if sweep.overlap:
+        return (
+            "The runs of an arm are folds of cross-validation, whose training sets "
+            "have images in common: the variance of a mean effect over n runs is taken as "
+            f"(1/n + {sweep.overlap:.3g}) times theirs, for {sweep.overlap:.3g} test "
+            "images for each training image (Nadeau and Bengio 2003), in a two-sided "
+            "paired t test."
+        )
+    return "A two-sided paired t test, with the number of seeds set beforehand."
+
+
 def _contrast(
     sweep: Sweep, claim: Claim, differences: np.ndarray, num_tested: int
 ) -> Contrast | None:
@@ -69,7 +90,14 @@ def _contrast(
     # Holm asks this level of the smallest p-value: the careful choice for the effect
     # that this number of seeds could have shown.
     level = ALPHA / num_tested
-    return paired_contrast(differences, claim.margin, _resolution(sweep, claim), level)
+    return paired_contrast(
+        differences,
+        claim.margin,
+        _resolution(sweep, claim),
+        level,
+        anytime=sweep.sequential,
+        overlap=sweep.overlap,
+    )
 
 
 def _resolution(sweep: Sweep, claim: Claim) -> float:

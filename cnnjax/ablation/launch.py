@@ -41,7 +41,7 @@ def train_cells(
     Args:
       plan: of `make_plan`.
       launcher: one of `LAUNCHERS`.
-      jobs: cells at a time; 0 for what there is room for.
+      jobs: cells at a time; 0 for what the scale says, or there is room for.
       launcher_options: for SLURM, as `slurm.parse_options` reads them.
       wait: whether to stay until the last cell has ended.
 
@@ -57,6 +57,7 @@ def train_cells(
             f"{launcher}: leave them out"
         )
     options = parse_options(launcher_options)
+    jobs = jobs or plan.ablation.scale(plan.scale).jobs
     refuse_other_jobs(plan.workdir, launcher)
     if launcher == "inline":
         return run_ablation(plan, jobs=jobs)

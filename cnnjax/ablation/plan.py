@@ -22,9 +22,6 @@ from cnnjax.config import (
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, write_json
 
-# What a plan that is written again keeps.
-KEPT = ("created", "sequential")
-
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
@@ -63,6 +60,7 @@ class Plan:
       arms: the arms, in the order of the tables.
       cells: what is trained, in the order of the arms.
       workdir: where everything is written.
+      sequential: whether results decide how many seeds there will be.
     """
 
     ablation: Ablation
@@ -70,6 +68,7 @@ class Plan:
     arms: tuple[Arm, ...]
     cells: tuple[Cell, ...]
     workdir: Path
+    sequential: bool = False
 
     @property
     def seeds(self) -> list[int]:
@@ -105,6 +104,7 @@ def make_plan(
     workdir: str,
     changes: dict[str, Any],
     num_folds: int = 0,
+    sequential: bool = False,
 ) -> Plan:
     """Resolves the config of every cell.
 
@@ -120,6 +120,8 @@ def make_plan(
       workdir: '' for runs/<ablation>/<scale>.
       changes: dotted config key -> value for all arms, from the command line.
       num_folds: of cross-validation; 0 for the splits of the recipe.
+      sequential: whether results will decide how many seeds there are; once that is so,
+        it stays so, and seeds that are added to those of an earlier plan count as that.
 
     Raises:
       UserError: an unknown scale or config key, one that the arms differ in, or fewer
@@ -149,7 +151,10 @@ def make_plan(
                 override(cell, own)
                 path += [name] if name else []
                 cells.append(Cell("/".join(path), arm, cell.lock()))
-    return Plan(ablation, scale, arms, tuple(cells), folder)
+    added = any("/seeds-" in cell.name for cell in cells)
+    before = read_json(folder / "plan.json") if known else {}
+    sequential = sequential or added or before.get("sequential", False)
+    return Plan(ablation, scale, arms, tuple(cells), folder, sequential)
 
 
 def default_workdir(ablation: Ablation, scale: str, num_folds: int) -> str:
@@ -221,13 +226,12 @@ def _refuse_questioned_keys(
             )
 
 
-def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]], **more: Any) -> None:
+def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Writes `plan.json` and every cell's `config.json`.
 
     Args:
       plan: the plan.
       facts: cell -> 'num_params', 'multiply_adds', 'epochs', 'steps'.
-      **more: further keys of the file, kept when it is written again.
 
     Raises:
       UserError: the folder holds the same ablation with other configs, or cannot be
@@ -244,19 +248,17 @@ def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]], **more: Any) 
             )
         write_json(path, new)
     path = plan.workdir / "plan.json"
-    before = read_json(path) if path.is_file() else {}
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    kept = {"created": now} | {k: before[k] for k in KEPT if k in before} | more
     write_json(
         path,
         {
             "ablation": plan.ablation.name,
             "scale": plan.scale,
             "recipe": plan.ablation.scale(plan.scale).recipe,
+            "created": _created(path),
             "seeds": plan.seeds,
+            "sequential": plan.sequential,
             "arms": [_describe(plan, arm, facts) for arm in plan.arms],
             "spec": spec_to_dict(plan.ablation, plan.scale),
-            **kept,
         },
     )
 
@@ -282,3 +284,10 @@ def _describe(
             for cell in cells
         ],
     }
+
+
+def _created(path: Path) -> str:
+    """When the ablation was first planned there: a resumed one keeps its date."""
+    if path.is_file():
+        return read_json(path)["created"]
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

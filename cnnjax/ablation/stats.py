@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import optimize, special, stats
 
+from cnnjax.ablation.sequential import anytime_critical, anytime_p
+
 ALPHA = 0.05  # two-sided, over the whole report
 POWER = 0.8
 # 2^16 sign patterns take milliseconds; beyond that they are sampled.
@@ -55,11 +57,12 @@ class Contrast:
       n: number of seeds.
       effect: mean of the per-seed contrasts, in the unit of the metric.
       sd: their sample standard deviation.
-      low: lower end of the 95% t interval of the effect, not corrected for the number
+      low: lower end of the 95% interval of the effect, not corrected for the number
         of claims.
       high: upper end.
-      p: two-sided p-value of the paired t test of effect = margin.
-      permutation_p: two-sided sign-flip p-value of the same.
+      p: two-sided p-value of the paired t test of effect = margin, or `anytime_p`.
+      permutation_p: two-sided sign-flip p-value of the same; nan where n was decided
+        on the way, or the runs are folds.
       permutation_floor: the smallest value that permutation_p can take at this n.
       effect_size: d_z = (effect - margin) / sd; nan where sd is zero.
       detectable: distance from the margin that a test at level `alpha` finds with 80%
@@ -116,6 +119,9 @@ def paired_contrast(
     margin: float = 0.0,
     resolution: float = 0.0,
     alpha: float = ALPHA,
+    *,
+    anytime: bool = False,
+    overlap: float = 0.0,
 ) -> Contrast:
     """Tests whether the mean of per-seed contrasts differs from a margin.
 
@@ -130,6 +136,13 @@ def paired_contrast(
       margin: the value tested against, in the unit of the differences.
       resolution: step of the differences, used only when they are all equal.
       alpha: level of the test for which the detectable effect is computed.
+      anytime: whether the number of seeds was decided on while looking at them; p and
+        interval are then those of `sequential`.
+      overlap: test images for each training image of cross-validation. Its training
+        sets have images in common, so that the differences are correlated: the variance
+        of their mean is taken as (1 / n + overlap) times theirs, Nadeau and Bengio
+        2003, "Inference for the generalization error", section 3; for repeated folds
+        Bouckaert and Frank 2004. 0 for independent runs.
 
     Returns:
       The contrast.
@@ -142,21 +155,26 @@ def paired_contrast(
         raise ValueError(f"a contrast needs two or more finite differences, got {x}")
     n, effect = x.size, float(x.mean())
     no_spread = _all_equal(x)
-    sd = resolution / math.sqrt(12) if no_spread else float(x.std(ddof=1))
-    error = sd / math.sqrt(n)
-    half = _t_quantile(n, ALPHA) * error
-    permutation_p, floor = sign_flip_test(x - margin)
+    least_sd = resolution / math.sqrt(12)
+    sd = least_sd if no_spread else float(x.std(ddof=1))
+    error = sd * math.sqrt(1 / n + overlap)
+    half = _critical(n, ALPHA, anytime) * error
+    distance = effect - margin
+    p = anytime_p(x - margin, least_sd) if anytime else _t_test(distance, error, n)
+    permutation_p, floor = math.nan, math.nan
+    if not anytime and not overlap:  # it takes n as given, and independent runs
+        permutation_p, floor = sign_flip_test(x - margin)
     return Contrast(
         n=n,
         effect=effect,
         sd=sd,
         low=effect - half,
         high=effect + half,
-        p=_t_test(effect - margin, error, n),
+        p=p,
         permutation_p=permutation_p,
         permutation_floor=floor,
-        effect_size=math.nan if no_spread else (effect - margin) / sd,
-        detectable=smallest_detectable(n, sd, alpha) if sd > 0 else math.nan,
+        effect_size=math.nan if no_spread else distance / sd,
+        detectable=_detectable(n, error, alpha, POWER, anytime),
         no_spread=no_spread,
     )
 
@@ -219,7 +237,16 @@ def smallest_detectable(
     Returns:
       The effect, in the unit of sd.
     """
-    critical = _t_quantile(n, alpha)
+    return _detectable(n, sd / math.sqrt(n), alpha, power, anytime=False)
+
+
+def _detectable(
+    n: int, error: float, alpha: float, power: float, anytime: bool
+) -> float:
+    """As `smallest_detectable`; nan without a spread, inf where no effect is found."""
+    critical = _critical(n, alpha, anytime)
+    if error == 0 or math.isinf(critical):
+        return math.inf if error else math.nan
     quantiles = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
     thresholds = critical * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
 
@@ -229,11 +256,15 @@ def smallest_detectable(
 
     # The spread has median near 1, so that three critical values are always enough.
     shift = optimize.brentq(shortfall, 0.0, 10.0 + 3.0 * critical)
-    return shift * sd / math.sqrt(n)
+    return shift * error
 
 
 def _all_equal(x: np.ndarray) -> bool:
     return bool(np.ptp(x) <= EQUAL_WITHIN * max(float(np.abs(x).max()), 1.0))
+
+
+def _critical(n: int, alpha: float, anytime: bool) -> float:
+    return anytime_critical(n, alpha) if anytime else _t_quantile(n, alpha)
 
 
 def _t_quantile(n: int, alpha: float) -> float:

@@ -51,6 +51,18 @@ def write_sweep(
     return workdir
 
 
+def write_cells(workdir: Path) -> None:
+    """Writes what is missing of the cells of a plan, all done."""
+    plan = json.loads((workdir / "plan.json").read_text())
+    for index, arm in enumerate(plan["arms"]):
+        for cell in arm["cells"]:
+            _write(workdir / cell["name"] / "provenance.json", _provenance(arm))
+            for seed in cell["seeds"]:
+                folder = workdir / cell["name"] / f"seed-{seed}"
+                if not folder.exists():
+                    _write_cell(folder, arm, index, seed)
+
+
 def edit_result(folder: Path, **changes) -> None:
     """Replaces top-level keys of a result.json."""
     path = folder / "result.json"
