@@ -7,6 +7,7 @@ one picture serves a light and a dark page.
 import dataclasses
 import io
 import re
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,17 +15,24 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
-from cnnjax.ablation import plots
+from cnnjax.ablation import curves, plots
 from cnnjax.ablation.claims import Verdict
 from cnnjax.ablation.collect import Sweep
 from cnnjax.ablation.metrics import METRICS
+from cnnjax.ablation.series import legend_rows
 
 # A colour that nothing else uses; replaced by currentColor in SVG.
 SENTINEL = "#010203"
 PAPER_INK = "#1b1f24"
 PANEL_SIZE = (4.8, 3.6)  # inches
-PNG_DPI = 160
+EFFECTS_WIDTH = 7.2
+TITLE_LETTERS = 40
+PNG_DPI = 120
+PNG_COLORS = 96  # few enough for small files, enough for smooth edges
+MOST_COLUMNS = 3
+CURVES_A_PANEL = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,11 +42,13 @@ class Panel:
     Attributes:
       title: heading of the panel.
       draw: draws on the axes that it is given.
+      width: in inches.
       height: in inches.
     """
 
     title: str
     draw: Callable[[Axes], None]
+    width: float = PANEL_SIZE[0]
     height: float = PANEL_SIZE[1]
 
 
@@ -70,13 +80,20 @@ def build_groups(sweep: Sweep, verdicts: Sequence[Verdict]) -> list[Group]:
 def save_group(group: Group, folder: Path) -> list[Path]:
     """Writes a group as PNG and SVG; the same files give the same bytes."""
     png, svg = folder / f"{group.name}.png", folder / f"{group.name}.svg"
-    with matplotlib.rc_context(_style(PAPER_INK, group.name)):
-        # matplotlib otherwise writes its version, which says nothing about the data.
-        _figure(group.panels, group.columns, titles=True).savefig(
-            png, dpi=PNG_DPI, facecolor="white", metadata={"Software": None}
-        )
+    save_png(group.panels, group.columns, png)
     svg.write_text(_svg(group.panels, group.columns, group.name, True), "utf-8")
     return [png, svg]
+
+
+def save_png(panels: Sequence[Panel], columns: int, path: Path) -> None:
+    """Writes panels with a palette of few colours, a third of the usual size."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_style(PAPER_INK, path.stem)):
+        figure = _figure(panels, columns, titles=True)
+        figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor="white")
+    image = Image.open(buffer).convert("RGB")
+    few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
 
 
 def inline_svg(panel: Panel, name: str) -> str:
@@ -88,53 +105,86 @@ def inline_svg(panel: Panel, name: str) -> str:
     return f'{head} role="img" aria-labelledby="{name}-title">{rest}'
 
 
+def first_panel(sweep: Sweep) -> Panel | None:
+    """What stands for the whole report in an overview; None if nothing is measured."""
+    panels = _metric_group(sweep).panels
+    return panels[0] if panels else None
+
+
 def _metric_group(sweep: Sweep) -> Group:
+    size = plots.metric_size(sweep, PANEL_SIZE)
+    shown = plots.plotted_metrics(sweep)
     panels = [
         Panel(
-            METRICS[metric].title.capitalize(),
+            _upper(METRICS[metric].title),
             lambda ax, metric=metric: plots.draw_metric(ax, sweep, metric),
+            *size,
         )
-        for metric in plots.plotted_metrics(sweep)
+        for metric in shown
     ]
     caption = (
         "Large markers: mean over seeds; bars: 95% t interval of the mean; small "
         "markers: single seeds. Where errors span decades the axis is linear below 1% "
         "and logarithmic above."
     )
-    return Group("error", f"Error against {sweep.ablation.x_axis}", caption, panels, 2)
+    if any(row.status == "failed" for row in sweep.rows):
+        caption += " Crosses at the end of the axis: runs that failed."
+    rates = all(METRICS[metric].unit == "%" for metric in shown)
+    what = "Error" if rates else " and ".join(METRICS[m].title for m in shown)
+    columns = 2 if size[0] == PANEL_SIZE[0] else 1
+    title = f"{_upper(what)} against {sweep.ablation.x_axis}"
+    return Group("error", title, caption, panels, columns)
 
 
 def _effect_group(verdicts: Sequence[Verdict]) -> Group:
-    count = sum(v.contrast is not None for v in verdicts)
+    by_title: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.contrast is not None:
+            title = f"effect ({effect_unit(verdict.claim.metric)})"
+            by_title.setdefault(title, []).append(verdict)
     caption = (
-        "Each claim says that its effect lies to the right of its margin. Paired over "
-        "seeds, 95% t interval, not corrected for the number of claims. Circles: "
-        "supported; squares: contradicted; crosses: undecided."
+        "Each claim says that its effect lies to the right of its margin, the vertical "
+        "bar. Paired over seeds, 95% t interval, not corrected for the number of "
+        "claims. Circles: supported; squares: contradicted; crosses: undecided."
     )
-    draw = Panel(
-        "Effect per claim",
-        lambda ax: plots.draw_effects(ax, verdicts),
-        1.2 + 0.34 * count,
-    )
-    return Group("effects", "Effects", caption, [draw] if count else [], 1)
+    panels = [
+        Panel(
+            "Effect per claim" if len(by_title) == 1 else _upper(title),
+            lambda ax, own=own, title=title: plots.draw_effects(ax, own, title),
+            EFFECTS_WIDTH,
+            1.2 + 0.34 * len(own),
+        )
+        for title, own in by_title.items()
+    ]
+    return Group("effects", "Effects", caption, panels, 1)
+
+
+def effect_unit(metric: str) -> str:
+    """The unit of a difference of two values of a metric; its name where it has none.
+
+    Differences of rates are percentage points.
+    """
+    about = METRICS[metric]
+    if about.unit in ("%", "points"):
+        return "percentage points"
+    return about.unit or about.title
 
 
 def _curve_group(sweep: Sweep) -> Group:
-    exact = plots.curves_of(sweep, "train")
+    exact = curves.curves_of(sweep, "train")
     train = "train" if exact else "running"
-    series = plots.series_labels(sweep)
-    by = sweep.ablation.x_axis
     names = {train: "training error", "validation": "validation error"}
+    sets = curves.curve_sets(sweep, CURVES_A_PANEL)
     panels = [
         Panel(
-            f"{label}: {name} by {by}".removeprefix(": ").capitalize(),
-            lambda ax, label=label, split=split: plots.draw_curves(
-                ax, sweep, label, split
+            _upper(f"{title}: {name}".removeprefix(": ")),
+            lambda ax, arms=arms, split=split: curves.draw_curves(
+                ax, sweep, arms, split
             ),
         )
         for split, name in names.items()
-        if plots.curves_of(sweep, split)
-        for label in series
+        for title, arms in sets
+        if any(curve.arm in arms for curve in curves.curves_of(sweep, split))
     ]
     how = (
         "over the whole training set"
@@ -142,25 +192,34 @@ def _curve_group(sweep: Sweep) -> Group:
         else "over the training batches as they came, averaged since the point before"
     )
     caption = (
-        f"Lines: mean over seeds; bands: smallest to largest seed. Training error "
-        f"{how}."
+        f"By {sweep.ablation.x_axis}. Lines: mean over seeds; bands: smallest to "
+        f"largest seed. Training error {how}."
     )
-    return Group("curves", "Training curves", caption, panels, max(len(series), 1))
+    columns = min(len(sets), MOST_COLUMNS)
+    return Group("curves", "Training curves", caption, panels, columns)
+
+
+def _upper(title: str) -> str:
+    return title[:1].upper() + title[1:]
 
 
 def _figure(panels: Sequence[Panel], columns: int, titles: bool) -> Figure:
     columns = min(columns, len(panels))
-    rows = -(-len(panels) // columns)
-    height = max(panel.height for panel in panels)
-    figure = Figure(figsize=(PANEL_SIZE[0] * columns, height * rows))
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    heights = [max(panel.height for panel in row) for row in rows]
+    width = max(panel.width for panel in panels)
+    figure = Figure(figsize=(width * columns, sum(heights)))
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for index, panel in enumerate(panels):
-        ax = figure.add_subplot(rows, columns, index + 1)
+        ax = figure.add_subplot(grid[divmod(index, columns)])
         panel.draw(ax)
         if titles:
-            pad = 26 if ax.get_legend() else 8
-            ax.set_title(panel.title, loc="left", fontweight="bold", pad=pad)
+            labels = ax.get_legend_handles_labels()[1]
+            pad = 8 + 16 * legend_rows(labels)
+            title = "\n".join(textwrap.wrap(panel.title, TITLE_LETTERS))
+            ax.set_title(title, loc="left", fontweight="bold", pad=pad)
     return figure
 
 

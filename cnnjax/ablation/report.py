@@ -9,7 +9,7 @@ import jinja2
 from markupsafe import Markup
 
 from cnnjax.ablation import tables
-from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judge
+from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judge, method
 from cnnjax.ablation.collect import Sweep, collect, write_csv
 from cnnjax.ablation.figures import build_groups, inline_svg, save_group
 from cnnjax.ablation.metrics import METRICS
@@ -18,6 +18,11 @@ from cnnjax.errors import UserError
 TEMPLATES = Path(__file__).parent / "templates"
 OTHER_SETTING = "published, other data and budget"
 SAME_SETTING = "published"
+CHOICE = (
+    "Errors are those of the last step, but for the test error at the best validation "
+    "error: of the weights with the lowest validation error. The test set chooses "
+    "nothing."
+)
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?"}
 
 
@@ -62,9 +67,14 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
     """What the templates show."""
     verdicts = judge(sweep)
     scale = sweep.ablation.scale(sweep.scale_name)
+    posed = sweep.ablation.posed(sweep.scale_name)
     costs = tables.cost_lines(sweep)
     return {
         "verdicts": verdicts,
+        "not_posed": [c for c in sweep.ablation.claims if c not in posed],
+        "method": method(sweep),
+        "runs_per_arm": tables.runs_per_arm(sweep),
+        "seeds": sorted({row.seed for row in sweep.rows}),
         "groups": build_groups(sweep, verdicts),
         "ablation": sweep.ablation,
         "scale_name": sweep.scale_name,
@@ -107,6 +117,8 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
     )
     environment.filters |= {
         "number": tables.number,
+        "value": tables.value,
+        "known": tables.known,
         "interval": tables.interval,
         "p_value": tables.p_value,
         "count": tables.count,
@@ -117,6 +129,7 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
     environment.globals |= {
         "METRICS": METRICS,
         "MARKS": MARKS,
+        "CHOICE": CHOICE,
         "tally": lambda verdicts: Counter(v.verdict for v in verdicts),
         "inline_svg": lambda panel, name: Markup(inline_svg(panel, name)),
     }

@@ -28,9 +28,8 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
     sweep = collect(workdir)
     console.print(_arm_table(sweep))
     for trouble in tables.troubles(sweep):
-        seeds = ", ".join(map(str, trouble.seeds))
         console.print(
-            f"[yellow]{escape(trouble.arm)}[/] seeds {seeds}: {trouble.status}"
+            f"[yellow]{escape(trouble.arm)}[/] {trouble.runs}: {trouble.status}"
             f" ({escape(trouble.reason)})"
         )
     for warning in sweep.warnings:
@@ -43,10 +42,10 @@ def _arm_table(sweep: Sweep) -> Table:
     metrics = tables.measured_metrics(sweep)[:2]
     table = Table(
         title=f"{escape(sweep.ablation.title)}, scale {escape(sweep.scale_name)}",
-        caption="mean ± half width of the 95% t interval over seeds",
+        caption="mean ± half width of the 95% t interval over runs",
     )
     table.add_column("arm", no_wrap=True)
-    table.add_column("seeds", justify="right")
+    table.add_column("runs", justify="right")
     for metric in metrics:
         about = METRICS[metric]
         unit = f" ({about.unit})" if about.unit else ""
@@ -56,7 +55,7 @@ def _arm_table(sweep: Sweep) -> Table:
         table.add_row(
             escape(line.arm),
             f"{line.num_done}/{line.num_planned}",
-            *(tables.interval(line.summaries[metric]) for metric in metrics),
+            *(tables.interval(line.summaries[metric], metric) for metric in metrics),
             tables.count(line.num_params),
         )
     return table
@@ -73,9 +72,10 @@ def _verdict_table(verdicts: list[Verdict]) -> Table:
     table.add_column("p", justify="right", no_wrap=True)
     for verdict in verdicts:
         style, c = STYLES[verdict.verdict], verdict.contrast
+        metric = verdict.claim.metric
         effect = (
-            f"{tables.number(c.effect)}\n[dim]{tables.number(c.low)} to "
-            f"{tables.number(c.high)}[/]"
+            f"{tables.value(c.effect, metric)}\n[dim]{tables.value(c.low, metric)} to "
+            f"{tables.value(c.high, metric)}[/]"
             if c
             else "–"
         )

@@ -2,13 +2,19 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnjax.ablation.collect import Sweep
+from cnnjax.ablation.collect import Row, Sweep
 from cnnjax.ablation.metrics import METRICS
 from cnnjax.ablation.spec import Published
 from cnnjax.ablation.stats import Summary, summarize
+
+RATES = ("%", "points")  # units of rates and of their differences
+# Metrics that tables show for every ablation, where they were measured.
+ALWAYS = ("best_test_error", "generalization_gap")
+MOST_DECIMALS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,11 +52,11 @@ class CostLine:
 
 @dataclasses.dataclass(frozen=True)
 class Trouble:
-    """Cells of one arm that do not count, for one reason."""
+    """Runs of one arm that do not count, for one reason."""
 
     arm: str
     status: str
-    seeds: tuple[int, ...]
+    runs: str
     reason: str
 
 
@@ -82,8 +88,11 @@ def arm_lines(sweep: Sweep) -> list[ArmLine]:
 
 
 def measured_metrics(sweep: Sweep) -> list[str]:
-    """Metrics of the ablation that at least one cell has; all before any is done."""
-    metrics = list(sweep.ablation.metrics)
+    """Metrics of the tables that at least one run has; all before any is done.
+
+    Those of the ablation first, then `ALWAYS`.
+    """
+    metrics = list(dict.fromkeys((*sweep.ablation.metrics, *ALWAYS)))
     return [m for m in metrics if any(sweep.values(m).values())] or metrics
 
 
@@ -123,15 +132,33 @@ def total_cost(lines: list[CostLine]) -> CostLine:
 
 
 def troubles(sweep: Sweep) -> list[Trouble]:
-    """Cells that do not count, grouped by arm and reason, in the order of the plan."""
-    groups: dict[tuple[str, str, str], list[int]] = {}
+    """Runs that do not count, grouped by arm and reason, in the order of the plan."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in sweep.rows:
         if row.status != "done":
-            groups.setdefault((row.arm, row.status, row.reason), []).append(row.seed)
+            groups.setdefault((row.arm, row.status, row.reason), []).append(row)
     return [
-        Trouble(arm, status, tuple(seeds), reason)
-        for (arm, status, reason), seeds in groups.items()
+        Trouble(arm, status, _which(rows), reason)
+        for (arm, status, reason), rows in groups.items()
     ]
+
+
+def _which(rows: Sequence[Row]) -> str:
+    """'seed 3', 'seeds 0, 2' or 'fold 0 seed 1, fold 1 seed 1'."""
+    if any(row.fold is not None for row in rows):
+        return ", ".join(row.run for row in rows)
+    seeds = ", ".join(str(row.seed) for row in rows)
+    return f"seed{'s' * (len(rows) > 1)} {seeds}"
+
+
+def runs_per_arm(sweep: Sweep) -> str:
+    """How often each arm is run, in words."""
+    counts = Counter(row.arm for row in sweep.rows).values()
+    folds = {row.fold for row in sweep.rows} - {None}
+    low, high = min(counts), max(counts)
+    many = f"{low}" if low == high else f"{low} to {high}"
+    of = f", {len(folds)} folds" if folds else ""
+    return f"{many} run{'s' * (high > 1)} of each arm{of}"
 
 
 def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
@@ -157,15 +184,32 @@ def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
 
 def number(value: float, digits: int = 2) -> str:
     """A fixed number of digits; a dash for what is not known."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞"
     # Adding zero turns a rounded -0.00 into 0.00.
-    return "–" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+    return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def interval(summary: Summary) -> str:
-    """Mean and half width of the interval, as far as there are enough seeds."""
-    if math.isnan(summary.half_width):
-        return number(summary.mean)
-    return f"{number(summary.mean)} ± {number(summary.half_width)}"
+def value(number_: float, metric: str) -> str:
+    """A value or a difference of a metric: two decimals of rates, else three digits."""
+    if METRICS[metric].unit in RATES or not math.isfinite(number_) or not number_:
+        return number(number_)
+    return _with_digits(number_, number_, 3)
+
+
+def interval(summary: Summary, metric: str) -> str:
+    """Mean and half width of the interval, as far as there are enough runs."""
+    half = summary.half_width
+    if math.isnan(half):
+        return value(summary.mean, metric)
+    if METRICS[metric].unit in RATES or not half:
+        return f"{value(summary.mean, metric)} ± {value(half, metric)}"
+    return f"{_with_digits(summary.mean, half, 2)} ± {_with_digits(half, half, 2)}"
+
+
+def known(value: float) -> str:
+    """What a table is sorted by; nothing for what is not known."""
+    return "" if math.isnan(value) else repr(value)
 
 
 def p_value(p: float) -> str:
@@ -187,6 +231,14 @@ def seconds(value: float) -> str:
     if value < 120:
         return f"{value:.1f} s"
     return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def _with_digits(value: float, size: float, digits: int) -> str:
+    """A number up to the last of some significant digits of a size."""
+    decimals = digits - 1 - math.floor(math.log10(abs(size)))
+    if decimals > MOST_DECIMALS:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(decimals, 0)}f}"
 
 
 def _sum_known(values: list[float]) -> float:
