@@ -74,8 +74,8 @@ def method(sweep: Sweep) -> str:
     if sweep.overlap:
         return (
             "The runs of an arm are folds of cross-validation, whose training sets "
-            "have images in common: the variance of a mean effect over n runs is taken "
-            f"as (1/n + {sweep.overlap:.3g}) times theirs, for {sweep.overlap:.3g} test "
+            "have images in common: the variance of a mean over n runs is taken as "
+            f"(1/n + {sweep.overlap:.3g}) times theirs, for {sweep.overlap:.3g} test "
             "images for each training image (Nadeau and Bengio 2003), in a two-sided "
             "paired t test."
         )
