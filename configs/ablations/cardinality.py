@@ -9,6 +9,7 @@ width (the channels of 8x14d round down) in the net of 11 layers on few digits.
 """
 
 from cnnjax.ablation.spec import Ablation, Axis, Claim, Published, Scale
+from configs.base import model_section
 
 PAPER = "Xie et al. 2016, arXiv 1611.05431"
 TABLE3, TRAIN, TEST = f"{PAPER}, Table 3", "train_error", "test_error"
@@ -35,8 +36,8 @@ SCALES = {
                    "8x8 digits of scikit-learn, one epoch: shows that it runs"),
     "laptop": Scale("resnet_few_digits", SMALL, {}, 6,
                     "300 of the 8x8 digits (real), 1,297 to test; on two cores"),
-    # Section 4: the recipe of Facebook's Torch code.
-    "paper": Scale("resnet_imagenet", {}, {}, 3,
+    # Section 4: the recipe of Facebook's Torch code, strides in the 3x3.
+    "paper": Scale("resnet_imagenet", {"model": model_section("resnet50")}, {}, 3,
                    "ImageNet, 50 layers, the recipe of the paper; accelerators", True),
 }
 

@@ -83,7 +83,7 @@ def get_ablation() -> Ablation:
         published=[Published("{}-{}-k{}".format(*net), TEST, error, TABLE2)
                    for net, error in LARGE.items()]
         + [Published("add-164", TEST, 5.46, TABLE2)],
-        background="Equal parameters are not equal cost: dense nets of a size need two to"
-        " three times the multiply-adds of residual ones.",
+        background="Equal parameters are not equal cost: dense nets of a size need two"
+        " to three times the multiply-adds of residual ones.",
         limits="Few easy digits and nets of 1/15 of the published size: seeds differ by"
         " about a point, as much as the published differences.")
