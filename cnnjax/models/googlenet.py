@@ -5,16 +5,18 @@ batch norm behind every convolution, a 2 x 2 window in the last max pool, and au
 heads that bring any map to 4 x 4. `googlenet_published` is the paper's; `googlenet_bn`
 the same with batch norm behind every convolution in place of local response
 normalization at two places; `googlenet_naive` has modules without 1 x 1 reductions
-(figure 2a) on top of `googlenet_bn`.
+(figure 2a) on top of `googlenet_bn`. `googlenet_cifar` is not of the paper: the common
+form for small images, whose stem is one 3 x 3 convolution that keeps the size.
 
-Takes images from 15 pixels a side; from 31 with the published window of the last max
-pool, and from 79 with auxiliary heads of the published form.
+With the large stem, takes images from 15 pixels a side; from 31 with the published
+window of the last max pool, and from 79 with auxiliary heads of the published form.
 
 Deviations: the constants of local response normalization, which the paper does not
 give, are those of Krizhevsky et al. 2012. Max pools keep a last window that reaches
 over the end, which gives the sizes of table 1. Initial values are He's.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +34,7 @@ from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
 from cnnjax.layers.regularize import Dropout
+from cnnjax.models.checks import check_numbers
 from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # Table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection of each module.
@@ -58,6 +61,8 @@ AUXILIARY_HEADS = {
     "stage2_block4": "auxiliary_deep",
 }
 AUXILIARY_POOLS = ("adaptive", "strided")
+AUXILIARY_NORMS = ("conv", "all", "none")
+STEMS = ("large", "small")
 
 
 def inception(
@@ -90,6 +95,8 @@ class AuxiliaryHead(nn.Module):
       num_classes: width of the head.
       pool: a key of `AUXILIARY_POOLS`.
       dropout_rate: of the hidden units.
+      widths: channels of the convolution, hidden units.
+      normed: what the norm is behind, one of `AUXILIARY_NORMS`.
       conv: factory of convolutions.
       norm: normalization.
       act: activation function.
@@ -101,6 +108,8 @@ class AuxiliaryHead(nn.Module):
     num_classes: int
     pool: str
     dropout_rate: float
+    widths: tuple[int, int]
+    normed: str
     conv: Callable[..., nn.Module]
     norm: Norm
     act: Callable
@@ -108,15 +117,22 @@ class AuxiliaryHead(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool):
+        narrow, hidden = self.widths
+        norm, conv = self.norm, self.conv
+        if self.normed == "none":
+            norm = dataclasses.replace(norm, kind="none")
+            conv = functools.partial(conv, use_bias=True)
         if self.pool == "adaptive":
             x = AdaptiveAvgPool((4, 4), name="pool")(x)
         else:
             x = AvgPool(5, 3, name="pool")(x)
-        x = ConvNormAct(
-            128, 1, conv=self.conv, norm=self.norm, act=self.act, name="conv"
-        )(x, train=train)
+        x = ConvNormAct(narrow, 1, conv=conv, norm=norm, act=self.act, name="conv")(
+            x, train=train
+        )
         x = Flatten(name="flatten")(x)  # [N, 2048] from 4 x 4
-        x = Dense(1024, kernel_init=he_normal, dtype=self.dtype, name="dense")(x)
+        x = Dense(hidden, kernel_init=he_normal, dtype=self.dtype, name="dense")(x)
+        if self.normed == "all":
+            x = norm(name="dense_norm")(x[:, None, None], train=train)[:, 0, 0]
         x = Dropout(self.dropout_rate, name="dropout")(self.act(x), train=train)
         logits = Dense(self.num_classes, dtype=self.dtype, name="head")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
@@ -141,7 +157,14 @@ class GoogLeNet(nn.Module):
         'adaptive' brings any map to 4 x 4.
       dropout_rate: before the head; 0.4 in the paper.
       auxiliary_dropout_rate: in the auxiliary heads.
-      width: factor of the channels of every module.
+      auxiliary_norm: what the norm is behind in the auxiliary heads: the convolution,
+        'conv'; also the dense layer, 'all' (BN-auxiliary in table 3 of Szegedy et al.
+        2015, arXiv 1512.00567); or nothing, 'none'.
+      stem: 'large' brings the image to an eighth of its side; 'small' is one 3 x 3
+        convolution that keeps it; local response normalization then follows it.
+      num_blocks: modules of each of the three stages, the first ones of table 1; a head
+        behind a module that is left out is left out, too.
+      width: factor of the channels of every module, and of the auxiliary heads.
 
     Raises:
       UserError: an argument out of range, or images too small for the heads.
@@ -160,19 +183,22 @@ class GoogLeNet(nn.Module):
     auxiliary_pool: str = "adaptive"
     dropout_rate: float = 0.2
     auxiliary_dropout_rate: float = 0.7
+    auxiliary_norm: str = "conv"
+    stem: str = "large"
+    num_blocks: tuple[int, ...] = (2, 5, 2)
     width: float = 1.0
 
     @nn.compact
     def __call__(self, images, *, train: bool):
-        check_choices(self.auxiliary_pool, self.branch3_kernel, self.width)
+        self.check()
         norm = self.norm.after_each_convolution()
         conv = functools.partial(
             Conv, use_bias=not norm.has_bias, kernel_init=he_normal, dtype=self.dtype
         )
         parts = {"conv": conv, "norm": norm, "act": self.act}
-        x = self.stem(images, functools.partial(ConvNormAct, **parts), train)
+        x = self.enter(images, functools.partial(ConvNormAct, **parts), train)
         for i, stage in enumerate(STAGES, start=1):
-            for j, widths in enumerate(stage, start=1):
+            for j, widths in enumerate(stage[: self.num_blocks[i - 1]], start=1):
                 name = f"stage{i}_block{j}"
                 x = Branches(self.branches(widths), **parts, name=name)(x, train=train)
                 if self.auxiliary_heads and name in AUXILIARY_HEADS:
@@ -181,6 +207,8 @@ class GoogLeNet(nn.Module):
                         self.num_classes,
                         self.auxiliary_pool,
                         self.auxiliary_dropout_rate,
+                        self.scaled((128, 1024)),
+                        self.auxiliary_norm,
                         **parts,
                         dtype=self.dtype,
                     )
@@ -193,10 +221,13 @@ class GoogLeNet(nn.Module):
         logits = Dense(self.num_classes, dtype=self.dtype, name="head")(x)
         return logits.astype(jnp.promote_types(jnp.float32, self.dtype))
 
-    def stem(self, x, unit, train):
-        """From the images to an eighth of their side."""
+    def enter(self, x, unit, train):
+        """The stem: from the images to an eighth of their side, or to all of it."""
         published = self.norm.kind == "local_response"
         narrow, wide = self.scaled((64, 192))
+        if self.stem == "small":
+            x = unit(wide, 3, padding=1, name="stem_conv")(x, train=train)
+            return self.norm(name="norm1")(x, train=train) if published else x
         x = unit(narrow, 7, 2, 3, name="stem_conv1")(x, train=train)
         x = MaxPool(3, 2, ceil_mode=True, name="pool1")(x)
         if published:
@@ -217,27 +248,33 @@ class GoogLeNet(nn.Module):
     def scaled(self, widths) -> tuple[int, ...]:
         return tuple(max(1, round(self.width * w)) for w in widths)
 
-
-def check_choices(auxiliary_pool: str, branch3_kernel: int, width: float) -> None:
-    """Refuses values that would give another net than was meant."""
-    if auxiliary_pool not in AUXILIARY_POOLS:
-        raise unknown_name(
-            "pooling of auxiliary heads",
-            auxiliary_pool,
-            AUXILIARY_POOLS,
-            "config.model.auxiliary_pool",
-        )
-    if branch3_kernel < 1 or branch3_kernel % 2 == 0:
-        raise UserError(
-            f"the third branch keeps the size of the map, for which its filters must "
-            f"be odd, not {branch3_kernel} x {branch3_kernel} (set "
-            "config.model.branch3_kernel)"
-        )
-    if width <= 0:
-        raise UserError(
-            f"the factor of the channels must be positive, not {width} (set "
-            "config.model.width)"
-        )
+    def check(self) -> None:
+        """Refuses values that would give another net than was meant."""
+        for words, key, allowed in (
+            ("pooling of auxiliary heads", "auxiliary_pool", AUXILIARY_POOLS),
+            ("norm of auxiliary heads", "auxiliary_norm", AUXILIARY_NORMS),
+            ("stem", "stem", STEMS),
+        ):
+            if (value := getattr(self, key)) not in allowed:
+                raise unknown_name(words, value, allowed, f"config.model.{key}")
+        if self.branch3_kernel < 1 or self.branch3_kernel % 2 == 0:
+            raise UserError(
+                f"the third branch keeps the size of the map, for which its filters "
+                f"must be odd, not {self.branch3_kernel} x {self.branch3_kernel} (set "
+                "config.model.branch3_kernel)"
+            )
+        check_numbers("num_blocks", self.num_blocks, count=len(STAGES))
+        for count, stage in zip(self.num_blocks, STAGES, strict=True):
+            if count > len(stage):
+                raise UserError(
+                    f"config.model.num_blocks is {self.num_blocks}: table 1 has 2, 5 "
+                    "and 2 modules in the three stages"
+                )
+        if self.width <= 0:
+            raise UserError(
+                f"the factor of the channels must be positive, not {self.width} (set "
+                "config.model.width)"
+            )
 
 
 PAPER = {
@@ -285,6 +322,16 @@ VARIANTS = {
         12_568_061_056,
         f"{BY_HAND} (97,531,080 without), modules of figure 2(a)",
         PAPER | {"reduced": False},
+        norm=BATCH,
+    ),
+    "googlenet_cifar": Variant(
+        GoogLeNet,
+        (32, 32, 3),
+        10_222_398,
+        1_447_241_728,
+        "by hand from table 1 with a stem of one 3 x 3 (5,871,914 without heads)",
+        {"stem": "small", "branch3_kernel": 5, "pool4_window": 3},
+        num_classes=10,
         norm=BATCH,
     ),
 }

@@ -19,6 +19,7 @@ QUICK_TO_COMPILE = {
 
 # Nets that take long to compile, with fewer blocks of a kind; whole with `-m slow`.
 SHALLOW = {
+    "googlenet_cifar": {"num_blocks": (1, 1, 1), "width": 0.25},
     "inception_v3": {"auxiliary_heads": False},  # which would need 299 pixels
     "inception_v4": {"num_blocks": (1, 1, 1)},
     "inception_resnet_v1": {"num_blocks": (1, 1, 2)},

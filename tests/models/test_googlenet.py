@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 from flax.core import meta
+from flax.traverse_util import flatten_dict
 
 from cnnjax.analysis.complexity import multiply_adds
 from cnnjax.errors import UserError
@@ -38,14 +39,22 @@ TABLE = {
 CHANNELS = (256, 480, 512, 512, 512, 528, 832, 832, 1024)
 
 
-def by_hand(per_channel, reduced=True, large=5):
+LARGE_STEM = [(3 * 49, 64, 112), (64, 64, 56), (64 * 9, 192, 56)]
+SMALL = {"stem": [(27, 192, 32)], "larger": 8 / 7, "classes": 10}
+
+
+def by_hand(
+    per_channel, reduced=True, large=5, stem=LARGE_STEM, larger=1, classes=1000
+):
     """(parameters with heads, parameters without, multiply-adds) at 224 pixels.
 
-    per_channel is 1 for a bias, 2 for the scale and bias of a norm.
+    per_channel is 1 for a bias, 2 for the scale and bias of a norm; maps are `larger`
+    than in the table.
     """
-    convs = [(3 * 49, 64, 112), (64, 64, 56), (64 * 9, 192, 56)]
+    convs = list(stem)
     heads, before = 0, 192
     for name, (side, one, reduce3, three, reduce5, five, pool) in TABLE.items():
+        side = round(side * larger)
         if reduced:
             convs += [
                 (before, one, side),
@@ -65,11 +74,12 @@ def by_hand(per_channel, reduced=True, large=5):
             before = one + three + five + before
         if name in ("4a", "4d"):
             heads += before * 128 + per_channel * 128
-            heads += 2048 * 1024 + 1024 + 1024 * 1000 + 1000
+            heads += 2048 * 1024 + 1024 + 1024 * classes + classes
     weights = sum(inputs * width + per_channel * width for inputs, width, _ in convs)
     products = sum(inputs * width * side**2 for inputs, width, side in convs)
-    head = before * 1000
-    return weights + head + 1000 + heads, weights + head + 1000, products + head
+    head = before * classes
+    without = weights + head + classes
+    return without + heads, without, products + head
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,7 @@ def by_hand(per_channel, reduced=True, large=5):
         ("googlenet_published", {"per_channel": 1}),
         ("googlenet_bn", {"per_channel": 2}),
         ("googlenet_naive", {"per_channel": 2, "reduced": False}),
+        ("googlenet_cifar", {"per_channel": 2} | SMALL),
     ],
 )
 def test_the_counts_by_hand(name, arguments):
@@ -163,6 +174,22 @@ def test_the_factor_of_the_channels():
     halved = [shapes[f"stage{i}_block{j}"][-1] for i, j in ((1, 1), (2, 4), (3, 2))]
     assert halved == [128, 264, 512]
     assert shapes["stem_conv3"][-1] == 96
+    assert shapes["auxiliary_deep/conv"] == (4, 4, 64)
+    assert shapes["auxiliary_deep/dense"] == (512,)
+
+
+def test_fewer_modules_at_full_size():
+    shapes, _ = output_shapes("googlenet_cifar", 8, num_blocks=(1, 2, 1), width=0.25)
+    modules = {path: s for path, s in shapes.items() if "block" in path}
+    modules = {path: s for path, s in modules.items() if "/" not in path}
+    assert modules == {
+        "stage1_block1": (8, 8, 64),
+        "stage2_block1": (4, 4, 128),
+        "stage2_block2": (4, 4, 128),
+        "stage3_block1": (2, 2, 208),
+    }
+    heads = {path.split("/")[0] for path in shapes if path.startswith("auxiliary")}
+    assert heads == {"auxiliary_shallow"}  # the other sits behind the fourth module
 
 
 # -- norms, heads, sizes ---------------------------------------------------------------
@@ -210,6 +237,21 @@ def test_heads_run_in_training_alone():
 
 
 @pytest.mark.parametrize(
+    ("normed", "layers"),
+    [("none", set()), ("conv", {"conv/norm"}), ("all", {"conv/norm", "dense_norm"})],
+)
+def test_norms_of_auxiliary_heads(normed, layers):
+    model = create_model("googlenet_cifar", auxiliary_norm=normed, norm="batch")
+    declared = meta.unbox(abstract_variables(model, (8, 8, 1)))
+    head = declared["params"]["auxiliary_deep"]
+    # A convolution without a norm has a bias in its place.
+    assert ("bias" in head["conv"]["conv"]) == (normed == "none")
+    paths = {"/".join(path) for path in flatten_dict(head)}
+    scales = {path.removesuffix("/scale") for path in paths if path.endswith("scale")}
+    assert scales == layers
+
+
+@pytest.mark.parametrize(
     ("name", "arguments", "smallest"),
     [
         ("googlenet", {}, 15),
@@ -231,9 +273,14 @@ def test_the_smallest_images(name, arguments, smallest):
         ("auxiliary_pool", "adaptiv", "did you mean 'adaptive'"),
         ("branch3_kernel", 4, "must be odd, not 4 x 4"),
         ("width", 0.0, "must be positive, not 0.0"),
+        ("auxiliary_norm", "both", "allowed are"),
+        ("stem", "smal", "did you mean 'small'"),
+        ("num_blocks", (2, 6, 2), r"2, 5 and 2 modules"),
+        ("num_blocks", (2, 0, 2), "3 numbers of at least 1"),
     ],
 )
 def test_wrong_choices_are_named(argument, value, sentence):
     model = create_model("googlenet", **{argument: value})
-    with pytest.raises(UserError, match=rf"{sentence}.*config.model.{argument}"):
+    with pytest.raises(UserError, match=sentence) as caught:
         abstract_variables(model, (32, 32, 3))
+    assert f"config.model.{argument}" in str(caught.value)
