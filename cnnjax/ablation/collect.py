@@ -22,7 +22,13 @@ from cnnjax.errors import UserError
 STATUSES = ("done", "failed", "running", "missing", "excluded")
 # A seed, or a fold and a seed.
 Replicate = int | tuple[int, int]
-COST_KEYS = ("compile_seconds", "run_seconds", "images_per_second")
+COST_KEYS = (
+    "compile_seconds",
+    "run_seconds",
+    "images_per_second",
+    "step_seconds",
+    "memory_bytes",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,7 +201,10 @@ def write_csv(sweep: Sweep, path: Path) -> None:
     facts = ("config_hash", "data_fingerprint", "num_params", "multiply_adds")
     facts += ("step", "epochs")
     metrics = [
-        m for m in METRICS if any(not math.isnan(r.metric(m)) for r in sweep.rows)
+        name
+        for name, metric in METRICS.items()
+        if metric.path[0] != "cost"
+        and any(not math.isnan(row.metric(name)) for row in sweep.rows)
     ]
     fold = ["fold"] if any(row.fold is not None for row in sweep.rows) else []
     header = [

@@ -84,7 +84,7 @@ def eval_batches(num_examples: int, batch_size: int) -> tuple[np.ndarray, np.nda
       batch_size: B, at least 1.
 
     Returns:
-      Indices int32 and mask float32; the last batch is filled up with index 0 at
+      Indices int32 and mask float32; the last batch is filled up from index 0 on, at
       mask 0.
 
     Shapes:
@@ -93,6 +93,6 @@ def eval_batches(num_examples: int, batch_size: int) -> tuple[np.ndarray, np.nda
     num_batches = -(-num_examples // batch_size)
     places = np.arange(num_batches * batch_size, dtype=np.int32)
     mask = (places < num_examples).astype(np.float32)
-    indices = np.where(places < num_examples, places, 0)
+    indices = places % max(num_examples, 1)
     shape = (num_batches, batch_size)
     return indices.reshape(shape), mask.reshape(shape)

@@ -205,8 +205,8 @@ class EvalStream(_Stream):
     """The batches of one pass over a split, in its order; reading starts at once.
 
     Iterating gives (images uint8 [n, H, W, C], labels int32 [n], mask float32 [n]) for
-    n positions, once a batch; places behind the last example are 0 at mask 0. An image
-    that cannot be read raises its UserError there.
+    n positions, once a batch; places behind the last example have the first ones at
+    mask 0. An image that cannot be read raises its UserError there.
 
     Args:
       split: read from.
@@ -235,17 +235,16 @@ class EvalStream(_Stream):
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for start in self._starts:
             there = start + self._positions < len(self._split)
-            images = np.zeros((len(there), *self._split.image_shape), np.uint8)
-            labels = np.zeros(len(there), np.int32)
+            images = np.empty((len(there), *self._split.image_shape), np.uint8)
+            labels = np.empty(len(there), np.int32)
             for piece in self._pieces:
-                places = np.arange(len(there))[piece][there[piece]]
-                images[places], labels[places] = self._reading.next()
+                images[piece], labels[piece] = self._reading.next()
             yield images, labels, there.astype(np.float32)
 
     def _calls(self) -> Iterator[Callable[[], Any]]:
         for start, piece in itertools.product(self._starts, self._pieces):
-            places = start + self._positions[piece]
-            yield functools.partial(self._split.read, places[places < len(self._split)])
+            places = (start + self._positions[piece]) % len(self._split)
+            yield functools.partial(self._split.read, places)
 
 
 def num_cores() -> int:

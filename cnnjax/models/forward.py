@@ -1,11 +1,13 @@
 """The only two calls of `model.apply`: one in training, one in evaluation."""
 
+import contextlib
 from typing import Any
 
 import jax
 from flax import linen as nn
 
 from cnnjax.layers.auxiliary import AUXILIARY
+from cnnjax.layers.batch_norm import statistics_of_batch
 
 
 def forward_train(
@@ -36,7 +38,22 @@ def forward_train(
 
 
 def forward_eval(
-    model: nn.Module, params: Any, model_state: Any, images: jax.Array
+    model: nn.Module,
+    params: Any,
+    model_state: Any,
+    images: jax.Array,
+    batch_statistics: bool = False,
 ) -> jax.Array:
-    """Forward pass that changes nothing: logits [N, num_classes]."""
-    return model.apply({"params": params, **model_state}, images, train=False)
+    """Forward pass that changes nothing: logits [N, num_classes].
+
+    Args:
+      model: the net.
+      params: its parameters.
+      model_state: its other collections.
+      images: float [N, H, W, C].
+      batch_statistics: batch norm takes the statistics of these images, whatever
+        `examples_per_statistic` is, in place of the running ones.
+    """
+    context = statistics_of_batch() if batch_statistics else contextlib.nullcontext()
+    with context:
+        return model.apply({"params": params, **model_state}, images, train=False)

@@ -67,7 +67,11 @@ def no_sums(num_seeds: int, num_classes: int) -> dict[str, np.ndarray]:
 
 
 def make_evaluation(
-    model: nn.Module, preprocess: Callable, num_classes: int, batch_at: Callable
+    model: nn.Module,
+    preprocess: Callable,
+    num_classes: int,
+    batch_at: Callable,
+    batch_statistics: bool = False,
 ) -> Callable[..., dict[str, jax.Array]]:
     """Builds the evaluation of one set of weights on batches of one split.
 
@@ -76,6 +80,8 @@ def make_evaluation(
       preprocess: images uint8 -> float.
       num_classes: number of classes.
       batch_at: `resident_batch` or `streamed_batch`.
+      batch_statistics: see `forward_eval`; a last batch that is not full is filled up
+        with the first images of the split, which are not counted.
 
     Returns:
       evaluate(params, model_state, sums, num_batches, *source) -> sums, with those of
@@ -86,7 +92,7 @@ def make_evaluation(
     def sums_of(params, model_state, batch):
         labels, mask = batch["labels"], batch["mask"]
         images = preprocess(batch["images"])
-        logits = forward_eval(model, params, model_state, images)
+        logits = forward_eval(model, params, model_state, images, batch_statistics)
         one_hot = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)
         own = jnp.sum(logits * one_hot, axis=-1, keepdims=True)
         # How many classes score higher; ties go to the lower class, as in argmax.

@@ -71,10 +71,12 @@ class RunFolder:
         seed: int,
         final: dict[str, Any],
         best: dict[str, Any] | None,
-        cost: dict[str, float],
+        cost: dict[str, float | None],
+        probes: dict[str, Any],
     ) -> dict[str, Any]:
         """The record of a seed that was trained to the end."""
-        return self._result(seed, "done", None, final, best, cost)
+        result = self._result(seed, "done", None, final, best, cost)
+        return result | ({"probes": probes} if probes else {})
 
     def failed(self, seed: int, reason: str, cost: dict[str, float]) -> dict[str, Any]:
         """The record of a seed that could not be."""

@@ -1,7 +1,7 @@
 """The training loop: dispatch, log, evaluate, save, until the last step."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.heartbeat import Heartbeat
 from cnnjax.train.interrupt import Stopped, StopRequest
+from cnnjax.train.probes.measuring import Measuring
 from cnnjax.train.programs import Programs, compile_programs
 from cnnjax.train.saved import restore_latest, save
 from cnnjax.train.setup import SPLITS, Run, saved_example
@@ -21,6 +22,9 @@ from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
 from cnnjax.train.step import METRICS
 from cnnjax.train.writers import MetricsWriter
+
+# Times of dispatches that a checkpoint keeps: enough for a median.
+MOST_TIMES = 500
 
 
 def fit(
@@ -105,7 +109,11 @@ class Loop:
         self.last_good = [""] * num_seeds
         self.pending = self._no_sums()  # training metrics since the last row
         self.run_seconds = 0.0
+        # Of the dispatches of this run; the first of each process is slower.
+        self.step_seconds: list[float] = []
+        self.warm = False
         self.compile_seconds = programs.compile_seconds
+        self.measuring = Measuring(run)
         self.writers: list[MetricsWriter] = []
         self.log_every = run.interval(run.log.every_epochs)
         self.eval_every = run.interval(run.eval.every_epochs)
@@ -126,6 +134,7 @@ class Loop:
         self.checkpoints.delete_after(self.step)
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
+        self._measure()
         for seed in self.run.seeds if hosts.is_first() else ():
             writer = MetricsWriter(
                 self.folder.seed_folder(seed), self.run.log.tensorboard
@@ -136,9 +145,15 @@ class Loop:
     def finish(self) -> list[dict[str, Any]]:
         """Evaluates the last and the best weights and writes the results."""
         start = time.perf_counter()
-        final = self._evaluate(self.programs.weights(self.state), SPLITS)
-        best = None if self.best is None else self._evaluate(self.best, ("test",))
+        weights = self._settled(self.programs.weights(self.state))
+        final = self.programs.evaluate(*weights, SPLITS, final=True)
+        best = None
+        if self.best is not None:
+            of_best = self._settled(self.best)
+            best = self.programs.evaluate(*of_best, ("test",), final=True)
         self.run_seconds += time.perf_counter() - start
+        if not self.all_failed:
+            self.measuring.look(self.step, *weights)
         results = []
         for i, seed in enumerate(self.run.seeds):
             if self.failed_at[i] >= 0:
@@ -152,7 +167,10 @@ class Loop:
                     "test": best["test"][i],
                 }
             of_final = {split: rows[i] for split, rows in final.items()}
-            results.append(self.folder.done(seed, of_final, of_best, self._cost()))
+            probes = self.measuring.results(i)
+            results.append(
+                self.folder.done(seed, of_final, of_best, self._cost(), probes)
+            )
             if not self.writers:
                 continue
             # A run killed between here and the results left some of these rows.
@@ -181,11 +199,15 @@ class Loop:
         self._add(rows)
         self.step += num_steps
         seconds = time.perf_counter() - start
+        if self.warm:
+            self.step_seconds.append(seconds / num_steps)
+        self.warm = True
         if self._due(self.log_every):
             self._log()
         if self.run.eval.every_epochs and self._due(self.eval_every):
             self._validate()
         self.run_seconds += time.perf_counter() - start
+        self._measure()
         loss_sum, count = rows["loss"]
         images = num_steps * self.run.train.batch_size * len(self.run.seeds)
         shown.update(
@@ -213,6 +235,7 @@ class Loop:
         events = [self.run.total_steps, step + self.programs.max_steps]
         for every in (self.log_every, self.eval_every, self.save_every):
             events.append((step // every + 1) * every)
+        events += [stop for stop in self.measuring.stops if stop > step]
         return min(events)
 
     def _due(self, every: int) -> bool:
@@ -279,10 +302,15 @@ class Loop:
         head = {"kind": "eval", "step": self.step, "epoch": self._epoch()}
         self.writers[i].write(head | {"split": split} | shown)
 
-    def _evaluate(self, weights: Any, splits: Iterable[str]) -> dict[str, list[dict]]:
+    def _settled(self, weights: Any) -> tuple[Any, Any]:
+        """Weights with the statistics of the last evaluation."""
         params, model_state = weights
-        model_state = self.programs.final_statistics(params, model_state)
-        return self.programs.evaluate(params, model_state, splits)
+        return params, self.programs.final_statistics(params, model_state)
+
+    def _measure(self) -> None:
+        """Lets the probes look while training; at its end `finish` does."""
+        if self.step < self.run.total_steps:
+            self.measuring.look(self.step, *self.programs.weights(self.state))
 
     def _epoch(self) -> float:
         return round(self.step / self.run.steps_per_epoch, 6)
@@ -298,6 +326,8 @@ class Loop:
             "pending": {name: sums.tolist() for name, sums in self.pending.items()},
             "run_seconds": self.run_seconds,
             "compile_seconds": self.compile_seconds,
+            "step_seconds": self.step_seconds[-MOST_TIMES:],
+            "probes": self.measuring.dump(),
         }
 
     def _load(self, saved: dict[str, Any]) -> None:
@@ -308,14 +338,21 @@ class Loop:
         self.pending = {k: np.array(v, float) for k, v in saved["pending"].items()}
         self.run_seconds = saved["run_seconds"]
         self.compile_seconds += saved["compile_seconds"]
+        self.step_seconds = list(saved["step_seconds"])
+        self.measuring.load(saved["probes"])
 
-    def _cost(self) -> dict[str, float]:
+    def _cost(self) -> dict[str, float | None]:
         share = len(self.run.seeds)
         images = self.step * self.run.train.batch_size * share
         return {
             "compile_seconds": self.compile_seconds / share,
             "run_seconds": self.run_seconds / share,
             "images_per_second": images / max(self.run_seconds, 1e-9),
+            # None where one dispatch was all.
+            "step_seconds": float(np.median(self.step_seconds)) / share
+            if self.step_seconds
+            else None,
+            "memory_bytes": self.programs.memory_bytes,
         }
 
     def _reason(self, i: int) -> str:

@@ -17,6 +17,7 @@ from cnnjax.train.devices import is_accelerated
 from cnnjax.train.evaluate import divide, make_evaluation, make_reestimation, no_sums
 from cnnjax.train.factors import program_key
 from cnnjax.train.parallel import DATA, HOST, SEEDS
+from cnnjax.train.seeds import choose_seed_mode
 from cnnjax.train.setup import Run, initial_state, resident_data, split_sizes
 from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
@@ -55,6 +56,8 @@ class Compiled(NamedTuple):
     Args:
       train: (state, data, seeds, num_steps, rates, factors) -> (state, rows).
       evaluation: (params, model_state, sums, num_batches, *source) -> sums.
+      by_batch: likewise, with the statistics of each batch, or None where these are
+        not evaluated.
       reestimation: (params, model_state, moments, data, seeds, first_step, num_steps)
         -> (moments, model_state), or None where the running statistics are evaluated.
       improve: `improved_weights`, or None where no best weights are kept.
@@ -62,6 +65,7 @@ class Compiled(NamedTuple):
 
     train: Callable
     evaluation: Callable
+    by_batch: Callable | None
     reestimation: Callable | None
     improve: Callable | None
 
@@ -78,6 +82,9 @@ class Programs:
       max_steps: largest number of steps of one dispatch.
       compiled: the programs.
       compile_seconds: what compiling cost, or waiting for another run that did it.
+      memory_bytes: what training takes for one seed on a device, by XLA's account: the
+        state, and the values of one step beside it, without the images; None where XLA
+        gives no account.
     """
 
     run: Run
@@ -87,6 +94,7 @@ class Programs:
     max_steps: int
     compiled: Compiled
     compile_seconds: float
+    memory_bytes: int | None
 
     def advance(
         self, state: TrainState, first_step: int, num_steps: int, then: int = 0
@@ -110,11 +118,25 @@ class Programs:
         return state, jax.tree.map(lambda row: row[:, :num_steps], rows)
 
     def evaluate(
-        self, params: Any, model_state: Any, splits: Iterable[str]
+        self, params: Any, model_state: Any, splits: Iterable[str], final: bool = False
     ) -> dict[str, list[dict]]:
-        """Evaluates splits; for each one dict a seed."""
+        """Evaluates splits; for each one dict a seed.
+
+        Args:
+          params: of all seeds.
+          model_state: of all seeds.
+          splits: names.
+          final: as at the end of training, where `config.eval.statistics` counts;
+            'precise' ones are those of `final_statistics`.
+        """
+        evaluation = self.compiled.evaluation
+        if final and self.compiled.by_batch is not None:
+            evaluation = self.compiled.by_batch
         # The device has all of them to do before the first is waited for.
-        sent = {split: self._add_up(params, model_state, split) for split in splits}
+        sent = {
+            split: self._add_up(evaluation, params, model_state, split)
+            for split in splits
+        }
         sums = self.run.parallel.to_host(sent)
         return {
             split: [
@@ -124,15 +146,13 @@ class Programs:
             for split in splits
         }
 
-    def _add_up(self, params: Any, model_state: Any, split: str) -> dict[str, Any]:
+    def _add_up(self, evaluation, params, model_state, split: str) -> dict[str, Any]:
         sums = self.no_sums
         with contextlib.closing(self.delivery.evaluation(split)) as calls:
             for num_batches, *source in calls:
                 # Until the call before is done: images must not pile up on the device.
                 jax.block_until_ready(sums)
-                sums = self.compiled.evaluation(
-                    params, model_state, sums, num_batches, *source
-                )
+                sums = evaluation(params, model_state, sums, num_batches, *source)
         return sums
 
     def weights(self, state: TrainState) -> tuple[Any, Any]:
@@ -193,7 +213,8 @@ def compile_programs(
     compiled = shared.get(key, lambda: _compile(run, state, delivery, max_steps))
     seconds = time.perf_counter() - start
     seeds, sums = put(_seeds(run)), put(_no_sums(run))
-    return Programs(run, delivery, seeds, sums, max_steps, compiled, seconds)
+    used = _memory_of_seed(run, state, compiled.train)
+    return Programs(run, delivery, seeds, sums, max_steps, compiled, seconds, used)
 
 
 def memory(run: Run) -> dict[str, dict[str, int]]:
@@ -221,6 +242,17 @@ def memory(run: Run) -> dict[str, dict[str, int]]:
             "peak": arguments + results + temporary + waiting,
         }
     return table
+
+
+def _memory_of_seed(run: Run, state: TrainState, train: Any) -> int | None:
+    stats = train.memory_analysis()
+    if stats is None:
+        return None
+    num_seeds, at_once = len(run.seeds), 1
+    if choose_seed_mode(run.train.seed_mode) == "vmap":
+        at_once = num_seeds // run.parallel.layout.seed
+    of_state = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    return of_state // num_seeds + stats.temp_size_in_bytes // at_once
 
 
 def _seeds(run: Run) -> np.ndarray:
@@ -255,19 +287,24 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
         donate=(0,),
         results=(0, None),
     )
-    evaluate = make_evaluation(
-        run.model,
-        run.augment.preprocess,
-        run.dataset.num_classes,
-        delivery.evaluation_batch,
-    )
     weights = (state.params, state.model_state)
-    evaluation = compiled(
-        evaluate,
-        (SEEDS, SEEDS, SEEDS, HOST, *delivery.evaluation_kinds),
-        (*weights, _no_sums(run), np.int32(1), *delivery.evaluation_example),
-        results=2,
-    )
+
+    def evaluating(batch_statistics: bool) -> Callable:
+        return compiled(
+            make_evaluation(
+                run.model,
+                run.augment.preprocess,
+                run.dataset.num_classes,
+                delivery.evaluation_batch,
+                batch_statistics,
+            ),
+            (SEEDS, SEEDS, SEEDS, HOST, *delivery.evaluation_kinds),
+            (*weights, _no_sums(run), np.int32(1), *delivery.evaluation_example),
+            results=2,
+        )
+
+    evaluation = evaluating(False)
+    by_batch = evaluating(True) if run.eval.statistics == "batch" else None
     reestimation = improve = None
     if run.eval.statistics == "precise":
         reestimate = make_reestimation(
@@ -300,7 +337,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
             donate=(2,),
             results=2,
         )
-    return Compiled(train, evaluation, reestimation, improve)
+    return Compiled(train, evaluation, by_batch, reestimation, improve)
 
 
 def improved_weights(improved: jax.Array, new: Any, best: Any) -> Any:

@@ -6,11 +6,11 @@ from cnnjax.config import in_range
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.train.hosts import num_processes
 from cnnjax.train.layout import nearest, parse_layout
+from cnnjax.train.probes import PROBES
 
 INFINITY = float("inf")
 SEED_MODES = ("auto", "loop", "vmap")
 STATISTICS = ("running", "precise", "batch")
-PROBES = ("layer_responses", "gradient_norms", "lesion", "shift")
 WEIGHTS = ("raw", "ema")
 MODES = ("jit", "shard_map", "pmap")
 

@@ -76,7 +76,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     Args:
       workdir: folder of a run (one arm of an ablation is one).
       weights: 'final', 'best' (on validation) or 'ema'.
-      statistics: 'running' or 'precise'; '' for what the config says.
+      statistics: 'running', 'precise' or 'batch'; '' for what the config says.
       data_dir: '' for what the config says.
 
     Returns:
@@ -118,7 +118,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     programs = compile_programs(run, start["state"])
     params, model_state = run.parallel.put(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
-    rows = programs.evaluate(params, model_state, SPLITS)
+    rows = programs.evaluate(params, model_state, SPLITS, final=True)
     print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")
     print_errors(
         {

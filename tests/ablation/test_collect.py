@@ -118,7 +118,8 @@ def test_csv_has_every_cell_and_the_cost_last(sweep_dir, tmp_path):
     header, first = lines[0], dict(zip(lines[0], lines[1], strict=True))
     assert len(lines) == 41
     assert header[:6] == ["arm", "net", "depth", "seed", "status", "reason"]
-    assert header[-3:] == ["compile_seconds", "run_seconds", "images_per_second"]
+    costs = ["compile_seconds", "run_seconds", "images_per_second"]
+    assert header[-5:] == [*costs, "step_seconds", "memory_bytes"]
     assert (first["status"], first["reason"]) == ("failed", "because, so")
     row = dict(zip(header, lines[7], strict=True))
     exact = collect(sweep_dir).values("train_error")[row["arm"]][int(row["seed"])]

@@ -1,0 +1,121 @@
+"""What a probe is, and what it is given.
+
+A probe is a pure function of the weights of one seed and a fixed set of images.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+
+# When a probe can look: share of training that is done.
+MOMENTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
+# Layers or blocks of one profile in `result.json`; of a deeper net some are left out.
+MOST_POINTS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """The parts of a run that probes may know.
+
+    Attributes:
+      model: the net, as it is trained.
+      image_shape: (H, W, C).
+      num_classes: number of classes.
+      preprocess: images uint8 -> float.
+      forward: an evaluation, with the arguments of `models.forward.forward_eval`.
+      factors: the numbers of the training step.
+    """
+
+    model: nn.Module
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    preprocess: Callable
+    forward: Callable
+    factors: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """One kind of measurement.
+
+    Attributes:
+      split: whose images it sees: 'train' or 'test'.
+      most_images: how many at most, evenly spread over the split; training images
+        come in one batch.
+      moments: keys of `MOMENTS`.
+      measure: subject -> function (params, model_state, images uint8 [M, B, H, W, C],
+        labels int32 [M, B], mask float32 [M, B]) -> dict of arrays, of one seed.
+      report: (subject, moment -> arrays of one seed) -> the record in `result.json`:
+        numbers, and 'profiles': name -> `profile(...)`.
+      needs: what a net must have.
+      fits: (model, image_shape) -> whether a net has it.
+    """
+
+    split: str
+    most_images: int
+    moments: tuple[str, ...]
+    measure: Callable[[Subject], Callable]
+    report: Callable[[Subject, Mapping[str, Mapping[str, np.ndarray]]], dict[str, Any]]
+    needs: str = ""
+    fits: Callable[[nn.Module, tuple[int, ...]], bool] = lambda model, shape: True
+
+
+def profile(
+    labels: Sequence[Any], values: np.ndarray, positions: Sequence[int] | None = None
+) -> dict[str, list]:
+    """Values along the depth of a net, or along an amount, for `result.json`.
+
+    Args:
+      labels: what each value belongs to.
+      values: as many numbers.
+      positions: where they stand on an axis; None for 1, 2, ...
+
+    Returns:
+      'labels', 'positions' and 'values', at most `MOST_POINTS`, evenly spread with the
+      first and the last; None stands for what is not finite.
+    """
+    if positions is None:
+        positions = range(1, len(labels) + 1)
+    kept = np.unique(
+        np.linspace(0, len(labels) - 1, min(len(labels), MOST_POINTS)).round()
+    ).astype(int)
+    return {
+        "labels": [labels[i] for i in kept],
+        "positions": [int(positions[i]) for i in kept],
+        "values": [number(values[i]) for i in kept],
+    }
+
+
+def number(value: float) -> float | None:
+    """A number for JSON, with six digits; None where it is not finite."""
+    value = float(value)
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def count_errors(
+    subject: Subject, forward: Callable[[jax.Array], jax.Array], labels, mask, images
+) -> jax.Array:
+    """Wrong images of all batches.
+
+    Args:
+      subject: of the probe.
+      forward: images float [B, H, W, C] -> logits [B, num_classes].
+      labels: int32 [M, B].
+      mask: float32 [M, B]; 0 where an image does not count.
+      images: uint8 [M, B, H, W, C].
+    """
+
+    def of_batch(batch):
+        images, labels, mask = batch
+        logits = forward(subject.preprocess(images))
+        # A broken net (NaN everywhere) is never right.
+        right = (logits.argmax(-1) == labels) & jnp.isfinite(logits).all(-1)
+        return jnp.sum(mask * ~right)
+
+    return jax.lax.map(of_batch, (images, labels, mask)).sum()
