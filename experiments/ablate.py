@@ -32,10 +32,10 @@ cli.define_parallel_flags()
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
     from cnnjax.ablation.adaptive import Budget, parse_seeds, train_seeds
+    from cnnjax.ablation.estimate import print_plan
     from cnnjax.ablation.launch import train_cells
     from cnnjax.ablation.plan import load_ablation, make_plan
     from cnnjax.ablation.report import write_report
-    from cnnjax.ablation.run import print_plan
     from cnnjax.ablation.summary import print_summary
     from cnnjax.train.hosts import is_first, joined
 

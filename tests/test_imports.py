@@ -44,6 +44,7 @@ ASSEMBLERS = {
     "cnnjax/train/devices.py": {"layers"},
     "cnnjax/train/yardstick.py": {"layers"},
     "cnnjax/ablation/run.py": {"data", "train"},
+    "cnnjax/ablation/estimate.py": {"data", "train"},
     "cnnjax/ablation/adaptive.py": {"train"},
     "cnnjax/ablation/cell.py": {"train"},
     "cnnjax/ablation/launch.py": {"train"},

@@ -3,13 +3,10 @@
 import os
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.config import splat
@@ -27,7 +24,6 @@ from cnnjax.train.programs import shared_keys
 from cnnjax.train.progress import Progress
 from cnnjax.train.setup import Run, set_up
 from cnnjax.train.shared import Shared
-from cnnjax.train.yardstick import training_rate
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
@@ -174,46 +170,10 @@ def is_done(plan: Plan, name: str, run: Run) -> bool:
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """What `plan.json` and the dry run tell of an arm."""
+    """What `plan.json` tells of an arm."""
     return {
         "num_params": run.num_params,
         "multiply_adds": run.multiply_adds,
         "steps": run.total_steps,
         "epochs": round(run.total_steps / run.steps_per_epoch, 4),
     }
-
-
-def print_plan(plan: Plan, print_line: Callable[[str], None] = print) -> None:
-    """The dry run: cells, parameters, multiply-adds, time; nothing is written."""
-    runs = set_up_all(plan)
-    rate = training_rate()
-    table = Table(title=f"{plan.ablation.name}, scale {plan.scale}")
-    for title in ("arm", "seeds", "steps", "epochs", "parameters", "multiply-adds"):
-        table.add_column(title, justify="left" if title == "arm" else "right")
-    table.add_column("estimated time", justify="right")
-    for name, run in runs.items():
-        table.add_row(
-            name,
-            str(len(run.seeds)),
-            f"{run.total_steps:,}",
-            f"{run.total_steps / run.steps_per_epoch:.4g}",
-            f"{run.num_params:,}",
-            f"{run.multiply_adds:,}",
-            duration(run.work() / rate),
-        )
-    Console().print(table)
-    total = sum(run.work() for run in runs.values())
-    print_line(
-        f"{plan.num_trainings} trainings, {2 * total / 1e12:,.1f} TFLOP: "
-        f"about {duration(total / rate)} of computing here, one arm at a time, by a "
-        f"measured {2 * rate / 1e9:,.1f} GFLOP/s, compiling not counted. "
-        "A rough estimate: small nets compute less efficiently."
-    )
-
-
-def duration(seconds: float) -> str:
-    """Seconds in the unit that suits: '42 s', '7.5 min', '3.1 h', '12 d'."""
-    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
-        if seconds < size * limit:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 86400:.3g} d"

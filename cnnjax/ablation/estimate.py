@@ -1,0 +1,163 @@
+"""What a plan would train and how long it would take, without training or data."""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.table import Table
+
+from cnnjax.ablation.plan import Plan
+from cnnjax.config import override, splat
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.declared import describe_dataset
+from cnnjax.data.statistics import STANDARDIZE
+from cnnjax.train.setup import set_up
+from cnnjax.train.yardstick import training_rate
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmEstimate:
+    """The training of one arm.
+
+    Attributes:
+      arm: name.
+      num_trainings: seeds, times folds where there are any.
+      steps: of each.
+      epochs: of each.
+      num_params: parameters of the net.
+      multiply_adds: of one image, forward.
+      work: multiply-adds of all its trainings.
+    """
+
+    arm: str
+    num_trainings: int
+    steps: int
+    epochs: float
+    num_params: int
+    multiply_adds: int
+    work: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A whole plan.
+
+    Attributes:
+      arms: in the order of the plan.
+      notes: sentences on data that was not found.
+    """
+
+    arms: tuple[ArmEstimate, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def num_trainings(self) -> int:
+        return sum(arm.num_trainings for arm in self.arms)
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds."""
+        return sum(arm.work for arm in self.arms)
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Traces the net of every arm once; reads no image.
+
+    Raises:
+      UserError: what would be refused in training, too.
+    """
+    data: dict[str, tuple[Dataset, str]] = {}
+    arms = []
+    for arm in plan.arms:
+        cells = [cell for cell in plan.cells if cell.arm.name == arm.name]
+        config = _without_images(cells[0].config)
+        key = config.data.to_json()
+        if key not in data:
+            data[key] = splat("data", describe_dataset, config.data)
+        run = set_up(config, data[key][0])
+        num_trainings = sum(len(cell.seeds) for cell in cells)
+        arms.append(
+            ArmEstimate(
+                arm=arm.name,
+                num_trainings=num_trainings,
+                steps=run.total_steps,
+                epochs=run.total_steps / run.steps_per_epoch,
+                num_params=run.num_params,
+                multiply_adds=run.multiply_adds,
+                work=run.work() / len(run.seeds) * num_trainings,
+            )
+        )
+    notes = dict.fromkeys(note for _, note in data.values() if note)
+    return Estimate(tuple(arms), tuple(notes))
+
+
+def _without_images(config: ConfigDict) -> ConfigDict:
+    """The config with a standardisation that measures nothing."""
+    config = ConfigDict(config.to_dict())
+    if callable(STANDARDIZE.get(config.augment.standardize)):
+        override(config, {"augment.standardize": "none"})
+    return config
+
+
+def print_plan(plan: Plan, console: Console | None = None) -> None:
+    """The dry run: arms, parameters, multiply-adds, time; nothing is written.
+
+    Args:
+      plan: of `make_plan`.
+      console: where to print; the terminal if None.
+    """
+    console = console or Console()
+    found, rate = estimate(plan), training_rate()
+    table = Table(title=f"{plan.ablation.name}, scale {plan.scale}")
+    titles = ("runs", "steps", "epochs", "parameters", "multiply-adds", "TFLOP", "time")
+    table.add_column("arm", overflow="fold")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=title != "multiply-adds")
+    for arm in found.arms:
+        table.add_row(
+            arm.arm,
+            str(arm.num_trainings),
+            f"{arm.steps:,}",
+            f"{arm.epochs:.4g}",
+            large(arm.num_params),
+            large(arm.multiply_adds),
+            tflop(arm.work),
+            duration(arm.work / rate),
+        )
+    console.print(table)
+    for note in found.notes:
+        console.print(note, soft_wrap=True, markup=False, highlight=False)
+    total = (
+        f"{found.num_trainings} trainings, {tflop(found.work)} TFLOP: about "
+        f"{duration(found.work / rate)} of computing here, one arm at a time, by a "
+        f"{rate_words(rate)}, compiling not counted. A rough estimate: small nets "
+        "compute less efficiently."
+    )
+    console.print(total, soft_wrap=True, highlight=False)
+
+
+def rate_words(rate: float) -> str:
+    """How fast this machine was found to be."""
+    return f"measured {2 * rate / 1e9:,.1f} GFLOP/s"
+
+
+def large(count: float) -> str:
+    """A number with four digits: '19,074', '269.7 k', '40.55 M', '2.829 G'."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e5)):
+        if count >= size:
+            return f"{count / (1e3 if unit == 'k' else size):.4g} {unit}"
+    return f"{count:,.0f}"
+
+
+def tflop(work: float) -> str:
+    """Floating-point operations of so many multiply-adds, in 10^12."""
+    value = 2 * work / 1e12
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits: '42 s', '7.5 min', '3.1 h', '12 d'."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < size * limit:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds / 86400:,.3g} d"
