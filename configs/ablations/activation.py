@@ -8,7 +8,8 @@ Command: ./launch.sh ablate --ablation=activation --scale=laptop
 Plain stacks of convolutions without norm, all from the normalised initialisation of
 Glorot & Bengio ("N" in their table), because none favours sigmoid or tanh less; with
 batch norm at the greatest depth only. Stated beforehand: 2, 4 and 8 convolutions of 8
-digits, one learning rate for all: 0.02, with which the net of 4 tanh layers trains.
+and 16 channels on digits, and the rate of the recipe, 0.1, for all: of 0.02, 0.05 and
+0.1 it is the one with which tanh-4 fits the training images.
 """
 
 from cnnjax.ablation.spec import Ablation, Axis, Claim, Scale
@@ -42,8 +43,7 @@ CLAIMS = (
           published="ImageNet: 30.2 % error with, 99.9 % without"),
 )
 LAYERS = {str(2 * n): {"model.num_convs": n} for n in (1, 2, 4)}
-PLAIN = {"norm.kind": "none", "init.kernel": "glorot_uniform",
-         "schedule.learning_rate": 0.02}
+PLAIN = {"norm.kind": "none", "init.kernel": "glorot_uniform"}
 NORMED = {"act": ("sigmoid", "tanh", "relu"), "layers": ("8",), "norm": ("-norm",)}
 SMALL = PLAIN | {"model.widths": (8, 16)}
 SCALES = {
