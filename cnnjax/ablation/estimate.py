@@ -109,10 +109,10 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     console = console or Console()
     found, rate = estimate(plan), training_rate()
     table = Table(title=f"{plan.ablation.name}, scale {plan.scale}")
-    titles = ("runs", "steps", "epochs", "parameters", "multiply-adds", "TFLOP", "time")
+    titles = ("runs", "steps", "epochs", "params", "mult-adds", "TFLOP", "time")
     table.add_column("arm", overflow="fold")
     for title in titles:
-        table.add_column(title, justify="right", no_wrap=title != "multiply-adds")
+        table.add_column(title, justify="right", no_wrap=True)
     for arm in found.arms:
         table.add_row(
             arm.arm,

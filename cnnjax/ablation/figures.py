@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cnnjax.ablation import curves, plots
+from cnnjax.ablation import curves, plots, profiles
 from cnnjax.ablation.claims import Verdict
 from cnnjax.ablation.collect import Sweep
 from cnnjax.ablation.metrics import METRICS
@@ -74,6 +74,7 @@ class Group:
 def build_groups(sweep: Sweep, verdicts: Sequence[Verdict]) -> list[Group]:
     """The figures of a report that have something to show."""
     groups = [_metric_group(sweep), _effect_group(verdicts), _curve_group(sweep)]
+    groups += _probe_groups(sweep)
     return [group for group in groups if group.panels]
 
 
@@ -85,12 +86,14 @@ def save_group(group: Group, folder: Path) -> list[Path]:
     return [png, svg]
 
 
-def save_png(panels: Sequence[Panel], columns: int, path: Path) -> None:
+def save_png(
+    panels: Sequence[Panel], columns: int, path: Path, dpi: int = PNG_DPI
+) -> None:
     """Writes panels with a palette of few colours, a third of the usual size."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(_style(PAPER_INK, path.stem)):
         figure = _figure(panels, columns, titles=True)
-        figure.savefig(buffer, format="png", dpi=PNG_DPI, facecolor="white")
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     image = Image.open(buffer).convert("RGB")
     few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
@@ -197,6 +200,30 @@ def _curve_group(sweep: Sweep) -> Group:
     )
     columns = min(len(sets), MOST_COLUMNS)
     return Group("curves", "Training curves", caption, panels, columns)
+
+
+def _probe_groups(sweep: Sweep) -> list[Group]:
+    """One group a probe; its profiles below each other, sets of arms side by side."""
+    sets = curves.curve_sets(sweep, CURVES_A_PANEL)
+    panels: dict[str, list[Panel]] = {}
+    for profile in profiles.profiles_of(sweep):
+        for title, arms in sets:
+            if profile.values.keys() & set(arms):
+                own = panels.setdefault(profile.probe, [])
+                own.append(
+                    Panel(
+                        _upper(", ".join(filter(None, (title, profile.name)))),
+                        lambda ax, arms=arms, profile=profile: profiles.draw_profile(
+                            ax, sweep, profile, arms
+                        ),
+                    )
+                )
+    caption = "Lines: mean over seeds; bands: smallest to largest seed."
+    columns = min(len(sets), MOST_COLUMNS)
+    return [
+        Group(probe, _upper(probe.replace("_", " ")), caption, own, columns)
+        for probe, own in panels.items()
+    ]
 
 
 def _upper(title: str) -> str:

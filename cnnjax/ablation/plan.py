@@ -87,12 +87,19 @@ def load_ablation(name: str) -> Ablation:
     Raises:
       UserError: there is none of that name, or its file is broken.
     """
+    if name not in ablation_names():
+        raise unknown_name("ablation", name, ablation_names(), "--ablation")
+    return definition(_definitions() / f"{name}.py", "get_ablation", Ablation)
+
+
+def ablation_names() -> list[str]:
+    """All of `configs/ablations/`, sorted."""
+    return sorted(path.stem for path in _definitions().glob("[!_]*.py"))
+
+
+def _definitions() -> Path:
     folders = importlib.util.find_spec("configs").submodule_search_locations
-    folder = Path(next(iter(folders))) / "ablations"
-    names = sorted(path.stem for path in folder.glob("[!_]*.py"))
-    if name not in names:
-        raise unknown_name("ablation", name, names, "--ablation")
-    return definition(folder / f"{name}.py", "get_ablation", Ablation)
+    return Path(next(iter(folders))) / "ablations"
 
 
 def make_plan(
