@@ -44,7 +44,7 @@ def draw_curves(ax: Axes, sweep: Sweep, arms: Sequence[str], split: str) -> None
         look = style(index) | {"marker": ""}
         span = {"color": look["color"], "alpha": 0.2, "lw": 0}
         ax.fill_between(epochs, table.min(0), table.max(0), **span)
-        ax.plot(epochs, table.mean(0), label=_short(sweep, arm), **look)
+        ax.plot(epochs, table.mean(0), label=short_label(sweep, arm), **look)
     ax.set_xlabel("epochs (passes over the training set)")
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     metric = "validation_error" if split == "validation" else "train_error"
@@ -62,7 +62,7 @@ def curves_of(sweep: Sweep, split: str) -> list[Curve]:
     return done + [c for c in curves if c.arm not in complete]
 
 
-def _short(sweep: Sweep, arm: str) -> str:
+def short_label(sweep: Sweep, arm: str) -> str:
     """The label of an arm among those of its line."""
     return next(
         label

@@ -18,6 +18,7 @@ from cnnjax.models.stacks import stacks_of_net, write_out
 from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.probes.probe import Probe, Subject, number, profile
 
+AXES = ("convolution", "L2 norm of the gradient of its kernel")
 TITLES = {"start": "at initialisation", "middle": "half way", "end": "at the end"}
 
 
@@ -72,7 +73,8 @@ def _report(subject: Subject, measured):
     return {
         "ratio": number(ratio),
         "profiles": {
-            title: profile(labels, norms[moment]) for moment, title in TITLES.items()
+            title: profile(AXES, labels, norms[moment])
+            for moment, title in TITLES.items()
         },
     }
 

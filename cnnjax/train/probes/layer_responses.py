@@ -15,6 +15,8 @@ import numpy as np
 from cnnjax.models.inside import Layer, layers_of, layers_of_shape
 from cnnjax.train.probes.probe import Probe, Subject, number, profile
 
+AXES = ("layer", "standard deviation of its output")
+
 
 def _with_window(layers: list[Layer]) -> list[Layer]:
     return [layer for layer in layers if layer.window != (1, 1)]
@@ -42,7 +44,7 @@ def _report(subject: Subject, measured):
     labels = [layer.path for layer in layers]
     return {
         "mean": number(deviation.mean()),
-        "profiles": {"responses": profile(labels, deviation)},
+        "profiles": {"": profile(AXES, labels, deviation)},
     }
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from cnnjax.models.inside import blocks_of, forward_without
 from cnnjax.train.probes.probe import Probe, Subject, count_errors, number, profile
 
+AXES = ("block left out (0: none)", "test error (%)")
+
 
 def _measure(subject: Subject):
     blocks = blocks_of(subject.model, subject.image_shape)
@@ -46,7 +48,14 @@ def _report(subject: Subject, measured):
     return {
         "error": number(whole),
         "increase": number(np.mean(without) - whole),
-        "profiles": {"without": profile(blocks, np.array(without))},
+        "profiles": {
+            "": profile(
+                AXES,
+                ["none", *blocks],
+                np.array([whole, *without]),
+                range(len(blocks) + 1),
+            )
+        },
     }
 
 

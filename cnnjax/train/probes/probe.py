@@ -67,18 +67,22 @@ class Probe:
 
 
 def profile(
-    labels: Sequence[Any], values: np.ndarray, positions: Sequence[int] | None = None
+    axes: tuple[str, str],
+    labels: Sequence[Any],
+    values: np.ndarray,
+    positions: Sequence[int] | None = None,
 ) -> dict[str, list]:
     """Values along the depth of a net, or along an amount, for `result.json`.
 
     Args:
+      axes: titles of the axis of positions and of that of values, with units.
       labels: what each value belongs to.
       values: as many numbers.
       positions: where they stand on an axis; None for 1, 2, ...
 
     Returns:
-      'labels', 'positions' and 'values', at most `MOST_POINTS`, evenly spread with the
-      first and the last; None stands for what is not finite.
+      "axes", "labels", "positions" and "values", at most `MOST_POINTS`, evenly spread
+      with the first and the last; None stands for what is not finite.
     """
     if positions is None:
         positions = range(1, len(labels) + 1)
@@ -86,6 +90,7 @@ def profile(
         np.linspace(0, len(labels) - 1, min(len(labels), MOST_POINTS)).round()
     ).astype(int)
     return {
+        "axes": list(axes),
         "labels": [labels[i] for i in kept],
         "positions": [int(positions[i]) for i in kept],
         "values": [number(values[i]) for i in kept],

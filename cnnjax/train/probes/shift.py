@@ -15,6 +15,7 @@ import numpy as np
 
 from cnnjax.train.probes.probe import Probe, Subject, count_errors, number, profile
 
+AXES = ("shift (pixels)", "test error (%)")
 DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 MOST_DISTANCES = 8
 
@@ -84,7 +85,7 @@ def _report(subject: Subject, measured):
     pixels = distances(subject.image_shape)
     return {
         "error": number(error[1:].mean()),
-        "profiles": {"errors": profile(pixels, of_distance, pixels)},
+        "profiles": {"": profile(AXES, pixels, of_distance, pixels)},
     }
 
 
