@@ -11,6 +11,7 @@ torchvision and timm. Average pools count the padding, as there. Initial values 
 He's.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.auxiliary import auxiliary_head
 from cnnjax.layers.branches import HALVE, Branch, Branches, Pool, follow, same, valid
 from cnnjax.layers.conv import Conv, Dense
@@ -104,6 +105,7 @@ MODULES: dict[str, tuple[Branch, ...]] = {
     "stage3_block1": MODULE_C,
     "stage3_block2": MODULE_C,
 }
+AUXILIARY_NORMS = ("conv", "all")
 # The auxiliary head sees the last map of 17 x 17.
 HEAD_BEHIND = "stage2_block4"
 
@@ -113,6 +115,7 @@ class AuxiliaryHead(nn.Module):
 
     Args:
       num_classes: width of the head.
+      normed: what the norm is behind, one of `AUXILIARY_NORMS`.
       conv: factory of convolutions.
       norm: normalization.
       act: activation function.
@@ -125,6 +128,7 @@ class AuxiliaryHead(nn.Module):
     """
 
     num_classes: int
+    normed: str
     conv: Callable[..., nn.Module]
     norm: Norm
     act: Callable
@@ -144,6 +148,11 @@ class AuxiliaryHead(nn.Module):
         )
         x = AvgPool(5, 3, name="pool")(x)
         x = unit(128, 1, name="conv1")(x, train=train)
+        # On the 5 x 5 map of a full-size image this is the fully connected layer.
+        if self.normed == "conv":
+            bare = dataclasses.replace(self.norm, kind="none")
+            conv = functools.partial(self.conv, use_bias=True)
+            unit = functools.partial(unit, conv=conv, norm=bare)
         x = unit(768, 5, name="conv2")(x, train=train)
         x = GlobalAvgPool(name="global_pool")(x)
         logits = Dense(self.num_classes, dtype=self.dtype, name="head")(x)
@@ -160,10 +169,12 @@ class InceptionV3(nn.Module):
       dtype: compute type.
       auxiliary_heads: one more classifier in training, behind the second stage; weigh
         it by config.loss.auxiliary_weight.
+      auxiliary_norm: what the norm is behind in the auxiliary head: 'all' of its
+        layers (BN-auxiliary in table 3), or the first convolution alone, 'conv'.
       dropout_rate: before the head.
 
     Raises:
-      UserError: images too small.
+      UserError: images too small, or an unknown choice.
 
     Shapes: images [N, H, W, C] -> logits [N, num_classes].
     """
@@ -173,10 +184,18 @@ class InceptionV3(nn.Module):
     act: Callable
     dtype: Any
     auxiliary_heads: bool = True
+    auxiliary_norm: str = "all"
     dropout_rate: float = 0.5
 
     @nn.compact
     def __call__(self, images, *, train: bool):
+        if self.auxiliary_norm not in AUXILIARY_NORMS:
+            raise unknown_name(
+                "norm of auxiliary heads",
+                self.auxiliary_norm,
+                AUXILIARY_NORMS,
+                "config.model.auxiliary_norm",
+            )
         conv = functools.partial(
             Conv,
             use_bias=not self.norm.has_bias,
@@ -189,7 +208,11 @@ class InceptionV3(nn.Module):
             x = Branches(branches, **parts, name=name)(x, train=train)
             if self.auxiliary_heads and name == HEAD_BEHIND:
                 head = functools.partial(
-                    AuxiliaryHead, self.num_classes, **parts, dtype=self.dtype
+                    AuxiliaryHead,
+                    self.num_classes,
+                    self.auxiliary_norm,
+                    **parts,
+                    dtype=self.dtype,
                 )
                 auxiliary_head(self, head, "auxiliary", x, train=train)
         x = GlobalAvgPool(name="pool")(x)  # [N, 2048]

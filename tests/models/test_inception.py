@@ -1,6 +1,8 @@
 """Inception-v3, -v4 and Inception-ResNet: counts by hand, sizes, choices."""
 
 import pytest
+from flax.core import meta
+from flax.traverse_util import flatten_dict
 
 from cnnjax.errors import UserError
 from cnnjax.models import create_model, variant
@@ -150,6 +152,21 @@ def test_the_auxiliary_head_of_v3_says_what_it_needs():
         abstract_variables(model, (298, 299, 3))
 
 
+def test_the_auxiliary_head_of_v3_without_its_second_norm():
+    images = (299, 299, 3)
+    paths = {}
+    for normed in ("all", "conv"):
+        model = create_model("inception_v3", auxiliary_norm=normed)
+        params = meta.unbox(abstract_variables(model, images))["params"]
+        paths[normed] = {"/".join(path) for path in flatten_dict(params)}
+    conv2 = "auxiliary/conv2"
+    assert paths["all"] - paths["conv"] == {
+        f"{conv2}/norm/scale",
+        f"{conv2}/norm/bias",
+    }
+    assert paths["conv"] - paths["all"] == {f"{conv2}/conv/bias"}
+
+
 def test_a_plain_last_block_has_no_activation_behind_the_addition():
     counts = []
     for plain in (False, True):
@@ -171,6 +188,7 @@ def test_a_plain_last_block_has_no_activation_behind_the_addition():
 @pytest.mark.parametrize(
     ("name", "argument", "value", "sentence"),
     [
+        ("inception_v3", "auxiliary_norm", "none", "allowed are"),
         ("inception_v4", "num_blocks", (1, 2), r"three numbers of at least 1, not"),
         ("inception_v4", "num_blocks", (0, 1, 1), r"three numbers of at least 1, not"),
         ("inception_resnet_v2", "stem", "v5", "unknown stem 'v5'"),
