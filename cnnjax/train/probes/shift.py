@@ -31,9 +31,9 @@ def shifted(images: jax.Array, down: jax.Array, right: jax.Array) -> jax.Array:
     """Images uint8 [B, H, W, C] moved by pixels, which may be traced."""
     height, width = images.shape[1:3]
     rows, columns = jnp.arange(height) - down, jnp.arange(width) - right
-    inside = ((rows >= 0) & (rows < height))[:, None] & (
-        (columns >= 0) & (columns < width)
-    )
+    in_rows = (rows >= 0) & (rows < height)
+    in_columns = (columns >= 0) & (columns < width)
+    inside = in_rows[:, None] & in_columns[None, :]
     moved = images[:, rows.clip(0, height - 1)][:, :, columns.clip(0, width - 1)]
     return jnp.where(inside[None, :, :, None], moved, background(images))
 
