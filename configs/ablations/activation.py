@@ -39,13 +39,13 @@ CLAIMS = (
           " worse).", "Maas et al. 2013 (ICML), Section 4", TEST,
           {"relu-8": 1, "leaky_relu-8": -1}, -1.0, "nearly identical"),
     Claim("norm saves sigmoid", "With 8 layers batch norm lowers the training error of"
-          " sigmoid.", IOFFE, TRAIN, {"sigmoid-8": 1, "sigmoid+norm-8": -1},
+          " sigmoid.", IOFFE, TRAIN, {"sigmoid-8": 1, "sigmoid-norm-8": -1},
           published="ImageNet: 30.2 % error with, 99.9 % without"),
 )
 LAYERS = {str(2 * n): {"model.num_convs": n} for n in (1, 2, 4)}
 PLAIN = {"norm.kind": "none", "init.kernel": "glorot_uniform"}
 FUNCTIONS = {name: {"model.act": name} for name in ACTS} | {
-    f"{name}+norm": {"model.act": name, "norm.kind": "batch"}
+    f"{name}-norm": {"model.act": name, "norm.kind": "batch"}
     for name in ("sigmoid", "tanh", "relu")}
 DEEP = {"act": tuple(FUNCTIONS)[4:], "layers": ("8",)}
 SMALL = PLAIN | {"model.widths": (8, 16)}

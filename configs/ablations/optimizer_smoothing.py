@@ -51,7 +51,7 @@ SCALES = {
     "laptop": Scale("resnet_few_digits", SMALL, {}, 6,
                     "300 of the 8x8 digits (real), 1,297 to test; on two cores"),
     "paper": Scale("inception_v3_imagenet", {}, {}, 3,
-                   "ImageNet, Inception-v3, the paper's recipe; for accelerators", True),
+                   "ImageNet, Inception-v3, the recipe of the paper; GPUs", True),
 }
 
 
