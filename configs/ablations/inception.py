@@ -38,7 +38,8 @@ CLAIMS = (
 )
 NAIVE = {"module": ("naive",), "heads": ("none",)}
 SCALES = {
-    "smoke": Scale("googlenet_few_digits", {"train.steps": 4}, NAIVE, 2,
+    "smoke": Scale("googlenet_few_digits", {"train.steps": 4, "model.width": 0.125,
+                                           "model.num_blocks": (1, 1, 1)}, NAIVE, 2,
                    "8x8 digits of scikit-learn, 4 steps: shows that it runs",
                    also=({"module": ("reduced",), "heads": ("plain",)},)),
     "laptop": Scale("googlenet_few_digits", {}, NAIVE, 6,

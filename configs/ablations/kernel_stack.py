@@ -53,9 +53,9 @@ def get_ablation() -> Ablation:
         x_axis="filters", series_axis=None,
         metrics=(TEST, TRAIN, "validation_error", "step_milliseconds"),
         claims=CLAIMS, scales=SCALES,
-        background="Three 3x3 see 7x7 pixels and two see 5x5, a nonlinearity behind each."
-        " With C channels in and out they have 27 and 18 C^2 weights for 49 and"
-        " 25 C^2. The first of these stages starts from 3 channels, where a stack is"
-        " not the smaller one: see the columns of parameters and multiply-adds.",
+        background="Three 3x3 see 7x7 pixels and two see 5x5, with more nonlinearities."
+        " With C channels in and out they have 27 and 18 C^2 weights for 49 and 25 C^2."
+        " The first of these stages starts from 3 channels, where a stack is not the"
+        " smaller one: see the columns of parameters and multiply-adds.",
         limits="Images of 16x16 and 10 epochs: a 7x7 filter sees nearly half of the"
         " image. Depth and filters change together, as in the source.")
