@@ -8,7 +8,6 @@ Stated beforehand: at laptop scale the residual net of 20 layers on few digits, 
 """
 
 from cnnjax.ablation.spec import Ablation, Axis, Claim, Published, Scale
-from configs.base import model_section
 
 PAPER = "Hu et al. 2017, arXiv 1709.01507"
 TABLE10, TEST = f"{PAPER}, Table 10", "test_error"
@@ -28,10 +27,10 @@ CLAIMS = (
           " is lower.", f"{PAPER}, Fig. 4", "train_loss", {"off": 1, "16": -1},
           published="lower training error throughout (curves)"),
 )
-# Section 5: batch 1024, rate 0.6 divided by 10 every 30 of 100 epochs.
-RECIPE = {"model": model_section("resnet50_published"), "train.batch_size": 1024,
-          "train.epochs": 100.0, "schedule.learning_rate": 0.6,
-          "schedule.unit": "epochs", "schedule.boundaries": (30.0, 60.0, 90.0)}
+# Section 6: smoothed labels, and a schedule of 270 epochs that gives the same errors
+# (23.21 and 22.20 %) as the plateaus of Table 10.
+RECIPE = {"train.epochs": 270.0, "schedule.boundaries": (125.0, 200.0, 250.0),
+          "loss.label_smoothing": 0.1}
 SCALES = {
     "smoke": Scale("resnet_digits", {"train.epochs": 1, "model.depth": 8},
                    {"reduction": ("off", "4")}, 2,
@@ -40,7 +39,7 @@ SCALES = {
                     {"reduction": ("off", "2", "4", "8", "16")}, 8,
                     "300 of the 8x8 digits (real), 1,297 to test; on two cores"),
     "paper": Scale("resnet_imagenet", RECIPE, {}, 3,
-                   "ImageNet, 50 layers, rates of the paper; accelerators", True),
+                   "ImageNet, 50 layers, 270 epochs; for accelerators", True),
 }
 
 
