@@ -53,7 +53,7 @@ SCALES = {
     "smoke": Scale("convnet_digits", SMALL | {"train.epochs": 1},
                    {"act": ("sigmoid", "relu"), "layers": ("2",)}, 2,
                    "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("convnet_digits", SMALL, {"act": ACTS[:4]}, 5,
+    "laptop": Scale("convnet_digits", SMALL, {"act": ACTS[:4]}, 8,
                     "8x8 digits of scikit-learn (real); minutes on two CPU cores",
                     also=(DEEP,)),
     "paper": Scale("convnet_cifar10", PLAIN | {"train.epochs": 50.0,
