@@ -40,7 +40,7 @@ def measured(name, net, moments=("end",)):
     """The record of a probe that sees one batch, the same at each moment."""
     model, *weights = net
     subject, images = make_subject(model), make_images(1, 12)
-    seen = PROBES[name].measure(subject)(*weights, *map(jnp.asarray, images))
+    seen = jax.jit(PROBES[name].measure(subject))(*weights, *map(jnp.asarray, images))
     return PROBES[name].report(subject, dict.fromkeys(moments, seen))
 
 
@@ -100,7 +100,7 @@ def test_gradient_norms_are_those_of_the_training_loss(convnet):
         targets = 0.9 * jax.nn.one_hot(labels[0], NUM_CLASSES) + 0.1 / NUM_CLASSES
         return -(targets * jax.nn.log_softmax(logits)).sum(-1).mean()
 
-    gradient = jax.grad(loss)(
+    gradient = jax.jit(jax.grad(loss))(
         [jnp.asarray(convnet[1][p.split("/")[0]]["conv"]["kernel"]) for p in PATHS]
     )
     want = [np.linalg.norm(np.ravel(g)) for g in gradient]
@@ -114,7 +114,10 @@ def test_gradient_norms_are_those_of_the_training_loss(convnet):
     assert record["ratio"] == pytest.approx(np.log10(want[0] / want[1]), abs=1e-4)
 
 
-@pytest.mark.parametrize("name", ["layer_responses", "gradient_norms"])
+@pytest.mark.parametrize(
+    "name",
+    ["layer_responses", pytest.param("gradient_norms", marks=pytest.mark.slow)],
+)
 def test_scanned_blocks_are_measured_one_by_one(name):
     small = {"depth": 14, "widths": (4,), "shortcut": "C"}
     model, *weights = make_net("resnet20_cifar", scan_blocks=False, **small)

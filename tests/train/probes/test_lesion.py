@@ -1,5 +1,6 @@
 """A net without one of its blocks, against nets that really have it no more."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def test_blocks_that_keep_the_shape_in_order():
 
 
 @pytest.mark.parametrize("arguments", [{"residual": False}, {}])
-@pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize(
+    "norm", ["layer", pytest.param("batch", marks=pytest.mark.slow)]
+)
 def test_it_is_the_net_that_has_one_block_less(arguments, norm):
     """In front of a block is a rectifier: behind the sum it changes nothing more."""
     net = resnet(norm=norm, **arguments)
@@ -88,7 +91,9 @@ def test_the_branch_adds_zero(arguments):
     assert np.abs(got - forward_eval(*net, images)).max() > 1e-2
 
 
-@pytest.mark.parametrize("scan_blocks", [False, True])
+@pytest.mark.parametrize(
+    "scan_blocks", [True, pytest.param(False, marks=pytest.mark.slow)]
+)
 def test_profile_has_the_errors_without_each_block(scan_blocks):
     model, params, model_state = resnet()
     blocks = blocks_of(model, IMAGE_SHAPE)
@@ -107,7 +112,9 @@ def test_profile_has_the_errors_without_each_block(scan_blocks):
     executed = model.clone(scan_blocks=scan_blocks)
     weights = stack_up((params, model_state), stacks_of_net(executed, IMAGE_SHAPE))
     subject = make_subject(executed)
-    seen = PROBES["lesion"].measure(subject)(*weights, *map(jnp.asarray, make_images()))
+    seen = jax.jit(PROBES["lesion"].measure(subject))(
+        *weights, *map(jnp.asarray, make_images())
+    )
     record = PROBES["lesion"].report(subject, {"end": seen})
     assert record["error"] == pytest.approx(whole)
     assert record["increase"] == pytest.approx(np.mean(without) - whole, abs=1e-4)

@@ -1,5 +1,6 @@
 """Shifted images, against NumPy."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,7 +66,9 @@ def test_errors_are_those_on_data_that_were_shifted_before():
         for s in (0, 1, 2)
     ]
     subject = make_subject(net[0])
-    seen = PROBES["shift"].measure(subject)(*net[1:], *map(jnp.asarray, make_images()))
+    seen = jax.jit(PROBES["shift"].measure(subject))(
+        *net[1:], *map(jnp.asarray, make_images())
+    )
     record = PROBES["shift"].report(subject, {"end": seen})
     np.testing.assert_allclose(record["profiles"][""]["values"], want, rtol=1e-5)
     assert record["profiles"][""]["labels"] == [0, 1, 2]
