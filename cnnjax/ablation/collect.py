@@ -241,6 +241,8 @@ def _read_plan(workdir: Path) -> dict[str, Any]:
         plan = json.loads(path.read_text(encoding="utf-8"))
         if missing := {"spec", "arms", "seeds"} - set(plan):
             raise KeyError(*sorted(missing))
+        if not all("cells" in arm for arm in plan["arms"]):
+            raise KeyError("cells")
     except FileNotFoundError:
         raise UserError(
             f"no plan.json in {workdir}: --workdir must be the folder of an ablation, "

@@ -176,7 +176,12 @@ def planned_seeds(folder: Path) -> dict[str, list[int]]:
     if not path.is_file():
         return {}
     counts: dict[str, dict[int, int]] = {}
-    for arm in read_json(path)["arms"]:
+    arms = read_json(path)["arms"]
+    if not all("cells" in arm for arm in arms):
+        raise UserError(
+            f"{path} is of an older version: give another --workdir, or move the folder"
+        )
+    for arm in arms:
         for cell in arm["cells"]:
             seeds = cell["seeds"]
             counts.setdefault(arm["name"], {})[seeds[0]] = len(seeds)
