@@ -1,6 +1,7 @@
-"""Copy the report of a finished ablation into docs/results/ and the README.
+"""Copy the reports of finished ablations into docs/results/ and the README.
 
-Example: ./launch.sh publish --workdir=runs/degradation/laptop
+Example: ./launch.sh publish --atlas --scale=laptop
+         ./launch.sh publish --workdir=runs/degradation/laptop
 """
 
 import pathlib
@@ -8,17 +9,34 @@ import pathlib
 from absl import flags
 
 from cnnjax import cli
-from cnnjax.ablation.publish import publish
 from cnnjax.errors import UserError
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of an ablation (with plan.json).")
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    "",
+    "Folder of an ablation (with plan.json); with --atlas, of all [runs].",
+)
+ATLAS = flags.DEFINE_bool("atlas", False, "Publish all that are finished at --scale.")
+SCALE = flags.DEFINE_string("scale", "laptop", "With --atlas: smoke, laptop or paper.")
 
 
 def main() -> None:
-    if not WORKDIR.value:
-        raise UserError("--workdir is missing: give the folder of an ablation")
+    from cnnjax.ablation.plan import ablation_names
+    from cnnjax.ablation.publish import publish, publish_atlas
+
     repository = pathlib.Path(__file__).parent.parent
-    print(f"published: {publish(pathlib.Path(WORKDIR.value), repository)}")
+    if not ATLAS.value:
+        if not WORKDIR.value:
+            raise UserError("--workdir is missing: give the folder of an ablation")
+        print(f"published: {publish(pathlib.Path(WORKDIR.value), repository)}")
+        return
+    root = pathlib.Path(WORKDIR.value or "runs")
+    folders, left = publish_atlas(root, SCALE.value, repository, ablation_names())
+    files = [file for folder in folders for file in folder.rglob("*.*")]
+    size = sum(file.stat().st_size for file in files) / 1e6
+    print(f"published: {len(folders)} reports, {size:.1f} MB, docs/results/README.md")
+    if left:
+        print(f"not finished, so left out: {', '.join(left)}")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """What a plan would train and how long it would take, without training or data."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from cnnjax.ablation.plan import Plan
+from cnnjax.ablation.plan import Plan, load_ablation, make_plan
 from cnnjax.config import override, splat
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.declared import describe_dataset
@@ -70,7 +73,7 @@ def estimate(plan: Plan) -> Estimate:
     arms = []
     for arm in plan.arms:
         cells = [cell for cell in plan.cells if cell.arm.name == arm.name]
-        config = _without_images(cells[0].config)
+        config = _for_planning(cells[0].config)
         key = config.data.to_json()
         if key not in data:
             data[key] = splat("data", describe_dataset, config.data)
@@ -91,9 +94,10 @@ def estimate(plan: Plan) -> Estimate:
     return Estimate(tuple(arms), tuple(notes))
 
 
-def _without_images(config: ConfigDict) -> ConfigDict:
-    """The config with a standardisation that measures nothing."""
+def _for_planning(config: ConfigDict) -> ConfigDict:
+    """The config without what looks at images or traces the net once more."""
     config = ConfigDict(config.to_dict())
+    override(config, {"eval.probes": ()})
     if callable(STANDARDIZE.get(config.augment.standardize)):
         override(config, {"augment.standardize": "none"})
     return config
@@ -160,4 +164,26 @@ def duration(seconds: float) -> str:
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < size * limit:
             return f"{seconds / size:.3g} {unit}"
-    return f"{seconds / 86400:,.3g} d"
+    days = seconds / 86400
+    return f"{days:,.0f} d" if days >= 100 else f"{days:.3g} d"
+
+
+def describer(scale: str, **options: Any) -> Callable[[str], str]:
+    """Gives a function: ablation -> one line on what it would cost at a scale.
+
+    Args:
+      scale: of all.
+      **options: of `make_plan`.
+    """
+    rate = functools.cache(training_rate)
+
+    def line(name: str) -> str:
+        plan = make_plan(load_ablation(name), scale, workdir="", **options)
+        found = estimate(plan)
+        return (
+            f"{name}: {len(found.arms)} arms, {found.num_trainings} trainings, "
+            f"{tflop(found.work)} TFLOP, about {duration(found.work / rate())} here"
+            + (" (published facts of data that is not there)" if found.notes else "")
+        )
+
+    return line

@@ -1,14 +1,22 @@
-"""Copies a finished report into `docs/results/` and its tables into the README."""
+"""Copies finished reports into `docs/results/`, and their tables into the README."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from cnnjax.ablation.collect import collect
+from cnnjax.ablation.gallery import (
+    Entry,
+    gallery_context,
+    read_entry,
+    save_thumbnail,
+)
 from cnnjax.ablation.report import make_context, render, write_report
 from cnnjax.errors import UserError
-from cnnjax.records import replace_block
+from cnnjax.records import replace_block, write_text
 
 KEPT = ("report.md", "results.csv")
+THUMBNAIL = "plots/thumbnail.png"
 
 
 def publish(workdir: Path, repository: Path) -> Path:
@@ -22,13 +30,64 @@ def publish(workdir: Path, repository: Path) -> Path:
       The folder written.
 
     Raises:
-      UserError: a cell is missing or failed, or the README has no place for it.
+      UserError: a run is missing or does not fit, or the README has no place for it.
     """
-    write_report(workdir)
     sweep = collect(workdir)
-    if any(row.status != "done" for row in sweep.rows):
-        raise UserError(f"{workdir} has cells that are not done: finish the ablation")
-    name = f"{sweep.ablation.name}-{sweep.scale_name}"
+    entry = read_entry(sweep.ablation.name, workdir)
+    if not entry.is_finished:
+        raise UserError(
+            f"{workdir} has runs that are not done, or not comparable: finish the "
+            "ablation"
+        )
+    folder = _publish_report(entry, workdir, repository)
+    block = render("readme.md.j2", make_context(sweep), autoescape=False)
+    replace_block(repository / "README.md", folder.name, block)
+    return folder
+
+
+def publish_atlas(
+    root: Path, scale: str, repository: Path, names: Sequence[str]
+) -> tuple[list[Path], list[str]]:
+    """Publishes all finished ablations of a scale, with a gallery of them.
+
+    Writes a folder for each in `docs/results/`, the gallery `docs/results/README.md`,
+    and the block `atlas-<scale>` of the README.
+
+    Args:
+      root: folder of runs.
+      scale: of all.
+      repository: folder that holds README.md and docs/.
+      names: of the ablations.
+
+    Returns:
+      The folders written, and the names of those that are not finished.
+
+    Raises:
+      UserError: none is finished, or the README has no place for it.
+    """
+    entries = [read_entry(name, root / name / scale) for name in names]
+    finished = [entry for entry in entries if entry.is_finished]
+    if not finished:
+        raise UserError(
+            f"no ablation in {root} is finished at scale {scale}: run ./launch.sh "
+            f"atlas --scale={scale} first, or give its --workdir"
+        )
+    folders = [
+        _publish_report(entry, root / entry.name / scale, repository)
+        for entry in finished
+    ]
+    context = gallery_context(scale, finished)
+    _write_gallery(context, finished, folders, repository / "docs" / "results")
+    reports = [f"docs/results/{folder.name}/report.md" for folder in folders]
+    links = dict(zip((entry.name for entry in finished), reports, strict=True))
+    block = render("readme_atlas.md.j2", context | {"links": links}, autoescape=False)
+    replace_block(repository / "README.md", f"atlas-{scale}", block)
+    return folders, [entry.name for entry in entries if not entry.is_finished]
+
+
+def _publish_report(entry: Entry, workdir: Path, repository: Path) -> Path:
+    write_report(workdir)
+    name = f"{entry.sweep.ablation.name}-{entry.sweep.scale_name}"
     folder = repository / "docs" / "results" / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "plots").mkdir(parents=True)
@@ -36,6 +95,19 @@ def publish(workdir: Path, repository: Path) -> Path:
         shutil.copy(workdir / file, folder / file)
     for picture in sorted((workdir / "plots").glob("*.png")):
         shutil.copy(picture, folder / "plots" / picture.name)
-    block = render("readme.md.j2", make_context(sweep), autoescape=False)
-    replace_block(repository / "README.md", name, block)
+    save_thumbnail(entry, folder / THUMBNAIL)
     return folder
+
+
+def _write_gallery(
+    context: dict, entries: Sequence[Entry], folders: Sequence[Path], results: Path
+) -> None:
+    pairs = list(zip((entry.name for entry in entries), folders, strict=True))
+    links = {name: f"{folder.name}/report.md" for name, folder in pairs}
+    pictures = {
+        name: f"{folder.name}/{THUMBNAIL}"
+        for name, folder in pairs
+        if (folder / THUMBNAIL).is_file()
+    }
+    shown = context | {"links": links, "pictures": pictures}
+    write_text(results / "README.md", render("index.md.j2", shown, autoescape=False))

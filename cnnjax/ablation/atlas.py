@@ -1,0 +1,185 @@
+"""Runs many ablations one after another, each in a process of its own.
+
+So a crash, a kill or a lack of memory ends one question and not the others, and each
+gives back its memory.
+"""
+
+import contextlib
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from cnnjax.ablation.gallery import read_entry, write_index
+from cnnjax.ablation.plan import ablation_names
+from cnnjax.ablation.report import write_report
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.records import read_json, write_json
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = {code for s in SIGNALS for code in (128 + s, -s)}
+ERROR = "error: "  # what programs put before their sentence, see cnnjax/cli.py
+
+
+def chosen_names(only: str) -> list[str]:
+    """The ablations of '--only=a,b', in this order; all for ''.
+
+    Raises:
+      UserError: there is none of that name.
+    """
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    for name in names:
+        if name not in ablation_names():
+            raise unknown_name("ablation", name, ablation_names(), "--only")
+    return list(dict.fromkeys(names)) or ablation_names()
+
+
+def run_atlas(
+    names: Sequence[str],
+    root: Path,
+    scale: str,
+    command: Callable[[str], Sequence[str]],
+    say: Callable[[str], None] = print,
+) -> int:
+    """Runs or resumes the ablations; writes the overview after each.
+
+    Args:
+      names: of ablations.
+      root: folder of runs; each ablation has `<root>/<name>/<scale>/`.
+      scale: of all.
+      command: ablation -> what runs and reports it, an argument list.
+      say: takes one sentence.
+
+    Returns:
+      0; 1 if one of them failed or was refused; 128 + the signal that stopped them.
+    """
+    worst = 0
+    for number, name in enumerate(names, start=1):
+        say(f"{name}, {number} of {len(names)}")
+        start = time.monotonic()
+        code, words = run_child(command(name))
+        note_outcome(root, scale, name, code, words)
+        write_overview(root, scale)
+        if code in STOPPED:
+            say("stopped; the same command goes on from here")
+            return 128 - code if code < 0 else code
+        if code:
+            worst = 1
+            say(f"{name} goes without a result: {_sentence(code, words)}")
+        say(f"{name} took {time.monotonic() - start:.0f} s")
+    return worst
+
+
+def run_child(command: Sequence[str]) -> tuple[int, str]:
+    """Runs a program, and hands signals on to it.
+
+    It gets a process group of its own: a Ctrl-C reaches it once, through us.
+
+    Returns:
+      Its exit code, negative for a signal that killed it, and the last line that it
+      wrote to stderr, from its own 'error: ' on.
+    """
+    with passing_signals() as children:
+        child = subprocess.Popen(
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            process_group=0,
+        )
+        children.append(child)
+        last = ""
+        for line in child.stderr:
+            print(line, end="", file=sys.stderr, flush=True)
+            last = line.strip() or last
+        return child.wait(), last.removeprefix(ERROR)
+
+
+@contextlib.contextmanager
+def passing_signals() -> Iterator[list[subprocess.Popen]]:
+    """Hands Ctrl-C and SIGTERM on to the processes that are put into the list."""
+    children: list[subprocess.Popen] = []
+
+    def hand_on(signum, frame):
+        for child in children:
+            child.send_signal(signum)
+        if not children:
+            raise KeyboardInterrupt
+
+    old = {number: signal.signal(number, hand_on) for number in SIGNALS}
+    try:
+        yield children
+    finally:
+        for number in SIGNALS:
+            signal.signal(number, old[number])
+
+
+def write_overview(root: Path, scale: str, *, reports: bool = False) -> Path:
+    """Writes `<root>/atlas-<scale>/index.html` and `index.md` over all ablations.
+
+    Args:
+      root: folder of runs.
+      scale: of all.
+      reports: whether the report of each ablation is written again, too.
+    """
+    troubles, entries = read_outcomes(root, scale), []
+    for name in ablation_names():
+        workdir = root / name / scale
+        entries.append(read_entry(name, workdir, troubles.get(name, "")))
+        lacks_report = not (workdir / "report.html").is_file()
+        if entries[-1].sweep and (reports or lacks_report):
+            write_report(workdir)
+    return write_index(_folder(root, scale), scale, entries)
+
+
+def note_outcome(root: Path, scale: str, name: str, code: int, words: str) -> None:
+    """Keeps the reason why an ablation has no result, or forgets an earlier one."""
+    troubles = read_outcomes(root, scale)
+    troubles.pop(name, None)
+    if code:
+        troubles[name] = _sentence(code, words)
+    write_json(_folder(root, scale) / "troubles.json", troubles)
+
+
+def read_outcomes(root: Path, scale: str) -> dict[str, str]:
+    """Ablation -> why its last start ended without a result."""
+    path = _folder(root, scale) / "troubles.json"
+    return read_json(path) if path.is_file() else {}
+
+
+def _sentence(code: int, words: str) -> str:
+    if code in STOPPED:
+        return "stopped; the same command goes on"
+    if code == 2:
+        return f"refused: {words}"
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    return f"{how}{f': {words}' if words else ''}"
+
+
+def _folder(root: Path, scale: str) -> Path:
+    return root / f"atlas-{scale}"
+
+
+def dry_run(
+    names: Sequence[str], line: Callable[[str], str], say: Callable[[str], None] = print
+) -> int:
+    """Says one line per ablation; a refused one is a line, too.
+
+    Args:
+      names: of ablations.
+      line: ablation -> what it would cost.
+      say: takes one sentence.
+
+    Returns:
+      0, or 1 if one was refused.
+    """
+    code = 0
+    for name in names:
+        try:
+            say(line(name))
+        except UserError as error:
+            code = 1
+            say(f"{name}: refused: {error}")
+    return code

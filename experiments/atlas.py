@@ -1,0 +1,74 @@
+"""Run or resume all ablations, one after another, with reports and an overview.
+
+Example: ./launch.sh atlas --scale=laptop
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import flags
+
+from cnnjax import cli
+from cnnjax.config import parse_changes
+
+SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
+ONLY = flags.DEFINE_string(
+    "only", "", "Some of configs/ablations/, as a,b; '' for all."
+)
+WORKDIR = flags.DEFINE_string("workdir", "runs", "Each runs in <workdir>/NAME/SCALE.")
+SEEDS = flags.DEFINE_string("seeds", "", "As for ablate.")
+REPORT_ONLY = flags.DEFINE_bool(
+    "report_only", False, "Run nothing; write all reports and the overview again."
+)
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Print one line per ablation; run nothing."
+)
+cli.define_launch_flags()
+
+ROOT = pathlib.Path(__file__).parent.parent
+HANDED_ON = ("seeds", "data_dir", "jobs", "launcher", "launcher_options", "wait")
+
+
+def command(name: str) -> list[str]:
+    """What runs one ablation, with the flags that were given here."""
+    words = [sys.executable, "-P", "-m", "experiments.ablate", f"--ablation={name}"]
+    words += [f"--scale={SCALE.value}", f"--workdir={workdir(name)}"]
+    words += [f"--{flag}={flags.FLAGS[flag].value}" for flag in HANDED_ON]
+    return words + [f"--set={change}" for change in flags.FLAGS.set]
+
+
+def workdir(name: str) -> pathlib.Path:
+    """The folder of one ablation."""
+    return pathlib.Path(WORKDIR.value) / name / SCALE.value
+
+
+def main() -> int:
+    from cnnjax.ablation import atlas
+
+    names, root = atlas.chosen_names(ONLY.value), pathlib.Path(WORKDIR.value)
+    if DRY_RUN.value:
+        from cnnjax.ablation.adaptive import parse_seeds
+        from cnnjax.ablation.estimate import describer
+
+        return atlas.dry_run(
+            names,
+            describer(
+                SCALE.value,
+                num_seeds=parse_seeds(SEEDS.value),
+                data_dir=flags.FLAGS.data_dir,
+                changes=parse_changes(flags.FLAGS.set),
+            ),
+        )
+    code = 0
+    if not REPORT_ONLY.value:
+        path = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = f"{ROOT}:{path}" if path else str(ROOT)
+        code = atlas.run_atlas(names, root, SCALE.value, command)
+    page = atlas.write_overview(root, SCALE.value, reports=REPORT_ONLY.value)
+    print(f"overview: {page}")
+    return code
+
+
+if __name__ == "__main__":
+    cli.run(main)
