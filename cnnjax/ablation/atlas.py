@@ -82,13 +82,8 @@ def run_child(command: Sequence[str]) -> tuple[int, str]:
       wrote to stderr, from its own 'error: ' on.
     """
     with passing_signals() as children:
-        child = subprocess.Popen(
-            command,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            process_group=0,
-        )
+        pipe = {"stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+        child = subprocess.Popen(command, process_group=0, **pipe)
         children.append(child)
         last = ""
         for line in child.stderr:

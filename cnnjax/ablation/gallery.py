@@ -55,7 +55,7 @@ class Entry:
 
     @property
     def num_failed(self) -> int:
-        """Runs that ended without a result that counts; diverged ones are among them."""
+        """Runs that ended without a result, such as those that diverged."""
         rows = self.sweep.rows if self.sweep else ()
         return sum(row.status == "failed" for row in rows)
 
