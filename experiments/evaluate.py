@@ -15,7 +15,7 @@ WEIGHTS = flags.DEFINE_string(
     "weights", "final", "final, best (on validation) or ema (moving average)."
 )
 STATISTICS = flags.DEFINE_string(
-    "statistics", "", "running, precise, or '' for what the config says."
+    "statistics", "", "running, precise, batch, or '' for what the config says."
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets, if it has moved."

@@ -183,6 +183,7 @@ OUT_OF_RANGE = {
     "eval.statistics": ["exact"],
     "eval.precise_batches": [0],
     "eval.weights": ["ema", "best"],
+    "eval.probes": [("lesions",), ("lesion",)],
     "checkpoint.every_epochs": [-1.0],
     "checkpoint.keep_last": [0],
     "log.every_epochs": [0.0],

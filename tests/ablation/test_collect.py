@@ -124,3 +124,18 @@ def test_csv_has_every_cell_and_the_cost_last(sweep_dir, tmp_path):
     row = dict(zip(header, lines[7], strict=True))
     exact = collect(sweep_dir).values("train_error")[row["arm"]][int(row["seed"])]
     assert float(row["train_error"]) == exact
+
+
+def test_metrics_may_be_differences_and_have_units_of_their_own(sweep_dir):
+    cost = {"step_seconds": 0.0125, "memory_bytes": 3 * 2**20}
+    final = {"train": {"error": 1.5}, "test": {"error": 6.0, "count": 50}}
+    edit_result(sweep_dir / "plain-8/seed-0", cost=cost, final=final)
+    row = _row(collect(sweep_dir), "plain-8", 0)
+    assert row.metric("generalization_gap") == 4.5
+    assert row.resolution("generalization_gap") == 2.0
+    assert row.metric("step_milliseconds") == pytest.approx(12.5)
+    assert row.metric("memory_mib") == 3.0
+    assert math.isnan(row.metric("lesion_increase"))
+    probes = {"lesion": {"increase": 0.7, "profiles": {}}}
+    edit_result(sweep_dir / "plain-8/seed-0", probes=probes)
+    assert _row(collect(sweep_dir), "plain-8", 0).metric("lesion_increase") == 0.7

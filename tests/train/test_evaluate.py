@@ -11,6 +11,7 @@ from flax import linen as nn
 from cnnjax.data.resident import chunk_indices
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
+from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.models.initialize import init_variables
 from cnnjax.train.chunk import resident_batches
 from cnnjax.train.evaluate import (
@@ -179,3 +180,44 @@ def test_precise_statistics_leave_other_norms_alone():
         model, functools.partial, None, batch_size=8, num_batches=3, max_steps=3
     )
     assert reestimate({}, {}, {}, None, 0, 0, 3) == ({}, {})
+
+
+# -- statistics of the evaluation batch ------------------------------------------------
+
+
+def test_batch_statistics_are_those_of_training_on_the_same_images():
+    """Groups do not count, nothing is dropped, and the last batch is filled up."""
+    norm = make_norm("batch", examples_per_statistic=5)
+    model = create_model(
+        "convnet_cifar", norm=norm, num_classes=4, widths=(4,), dropout_rate=0.5
+    )
+    whole = create_model("convnet_cifar", norm="batch", num_classes=4, widths=(4,))
+    params, model_state = _moved(init_variables(model, (8, 8, 3), (0,)))
+    images = np.random.RandomState(1).randint(0, 256, (10, 8, 8, 3)).astype(np.uint8)
+    labels = np.arange(10, dtype=np.int32) % 4
+    *batches, count = split_batches({"test": 10}, 6)["test"]
+    run = make_evaluation(model, _floats, 4, resident_batch, batch_statistics=True)
+    zero = jax.tree.map(lambda leaf: leaf[0], no_sums(1, 4))
+    data = {"images": images, "labels": labels}
+    sums = jax.jit(run)(params, model_state, zero, count, data, *batches)
+
+    def logits_of(places):
+        x, key = _floats(jnp.asarray(images[places])), jax.random.key(0)
+        return forward_train(whole, params, model_state, x, key)[0]
+
+    want = [logits_of([0, 1, 2, 3, 4, 5]), logits_of([6, 7, 8, 9, 0, 1])[:4]]
+    log_likelihood = jax.nn.log_softmax(jnp.concatenate(want))
+    loss = -float(log_likelihood[np.arange(10), labels].mean())
+    assert divide(jax.device_get(sums))["loss"] == pytest.approx(loss, rel=1e-4)
+    running = forward_eval(model, params, model_state, _floats(images[:6]))
+    assert jnp.abs(running - want[0]).max() > 0.1
+
+
+def _floats(images):
+    return images.astype(jnp.float32) / 64 - 2
+
+
+def _moved(variables):
+    """Norms that are not fresh: statistics far from those of the images."""
+    params = jax.tree.map(lambda leaf: leaf[0] + 0.1, variables.pop("params"))
+    return params, jax.tree.map(lambda leaf: 3 * leaf[0] + 0.5, variables)
