@@ -1,5 +1,5 @@
 // Tables of class "sortable": a click, Enter or Space on a header sorts by it, twice
-// the other way round. What is not known comes last; the foot of a table stays.
+// the other way round; not by columns of pictures. What is not known comes last; the foot of a table stays.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   const value = (row, column) => {
@@ -13,6 +13,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       ? a - b
       : String(a).localeCompare(String(b), undefined, { numeric: true });
   heads.forEach((head, column) => {
+    if ("unsorted" in head.dataset) return;
     const button = document.createElement("button");
     button.type = "button";
     button.append(...head.childNodes);
