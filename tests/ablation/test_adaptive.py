@@ -12,7 +12,7 @@ from cnnjax.ablation.collect import collect
 from cnnjax.ablation.plan import make_plan, write_plan
 from cnnjax.ablation.spec import Claim, Scale
 from cnnjax.errors import UserError
-from configs.ablations.degradation import get_ablation
+from tests.ablation.small_degradation import get_ablation
 from tests.ablation.synthetic_sweep import write_cells
 
 FACTS = {"num_params": 850, "multiply_adds": 61_000, "epochs": 20, "steps": 440}

@@ -7,7 +7,7 @@ from cnnjax.ablation.claims import judge
 from cnnjax.ablation.collect import collect
 from cnnjax.ablation.spec import Claim
 from cnnjax.ablation.stats import holm, paired_contrast
-from configs.ablations.degradation import get_ablation
+from tests.ablation.small_degradation import get_ablation
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
 

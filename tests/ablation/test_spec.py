@@ -14,7 +14,7 @@ from cnnjax.ablation.spec import (
 from cnnjax.config import load_recipe, override
 from cnnjax.errors import UserError
 from configs import base
-from configs.ablations.degradation import get_ablation
+from tests.ablation.small_degradation import get_ablation
 
 
 def _ablation(**changes) -> Ablation:
