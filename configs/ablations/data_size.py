@@ -5,7 +5,7 @@ Hestness et al. 2017, arXiv 1712.00409, for the form of the curves.
 Command: ./launch.sh ablate --ablation=data_size --scale=laptop
 
 Every arm has the same number of steps and the same test images, and smaller training
-sets are subsets of larger ones. `--folds=K` takes every image as a test image once.
+sets are subsets of larger ones. `--folds=5` takes every image as a test image once.
 Stated beforehand: 64 to 1,024 digits, each twice the number before, and three nets:
 dense layers, four convolutions, and a residual net of 8 layers.
 """
@@ -75,5 +75,5 @@ def get_ablation() -> Ablation:
         metrics=(TEST, GAP, "train_error", "validation_error"),
         claims=CLAIMS, scales=SCALES,
         background="What is built into a net need not be learned from images.",
-        limits="One draw of training images: --folds=K varies it. Five sizes show an"
+        limits="One draw of training images: --folds=5 varies it. Five sizes show an"
         " order, not an exponent. With 64 images an epoch is one step.")
