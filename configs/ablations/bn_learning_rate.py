@@ -33,8 +33,8 @@ CLAIMS = (
     Claim("not the norm alone", "At the rate of the net without norm, batch norm is at"
           " most 1 point better in test error.", BJORCK, TEST,
           {"batch-x1-w1": 1, "none-x1-w1": -1}, -1.0, "about equal (curves)"),
-    Claim("large weights", "With batch norm, weights twice as large cost at most 1 point"
-          " of training error.", f"{IOFFE}, Section 3.3", TRAIN,
+    Claim("large weights", "With batch norm, weights twice as large cost at most 1"
+          " point of training error.", f"{IOFFE}, Section 3.3", TRAIN,
           {"batch-x1-w1": 1, "batch-x1-w2": -1}, -1.0, "BN(aW u) = BN(W u), derived"),
     Claim("small weights", "With batch norm, weights half as large cost at most 1 point"
           " of training error.", f"{IOFFE}, Section 3.3", TRAIN,
@@ -49,7 +49,7 @@ SCALES = {
     "smoke": Scale("convnet_digits", SMALL | {"train.epochs": 1},
                    {"rate": ("x1", "x30"), "weights": ("1",)}, 2,
                    "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("convnet_digits", SMALL | {"train.epochs": 10}, {}, 5,
+    "laptop": Scale("convnet_digits", SMALL, {}, 5,
                     "8x8 digits of scikit-learn (real); minutes on two CPU cores"),
     "paper": Scale("convnet_cifar10", {"model.num_convs": 4}, {}, 5,
                    "CIFAR-10, twelve convolutions; the sources use ImageNet and"
@@ -61,7 +61,7 @@ def get_ablation() -> Ablation:
     """Rates times scales of the initial weights, with and without batch norm."""
     return Ablation(
         name="bn_learning_rate", title="Batch norm, learning rate and initial weights",
-        question="Does batch norm allow higher learning rates and any scale of weights?",
+        question="Does batch norm allow higher rates and any scale of weights?",
         source=f"{IOFFE}, Sections 3.3 and 4.2; {BJORCK}",
         arm_name="{norm}-{rate}-w{weights}",
         axes=(Axis("norm", {kind: {"norm.kind": kind} for kind in ("none", "batch")}),
