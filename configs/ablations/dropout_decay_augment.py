@@ -67,7 +67,7 @@ LARGE = {"model": model_section("convnet_cifar", head="dense", dense_width=512),
 SCALES = {
     "smoke": Scale("convnet_digits", TINY, {"regularisers": ("none", "dropout")}, 2,
                    "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("convnet_cifar10", SMALL, {}, 5,
+    "laptop": Scale("convnet_cifar10", SMALL, {}, 8,
                     "2,000 images of CIFAR-10 at 16x16, 4,000 to test; on two cores"),
     "paper": Scale("convnet_cifar10", LARGE, {}, 5,
                    "CIFAR-10, 45,000 images; the sources have nets of their own"),
