@@ -4,6 +4,7 @@ Blocks are written out here, each under its own name, however the net executes t
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -76,14 +77,25 @@ def layers_of(
     return layers
 
 
-def layers_of_shape(model: nn.Module, image_shape: tuple[int, ...]) -> list[Layer]:
+@functools.lru_cache(maxsize=32)
+def layers_of_shape(
+    model: nn.Module, image_shape: tuple[int, ...]
+) -> tuple[Layer, ...]:
     """`layers_of` with shapes in place of arrays; nothing is computed."""
     found: list[Layer] = []
-    _trace(model, image_shape, lambda *args: found.extend(layers_of(*args)))
-    return found
+
+    def run(*args):
+        for layer in layers_of(*args):
+            shapes = jax.eval_shape(lambda *x: x, layer.output, layer.normed)
+            output, normed = shapes
+            found.append(dataclasses.replace(layer, output=output, normed=normed))
+
+    _trace(model, image_shape, run)
+    return tuple(found)
 
 
-def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> list[str]:
+@functools.lru_cache(maxsize=32)
+def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[str, ...]:
     """Names of the residual blocks, and of their plain twins, that keep the shape."""
     names: list[str] = []
 
@@ -97,7 +109,7 @@ def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> list[str]:
         _run_written_out(*args, record)
 
     _trace(model, image_shape, run)
-    return names
+    return tuple(names)
 
 
 def forward_without(
@@ -106,7 +118,7 @@ def forward_without(
     model_state: Any,
     images: jax.Array,
     block: jax.Array,
-    blocks: list[str],
+    blocks: tuple[str, ...],
     forward: Callable = forward_eval,
 ) -> jax.Array:
     """Logits of an evaluation without the residual branch of one block.

@@ -9,6 +9,8 @@ have no norm directly behind (none at all, or norms before convolutions), the ou
 of the convolutions are taken for all, so that the layers of a net can be compared.
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,7 +20,7 @@ from cnnjax.train.probes.probe import Probe, Subject, number, profile
 AXES = ("layer", "standard deviation of its output")
 
 
-def _with_window(layers: list[Layer]) -> list[Layer]:
+def _with_window(layers: Sequence[Layer]) -> list[Layer]:
     return [layer for layer in layers if layer.window != (1, 1)]
 
 

@@ -33,11 +33,11 @@ def logits_without(net, block):
 
 
 def test_blocks_that_keep_the_shape_in_order():
-    names = ["stage1_block1", "stage1_block2", "stage1_block3", "stage2_block2"]
+    names = ("stage1_block1", "stage1_block2", "stage1_block3", "stage2_block2")
     for residual in (True, False):
         assert blocks_of(resnet(residual=residual)[0], IMAGE_SHAPE) == names
     assert blocks_of(resnet(block="bottleneck")[0], IMAGE_SHAPE) == names[1:]
-    assert blocks_of(make_net("mlp", norm="none")[0], IMAGE_SHAPE) == []
+    assert blocks_of(make_net("mlp", norm="none")[0], IMAGE_SHAPE) == ()
 
 
 @pytest.mark.parametrize("arguments", [{"residual": False}, {}])
