@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 
+from cnnjax.errors import UserError
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.regularize import Dropout
 
@@ -39,6 +40,9 @@ class Shortcut(nn.Module):
       norm: normalization after a projection, None for none.
       dropout_rate: for kind 'dropout'.
 
+    Raises:
+      UserError: a shortcut without projection to fewer channels.
+
     Shapes: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features].
     """
 
@@ -54,6 +58,13 @@ class Shortcut(nn.Module):
     def __call__(self, x, gate, *, train: bool):
         if projects(self.kind, self.stride, x.shape[-1], self.features):
             return self.project(x, train)
+        if self.features < x.shape[-1]:
+            raise UserError(
+                f"shortcut {self.kind!r} pads with zero channels and cannot go from "
+                f"{x.shape[-1]} to {self.features}: take 'B' or 'C' "
+                "(config.model.shortcut), or widths that do not shrink "
+                "(config.model.widths)"
+            )
         x = x[:, :: self.stride, :: self.stride, :]
         x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, self.features - x.shape[-1])))
         if self.kind == "scaled":

@@ -150,6 +150,7 @@ def test_wrong_depths_name_the_nearest(block, depth, nearest):
         ("kernel_init", "he", "allowed are .*he_normal.*config.model.kernel_init"),
         ("widths", (16, 0), "stage widths"),
         ("widths", (), "stage widths"),
+        ("widths", (8, 4), "cannot go from 8 to 4: .*config.model.widths"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(argument, value, sentence):
