@@ -43,7 +43,7 @@ def run_atlas(
     command: Callable[[str], Sequence[str]],
     say: Callable[[str], None] = print,
 ) -> int:
-    """Runs or resumes the ablations; writes the overview after each.
+    """Runs or resumes the ablations, one after another.
 
     Args:
       names: of ablations.
@@ -61,13 +61,14 @@ def run_atlas(
         start = time.monotonic()
         code, words = run_child(command(name))
         note_outcome(root, scale, name, code, words)
-        write_overview(root, scale)
+        if code and (root / name / scale / "plan.json").is_file():
+            write_report(root / name / scale)
         if code in STOPPED:
             say("stopped; the same command goes on from here")
             return 128 - code if code < 0 else code
         if code:
             worst = 1
-            say(f"{name} goes without a result: {_sentence(code, words)}")
+            say(f"{name} ended early, see above and the overview")
         say(f"{name} took {time.monotonic() - start:.0f} s")
     return worst
 
@@ -81,15 +82,17 @@ def run_child(command: Sequence[str]) -> tuple[int, str]:
       Its exit code, negative for a signal that killed it, and the last line that it
       wrote to stderr, from its own 'error: ' on.
     """
-    with passing_signals() as children:
-        pipe = {"stderr": subprocess.PIPE, "text": True, "errors": "replace"}
-        child = subprocess.Popen(command, process_group=0, **pipe)
+    pipe = {"stderr": subprocess.PIPE, "text": True, "errors": "replace"}
+    last = ""
+    with (
+        passing_signals() as children,
+        subprocess.Popen(command, process_group=0, **pipe) as child,
+    ):
         children.append(child)
-        last = ""
         for line in child.stderr:
             print(line, end="", file=sys.stderr, flush=True)
             last = line.strip() or last
-        return child.wait(), last.removeprefix(ERROR)
+    return child.returncode, last.removeprefix(ERROR)
 
 
 @contextlib.contextmanager

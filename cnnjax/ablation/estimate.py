@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ml_collections import ConfigDict
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -112,7 +113,8 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     """
     console = console or Console()
     found, rate = estimate(plan), training_rate()
-    table = Table(title=f"{plan.ablation.name}, scale {plan.scale}")
+    title = f"{plan.ablation.name}, scale {plan.scale}"
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     titles = ("runs", "steps", "epochs", "params", "mult-adds", "TFLOP", "time")
     table.add_column("arm", overflow="fold")
     for title in titles:

@@ -10,6 +10,7 @@ from cnnjax.ablation import tables
 from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, UNDECIDED, Verdict, judge
 from cnnjax.ablation.collect import Sweep, collect
 from cnnjax.ablation.metrics import METRICS
+from cnnjax.ablation.stats import Summary
 
 STYLES = {SUPPORTED: "bold green", CONTRADICTED: "bold red", UNDECIDED: "bold yellow"}
 
@@ -34,8 +35,10 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
         )
     for warning in sweep.warnings:
         console.print(f"[yellow]{escape(warning)}[/]")
-    if sweep.ablation.claims:
-        console.print(_verdict_table(judge(sweep)))
+    if verdicts := judge(sweep):
+        console.print(_verdict_table(verdicts))
+    elif sweep.ablation.claims:
+        console.print(f"scale {escape(sweep.scale_name)} has no arms for the claims")
 
 
 def _arm_table(sweep: Sweep) -> Table:
@@ -49,16 +52,21 @@ def _arm_table(sweep: Sweep) -> Table:
     for metric in metrics:
         about = METRICS[metric]
         unit = f" ({about.unit})" if about.unit else ""
-        table.add_column(about.title + unit, justify="right", no_wrap=True)
+        table.add_column(about.title + unit, justify="right")
     table.add_column("parameters", justify="right")
     for line in tables.arm_lines(sweep):
         table.add_row(
             escape(line.arm),
             f"{line.num_done}/{line.num_planned}",
-            *(tables.interval(line.summaries[metric], metric) for metric in metrics),
+            *(_unbroken(line.summaries[metric], metric) for metric in metrics),
             tables.count(line.num_params),
         )
     return table
+
+
+def _unbroken(summary: Summary, metric: str) -> str:
+    """Mean and interval in one line, below a title that may take several."""
+    return tables.interval(summary, metric).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _verdict_table(verdicts: list[Verdict]) -> Table:
