@@ -43,7 +43,8 @@ CLAIMS = (
           {"max-dense": 1, "none-dense-moved": -1},
           published="the most important factor; pooling secondary (maps)"),
 )
-PROBE = {"eval.probes": ("shift",)}
+PROBE = {"eval.probes": ("shift",), "schedule.learning_rate": 0.02,
+         "train.batch_size": 64}
 ALL = {"net": tuple(NETS), "moved": ("",)}
 MOVING = {"net": ("mlp", "none-dense", "max-dense"), "moved": ("-moved",)}
 SCALES = {
