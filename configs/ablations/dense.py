@@ -85,5 +85,5 @@ def get_ablation() -> Ablation:
         + [Published("add-164", TEST, 5.46, TABLE2)],
         background="Equal parameters are not equal cost: dense nets of a size need two"
         " to three times the multiply-adds of residual ones.",
-        limits="Few easy digits and nets of 1/15 of the published size: seeds differ by"
-        " about a point, as much as the published differences.")
+        limits="Few easy digits, nets of 1/15 of the published size. The two kinds also"
+        " shrink maps differently: by average pools, and by strided convolutions.")
