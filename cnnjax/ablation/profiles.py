@@ -84,10 +84,7 @@ def draw_profile(ax: Axes, sweep: Sweep, profile: Profile, arms: Sequence[str]) 
     ax.set_ylabel(profile.y)
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.grid(axis="y")
-    if _spans_decades(profile):
-        ax.set_yscale("log")
-    else:
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]))
+    _show_values(ax, profile)
     show_legend(ax)
 
 
@@ -99,9 +96,16 @@ def _table(seeds: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(seeds[0]["positions"]), np.array(values, float)
 
 
-def _spans_decades(profile: Profile) -> bool:
+def _show_values(ax: Axes, profile: Profile) -> None:
+    """One scale for all panels of a profile, so that they can be compared."""
     values = np.concatenate([table.ravel() for _, table in profile.values.values()])
     values = values[np.isfinite(values)]
-    if not len(values) or values.min() <= 0:
-        return False
-    return values.max() > MOST_LINEAR * values.min()
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    if low > 0 and high > MOST_LINEAR * low and not profile.y.endswith("(%)"):
+        ax.set_yscale("log")
+        ax.set_ylim(low / 1.3, 1.3 * high)
+    else:
+        room = 0.05 * (high - min(low, 0.0) or 1.0)
+        ax.set_ylim(min(low - room, 0.0), high + room)
