@@ -49,16 +49,15 @@ def main() -> int:
     names, root = atlas.chosen_names(ONLY.value), pathlib.Path(WORKDIR.value)
     if DRY_RUN.value:
         from cnnjax.ablation.adaptive import parse_seeds
-        from cnnjax.ablation.estimate import describer
+        from cnnjax.ablation.estimate import print_atlas
 
-        return atlas.dry_run(
+        return print_atlas(
             names,
-            describer(
-                SCALE.value,
-                num_seeds=parse_seeds(SEEDS.value),
-                data_dir=flags.FLAGS.data_dir,
-                changes=parse_changes(flags.FLAGS.set),
-            ),
+            root,
+            SCALE.value,
+            num_seeds=parse_seeds(SEEDS.value),
+            data_dir=flags.FLAGS.data_dir,
+            changes=parse_changes(flags.FLAGS.set),
         )
     code = 0
     if not REPORT_ONLY.value:

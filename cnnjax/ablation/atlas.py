@@ -15,7 +15,7 @@ from pathlib import Path
 from cnnjax.ablation.gallery import read_entry, write_index
 from cnnjax.ablation.plan import ablation_names
 from cnnjax.ablation.report import write_report
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import unknown_name
 from cnnjax.records import read_json, write_json
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -158,26 +158,3 @@ def _sentence(code: int, words: str) -> str:
 
 def _folder(root: Path, scale: str) -> Path:
     return root / f"atlas-{scale}"
-
-
-def dry_run(
-    names: Sequence[str], line: Callable[[str], str], say: Callable[[str], None] = print
-) -> int:
-    """Says one line per ablation; a refused one is a line, too.
-
-    Args:
-      names: of ablations.
-      line: ablation -> what it would cost.
-      say: takes one sentence.
-
-    Returns:
-      0, or 1 if one was refused.
-    """
-    code = 0
-    for name in names:
-        try:
-            say(line(name))
-        except UserError as error:
-            code = 1
-            say(f"{name}: refused: {error}")
-    return code

@@ -1,8 +1,8 @@
 """What a plan would train and how long it would take, without training or data."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,6 +15,7 @@ from cnnjax.config import override, splat
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.declared import describe_dataset
 from cnnjax.data.statistics import STANDARDIZE
+from cnnjax.errors import UserError
 from cnnjax.train.setup import set_up
 from cnnjax.train.yardstick import training_rate
 
@@ -170,22 +171,44 @@ def duration(seconds: float) -> str:
     return f"{days:,.0f} d" if days >= 100 else f"{days:.3g} d"
 
 
-def describer(scale: str, **options: Any) -> Callable[[str], str]:
-    """Gives a function: ablation -> one line on what it would cost at a scale.
+def print_atlas(
+    names: Sequence[str],
+    root: Path,
+    scale: str,
+    say: Callable[[str], None] = print,
+    **options: Any,
+) -> int:
+    """The dry run of many ablations: a line each, and the totals.
 
     Args:
+      names: of ablations.
+      root: folder of runs.
       scale: of all.
-      **options: of `make_plan`.
+      say: takes one line.
+      **options: of `make_plan`, but for `workdir`.
+
+    Returns:
+      0, or 1 if an ablation was refused, which is a line, too.
     """
-    rate = functools.cache(training_rate)
+    rate, all_found = training_rate(), []
+    for name in names:
+        try:
+            workdir = str(root / name / scale)
+            plan = make_plan(load_ablation(name), scale, workdir=workdir, **options)
+            found = estimate(plan)
+        except UserError as error:
+            say(f"{name}: refused: {error}")
+            continue
+        all_found.append(found)
+        absent = " (published facts of data that is not there)" if found.notes else ""
+        say(f"{name}: {len(found.arms)} arms, {_totals([found], rate)}{absent}")
+    say(f"all: {_totals(all_found, rate)}, by a {rate_words(rate)}")
+    return int(len(all_found) < len(names))
 
-    def line(name: str) -> str:
-        plan = make_plan(load_ablation(name), scale, workdir="", **options)
-        found = estimate(plan)
-        return (
-            f"{name}: {len(found.arms)} arms, {found.num_trainings} trainings, "
-            f"{tflop(found.work)} TFLOP, about {duration(found.work / rate())} here"
-            + (" (published facts of data that is not there)" if found.notes else "")
-        )
 
-    return line
+def _totals(found: Sequence[Estimate], rate: float) -> str:
+    work = sum(one.work for one in found)
+    return (
+        f"{sum(one.num_trainings for one in found):,} trainings, {tflop(work)} TFLOP, "
+        f"about {duration(work / rate)} here"
+    )

@@ -58,14 +58,3 @@ def test_unknown_names_are_refused():
     assert set(atlas.chosen_names("")) >= {"degradation", "preactivation"}
     with pytest.raises(UserError, match="did you mean 'degradation'"):
         atlas.chosen_names("degredation")
-
-
-def test_a_dry_run_goes_on_after_a_refusal():
-    def line(name):
-        if name == "a":
-            raise UserError("no")
-        return f"{name}: cheap"
-
-    said = []
-    assert atlas.dry_run(["a", "b"], line, said.append) == 1
-    assert said == ["a: refused: no", "b: cheap"]

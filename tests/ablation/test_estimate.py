@@ -6,7 +6,14 @@ import pytest
 from rich.console import Console
 
 from cnnjax.ablation import estimate as module
-from cnnjax.ablation.estimate import duration, estimate, large, print_plan, tflop
+from cnnjax.ablation.estimate import (
+    duration,
+    estimate,
+    large,
+    print_atlas,
+    print_plan,
+    tflop,
+)
 from cnnjax.ablation.plan import load_ablation, make_plan
 from cnnjax.ablation.spec import Ablation, Axis, Scale
 
@@ -56,13 +63,18 @@ def test_the_dry_run_fits_a_narrow_screen(paper, monkeypatch):
     assert "published facts" in text
 
 
-def test_one_line_an_ablation(monkeypatch):
+def test_one_line_an_ablation_and_the_totals(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "training_rate", lambda: 1e9)
+    lines = []
+    names = ["degradation", "no such", "bottleneck"]
     options = {key: value for key, value in OPTIONS.items() if key != "workdir"}
-    line = module.describer("smoke", **options)("degradation")
-    plan = make_plan(load_ablation("degradation"), "smoke", **OPTIONS)
-    assert f"{len(plan.arms)} arms, {plan.num_trainings} trainings" in line
-    assert "\n" not in line
+    assert print_atlas(names, tmp_path, "smoke", lines.append, **options) == 1
+    plans = [make_plan(load_ablation(n), "smoke", **OPTIONS) for n in names[::2]]
+    counts = [plan.num_trainings for plan in plans]
+    assert f"{len(plans[0].arms)} arms, {counts[0]} trainings" in lines[0]
+    assert lines[1].startswith("no such: refused: unknown ablation")
+    assert lines[-1].startswith(f"all: {sum(counts)} trainings")
+    assert len(lines) == 4
 
 
 @pytest.mark.parametrize(
