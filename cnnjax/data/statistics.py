@@ -182,5 +182,6 @@ def _add_up_streamed(
         positions=np.arange(start, start + STREAMED_BLOCK),
         ahead=max(2, num_cores() // 4),
     ) as batches:
-        # Black images, which fill up the last batch, add nothing.
-        return add_up((images for images, _, _ in batches), split.image_shape)
+        # Without the images that fill up the last batch.
+        own = (images[mask == 1] for images, _, mask in batches)
+        return add_up(own, split.image_shape)
