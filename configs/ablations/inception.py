@@ -42,7 +42,7 @@ SCALES = {
                                            "model.num_blocks": (1, 1, 1)}, NAIVE, 2,
                    "8x8 digits of scikit-learn, 4 steps: shows that it runs",
                    also=({"module": ("reduced",), "heads": ("plain",)},)),
-    "laptop": Scale("googlenet_few_digits", {}, NAIVE, 6,
+    "laptop": Scale("googlenet_few_digits", {"train.steps": 150}, NAIVE, 5,
                     "300 of the 8x8 digits (real), 1,297 to test; on two CPU cores",
                     also=({"module": ("reduced",)},), jobs=1),
     "paper": Scale("googlenet_imagenet", {"norm.kind": "batch"}, NAIVE, 3,

@@ -7,8 +7,9 @@ Command: ./launch.sh ablate --ablation=initialization --scale=laptop
 
 Plain stacks of convolutions with rectifiers, no norm; all kernels by one rule. Stated
 beforehand: depths 6, 22 and 30, as in the figures and one that all can train; one rate
-for all arms, 0.005, with which the net of 30 layers trains from He's weights. LeCun's
-rule is Glorot's wherever as many channels go in as out, so it has no arm.
+and batch size for all arms, 0.005 and 32, with which the net of 30 layers trains from
+He's weights. LeCun's rule is Glorot's wherever as many channels go in as out, so it has
+no arm.
 """
 
 from cnnjax.ablation.spec import Ablation, Axis, Claim, Scale
@@ -42,13 +43,14 @@ CLAIMS = (
           {"he-30": 1, "orthogonal-30": -1}, -5.0, "trains deep nets, in words"),
 )
 DEPTHS = {str(2 * n): {"model.num_convs": n} for n in (3, 11, 15)}
-PLAIN = {"norm.kind": "none", "schedule.learning_rate": 0.005}
+PLAIN = {"norm.kind": "none", "schedule.learning_rate": 0.005,
+         "train.batch_size": 32}
 GRID = {"init": ("fixed", "glorot", "he"), "depth": ("6",)}
 MORE = ({"init": ("glorot", "he"), "depth": ("22",)}, {"depth": ("30",)})
 SCALES = {
     "smoke": Scale("convnet_digits", PLAIN | {"train.epochs": 1}, GRID, 2,
                    "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("convnet_digits", PLAIN | {"model.widths": (12, 24)}, GRID, 5,
+    "laptop": Scale("convnet_digits", PLAIN, GRID, 5,
                     "8x8 digits of scikit-learn (real); minutes on two CPU cores",
                     also=MORE),
     "paper": Scale("convnet_cifar10", PLAIN | {"model.widths": (64, 128)}, GRID, 5,

@@ -7,8 +7,9 @@ Command: ./launch.sh ablate --ablation=translation --scale=laptop
 
 The probe 'shift' moves test images by up to a quarter of their side in four directions;
 `shifted_error` is the mean over all moves. Stated beforehand: two stages that end in
-max, average or strided pooling or keep the size; shifts of up to 7 pixels in training
-for the '-moved' arms, as far as the probe goes.
+max, average or strided pooling or keep the size; a rate of 0.02 and batches of 64, with
+which the CNN with max pooling and a dense head fits 2,000 digits; shifts of up to 7
+pixels in training for the '-moved' arms, as far as the probe goes.
 """
 
 from cnnjax.ablation.spec import Ablation, Axis, Claim, Scale
