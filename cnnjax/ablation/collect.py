@@ -59,6 +59,11 @@ class Row:
         return self.seed if self.fold is None else (self.fold, self.seed)
 
     @property
+    def diverged(self) -> bool:
+        """Whether it failed because its loss became infinite, not by a crash."""
+        return self.status == "failed" and not self.result.get("crashed")
+
+    @property
     def run(self) -> str:
         """Which of the runs of its arm, in words."""
         return ("" if self.fold is None else f"fold {self.fold} ") + f"seed {self.seed}"
@@ -159,7 +164,10 @@ class Sweep:
         table: dict[str, dict[Replicate, float]] = {arm: {} for arm in self.arm_names}
         for row in self.rows:
             value = row.metric(metric)
-            if row.status == "done" and math.isfinite(value):
+            guess = self.ablation.diverged_error
+            if row.diverged and guess is not None and metric.endswith("_error"):
+                table[row.arm][row.replicate] = guess
+            elif row.status == "done" and math.isfinite(value):
                 table[row.arm][row.replicate] = value
         return table
 

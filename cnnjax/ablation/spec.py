@@ -146,6 +146,8 @@ class Ablation:
       published: numbers to print beside ours.
       background: what is known, in a few sentences.
       limits: what this set-up cannot show.
+      diverged_error: percent that errors count as in runs whose loss became infinite,
+        such as that of guessing; None leaves these runs out of averages and claims.
 
     Raises:
       UserError: if the parts do not fit together.
@@ -165,6 +167,7 @@ class Ablation:
     published: Sequence[Published] = ()
     background: str = ""
     limits: str = ""
+    diverged_error: float | None = None
 
     def __post_init__(self) -> None:
         _check_axes(self)

@@ -8,7 +8,7 @@ Command: ./launch.sh ablate --ablation=bn_learning_rate --scale=laptop
 Stated beforehand: eight convolutions; x1 is 0.005, with which the net without norm
 trains; kernels from He's rule times 1/2, 1 and 2, which without norm is a signal of
 1/500 to 500 times the size at the head. The two axes are crossed, with and without.
-A run whose loss becomes infinite has failed; the table counts failed runs.
+A run whose loss becomes infinite has failed, and counts with the error of guessing.
 """
 
 from cnnjax.ablation.spec import Ablation, Axis, Claim, Scale
@@ -71,7 +71,7 @@ def get_ablation() -> Ablation:
                    "scale of initial weights")),
         x_axis="rate", series_axis="norm",
         metrics=(TRAIN, TEST, "train_loss", "validation_error"),
-        claims=CLAIMS, scales=SCALES,
+        claims=CLAIMS, scales=SCALES, diverged_error=90.0,
         background="Behind a batch norm the scale of the weights drops out of the"
         " signal, and the gradient is the smaller the larger the weights are.",
         limits="One rate of the net without norm, not its best; a warm-up, which the"

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import math
 import shutil
@@ -139,3 +140,16 @@ def test_metrics_may_be_differences_and_have_units_of_their_own(sweep_dir):
     probes = {"lesion": {"increase": 0.7, "profiles": {}}}
     edit_result(sweep_dir / "plain-8/seed-0", probes=probes)
     assert _row(collect(sweep_dir), "plain-8", 0).metric("lesion_increase") == 0.7
+
+
+def test_a_run_that_diverged_may_count_as_guessing(sweep_dir):
+    failed = {"status": "failed", "reason": "the loss became non-finite", "final": None}
+    edit_result(sweep_dir / "plain-20/seed-3", **failed)
+    edit_result(sweep_dir / "plain-20/seed-4", **failed, crashed=True)
+    sweep = collect(sweep_dir)
+    assert set(sweep.values("train_error")["plain-20"]) == {0, 1, 2}
+    ablation = dataclasses.replace(sweep.ablation, diverged_error=90.0)
+    sweep = dataclasses.replace(sweep, ablation=ablation)
+    assert sweep.values("train_error")["plain-20"][3] == 90.0
+    assert set(sweep.values("train_error")["plain-20"]) == {0, 1, 2, 3}
+    assert set(sweep.values("train_loss")["plain-20"]) == {0, 1, 2}
