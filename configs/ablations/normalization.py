@@ -85,6 +85,6 @@ def get_ablation() -> Ablation:
         metrics=(TEST, "train_error", GAP, "step_milliseconds", "memory_mib"),
         claims=(*claims(8), *claims(2)), scales=SCALES,
         published=[Published(arm, TEST, error, PAPER) for arm, error in ERRORS.items()],
-        limits="Equal epochs of few digits are 300 steps at 2x32 and 4,800 at 2x2: the"
-        " small batches gain by steps, and no training error is left to compare. Both"
-        " need `paper` (ImageNet). Times are those of the machine named.")
+        limits="Equal epochs of few digits are 300 steps at 2x32 and 4,800 at 2x2:"
+        " small batches gain by their steps, and no training error is left to compare:"
+        " `paper` (ImageNet) decides both. Times are those of the machine named.")
