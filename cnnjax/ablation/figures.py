@@ -21,7 +21,7 @@ from cnnjax.ablation import curves, plots, profiles
 from cnnjax.ablation.claims import Verdict
 from cnnjax.ablation.collect import Sweep
 from cnnjax.ablation.metrics import METRICS
-from cnnjax.ablation.series import legend_rows
+from cnnjax.ablation.series import legend_rows, x_title
 
 # A colour that nothing else uses; replaced by currentColor in SVG.
 SENTINEL = "#010203"
@@ -135,7 +135,7 @@ def _metric_group(sweep: Sweep) -> Group:
     rates = all(METRICS[metric].unit == "%" for metric in shown)
     what = "Error" if rates else " and ".join(METRICS[m].title for m in shown)
     columns = 2 if size[0] == PANEL_SIZE[0] else 1
-    title = f"{_upper(what)} against {sweep.ablation.x_axis}"
+    title = f"{_upper(what)} against {_axis(sweep)}"
     return Group("error", title, caption, panels, columns)
 
 
@@ -195,7 +195,7 @@ def _curve_group(sweep: Sweep) -> Group:
         else "over the training batches as they came, averaged since the point before"
     )
     caption = (
-        f"By {sweep.ablation.x_axis}. Lines: mean over seeds; bands: smallest to "
+        f"By {_axis(sweep)}. Lines: mean over seeds; bands: smallest to "
         f"largest seed. Training error {how}."
     )
     columns = min(len(sets), MOST_COLUMNS)
@@ -224,6 +224,11 @@ def _probe_groups(sweep: Sweep) -> list[Group]:
         Group(probe, _upper(probe.replace("_", " ")), caption, own, columns)
         for probe, own in panels.items()
     ]
+
+
+def _axis(sweep: Sweep) -> str:
+    """Title of the horizontal axis, without its unit."""
+    return x_title(sweep).split(" (")[0]
 
 
 def _upper(title: str) -> str:

@@ -20,7 +20,7 @@ from cnnjax.ablation.scales import (
     show_labels,
     show_values,
 )
-from cnnjax.ablation.series import lines_of, show_legend, style, x_labels
+from cnnjax.ablation.series import lines_of, show_legend, style, x_labels, x_title
 from cnnjax.ablation.stats import summarize
 
 MOST_NARROW = 16  # letters of the labels in a column of a narrow panel
@@ -42,9 +42,8 @@ def draw_metric(ax: Axes, sweep: Sweep, metric: str) -> None:
             if failed[arm]:
                 num = sum(row.arm == arm for row in sweep.rows)
                 _mark_failed(ax, places, where, f"{failed[arm]}/{num} failed", index)
-    axis = next(a for a in sweep.ablation.axes if a.name == sweep.ablation.x_axis)
     farthest = abs(_shift(places, 0, len(lines))) + 0.02 * places.span
-    show_labels(ax, places, axis.title or axis.name, farthest)
+    show_labels(ax, places, x_title(sweep), farthest)
     show_values(
         ax,
         "x" if places.upright else "y",
@@ -174,8 +173,16 @@ def _mark_failed(ax: Axes, places: Places, at: float, text: str, index: int) -> 
 
 
 def _values_alike(sweep: Sweep, metric: str) -> list[float]:
-    """Values of all plotted metrics of this unit, so that panels share a scale."""
+    """Values of all plotted metrics of this unit, so that panels share a scale.
+
+    With them go the upper ends of intervals of three runs and more; that of two may be
+    anywhere.
+    """
     unit = METRICS[metric].unit
     alike = [m for m in plotted_metrics(sweep) if unit and METRICS[m].unit == unit]
     tables = [sweep.values(m) for m in alike or [metric]]
-    return [v for table in tables for seeds in table.values() for v in seeds.values()]
+    arms = [list(seeds.values()) for table in tables for seeds in table.values()]
+    ends = [summarize(seeds).high for seeds in arms if len(seeds) > 2]
+    if unit == "%":
+        ends = [min(end, 100.0) for end in ends]
+    return [value for seeds in arms for value in seeds] + ends

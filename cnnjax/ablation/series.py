@@ -17,7 +17,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C
 # among the first 42 lines.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 LINES = ("-", "--", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), ":")
-LEGEND_WIDTH = 52  # letters in a row of a legend
+LEGEND_WIDTH = 54  # letters in a row of a legend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +39,12 @@ def x_labels(sweep: Sweep) -> list[str]:
     planned = {arm["axes"][axis] for arm in sweep.plan["arms"]}
     defined = next(a.values for a in sweep.ablation.axes if a.name == axis)
     return [label for label in defined if label in planned]
+
+
+def x_title(sweep: Sweep) -> str:
+    """Title of the horizontal axis, with its unit."""
+    own = next(a for a in sweep.ablation.axes if a.name == sweep.ablation.x_axis)
+    return own.title or own.name
 
 
 def lines_of(sweep: Sweep) -> list[Line]:
@@ -73,7 +79,7 @@ def legend_rows(labels: Sequence[str]) -> int:
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
-    longest = max(map(len, labels)) + 7  # and the sample of the line
+    longest = max(map(len, labels)) + 6  # and the sample of the line
     return min(len(labels), max(1, LEGEND_WIDTH // longest))
 
 
