@@ -125,7 +125,8 @@ def _verdict(
 def _decide(
     claim: Claim, contrast: Contrast, p_holm: float, num_tested: int
 ) -> tuple[str, str]:
-    unit = "points" if METRICS[claim.metric].unit == "%" else "units"
+    unit = METRICS[claim.metric].unit
+    unit = {"%": "points", "": "units"}.get(unit, unit)
     if p_holm < ALPHA:
         supported = contrast.effect > claim.margin
         side = "above" if supported else "below"
