@@ -70,7 +70,7 @@ def get_ablation() -> Ablation:
               Axis("depth", DEPTHS, "depth (convolutions)")),
         x_axis="depth", series_axis="init",
         metrics=(TRAIN, "test_error", LOSS, "validation_error"),
-        claims=CLAIMS, scales=SCALES,
+        claims=CLAIMS, scales=SCALES, diverged_error=90.0,
         background="A rectifier halves the mean square of a signal. Glorot's variance"
         " of 1 / fan lets it fade by 2 a layer, 2^30 in variance over 30 layers; He's"
         " variance of 2 / fan keeps it.",
