@@ -74,6 +74,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "not_posed": [c for c in sweep.ablation.claims if c not in posed],
         "method": method(sweep),
         "runs_per_arm": tables.runs_per_arm(sweep),
+        "guess": tables.guess_words(sweep),
         "seeds": sorted({row.seed for row in sweep.rows}),
         "groups": build_groups(sweep, verdicts),
         "ablation": sweep.ablation,

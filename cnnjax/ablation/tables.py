@@ -151,6 +151,17 @@ def _which(rows: Sequence[Row]) -> str:
     return f"seed{'s' * (len(rows) > 1)} {seeds}"
 
 
+def guess_words(sweep: Sweep) -> str:
+    """What becomes of runs that diverged, where they count; else ''."""
+    guess, count = sweep.ablation.diverged_error, sum(r.diverged for r in sweep.rows)
+    if guess is None or not count:
+        return ""
+    return (
+        f"The loss of {count} of them became infinite: their errors count as "
+        f"{guess:g}% in averages and claims."
+    )
+
+
 def runs_per_arm(sweep: Sweep) -> str:
     """How often each arm is run, in words."""
     counts = Counter(row.arm for row in sweep.rows).values()

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import os
 import re
@@ -15,6 +16,7 @@ from cnnjax.ablation.report import write_report
 from cnnjax.ablation.spec import Ablation, Axis, Scale
 from cnnjax.ablation.summary import print_summary
 from cnnjax.errors import UserError
+from configs.ablations.degradation import get_ablation
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -123,6 +125,21 @@ def test_failed_and_missing_cells_are_prominent_and_escaped(broken):
     text = (broken / "report.md").read_text()
     assert "**residual-32**, seeds 0, 1, 2, 3, 4: missing (not started)" in text
     assert "ran with another config than the plan" in text
+
+
+def test_diverged_runs_that_count_as_guessing_are_named(tmp_path):
+    ablation = dataclasses.replace(get_ablation(), diverged_error=90.0)
+    write_sweep(tmp_path, seeds=(0, 1, 2), ablation=ablation)
+    for seed in range(3):
+        folder = tmp_path / f"plain-56/seed-{seed}"
+        edit_result(folder, status="failed", reason="infinite", final=None, best=None)
+    write_report(tmp_path)
+    for file in ("report.html", "report.md"):
+        text = (tmp_path / file).read_text()
+        assert "The loss of 3 of them became infinite" in text
+        assert "count as 90%" in text
+        assert "do not count" not in text
+        assert "90.00 ± 0.00" in text
 
 
 def test_every_markdown_table_is_rectangular(broken):
