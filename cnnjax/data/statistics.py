@@ -182,6 +182,5 @@ def _add_up_streamed(
         positions=np.arange(start, start + STREAMED_BLOCK),
         ahead=max(2, num_cores() // 4),
     ) as batches:
-        # Without the images that fill up the last batch.
-        own = (images[mask == 1] for images, _, mask in batches)
-        return add_up(own, split.image_shape)
+        # Black images, which fill up the last batch, add nothing.
+        return add_up((images for images, _, _ in batches), split.image_shape)

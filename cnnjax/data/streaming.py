@@ -205,8 +205,8 @@ class EvalStream(_Stream):
     """The batches of one pass over a split, in its order; reading starts at once.
 
     Iterating gives (images uint8 [n, H, W, C], labels int32 [n], mask float32 [n]) for
-    n positions, once a batch; places behind the last example have the first ones at
-    mask 0. An image that cannot be read raises its UserError there.
+    n positions, once a batch; places behind the last example are 0 at mask 0. An image
+    that cannot be read raises its UserError there.
 
     Args:
       split: read from.
@@ -214,6 +214,8 @@ class EvalStream(_Stream):
       positions: places in the batch that this process needs, each below B.
       ahead: batches that are read before they are asked for, at least 1.
       threads: that read; 0 = one for each core that the process may use.
+      fill: places behind the last example have the first ones instead, as those of
+        `eval_batches`.
     """
 
     def __init__(
@@ -224,8 +226,10 @@ class EvalStream(_Stream):
         positions: np.ndarray,
         ahead: int,
         threads: int = 0,
+        fill: bool = False,
     ):
         super().__init__(split, positions)
+        self._fill = fill
         self._starts = range(0, len(split), batch_size)
         self._reading = ReadAhead(self._calls(), ahead * len(self._pieces), threads)
 
@@ -235,16 +239,20 @@ class EvalStream(_Stream):
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for start in self._starts:
             there = start + self._positions < len(self._split)
-            images = np.empty((len(there), *self._split.image_shape), np.uint8)
-            labels = np.empty(len(there), np.int32)
+            images = np.zeros((len(there), *self._split.image_shape), np.uint8)
+            labels = np.zeros(len(there), np.int32)
             for piece in self._pieces:
-                images[piece], labels[piece] = self._reading.next()
+                read = there[piece] | self._fill
+                places = np.arange(len(there))[piece][read]
+                images[places], labels[places] = self._reading.next()
             yield images, labels, there.astype(np.float32)
 
     def _calls(self) -> Iterator[Callable[[], Any]]:
         for start, piece in itertools.product(self._starts, self._pieces):
-            places = (start + self._positions[piece]) % len(self._split)
-            yield functools.partial(self._split.read, places)
+            places = start + self._positions[piece]
+            if self._fill:
+                places = places % len(self._split)
+            yield functools.partial(self._split.read, places[places < len(self._split)])
 
 
 def num_cores() -> int:

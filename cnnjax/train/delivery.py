@@ -135,6 +135,8 @@ class Streamed:
             batch_size=batch_size,
             positions=self._run.parallel.own("data", batch_size),
             ahead=EVAL_AHEAD,
+            # Elsewhere an image does not depend on the others of its batch.
+            fill=self._run.eval.statistics == "batch",
         ) as stream:
             for batch in stream:
                 names = ("images", "labels", "mask")

@@ -181,7 +181,7 @@ def test_ctrl_c_ends_a_wait():
 
 @pytest.mark.parametrize("num_images", [0, 3, 8, 20])
 @pytest.mark.parametrize("positions", [range(8), range(5, 8), (1,), ()])
-def test_evaluation_has_every_example_once_and_fills_the_last_batch(num_images, positions, monkeypatch):
+def test_evaluation_reads_every_example_once(num_images, positions, monkeypatch):
     monkeypatch.setattr(streaming, "PIECE", 2)
     split, positions = Recording(num_images), np.array(positions, int)
     stream = EvalStream(split, batch_size=8, positions=positions, ahead=1)
@@ -191,11 +191,27 @@ def test_evaluation_has_every_example_once_and_fills_the_last_batch(num_images, 
     assert len(batches) == len(stream) == len(indices)
     for (images, labels, there), i, m in zip(batches, indices, mask, strict=True):
         own, of_mask = i[positions], m[positions]
+        shown = of_mask.astype(bool)
         np.testing.assert_array_equal(there, of_mask)
         assert there.dtype == np.float32
-        np.testing.assert_array_equal(images, split.whole.images[own])
-        np.testing.assert_array_equal(labels, split.whole.labels[own])
-    assert split.seen() == sorted(indices[:, positions].ravel())
+        want = split.whole.images[own] * shown[:, None, None, None]
+        np.testing.assert_array_equal(images, want)
+        np.testing.assert_array_equal(labels, split.whole.labels[own] * shown)
+    wanted = indices[:, positions][mask[:, positions] == 1]
+    assert split.seen() == sorted(wanted)
+
+
+@pytest.mark.parametrize("num_images", [3, 8, 20])
+def test_evaluation_may_fill_the_last_batch_with_the_first_images(num_images):
+    split, positions = Recording(num_images), np.array([1, 5, 7])
+    stream = EvalStream(split, batch_size=8, positions=positions, ahead=1, fill=True)
+    with stream:
+        batches = list(stream)
+    indices, mask = eval_batches(num_images, 8)
+    for (images, labels, there), i, m in zip(batches, indices, mask, strict=True):
+        np.testing.assert_array_equal(there, m[positions])
+        np.testing.assert_array_equal(images, split.whole.images[i[positions]])
+        np.testing.assert_array_equal(labels, split.whole.labels[i[positions]])
 
 
 def test_evaluation_may_be_left_early_or_fail():
