@@ -75,7 +75,7 @@ def get_ablation() -> Ablation:
               Axis("layers", LAYERS, "depth (convolutions)")),
         x_axis="layers", series_axis="act", metrics=(TRAIN, TEST, LOSS,
                                                      "validation_error"),
-        claims=CLAIMS, scales=SCALES,
+        claims=CLAIMS, scales=SCALES, diverged_error=90.0,
         background="A sigmoid gives positive values and slopes of at most 1/4, so"
         " without norm the signal and its gradient fade with depth.",
         limits="One rate for all arms: another may suit a function better, so this says"
