@@ -27,7 +27,7 @@ FLAGS = [
     (f"{DIGITS} --seeds=two", "--seeds", "'two'", "positive integer"),
     ("ablate --ablation=degradatoin", "'degradatoin'", "mean 'degradation'"),
     ("ablate --scale=laptpo", "'laptpo'", "mean 'laptop'", "paper", "smoke"),
-    (f"{SMOKE} --seeds=0", "--seeds", "'0'", "positive integer"),
+    (f"{SMOKE} --seeds=0", "--seeds=0", "whole number from 1, or auto"),
     (f"{SMOKE} --jobs=-1", "--jobs", "'-1'", "non-negative"),
     (f"{SMOKE} --dry_run=maybe", "--dry_run", "'maybe'", "true or false"),
     (f"{SMOKE} --config.model.depth=8", "--config.model.depth", "--set=model.depth="),
