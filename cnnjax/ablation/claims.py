@@ -134,6 +134,11 @@ def _decide(
         reason = f"The effect is {side} the margin of {claim.margin:g} {unit}.{agree}"
         return SUPPORTED if supported else CONTRADICTED, reason
     if math.isnan(p_holm):
+        if METRICS[claim.metric].path[0] == "cost":
+            return UNDECIDED, (
+                "The seeds of an arm are one program, measured once: without a spread "
+                "there is nothing to test."
+            )
         return UNDECIDED, "All seeds gave the same value: there is no spread to test."
     seen = ""
     if contrast.detectable > 100 and unit == "points":

@@ -96,3 +96,20 @@ def test_a_failed_cell_leaves_its_pair_out(sweep_dir):
     verdict = _verdicts(sweep_dir)["plain degrades"]
     assert verdict.seeds == (0, 2, 3, 4)
     assert "plain-56 seed 1 (failed)" in verdict.caveat
+
+
+def test_the_time_of_a_step_is_one_measurement(sweep_dir):
+    for arm, seconds in (("plain-20", 0.01), ("plain-8", 0.004)):
+        for seed in range(5):
+            path = sweep_dir / arm / f"seed-{seed}" / "result.json"
+            data = json.loads(path.read_text())
+            data["cost"]["step_seconds"] = seconds
+            path.write_text(json.dumps(data))
+    sweep = collect(sweep_dir)
+    contrast = {"plain-20": 1, "plain-8": -1}
+    claim = Claim("time", "?", "nobody 2000", "step_milliseconds", contrast)
+    ablation = dataclasses.replace(sweep.ablation, claims=[claim])
+    (verdict,) = judge(dataclasses.replace(sweep, ablation=ablation))
+    assert verdict.verdict == "undecided"
+    assert verdict.contrast.effect == pytest.approx(6.0)
+    assert "measured once" in verdict.reason
