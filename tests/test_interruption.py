@@ -15,6 +15,8 @@ import time
 import pytest
 from programs import Programs
 
+from cnnjax.ablation.collect import COST_KEYS
+
 ABLATE = (
     "ablate",
     "--scale=smoke",
@@ -50,7 +52,6 @@ MOMENTS = [
     (CHECKPOINT, 0.3),
     ("run/results.csv", 0.5),  # reporting
 ]
-COST = ("compile_seconds", "run_seconds", "images_per_second")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def numbers(folder):
     for path in folder.glob("results.csv"):
         rows = csv.DictReader(path.read_text().splitlines())
         found[path.name] = [
-            {key: value for key, value in row.items() if key not in COST}
+            {key: value for key, value in row.items() if key not in COST_KEYS}
             for row in rows
         ]
     return found
