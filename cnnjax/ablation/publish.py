@@ -1,5 +1,6 @@
 """Copies finished reports into `docs/results/`, and their tables into the README."""
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,11 @@ def publish(workdir: Path, repository: Path) -> Path:
     block = render("readme.md.j2", make_context(sweep), autoescape=False)
     replace_block(repository / "README.md", folder.name, block)
     return folder
+
+
+def without_folders(text: str) -> str:
+    """Commands without the folders of the machine that they were given on."""
+    return re.sub(r"(--(?:data_dir|workdir)=)/\S*/([^/\s]+)", r"\1.../\2", text)
 
 
 def publish_atlas(
@@ -92,7 +98,8 @@ def _publish_report(entry: Entry, workdir: Path, repository: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "plots").mkdir(parents=True)
     for file in KEPT:
-        shutil.copy(workdir / file, folder / file)
+        text = (workdir / file).read_text(encoding="utf-8")
+        write_text(folder / file, without_folders(text))
     for picture in sorted((workdir / "plots").glob("*.png")):
         shutil.copy(picture, folder / "plots" / picture.name)
     save_thumbnail(entry, folder / THUMBNAIL)

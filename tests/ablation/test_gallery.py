@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from cnnjax.ablation.gallery import read_entry, write_index
-from cnnjax.ablation.publish import publish, publish_atlas
+from cnnjax.ablation.publish import publish, publish_atlas, without_folders
 from cnnjax.errors import UserError
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 from tests.ablation.test_report import _Tags
@@ -107,3 +107,11 @@ def test_one_report_goes_into_the_readme(runs, repository):
     (runs / "degradation/laptop/plain-56/seed-0/result.json").unlink()
     with pytest.raises(UserError, match="not done"):
         publish(runs / "degradation/laptop", repository)
+
+
+def test_folders_of_the_machine_are_not_published():
+    command = "ablate --data_dir=/home/me/data/tfds --workdir=/scratch/runs --jobs=2"
+    assert without_folders(command) == (
+        "ablate --data_dir=.../tfds --workdir=.../runs --jobs=2"
+    )
+    assert without_folders("ablate --workdir=runs/a") == "ablate --workdir=runs/a"

@@ -76,7 +76,7 @@ def test_inception_v3_and_its_auxiliary_head():
         net_of_ours = create_model("inception_v3", dtype="float64", **TEN)
         conv = functools.partial(Conv, dtype=net_of_ours.dtype)
         head = AuxiliaryHead(
-            10, conv, net_of_ours.norm, net_of_ours.act, net_of_ours.dtype
+            10, "all", conv, net_of_ours.norm, net_of_ours.act, net_of_ours.dtype
         )
         ours = head.apply(
             {c: tree["auxiliary"] for c, tree in variables.items()}, maps, train=False

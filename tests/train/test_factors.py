@@ -12,7 +12,7 @@ from cnnjax.config import IRRELEVANT, flatten
 from cnnjax.layers.auxiliary import auxiliary_head
 from cnnjax.layers.conv import Dense
 from cnnjax.models.initialize import KernelInit, abstract_variables
-from cnnjax.train import parallel
+from cnnjax.train import parallel, programs
 from cnnjax.train.factors import FACTORS, HOST, is_traced, program_key
 from cnnjax.train.programs import compile_programs, shared_keys
 from cnnjax.train.setup import initial_state
@@ -124,6 +124,7 @@ def lowered(run):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "compile_program", text)
+        patch.setattr(programs, "_memory_of_seed", lambda *_: None)
         return programs_of(run).compiled
 
 
