@@ -116,6 +116,9 @@ def train_until_decided(
         if code:
             return code, plan
         sweep = collect(plan.workdir)
+        if any(row.status in ("missing", "running") for row in sweep.rows):
+            say("not all runs have ended; the same command goes on when they have")
+            return 0, plan
         verdicts = judge(sweep)
         open_claims = [v for v in verdicts if v.verdict == UNDECIDED]
         if not open_claims:

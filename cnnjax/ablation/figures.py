@@ -147,7 +147,7 @@ def _effect_group(verdicts: Sequence[Verdict]) -> Group:
             by_title.setdefault(title, []).append(verdict)
     caption = (
         "Each claim says that its effect lies to the right of its margin, the vertical "
-        "bar. Paired over seeds, 95% t interval, not corrected for the number of "
+        "bar. Paired over seeds, 95% interval, not corrected for the number of "
         "claims. Circles: supported; squares: contradicted; crosses: undecided."
     )
     panels = [

@@ -75,11 +75,6 @@ class Plan:
         """The seeds that any arm has."""
         return sorted({seed for cell in self.cells for seed in cell.seeds})
 
-    @property
-    def num_trainings(self) -> int:
-        """Cells times their seeds."""
-        return sum(len(cell.seeds) for cell in self.cells)
-
 
 def load_ablation(name: str) -> Ablation:
     """The definition in `configs/ablations/<name>.py`.

@@ -74,11 +74,3 @@ def anytime_critical(n: int, alpha: float) -> float:
     if ratio >= growth:
         return math.inf
     return math.sqrt((n - 1) * (ratio - 1) / (1 - ratio / growth))
-
-
-def least_seeds(alpha: float) -> int:
-    """The smallest number of seeds that can give evidence 1 / alpha at all."""
-    n = 2
-    while math.isinf(anytime_critical(n, alpha)):
-        n += 1
-    return n

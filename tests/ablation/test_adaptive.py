@@ -86,6 +86,14 @@ def test_it_goes_on_where_it_was_ended(tmp_path):
     assert {v.contrast.n for v in judge(collect(tmp_path))} == {12}
 
 
+def test_nothing_is_added_while_runs_are_still_to_come(tmp_path, monkeypatch):
+    """As with --wait=false, where the cells have only been handed to a cluster."""
+    monkeypatch.setitem(globals(), "write_cells", lambda workdir: None)
+    _, counts, said = rounds(tmp_path, OPEN)
+    assert set(counts.values()) == {4}
+    assert said == ["not all runs have ended; the same command goes on when they have"]
+
+
 def test_a_number_that_was_set_beforehand(tmp_path):
     _, counts, said = rounds(tmp_path, OPEN, seeds="6")
     assert (set(counts.values()), said) == ({6}, [])
