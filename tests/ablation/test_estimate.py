@@ -70,7 +70,7 @@ def test_one_line_an_ablation_and_the_totals(monkeypatch, tmp_path):
     options = {key: value for key, value in OPTIONS.items() if key != "workdir"}
     assert print_atlas(names, tmp_path, "smoke", lines.append, **options) == 1
     plans = [make_plan(load_ablation(n), "smoke", **OPTIONS) for n in names[::2]]
-    counts = [plan.num_trainings for plan in plans]
+    counts = [sum(len(cell.seeds) for cell in plan.cells) for plan in plans]
     assert f"{len(plans[0].arms)} arms, {counts[0]} trainings" in lines[0]
     assert lines[1].startswith("no such: refused: unknown ablation")
     assert lines[-1].startswith(f"all: {sum(counts)} trainings")
