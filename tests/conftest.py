@@ -36,3 +36,12 @@ def here(tmp_path):
     folder = tmp_path / "here"
     folder.mkdir()
     return folder
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rewrite-goldens",
+        action="store_true",
+        help="write tests/golden/ anew; see tests/test_goldens.py for when to do so",
+    )
+    parser.addoption("--against", help="commit for tests/test_smoke_numbers.py")
