@@ -20,7 +20,7 @@ from cnnjax.train.parallel import DATA, HOST, SEEDS
 from cnnjax.train.seeds import choose_seed_mode
 from cnnjax.train.setup import Run, initial_state, resident_data, split_sizes
 from cnnjax.train.shared import Shared
-from cnnjax.train.state import TrainState
+from cnnjax.train.state import TrainState, weights_of
 from cnnjax.train.step import make_train_step
 
 # Multiply-adds that a device does in about two seconds of training: the longest
@@ -157,9 +157,7 @@ class Programs:
 
     def weights(self, state: TrainState) -> tuple[Any, Any]:
         """(params, model_state) that the evaluation settings ask for while training."""
-        return state.ema if self.run.eval.weights == "ema" else state.params, (
-            state.model_state
-        )
+        return weights_of(state, self.run.eval.weights)
 
     def improve(self, improved: np.ndarray, new: Any, best: Any) -> Any:
         """The new weights for the seeds that improved, the best so far for others."""

@@ -36,7 +36,7 @@ from cnnjax.train.settings import (
     SeedSettings,
     TrainSettings,
 )
-from cnnjax.train.state import TrainState
+from cnnjax.train.state import TrainState, start_average, weights_of
 
 SECTIONS = (
     "seeds",
@@ -296,7 +296,7 @@ def initial_state(run: Run) -> TrainState:
         params=params,
         model_state=variables,
         opt_state=opt_state,
-        ema=jax.tree.map(np.copy, params) if run.train.ema_decay else None,
+        ema=start_average(params, variables) if run.train.ema_decay else None,
     )
 
 
@@ -310,8 +310,7 @@ def saved_example(run: Run) -> dict[str, Any]:
     state = initial_state(run)
     best = None
     if run.keeps_best:
-        weights = state.ema if run.eval.weights == "ema" else state.params
-        best = jax.tree.map(np.copy, (weights, state.model_state))
+        best = jax.tree.map(np.copy, weights_of(state, run.eval.weights))
     return {"state": state, "best": best}
 
 

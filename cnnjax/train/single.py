@@ -19,7 +19,7 @@ from cnnjax.train.programs import compile_programs, memory
 from cnnjax.train.progress import Progress
 from cnnjax.train.saved import restore_latest
 from cnnjax.train.setup import SPLITS, saved_example, set_up
-from cnnjax.train.state import TrainState
+from cnnjax.train.state import TrainState, weights_of
 
 WEIGHTS = ("final", "best", "ema")
 
@@ -156,7 +156,7 @@ def choose_weights(tree: dict[str, Any], weights: str) -> tuple[Any, Any]:
         raise UserError("this run kept no moving average: config.train.ema_decay was 0")
     if weights == "best":
         return tree["best"]
-    return (state.ema if weights == "ema" else state.params), state.model_state
+    return weights_of(state, "ema" if weights == "ema" else "raw")
 
 
 def print_errors(by_seed: dict[int, dict[str, dict[str, Any]]], note: str) -> None:

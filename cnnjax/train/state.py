@@ -3,6 +3,9 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
 from flax import struct
 
 # One number a stream: adding a stream never moves the others.
@@ -17,7 +20,7 @@ class TrainState(struct.PyTreeNode):
       params: trainable values.
       model_state: all other collections of the net, {} if it has none.
       opt_state: state of the optax transformation.
-      ema: moving average of params, or None.
+      ema: moving averages {'params': ..., 'model_state': ...}, or None.
     """
 
     step: jax.Array
@@ -25,6 +28,39 @@ class TrainState(struct.PyTreeNode):
     model_state: Any
     opt_state: Any
     ema: Any
+
+
+def weights_of(state: TrainState, weights: str) -> tuple[Any, Any]:
+    """(params, model_state) that belong together: what a net is evaluated with.
+
+    Args:
+      state: of a run.
+      weights: 'raw', or 'ema' for the moving averages, which the state must have.
+    """
+    if weights == "ema":
+        return state.ema["params"], state.ema["model_state"]
+    return state.params, state.model_state
+
+
+def start_average(params: Any, model_state: Any) -> dict[str, Any]:
+    """The moving averages before the first step: copies of the initial values."""
+    return jax.tree.map(np.copy, {"params": params, "model_state": model_state})
+
+
+def move_average(average: Any, new: Any, decay: jax.Array) -> Any:
+    """decay * average + (1 - decay) * new, leaf by leaf.
+
+    Whatever is no float, such as a counter, is taken over from the new values.
+
+    Source: torch's `AveragedModel(use_buffers=True)` and timm's `ModelEmaV3`.
+    """
+
+    def moved(old, new):
+        if not jnp.issubdtype(new.dtype, jnp.inexact):
+            return new
+        return optax.incremental_update(new, old, 1 - decay)
+
+    return jax.tree.map(moved, average, new)
 
 
 def stream_key(seed: jax.Array, stream: str, step: jax.Array | None = None):

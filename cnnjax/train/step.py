@@ -12,7 +12,7 @@ from cnnjax.batch import at_positions, part
 from cnnjax.models.forward import forward_train
 from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.optimizer import Optimizer
-from cnnjax.train.state import TrainState, stream_key
+from cnnjax.train.state import TrainState, move_average, stream_key
 
 # What a step measures: (sum, count) pairs of float32.
 METRICS = ("loss", "errors", "grad_norm")
@@ -78,9 +78,6 @@ def make_train_step(
             grads, state.opt_state, state.params, rate, factors
         )
         params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
-            ema = optax.incremental_update(params, ema, 1 - factors["ema_decay"])
         count = jnp.float32(num_images)
         metrics = {
             "loss": (loss_sum, count),
@@ -88,6 +85,10 @@ def make_train_step(
             "grad_norm": (optax.tree.norm(grads), jnp.float32(1)),
         }
         model_state = mean_of_parts(model_state, microbatches)
+        ema = state.ema
+        if ema is not None:
+            averaged = {"params": params, "model_state": model_state}
+            ema = move_average(ema, averaged, factors["ema_decay"])
         new = TrainState(state.step + 1, params, model_state, opt_state, ema)
         return new, metrics
 
