@@ -20,7 +20,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ import orbax.checkpoint as ocp
 
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.train import earlier
 
 # TensorStore reports failed writes as ValueError with the system's words inside.
 _SYSTEM_WORDS = (
@@ -54,18 +55,6 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 
 class _DamagedError(Exception):
     """A checkpoint that cannot be read whole."""
-
-
-class Earlier(NamedTuple):
-    """How checkpoints of an earlier version are read.
-
-    Args:
-      leaf: name of a leaf that is not there -> of the one that is read in its place.
-      sentence: what that means for the user, after 'checkpoint PATH'.
-    """
-
-    leaf: Callable[[str], str]
-    sentence: str
 
 
 class Checkpoints:
@@ -163,10 +152,7 @@ class Checkpoints:
             raise RuntimeError(f"Orbax did not save step {step} in {self._directory}")
 
     def restore_latest(
-        self,
-        example: Any,
-        accept: Callable[[dict[str, Any]], None] | None = None,
-        earlier: Earlier | None = None,
+        self, example: Any, accept: Callable[[dict[str, Any]], None] | None = None
     ) -> tuple[int, Any, dict[str, Any]] | None:
         """Reads the newest whole checkpoint; a damaged one is skipped with a warning.
 
@@ -176,7 +162,6 @@ class Checkpoints:
             whatever number of devices saved them.
           accept: called with the metadata before anything else is compared; raises
             when the checkpoint is not for this run.
-          earlier: for leaves that an earlier version did not save.
 
         Returns:
           (step, tree, metadata), or None if there is no whole checkpoint.
@@ -191,7 +176,7 @@ class Checkpoints:
                 metadata, table = self._read_record(step)
                 if accept is not None:
                     accept(metadata)
-                source = {n: _source(n, table, earlier) for n in wanted}
+                source = earlier.sources(wanted, table)
                 from_disk = {source[n]: leaf for n, leaf in wanted.items()}
                 self._check_fit(step, table, from_disk)
                 leaves = self._read_leaves(step, table, from_disk)
@@ -201,13 +186,9 @@ class Checkpoints:
                     "and skipped; the one before it is used if there is one"
                 )
                 continue
-            stand_ins = {n: s for n, s in source.items() if n != s}
-            if stand_ins:
-                self._warn(
-                    f"checkpoint {self._directory / str(step)} {earlier.sentence}"
-                )
-            # Copies: one leaf may stand for two, and programs take over their memory.
-            leaves |= {n: leaves[s].copy() for n, s in stand_ins.items()}
+            if words := earlier.in_words(source):
+                self._warn(f"checkpoint {self._directory / str(step)} {words}")
+            leaves = earlier.placed_by(source, leaves)
             placed = [_place(leaves[name], leaf) for name, leaf in wanted.items()]
             tree = jax.tree.unflatten(jax.tree.structure(example), placed)
             return step, tree, metadata
@@ -335,11 +316,6 @@ def _named_leaves(tree: Any) -> dict[str, Any]:
     if len(set(names)) < len(names):
         raise ValueError("two leaves of the tree have the same path")
     return dict(zip(names, (leaf for _, leaf in pairs), strict=True))
-
-
-def _source(name: str, saved: dict[str, list], earlier: Earlier | None) -> str:
-    """Name of the saved leaf that is read for a wanted one."""
-    return name if name in saved or earlier is None else earlier.leaf(name)
 
 
 def _is_local(leaf: Any) -> bool:

@@ -5,27 +5,10 @@ from typing import Any
 
 from cnnjax.models.stacks import stack_up, stacks_of, write_out
 from cnnjax.train import hosts
-from cnnjax.train.checkpoint import Checkpoints, Earlier
+from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.setup import Run
 
 BLOCK_AXIS = 1  # blocks are stacked behind the seeds
-
-
-def _before_averaged_statistics(name: str) -> str:
-    """Where a leaf of the average lay when only parameters were averaged."""
-    if name.startswith("state.ema.params."):
-        return name.replace(".params.", ".", 1)
-    if name.startswith("state.ema.model_state."):
-        return name.replace(".ema.", ".", 1)
-    return name
-
-
-PARAMETERS_ONLY = Earlier(
-    _before_averaged_statistics,
-    "is of a version that averaged parameters alone: the running statistics of the raw "
-    "weights stand in for averaged ones, and what fits the averaged weights is "
-    "statistics=precise (config.eval.statistics, or --statistics of evaluate)",
-)
 
 
 def save(
@@ -57,7 +40,7 @@ def restore_latest(
     """
     stacks = stacks_of(run.declared)
     written = write_out(example, stacks, BLOCK_AXIS)
-    found = checkpoints.restore_latest(written, accept, PARAMETERS_ONLY)
+    found = checkpoints.restore_latest(written, accept)
     if found is None:
         return None
     step, tree, metadata = found
