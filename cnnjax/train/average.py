@@ -40,23 +40,26 @@ def move_average(average: Any, new: Any, decay: jax.Array) -> Any:
     return jax.tree.map(moved, average, new)
 
 
-def long_decay(decay: float, num_steps: int) -> str | None:
+def long_decay(decay: float, num_steps: int, statistics: str | None) -> str | None:
     """A sentence if the average still holds much of the initial weights at the end.
 
     Args:
       decay: `config.train.ema_decay`; 0 for no average.
       num_steps: of the whole training.
+      statistics: of `statistics_used` at its end; None where the net keeps none.
     """
     share = decay**num_steps
     if share <= LARGE_SHARE:
         return None
     fitting = FITTING_SHARE ** (1 / num_steps)
-    return (
+    sentence = (
         f"config.train.ema_decay={decay:g} is long for {num_steps:,} steps: at the end "
         f"{100 * share:.0f}% of the moving average are the initial weights; up to "
-        f"{_rounded_down(fitting)} would leave at most {100 * FITTING_SHARE:.0f}%, and "
-        "config.eval.statistics=precise evaluates such an average better"
+        f"{_rounded_down(fitting)} would leave at most {100 * FITTING_SHARE:.0f}%"
     )
+    if statistics == "averaged":
+        sentence += ", and config.eval.statistics=precise evaluates such a one better"
+    return sentence
 
 
 def _rounded_down(decay: float) -> str:

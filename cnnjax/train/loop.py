@@ -10,7 +10,6 @@ import numpy as np
 from cnnjax.errors import UserError
 from cnnjax.records import read_metrics
 from cnnjax.train import hosts
-from cnnjax.train.average import long_decay
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.evaluate import not_finite
 from cnnjax.train.folder import RunFolder
@@ -62,8 +61,8 @@ def fit(
     finished = folder.finished_results()
     if not hosts.largest(finished is None):
         return finished
-    if sentence := long_decay(run.train.ema_decay, run.total_steps):
-        warn(sentence)
+    if sentence := run.long_decay():
+        warn(f"{name}: {sentence}")
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)

@@ -19,7 +19,7 @@ from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.models.stacks import stacks_of
-from cnnjax.train.average import start_average, statistics_used
+from cnnjax.train.average import long_decay, start_average, statistics_used
 from cnnjax.train.devices import num_usable, require_devices
 from cnnjax.train.factors import factors
 from cnnjax.train.hosts import num_processes, process_index, total
@@ -108,6 +108,11 @@ class Run:
         used = statistics_used(self.eval, weights, final=final)
         keeps_any = "batch_stats" in self.declared
         return {"weights": weights, "statistics": used if keeps_any else None}
+
+    def long_decay(self) -> str | None:
+        """A sentence if the moving average is too slow for the number of steps."""
+        used = self.evaluated(final=True)["statistics"]
+        return long_decay(self.train.ema_decay, self.total_steps, used)
 
     @property
     def saves_memory(self) -> bool:

@@ -63,6 +63,8 @@ def print_dry_run(config: ConfigDict) -> int:
     use_compile_cache()
     run = set_up(config)
     print(run.laid_out())
+    if sentence := run.long_decay():
+        print(sentence)
     table = Table(title="memory on each device, MiB")
     titles = ("program", "arguments", "results", "temporary", "next images", "together")
     for title in titles:
