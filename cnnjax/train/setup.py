@@ -205,7 +205,8 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         "optimizer", make_optimizer, config.optimizer, stacks=stacks_of(declared)
     )
     optimizer.decayed(declared["params"])  # refuses before anything is compiled
-    check_probes(settings["eval"].probes, model, dataset.image_shape)
+    sizes = split_sizes(dataset)
+    check_probes(settings["eval"].probes, model, dataset.image_shape, sizes)
     augment = splat(
         "augment",
         make_augment,

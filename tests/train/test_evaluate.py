@@ -188,6 +188,46 @@ def test_precise_statistics_are_those_of_the_batches():
     assert jax.tree.structure(got) == jax.tree.structure(variables)
 
 
+def precise_statistics(images):
+    """Of a net with one hidden layer, for images [20, 2, 2, 1] as they are; float64."""
+    model = create_model("mlp", widths=(6,), num_classes=3, norm=make_norm("batch"))
+    variables = init_variables(model, (2, 2, 1), (0,))
+    variables = jax.tree.map(lambda leaf: leaf[0], variables)
+    params = variables.pop("params")
+    reestimate = make_reestimation(
+        model,
+        lambda key, images, labels: (images, jax.nn.one_hot(labels, 3)),
+        resident_batches(8, 20),
+        batch_size=8,
+        max_steps=3,
+    )
+    data = {"images": images.astype(np.float32), "labels": np.zeros(20, np.int32)}
+    stats = variables["batch_stats"]
+    _, got = jax.jit(reestimate)(params, variables, stats, data, np.int32(1), 0, 3)
+    order = np.asarray(chunk_indices(stream_key(1, "shuffle"), 0, 3, 8, 20))
+    x = images.reshape(20, 4)[order]
+    return got["batch_stats"]["norm1"], x @ params["dense1"]["kernel"].astype(float)
+
+
+@pytest.mark.parametrize("grey", [0.0, 1 / 3, 211 / 255, 1e4])
+def test_constant_images_have_no_variance(grey):
+    """Mean square less squared mean gave some -1e-7 of the squared mean here."""
+    stats, hidden = precise_statistics(np.full((20, 2, 2, 1), grey))
+    np.testing.assert_allclose(stats["mean"], hidden.mean((0, 1)), rtol=1e-5)
+    assert np.all(stats["var"] >= 0)
+    # A rounding of the mean, squared.
+    assert np.all(stats["var"] <= (1e-6 * np.abs(stats["mean"])) ** 2)
+
+
+def test_a_large_mean_does_not_drown_the_variance():
+    """Means of some hundred standard deviations, which moreover differ by batch."""
+    images = 300 + STREAM.randn(20, 2, 2, 1)
+    stats, hidden = precise_statistics(images)
+    means, variances = hidden.mean(1), hidden.var(1, ddof=1)
+    want = variances.mean(0) + means.var(0)
+    np.testing.assert_allclose(stats["var"], want, rtol=1e-3)
+
+
 def test_precise_statistics_leave_other_norms_alone():
     model = create_model("mlp", widths=(6,), norm="layer")
     reestimate = make_reestimation(
