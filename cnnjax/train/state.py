@@ -17,7 +17,7 @@ class TrainState(struct.PyTreeNode):
       params: trainable values.
       model_state: all other collections of the net, {} if it has none.
       opt_state: state of the optax transformation.
-      ema: moving average of params, or None.
+      ema: moving averages {'params': ..., 'model_state': ...}, or None.
     """
 
     step: jax.Array
@@ -25,6 +25,18 @@ class TrainState(struct.PyTreeNode):
     model_state: Any
     opt_state: Any
     ema: Any
+
+
+def weights_of(state: TrainState, weights: str) -> tuple[Any, Any]:
+    """(params, model_state) that belong together: what a net is evaluated with.
+
+    Args:
+      state: of a run.
+      weights: 'raw', or 'ema' for the moving averages, which the state must have.
+    """
+    if weights == "ema":
+        return state.ema["params"], state.ema["model_state"]
+    return state.params, state.model_state
 
 
 def stream_key(seed: jax.Array, stream: str, step: jax.Array | None = None):

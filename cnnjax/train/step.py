@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from cnnjax.batch import at_positions, part
 from cnnjax.models.forward import forward_train
+from cnnjax.train.average import move_average
 from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.optimizer import Optimizer
 from cnnjax.train.state import TrainState, stream_key
@@ -78,9 +79,6 @@ def make_train_step(
             grads, state.opt_state, state.params, rate, factors
         )
         params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if ema is not None:
-            ema = optax.incremental_update(params, ema, 1 - factors["ema_decay"])
         count = jnp.float32(num_images)
         metrics = {
             "loss": (loss_sum, count),
@@ -88,6 +86,10 @@ def make_train_step(
             "grad_norm": (optax.tree.norm(grads), jnp.float32(1)),
         }
         model_state = mean_of_parts(model_state, microbatches)
+        ema = state.ema
+        if ema is not None:
+            averaged = {"params": params, "model_state": model_state}
+            ema = move_average(ema, averaged, factors["ema_decay"])
         new = TrainState(state.step + 1, params, model_state, opt_state, ema)
         return new, metrics
 
@@ -123,4 +125,5 @@ def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
     num = microbatches * part().num_parts
     if num == 1:
         return statistics
-    return jax.tree.map(lambda x: x / num, part().total(statistics))
+    # Of counters, which all parts have moved alike, the type stays.
+    return jax.tree.map(lambda x: (x / num).astype(x.dtype), part().total(statistics))
