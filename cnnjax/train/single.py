@@ -10,9 +10,11 @@ from rich.table import Table
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
+from cnnjax.train.cautions import cautions
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.folder import RunFolder
+from cnnjax.train.hosts import is_first
 from cnnjax.train.interrupt import Stopped, catching_signals
 from cnnjax.train.loop import fit, require_some_success
 from cnnjax.train.programs import compile_programs, memory
@@ -31,6 +33,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     with catching_signals() as stop, Progress({name: run.work()}) as progress:
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
+        for sentence in cautions(run).values() if is_first() else ():
+            progress.say(f"note: {sentence}")
         try:
             results = fit(
                 run,
@@ -67,6 +71,8 @@ def print_dry_run(config: ConfigDict) -> int:
         "steps; arguments are the state of the seeds of a device and "
         + ("the images of a call" if run.dataset.streamed else "the data")
     )
+    for sentence in cautions(run).values():
+        print(f"note: {sentence}")
     return 0
 
 
