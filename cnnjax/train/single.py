@@ -20,10 +20,10 @@ from cnnjax.train.loop import fit, require_some_success
 from cnnjax.train.programs import compile_programs, memory
 from cnnjax.train.progress import Progress
 from cnnjax.train.saved import restore_latest
-from cnnjax.train.setup import SPLITS, saved_example, set_up
+from cnnjax.train.setup import SPLITS, Run, saved_example, set_up
 from cnnjax.train.state import TrainState
 
-WEIGHTS = ("final", "best", "ema")
+WEIGHTS = ("last", "best", "ema")
 
 
 def train(config: ConfigDict, workdir: Path, name: str) -> int:
@@ -81,7 +81,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
 
     Args:
       workdir: folder of a run (one arm of an ablation is one).
-      weights: 'final', 'best' (on validation) or 'ema'.
+      weights: 'last' (once called 'final'), 'best' (on validation) or 'ema'.
       statistics: 'running', 'precise' or 'batch'; '' for what the config says.
       data_dir: '' for what the config says.
 
@@ -91,6 +91,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     Raises:
       UserError: no run there, no checkpoint, or no such weights in it.
     """
+    weights = "last" if weights == "final" else weights
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "--weights")
     path = workdir / "config.json"
@@ -120,12 +121,12 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         )
     for sentence in damaged:
         print(sentence)
-    step, tree, _ = found
+    step, tree, metadata = found
     programs = compile_programs(run, start["state"])
     params, model_state = run.parallel.put(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
     rows = programs.evaluate(params, model_state, SPLITS, final=True)
-    print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")
+    print(f"{workdir}: {described(run, weights, step, metadata['loop'])}")
     print_errors(
         {
             seed: {split: of_split[i] for split, of_split in rows.items()}
@@ -134,6 +135,38 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         run.dataset.note,
     )
     return 0
+
+
+def described(run: Run, weights: str, step: int, loop: dict[str, Any]) -> str:
+    """Which weights an evaluation is of, of which step, and with which statistics.
+
+    Args:
+      run: with the statistics of the evaluation.
+      weights: one of `WEIGHTS`.
+      step: of the checkpoint.
+      loop: what the loop saved beside the weights.
+    """
+    of_step = f"step {step:,} of {run.total_steps:,}"
+    unfinished = "training is not finished"
+    if weights == "best":
+        steps = sorted(set(loop["best_step"]))
+        of_best = f"step {', '.join(f'{number:,}' for number in steps)}"
+        words = [f"weights best on validation, of {of_best}"]
+        if 0 in steps:
+            words.append(
+                "no validation so far, so those of step 0 are the initial ones"
+            )
+        unfinished += f" ({of_step})"
+    else:
+        name = "last weights" if weights == "last" else "averaged weights (ema)"
+        words = [f"{name}, of {of_step}"]
+    words.append(f"{run.eval.statistics} statistics")
+    if step < run.total_steps:
+        words.append(unfinished)
+    pairs = zip(run.seeds, loop["failed_at"], strict=True)
+    if failed := [str(seed) for seed, at in pairs if at >= 0]:
+        words.append(f"failed: seeds {', '.join(failed)}")
+    return "; ".join(words)
 
 
 def stored_config(path: Path) -> ConfigDict:
