@@ -11,7 +11,9 @@ from absl import flags
 from cnnjax import cli
 from cnnjax.config import parse_changes
 
-ABLATION = flags.DEFINE_string("ablation", "degradation", "One of configs/ablations/.")
+ABLATION = flags.DEFINE_string(
+    "ablation", "degradation", "A name of configs/ablations/, or the path of a file."
+)
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
 SEEDS = flags.DEFINE_string(
     "seeds", "", "Seeds per arm; auto adds them until all claims are decided."

@@ -12,7 +12,7 @@ from cnnjax.errors import UserError
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of one arm.")
 WEIGHTS = flags.DEFINE_string(
-    "weights", "final", "final, best (on validation) or ema (moving average)."
+    "weights", "last", "last, best (on validation) or ema (moving average)."
 )
 STATISTICS = flags.DEFINE_string(
     "statistics", "", "running, precise, batch, or '' for what the config says."

@@ -1,4 +1,4 @@
-"""Judge the claims and write the report of an ablation again, from its files alone.
+"""Write the report of an ablation or a training, from its files alone.
 
 Example: ./launch.sh report --workdir=runs/degradation/laptop
 """
@@ -10,15 +10,26 @@ from absl import flags
 from cnnjax import cli
 from cnnjax.ablation.report import write_report
 from cnnjax.ablation.summary import print_summary
+from cnnjax.ablation.training_report import (
+    is_training,
+    print_training,
+    write_training_report,
+)
 from cnnjax.errors import UserError
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of an ablation (with plan.json).")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of an ablation or a training.")
 
 
 def main() -> None:
     if not WORKDIR.value:
-        raise UserError("--workdir is missing: give the folder of an ablation")
+        raise UserError(
+            "--workdir is missing: give the folder of an ablation or a training"
+        )
     workdir = pathlib.Path(WORKDIR.value)
+    if is_training(workdir):
+        print_training(workdir)
+        print(f"report: {write_training_report(workdir)[0]}")
+        return
     print_summary(workdir)
     print(f"report: {write_report(workdir)[0]}")
 

@@ -62,6 +62,7 @@ FREE_OF_JAX = [
             "stats",
             "claims",
             "report",
+            "training_report",
             "gallery",
             "publish",
             "atlas",

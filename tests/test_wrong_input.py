@@ -34,7 +34,7 @@ FLAGS = [
     (f"{SMOKE} --set=train.epochs", "--set=train.epochs has no value"),
     (f"{SMOKE} --set=train.epoch=4", "'train.epoch'", "mean train.epochs"),
     (f"{SMOKE} --set=train.epochs=lots", "config.train.epochs", "number", "'lots'"),
-    (f"{SMOKE} --set=model.depth=8", "axis 'depth'", "configs/ablations/degradation"),
+    (f"{SMOKE} --set=model.depth=8", "axis 'depth'", "degradation.py"),
     (f"{SMOKE} --set=seeds.count=3", "seeds.count", "--seeds"),
     (f"{SMOKE} --set=norm.kind=bacth", "'bacth'", "mean 'batch'", "config.norm.kind"),
     ("prepare --dataset=cifar11", "'cifar11'", "cifar10", "--dataset"),

@@ -15,7 +15,7 @@ from pathlib import Path
 from cnnjax.ablation.gallery import read_entry, write_index
 from cnnjax.ablation.plan import ablation_names
 from cnnjax.ablation.report import write_report
-from cnnjax.errors import unknown_name
+from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, write_json
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -31,6 +31,11 @@ def chosen_names(only: str) -> list[str]:
     """
     names = [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
+        if "/" in name or name.endswith(".py"):
+            raise UserError(
+                f"--only={only} has a path, {name!r}, and takes names of "
+                f"configs/ablations/: run it by ./launch.sh ablate --ablation={name}"
+            )
         if name not in ablation_names():
             raise unknown_name("ablation", name, ablation_names(), "--only")
     return list(dict.fromkeys(names)) or ablation_names()

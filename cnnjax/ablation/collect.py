@@ -194,7 +194,7 @@ def collect(workdir: str | Path) -> Sweep:
             record = _read_json(folder / "provenance.json", warnings)
             provenance[cell["name"]] = record or {}
             for seed in cell["seeds"]:
-                row = _read_row(folder / f"seed-{seed}", arm, seed, warnings)
+                row = read_row(folder / f"seed-{seed}", arm, seed, warnings)
                 rows.append(dataclasses.replace(row, fold=cell["fold"]))
                 one = _read_curves(folder / f"seed-{seed}", arm["name"], seed, warnings)
                 curves += one
@@ -279,9 +279,17 @@ def _read_json(path: Path, warnings: list[str]) -> dict[str, Any] | None:
     return None
 
 
-def _read_row(
+def read_row(
     folder: Path, arm: Mapping[str, Any], seed: int, warnings: list[str]
 ) -> Row:
+    """What the folder of one seed says.
+
+    Args:
+      folder: of the seed.
+      arm: its 'name' and 'axes', as in `plan.json`.
+      seed: the seed.
+      warnings: takes a sentence on what cannot be read.
+    """
     result = _read_json(folder / "result.json", warnings)
     if result is None:
         started = (folder / "metrics.jsonl").exists()

@@ -1,6 +1,6 @@
 """Draws training curves: which arms share a panel, and how."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -36,19 +36,29 @@ def draw_curves(ax: Axes, sweep: Sweep, arms: Sequence[str], split: str) -> None
       split: as in `Curve`.
     """
     all_curves = curves_of(sweep, split)
-    for index, arm in enumerate(arms):
-        curves = [c for c in all_curves if c.arm == arm]
+    draw_lines(
+        ax,
+        {
+            short_label(sweep, arm): [c for c in all_curves if c.arm == arm]
+            for arm in arms
+        },
+    )
+    metric = "validation_error" if split == "validation" else "train_error"
+    show_values(ax, "y", metric, [e for c in all_curves for e in c.errors])
+
+
+def draw_lines(ax: Axes, lines: Mapping[str, Sequence[Curve]]) -> None:
+    """Mean and range over seeds against epochs, a line a label, with the legend."""
+    for index, (label, curves) in enumerate(lines.items()):
         if not curves:
             continue
         epochs, table = _aligned(curves)
         look = style(index) | {"marker": ""}
         span = {"color": look["color"], "alpha": 0.2, "lw": 0}
         ax.fill_between(epochs, table.min(0), table.max(0), **span)
-        ax.plot(epochs, table.mean(0), label=short_label(sweep, arm), **look)
+        ax.plot(epochs, table.mean(0), label=label, **look)
     ax.set_xlabel("epochs (passes over the training set)")
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    metric = "validation_error" if split == "validation" else "train_error"
-    show_values(ax, "y", metric, [e for c in all_curves for e in c.errors])
     show_legend(ax)
 
 

@@ -16,6 +16,7 @@ from cnnjax.data.dataset import Dataset
 from cnnjax.data.declared import describe_dataset
 from cnnjax.data.statistics import STANDARDIZE
 from cnnjax.errors import UserError
+from cnnjax.train.cautions import cautions_of_arms
 from cnnjax.train.setup import set_up
 from cnnjax.train.yardstick import training_rate
 
@@ -49,11 +50,13 @@ class Estimate:
 
     Attributes:
       arms: in the order of the plan.
-      notes: sentences on data that was not found.
+      notes: sentences on data that was not found, or on what is hardly meant.
+      is_declared: whether data was not found.
     """
 
     arms: tuple[ArmEstimate, ...]
     notes: tuple[str, ...]
+    is_declared: bool
 
     @property
     def num_trainings(self) -> int:
@@ -72,14 +75,14 @@ def estimate(plan: Plan) -> Estimate:
       UserError: what would be refused in training, too.
     """
     data: dict[str, tuple[Dataset, str]] = {}
-    arms = []
+    arms, runs = [], {}
     for arm in plan.arms:
         cells = [cell for cell in plan.cells if cell.arm.name == arm.name]
         config = _for_planning(cells[0].config)
         key = config.data.to_json()
         if key not in data:
             data[key] = splat("data", describe_dataset, config.data)
-        run = set_up(config, data[key][0])
+        run = runs[arm.name] = set_up(config, data[key][0])
         num_trainings = sum(len(cell.seeds) for cell in cells)
         arms.append(
             ArmEstimate(
@@ -92,8 +95,9 @@ def estimate(plan: Plan) -> Estimate:
                 work=run.work() / len(run.seeds) * num_trainings,
             )
         )
-    notes = dict.fromkeys(note for _, note in data.values() if note)
-    return Estimate(tuple(arms), tuple(notes))
+    absent = dict.fromkeys(note for _, note in data.values() if note)
+    notes = (*absent, *(f"note: {words}" for words in cautions_of_arms(runs)))
+    return Estimate(tuple(arms), notes, bool(absent))
 
 
 def _for_planning(config: ConfigDict) -> ConfigDict:
@@ -200,7 +204,9 @@ def print_atlas(
             say(f"{name}: refused: {error}")
             continue
         all_found.append(found)
-        absent = " (published facts of data that is not there)" if found.notes else ""
+        absent = (
+            " (published facts of data that is not there)" if found.is_declared else ""
+        )
         say(f"{name}: {len(found.arms)} arms, {_totals([found], rate)}{absent}")
     say(f"all: {_totals(all_found, rate)}, by a {rate_words(rate)}")
     return int(len(all_found) < len(names))

@@ -20,6 +20,7 @@ from cnnjax.ablation.status import read_cells, summary
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.process import lives
 from cnnjax.records import read_json, write_text
+from cnnjax.train.cautions import cautions_of_arms
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.heartbeat import write_sign
 from cnnjax.train.interrupt import StopRequest, catching_signals
@@ -72,6 +73,8 @@ def hand_out(
     runs = set_up_all(plan)
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}
+    for sentence in cautions_of_arms(todo):
+        say(f"note: {sentence}")
     if len(todo) < len(runs):
         say(f"{len(runs) - len(todo)} of {len(runs)} arms are done already")
     if not todo:

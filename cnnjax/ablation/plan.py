@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import importlib.util
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,17 +9,21 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.ablation.spec import Ablation, Arm, spec_to_dict, to_plain
+from cnnjax.ablation.spec import Ablation, Arm, Scale, spec_to_dict, to_plain
 from cnnjax.config import (
     definition,
+    definition_path,
     differences,
     digest,
     load_recipe,
+    named_definitions,
     override,
     to_dict,
 )
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
+
+FOLDERS = ("configs", "ablations")  # of our definitions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,24 +80,39 @@ class Plan:
 
 
 def load_ablation(name: str) -> Ablation:
-    """The definition in `configs/ablations/<name>.py`.
+    """The definition of `configs/ablations/<name>.py`, or of any file.
+
+    Args:
+      name: of one of ours, or the path of a file, as `definition_path` takes it.
+
+    Returns:
+      The ablation; recipes given by path are sought beside the file.
 
     Raises:
-      UserError: there is none of that name, or its file is broken.
+      UserError: there is no such file, it is broken, or its ablation has another name.
     """
-    if name not in ablation_names():
-        raise unknown_name("ablation", name, ablation_names(), "--ablation")
-    return definition(_definitions() / f"{name}.py", "get_ablation", Ablation)
+    path = definition_path(name, FOLDERS, "ablation", "--ablation")
+    found = definition(path, "get_ablation", Ablation)
+    if found.name != path.stem:
+        raise UserError(
+            f"{path} defines an ablation of another name, {found.name!r}: call both "
+            "alike, for the folder of its runs is found by this name"
+        )
+    return dataclasses.replace(
+        found, scales={key: _beside(path, scale) for key, scale in found.scales.items()}
+    )
+
+
+def _beside(path: Path, scale: Scale) -> Scale:
+    """The scale with the whole path of a recipe that lies beside its definition."""
+    recipe = path.absolute().parent / scale.recipe
+    is_there = recipe.suffix == ".py" and recipe.is_file()
+    return dataclasses.replace(scale, recipe=str(recipe)) if is_there else scale
 
 
 def ablation_names() -> list[str]:
     """All of `configs/ablations/`, sorted."""
-    return sorted(path.stem for path in _definitions().glob("[!_]*.py"))
-
-
-def _definitions() -> Path:
-    folders = importlib.util.find_spec("configs").submodule_search_locations
-    return Path(next(iter(folders))) / "ablations"
+    return list(named_definitions(FOLDERS))
 
 
 def make_plan(
@@ -136,7 +154,7 @@ def make_plan(
     known = planned_seeds(folder)
     cells = []
     for arm in arms:
-        config = load_recipe(chosen.recipe)
+        config = load_recipe(chosen.recipe, f"scale {scale!r} of {ablation.name}.py")
         override(config, {**arm.overrides, **changes})
         if data_dir:
             override(config, {"data.data_dir": data_dir})
@@ -229,7 +247,7 @@ def _refuse_questioned_keys(
             raise UserError(
                 f"--set={key} would undo axis {axis.name!r} of ablation "
                 f"{ablation.name!r}, whose arms differ in it: leave it out, or change "
-                f"the axis in configs/ablations/{ablation.name}.py"
+                f"the axis in {ablation.name}.py"
             )
 
 

@@ -80,6 +80,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "ablation": sweep.ablation,
         "scale_name": sweep.scale_name,
         "scale": scale,
+        "recipe": _recipe(scale.recipe),
         "plan": sweep.plan,
         "budget": _budget(sweep.plan),
         "rows": sweep.rows,
@@ -94,6 +95,12 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "total": tables.total_cost(costs),
         "provenance": tables.shared_provenance(sweep),
     }
+
+
+def _recipe(name: str) -> str:
+    """A recipe of ours by name, any other by its file, without the folders above."""
+    path = Path(name)
+    return path.name if path.suffix == ".py" else f"configs/{name}.py"
 
 
 def _budget(plan: Mapping[str, Any]) -> str:

@@ -12,11 +12,12 @@ from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.config import splat
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
+from cnnjax.train.cautions import cautions_of_arms
 from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.devices import is_accelerated
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.heartbeat import write_sign
-from cnnjax.train.hosts import largest, num_processes
+from cnnjax.train.hosts import is_first, largest, num_processes
 from cnnjax.train.interrupt import Stopped, StopRequest, catching_signals
 from cnnjax.train.layout import ONE_DEVICE
 from cnnjax.train.loop import fit
@@ -63,6 +64,8 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     with catching_signals() as stop, Progress(work) as progress:
         for words in sorted(laid_out):
             progress.say(words)
+        for sentence in cautions_of_arms(todo) if is_first() else ():
+            progress.say(f"note: {sentence}")
         if len(todo) < len(runs):
             progress.say(
                 f"{len(runs) - len(todo)} of {len(runs)} arms are done already"

@@ -1,8 +1,9 @@
 """What an ablation asks: axes, arms, claims and scales, as frozen dataclasses.
 
-A definition file in `configs/ablations/` builds one `Ablation`. Nothing here trains:
-`plan` turns the arms of one scale into configs, and the files written beside them carry
-the whole definition, so that a report needs no definition file.
+A definition file, such as those of `configs/ablations/`, builds one `Ablation`.
+Nothing here trains: `plan` turns the arms of one scale into configs, and the files
+written beside them carry the whole definition, so that a report needs no definition
+file.
 """
 
 import dataclasses
@@ -100,7 +101,8 @@ class Scale:
     """One size of the same question.
 
     Attributes:
-      recipe: file in `configs/` (without .py) that the arms start from.
+      recipe: what the arms start from: a name of `configs/`, or a path ending in .py
+        from the folder of the definition.
       overrides: dotted config keys for all arms; the labels of the axes win over them.
       axes: axis name -> labels run at this scale; an axis that is absent runs them all.
       also: more grids of the same form; an arm of two grids is run once.
@@ -132,7 +134,7 @@ class Ablation:
     """A question about an ingredient, with all that is needed to answer it.
 
     Attributes:
-      name: its file in `configs/ablations/` and its folder in `runs/`.
+      name: that of its file, without .py, and of its folder in `runs/`.
       title: a headline.
       question: one sentence ending in a question mark.
       source: the paper.
@@ -246,7 +248,7 @@ def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
 
 
 def _where(ablation: Ablation) -> str:
-    return f"configs/ablations/{ablation.name}.py"
+    return f"{ablation.name}.py"
 
 
 def _check_axes(ablation: Ablation) -> None:

@@ -177,13 +177,13 @@ def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
 
     The moment when each arm started is left out: the plan's date says when.
     """
-    flat = {arm: _flatten(data) for arm, data in sweep.provenance.items() if data}
-    keys = dict.fromkeys(key for pairs in flat.values() for key in pairs)
+    of_arms = {arm: flat(data) for arm, data in sweep.provenance.items() if data}
+    keys = dict.fromkeys(key for pairs in of_arms.values() for key in pairs)
     keys.pop("created", None)
     out = []
     for key in keys:
         by_value: dict[str, list[str]] = {}
-        for arm, pairs in flat.items():
+        for arm, pairs in of_arms.items():
             by_value.setdefault(pairs.get(key, "not recorded"), []).append(arm)
         if len(by_value) == 1:
             out.append((key, next(iter(by_value))))
@@ -257,11 +257,12 @@ def _sum_known(values: list[float]) -> float:
     return sum(known) if known else math.nan
 
 
-def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted key -> value in words, of nested records."""
     out: dict[str, str] = {}
     for key, value in data.items():
         if isinstance(value, Mapping):
-            out |= _flatten(value, f"{prefix}{key}.")
+            out |= flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
             out[prefix + key] = ", ".join(map(str, value))
         else:

@@ -61,8 +61,6 @@ def fit(
     finished = folder.finished_results()
     if not hosts.largest(finished is None):
         return finished
-    if sentence := run.long_decay():
-        warn(f"{name}: {sentence}")
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)

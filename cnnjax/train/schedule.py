@@ -3,7 +3,7 @@
 The rates enter the training program as numbers: no schedule needs a program of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -72,9 +72,7 @@ def make_schedule(
             f"config.schedule.boundaries {boundaries} must increase and be at least 0"
         )
 
-    scale = {"steps": 1.0, "epochs": steps_per_epoch, "fraction": float(total_steps)}
-    edges = [round(b * scale[unit]) for b in boundaries]
-    warm = round(warmup * scale[unit])
+    *edges, warm = in_steps((*boundaries, warmup), unit, total_steps, steps_per_epoch)
     if warm >= total_steps and warm > 0:
         raise UserError(
             f"config.schedule.warmup is {warm} steps of a run of {total_steps}: "
@@ -101,3 +99,11 @@ def make_schedule(
         return np.where(step < warm, start + slope * step, rate)
 
     return schedule
+
+
+def in_steps(
+    values: Iterable[float], unit: str, total_steps: int, steps_per_epoch: float
+) -> list[int]:
+    """Whole steps of lengths in a unit of `UNITS`."""
+    scale = {"steps": 1.0, "epochs": steps_per_epoch, "fraction": float(total_steps)}
+    return [round(value * scale[unit]) for value in values]

@@ -11,10 +11,12 @@ from rich.table import Table
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
 from cnnjax.train.average import statistics_used
+from cnnjax.train.cautions import cautions
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.evaluate import not_finite
 from cnnjax.train.folder import RunFolder
+from cnnjax.train.hosts import is_first
 from cnnjax.train.interrupt import Stopped, catching_signals
 from cnnjax.train.loop import fit, require_some_success
 from cnnjax.train.outcome import in_words
@@ -25,7 +27,7 @@ from cnnjax.train.settings import EvalSettings
 from cnnjax.train.setup import SPLITS, Run, saved_example, set_up
 from cnnjax.train.state import TrainState, weights_of
 
-WEIGHTS = ("final", "best", "ema")
+WEIGHTS = ("last", "best", "ema")
 
 
 def train(config: ConfigDict, workdir: Path, name: str) -> int:
@@ -35,6 +37,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     with catching_signals() as stop, Progress({name: run.work()}) as progress:
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
+        for sentence in cautions(run).values() if is_first() else ():
+            progress.say(f"note: {sentence}")
         try:
             results = fit(
                 run,
@@ -65,8 +69,6 @@ def print_dry_run(config: ConfigDict) -> int:
     use_compile_cache()
     run = set_up(config)
     print(run.laid_out())
-    if sentence := run.long_decay():
-        print(sentence)
     table = Table(title="memory on each device, MiB")
     titles = ("program", "arguments", "results", "temporary", "next images", "together")
     for title in titles:
@@ -79,6 +81,8 @@ def print_dry_run(config: ConfigDict) -> int:
         "steps; arguments are the state of the seeds of a device and "
         + ("the images of a call" if run.dataset.streamed else "the data")
     )
+    for sentence in cautions(run).values():
+        print(f"note: {sentence}")
     return 0
 
 
@@ -87,7 +91,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
 
     Args:
       workdir: folder of a run (one arm of an ablation is one).
-      weights: 'final', 'best' (on validation) or 'ema'.
+      weights: 'last' (once called 'final'), 'best' (on validation) or 'ema'.
       statistics: 'running', 'precise' or 'batch'; '' for what the config says.
       data_dir: '' for what the config says.
 
@@ -97,6 +101,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     Raises:
       UserError: no run there, no checkpoint, or no such weights in it.
     """
+    weights = "last" if weights == "final" else weights
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "--weights")
     path = workdir / "config.json"
@@ -127,18 +132,19 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         )
     for sentence in damaged:
         print(sentence)
-    step, tree, _ = found
+    step, tree, metadata = found
     programs = compile_programs(run, start["state"])
     params, model_state = run.parallel.put(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
     rows = programs.evaluate(params, model_state, SPLITS, final=True)
-    print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")
+    evaluated = _evaluated(run, trained.eval, weights)
+    words = described(run, weights, evaluated, step, metadata["loop"])
+    print(f"{workdir}: {words}")
     by_seed = {
         seed: {split: of_split[i] for split, of_split in rows.items()}
         for i, seed in enumerate(run.seeds)
     }
     print_errors(by_seed, run.dataset.note)
-    print(f"evaluated with {in_words(_evaluated(run, trained.eval, weights))}")
     return _say_failures(by_seed)
 
 
@@ -150,7 +156,7 @@ def _evaluated(run: Run, trained: EvalSettings, weights: str) -> dict[str, str |
       trained: settings while it was trained.
       weights: of `WEIGHTS`.
     """
-    kind = {"final": "raw", "ema": "ema", "best": trained.weights}[weights]
+    kind = {"last": "raw", "ema": "ema", "best": trained.weights}[weights]
     used = statistics_used(run.eval, kind, final=True)
     if weights == "best" and used not in ("precise", "batch"):
         used = statistics_used(trained, kind, final=False)  # which are kept with them
@@ -165,6 +171,47 @@ def _say_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
     for seed, reason in failed.items():
         print(f"seed {seed} failed: {reason}")
     return 1 if failed else 0
+
+
+def described(
+    run: Run,
+    weights: str,
+    evaluated: dict[str, str | None],
+    step: int,
+    loop: dict[str, Any],
+) -> str:
+    """Which weights an evaluation is of, of which step, and with which statistics.
+
+    Args:
+      run: of `set_up`.
+      weights: one of `WEIGHTS`.
+      evaluated: as of `Run.evaluated`.
+      step: of the checkpoint.
+      loop: what the loop saved beside the weights.
+    """
+    of_step = f"step {step:,} of {run.total_steps:,}"
+    unfinished = "training is not finished"
+    if weights == "best":
+        steps = sorted(set(loop["best_step"]))
+        of_best = f"step {', '.join(f'{number:,}' for number in steps)}"
+        kind = "averaged weights" if evaluated["weights"] == "ema" else "weights"
+        words = [f"{kind} best on validation, of {of_best}"]
+        if 0 in steps:
+            words.append(
+                "no validation so far, so those of step 0 are the initial ones"
+            )
+        unfinished += f" ({of_step})"
+    else:
+        name = "last weights" if weights == "last" else "averaged weights (ema)"
+        words = [f"{name}, of {of_step}"]
+    if evaluated["statistics"]:
+        words.append(f"{evaluated['statistics']} statistics")
+    if step < run.total_steps:
+        words.append(unfinished)
+    pairs = zip(run.seeds, loop["failed_at"], strict=True)
+    if failed := [str(seed) for seed, at in pairs if at >= 0]:
+        words.append(f"failed: seeds {', '.join(failed)}")
+    return "; ".join(words)
 
 
 def stored_config(path: Path) -> ConfigDict:

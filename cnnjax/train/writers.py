@@ -91,11 +91,22 @@ class MetricsWriter:
                 filename_suffix=f".{time.time_ns()}",
                 flush_secs=1,
             )
-        group = row.get("split", row.get("kind", "train"))
+        group = event_group(row)
         for name, value in row.items():
             number = value.item() if hasattr(value, "item") else value
             if name not in ("step", "epoch") and _is_finite_number(number):
                 self._events.add_scalar(f"{group}/{name}", number, row["step"])
+
+
+def event_group(row: dict[str, Any]) -> str:
+    """What stands before the slash of a TensorBoard tag.
+
+    'train' is what training itself sees, augmented and while the weights move;
+    'train_eval', 'validation' and 'test' are evaluations of a whole split. One tag
+    never has two meanings: its curve would jump where they meet.
+    """
+    split = row.get("split", "train")
+    return "train_eval" if row.get("kind") == "eval" and split == "train" else split
 
 
 def _open_repaired(path: Path) -> int:

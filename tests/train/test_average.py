@@ -12,6 +12,7 @@ from cnnjax.errors import UserError
 from cnnjax.records import read_json
 from cnnjax.train import loop
 from cnnjax.train.average import long_decay, move_average, statistics_used
+from cnnjax.train.cautions import cautions
 from cnnjax.train.chunk import make_train_chunk, resident_batches
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped
@@ -168,10 +169,9 @@ def test_no_word_without_an_average_or_with_a_short_one():
     assert long_decay(0.998, 2000, "averaged") is None
 
 
-def test_it_is_said_before_training(tmp_path):
-    fitted = fit(tiny_run(train__ema_decay=0.99), tmp_path)
-    (sentence,) = fitted.warnings
-    assert sentence.startswith("tiny: config.train.ema_decay=0.99 is long for 9 steps")
+def test_it_is_said_before_training():
+    said = cautions(tiny_run(train__ema_decay=0.99))["average"]
+    assert said.startswith("config.train.ema_decay=0.99 is long for 9 steps")
 
 
 # -- the statistics of the best weights ------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from cnnjax.train import loop
 from cnnjax.train.outcome import in_words
-from cnnjax.train.single import _evaluated, evaluate
+from cnnjax.train.single import _evaluated, described, evaluate
 from tests.train.tiny import fit, tiny_run
 
 
@@ -15,17 +15,21 @@ def test_precise_statistics_can_be_asked_for_afterwards(tmp_path, capsys):
     """The run was trained, and is checked, with the statistics of its config."""
     fit(tiny_run(), tmp_path)
     shown = []
-    for statistics in ("", "precise"):
-        code = evaluate(tmp_path, weights="final", statistics=statistics, data_dir="")
+    # 'final' is what 'last' was called.
+    for weights, statistics in (("final", ""), ("last", "precise")):
+        code = evaluate(tmp_path, weights=weights, statistics=statistics, data_dir="")
         assert code == 0
         shown.append(capsys.readouterr().out)
+        first, shown[-1] = shown[-1].split("\n", 1)
+        used = statistics or "running"
+        assert first == f"{tmp_path}: last weights, of step 9 of 9; {used} statistics"
     assert shown[0] != shown[1]
 
 
 @pytest.mark.parametrize(
     ("trained", "weights", "asked", "words"),
     [
-        ("precise", "final", "running", "raw weights, running statistics"),
+        ("precise", "last", "running", "raw weights, running statistics"),
         ("precise", "ema", "running", "averaged weights, averaged statistics"),
         ("running", "ema", "precise", "averaged weights, precise statistics"),
         ("running", "best", "running", "averaged weights, averaged statistics"),
@@ -53,10 +57,38 @@ def test_what_is_not_finite_is_a_failure(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(loop, "saved_example", broken)
     fit(tiny_run(train__ema_decay=0.3), tmp_path)
     monkeypatch.undo()
-    assert evaluate(tmp_path, weights="final", statistics="", data_dir="") == 0
+    assert evaluate(tmp_path, weights="last", statistics="", data_dir="") == 0
     capsys.readouterr()
     assert evaluate(tmp_path, weights="ema", statistics="", data_dir="") == 1
     shown = capsys.readouterr().out
     assert "100.00" in shown
-    assert "evaluated with averaged weights, averaged statistics\n" in shown
+    assert "averaged weights (ema), of step" in shown
+    assert "; averaged statistics" in shown
     assert "seed 0 failed: the loss on the train images is nan" in shown
+
+
+def test_an_evaluation_says_what_it_is_of():
+    """Weights, their step and statistics, and that training is not finished."""
+    run = tiny_run(train__ema_decay=0.5, seeds__count=3, train__steps=1200)
+    loop = {"best_step": [80, 120, 80], "failed_at": [-1, -1, -1]}
+    raw = {"weights": "raw", "statistics": "running"}
+    ema = {"weights": "ema", "statistics": "averaged"}
+    of = "step 120 of 1,200"
+    assert described(run, "last", raw, 120, loop) == (
+        f"last weights, of {of}; running statistics; training is not finished"
+    )
+    assert described(run, "ema", ema, 120, loop) == (
+        f"averaged weights (ema), of {of}; averaged statistics; training is not "
+        "finished"
+    )
+    assert described(run, "best", ema, 120, loop) == (
+        "averaged weights best on validation, of step 80, 120; averaged statistics; "
+        f"training is not finished ({of})"
+    )
+    without = {"weights": "raw", "statistics": None}
+    assert described(run, "last", without, 1200, loop) == (
+        "last weights, of step 1,200 of 1,200"
+    )
+    loop = {"best_step": [0, 0, 0], "failed_at": [-1, 7, -1]}
+    assert "no validation so far" in described(run, "best", raw, 120, loop)
+    assert described(run, "last", raw, 120, loop).endswith("failed: seeds 1")

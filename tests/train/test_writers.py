@@ -134,3 +134,27 @@ def test_tensorboard_shows_one_curve_over_a_resume(tmp_path):
     points = [(event.step, event.value) for event in events.Scalars("train/loss")]
     assert points == [(1, 1.0), (2, 2.0), (3, 30.0)]
     assert [event.value for event in events.Scalars("test/error")] == [50.0]
+
+
+def test_no_tag_has_two_meanings(tmp_path):
+    """The running loss of training is no point of the curve of its evaluation."""
+    rows = [row(1, loss=2.0, error=50.0), row(2, loss=1.0, error=40.0)]
+    for number, split in enumerate(("train", "validation", "test")):
+        rows.append(row(2, kind="eval", split=split, loss=3.0 + number, error=number))
+    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+        for one in rows:
+            writer.write(one)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    curves = {
+        tag: [(event.step, event.value) for event in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+        if tag.endswith("/loss")
+    }
+    assert curves == {
+        "train/loss": [(1, 2.0), (2, 1.0)],
+        "train_eval/loss": [(2, 3.0)],
+        "validation/loss": [(2, 4.0)],
+        "test/loss": [(2, 5.0)],
+    }
+    assert [e.value for e in events.Scalars("train/error")] == [50.0, 40.0]
+    assert [e.value for e in events.Scalars("train_eval/error")] == [0.0]
