@@ -156,7 +156,7 @@ def make_reestimation(
     variance includes the spread between batch means.
 
     Args:
-      model: the net; it must have an attribute `norm`.
+      model: the net.
       augment: the training augmentation.
       batches: where training batches come from, see `train/chunk.py`.
       batch_size: images a batch.
@@ -172,7 +172,9 @@ def make_reestimation(
     Source: Wu and Johnson 2021, arXiv 2105.07576, section 3.2 ("PreciseBN").
     """
     # With momentum 0 the running statistics after a batch are those of that batch.
-    of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
+    of_batch = model
+    if hasattr(model, "norm"):
+        of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
 
     def second_moments(stats, sign):
         """Variances to mean squares, sign 1, and back, sign -1."""
@@ -188,7 +190,9 @@ def make_reestimation(
             key = stream_key(seed, "augment", first_step + i)
             images, _ = augment(key, batch["images"], batch["labels"])
             with at_positions(part().own(jnp.arange(batch_size, dtype=jnp.int32))):
-                *_, new = forward_train(of_batch, params, model_state, images, key)
+                *_, new = forward_train(
+                    of_batch, params, model_state, images, key, last_batch=True
+                )
             return second_moments(mean_of_parts(new["batch_stats"]), 1)
 
         def body(i, batch, total):

@@ -114,7 +114,8 @@ def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
     """Mean over the parts of the batch of what each has made of running statistics.
 
     They all start from the same and move by an average over groups of images: the mean
-    of where they have moved to is where the whole batch moves them.
+    of where they have moved to is where the whole batch moves them. Whole numbers, such
+    as a count of steps, are the same in all parts and stay whole.
 
     Args:
       statistics: sum over the micro-batches of a part.
@@ -123,4 +124,8 @@ def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
     num = microbatches * part().num_parts
     if num == 1:
         return statistics
-    return jax.tree.map(lambda x: x / num, part().total(statistics))
+
+    def mean(x):
+        return x / num if jnp.issubdtype(x.dtype, jnp.inexact) else x // num
+
+    return jax.tree.map(mean, part().total(statistics))
