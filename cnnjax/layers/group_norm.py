@@ -53,6 +53,11 @@ class GroupNorm(nn.Module):
     epsilon: float = 1e-5
     scale_init: Initializer = ones
 
+    @property
+    def chooses(self) -> bool:
+        """Whether the number of groups follows from the channels."""
+        return self.num_groups is None and self.channels_per_group is None
+
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         channels = x.shape[-1]
@@ -62,17 +67,20 @@ class GroupNorm(nn.Module):
         num_positions = math.prod(x.shape[1:-1])
         grouped = x.reshape(x.shape[0], -1, *self._split(channels, num_positions))
         if grouped.shape[1] * grouped.shape[3] == 1:
+            layer = "/".join(self.path) or "group norm"
+            fits = [n for n in range(1, channels) if channels % n == 0]
             raise UserError(
-                f"normalizing a map of shape {x.shape[1:]} over groups of one channel "
-                "takes the variance of a single value: use larger groups or images "
-                "(config.norm.num_groups, config.norm.channels_per_group)"
+                f"layer {layer} would take the variance of a single value, one of its "
+                f"{channels} channels on a map of one position: numbers of groups that "
+                f"fit are {fits} (config.norm.num_groups, "
+                "config.norm.channels_per_group), or take larger images"
             )
         mean, variance = moments(grouped, (1, 3))
         y = normalize(grouped, mean, variance, self.epsilon).reshape(x.shape)
         return affine(y, scale, bias).astype(x.dtype)
 
     def _split(self, channels: int, num_positions: int) -> tuple[int, int]:
-        if self.num_groups is None and self.channels_per_group is None:
+        if self.chooses:
             chosen = default_groups(channels, num_positions)
             return chosen, channels // chosen
         by_number = self.num_groups is not None
