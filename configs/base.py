@@ -23,7 +23,8 @@ def model_section(name: str, **changes) -> ml_collections.ConfigDict:
     keys = entry.defaults() | changes
     # None leaves a truth value to the net; alone it could not be set with a flag.
     left = {k: config_dict.placeholder(bool) for k, v in keys.items() if v is None}
-    return section(name=name, act=entry.act, **(keys | left))
+    own = {"act": entry.act} if entry.takes("act") else {}
+    return section(name=name, **own, **(keys | left))
 
 
 def norm_section(name: str, **changes) -> ml_collections.ConfigDict:
@@ -72,8 +73,10 @@ def get_config() -> ml_collections.ConfigDict:
         # Images per statistic of batch norm; None = the whole batch, k = ghost batches.
         examples_per_statistic=config_dict.placeholder(int),
         running_variance="unbiased",  # unbiased (n - 1, as torch) | biased (n, as Flax)
-        num_groups=config_dict.placeholder(int),  # group norm: this or the next
-        channels_per_group=config_dict.placeholder(int),
+        # Group norm: one of the two. With neither, each layer takes the largest divisor
+        # of its channels up to 32; `profile` says where it is another than 32.
+        num_groups=config_dict.placeholder(int),  # None | >= 1
+        channels_per_group=config_dict.placeholder(int),  # None | >= 1
         response_size=5,  # channels >= 1; local response norm, Krizhevsky et al. 2012
         response_alpha=1e-4,  # factor of the sum of squares
         response_beta=0.75,  # exponent

@@ -46,6 +46,11 @@ def fold_batch_norm(
     """
     if not variables.get("batch_stats"):
         raise UserError("there is nothing to fold: these variables have no batch norm")
+    if getattr(getattr(model, "norm", None), "kind", None) != "batch":
+        raise UserError(
+            f"only nets with a field `norm` of kind 'batch' can be folded, and "
+            f"{type(model).__name__} has none: its own batch norms cannot be left out"
+        )
     variables = write_out(variables, stacks_of_net(model, input_shape))
     model = written_out(model)
     pairs, others = _what_norms_follow(model, input_shape)
@@ -94,7 +99,8 @@ def _what_norms_follow(
             else:
                 others.append(path)
         result = call(*args, **kwargs)
-        if isinstance(context.module, Conv | Dense):
+        # No subclass: what it makes of its kernel may not be linear.
+        if type(context.module) in (Conv, Dense):
             outputs.append((result, path))
         return result
 

@@ -21,11 +21,14 @@ from jax.extend import core
 
 from cnnjax.analysis import receptive_field
 from cnnjax.analysis.complexity import products, subprograms
+from cnnjax.analysis.pooling import Pooling
 from cnnjax.layers.flatten import Flatten
+from cnnjax.layers.group_norm import MOST_GROUPS, GroupNorm, default_groups
 from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
 from cnnjax.layers.window import as_pair
 from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.inside import norms_of
 from cnnjax.models.stacks import written_out
 
 # "auxiliary" are heads that only training runs.
@@ -74,11 +77,15 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """The rows of a net in the order of execution, and what they add up to."""
+    """The rows of a net in the order of execution, and what they add up to.
+
+    `groups` has a sentence where default groups of group norm are not 32, else "".
+    """
 
     name: str
     input_shape: tuple[int, int, int]
     layers: tuple[Layer, ...]
+    groups: str = ""
 
     def totals(self) -> dict[str, int]:
         """Sums over all rows; `activation_bytes` over the kinds in `STORED`."""
@@ -123,7 +130,7 @@ def profile_model(
     state = {c: tree for c, tree in variables.items() if c != "params"}
     with nn.intercept_methods(_named(modules)):
         traced = jax.make_jaxpr(lambda p, s, x: forward_eval(model, p, s, x))(
-            variables["params"], state, image
+            variables.get("params", {}), state, image
         )
     fields: dict[str, receptive_field.Field] = {}
     inputs = [
@@ -131,18 +138,69 @@ def profile_model(
         for v in traced.jaxpr.invars[:-1]
     ]
     image_field = receptive_field.of_image(rank=4)
-    receptive_field.propagate(traced.jaxpr, [*inputs, image_field], fields)
-    params = _params_by_module(variables["params"])
+    pooling = Pooling()
+    receptive_field.propagate(traced.jaxpr, [*inputs, image_field], fields, pooling)
+    params = _params_by_module(variables.get("params", {}))
+    norms = norms_of(model)
     counted = _products_by_module(traced.jaxpr)
     rows = [
-        _row(path, called, params.get(path, {}), counted[path], fields.get(path))
+        _row(path, called, params.get(path, {}), counted[path], fields.get(path), norms)
         for path, called in modules.items()
         if called.is_leaf or path in params or any(counted[path].values())
     ]
-    rows += _never_called(params, modules)
-    return Profile(
-        name, input_shape, tuple(r for r in rows if r.params or r.kind != "other")
+    rows = _with_functions(rows, pooling, modules) + _never_called(params, modules)
+    shown = tuple(row for row in rows if row.params or row.kind != "other")
+    return Profile(name, input_shape, shown, _other_groups(modules))
+
+
+def _other_groups(modules: "dict[str, _Called]") -> str:
+    """What `GroupNorm` chose in layers whose channels 32 groups do not divide."""
+    layers = collections.defaultdict(list)
+    for path, called in modules.items():
+        norm = called.module
+        if isinstance(norm, GroupNorm) and norm.chooses:
+            *positions, channels = called.output
+            groups = default_groups(channels, math.prod(positions))
+            if groups != MOST_GROUPS:
+                layers[channels, groups].append(path)
+    if not layers:
+        return ""
+    chosen = (
+        f"{groups} groups of {channels // groups} in layers of {channels} channels "
+        f"({paths[0]}" + (f" and {len(paths) - 1} more)" if paths[1:] else ")")
+        for (channels, groups), paths in sorted(layers.items())
     )
+    return (
+        f"{MOST_GROUPS} do not divide the channels of every layer, which takes the "
+        f"largest number up to {MOST_GROUPS} that does: " + "; ".join(chosen)
+    )
+
+
+def _with_functions(rows: list[Layer], pooling: Pooling, modules) -> list[Layer]:
+    """The rows with those of pooling functions, each behind what ended before it."""
+    placed = [(index, 0, row) for index, row in enumerate(rows)]
+    names = [row.name for row in rows]
+    counts = collections.Counter()
+    for number, pooled in enumerate(pooling.found(), start=1):
+        caller = modules.get(pooled.module)
+        if caller and type(caller.module).__name__.endswith("Pool"):
+            continue  # has a row by its name
+        before = set(pooling.ended[: pooled.behind])
+        index = max((i for i, n in enumerate(names) if n in before), default=-1)
+        name = "/".join(filter(None, (pooled.module, pooled.kind)))
+        counts[name] += 1
+        row = Layer(
+            name=name if counts[name] == 1 else f"{name}_{counts[name]}",
+            kind="pool",
+            output=tuple(pooled.output[1:]),
+            params=0,
+            multiply_adds=0,
+            pool_operations=pooled.operations,
+            activation_bytes=BYTES * math.prod(pooled.output),
+            receptive_field=_extent(pooled.field),
+        )
+        placed.append((index, number, row))
+    return [row for *_, row in sorted(placed, key=lambda place: place[:2])]
 
 
 @dataclasses.dataclass
@@ -208,11 +266,11 @@ def _products_by_module(jaxpr: core.Jaxpr) -> dict[str, collections.Counter]:
     return sums
 
 
-def _row(path, called, params, counted, field) -> Layer:
+def _row(path, called, params, counted, field, norms) -> Layer:
     size = math.prod(called.output)
     return Layer(
         name=path or "(net)",
-        kind=_kind(called.module, params, counted),
+        kind=_kind(called.module, params, counted, norms),
         output=tuple(called.output),
         params=sum(params.values()),
         multiply_adds=sum(counted.values()),
@@ -222,7 +280,7 @@ def _row(path, called, params, counted, field) -> Layer:
     )
 
 
-def _kind(module: nn.Module, params: dict, counted: collections.Counter) -> str:
+def _kind(module: nn.Module, params: dict, counted: collections.Counter, norms) -> str:
     """By what the module does; by its class only where it computes no product."""
     if counted["conv_general_dilated"]:
         return "conv"
@@ -232,7 +290,7 @@ def _kind(module: nn.Module, params: dict, counted: collections.Counter) -> str:
         return "pool"
     if isinstance(module, Flatten):
         return "flatten"
-    return "norm" if "scale" in params else "other"
+    return "norm" if isinstance(module, norms) or "scale" in params else "other"
 
 
 def _pool_operations(called: _Called, size: int) -> int:

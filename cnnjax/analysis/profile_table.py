@@ -56,7 +56,8 @@ def render_profile(profile: Profile, form: str) -> str:
     height, width, channels = profile.input_shape
     title = f"{profile.name}, input {height} x {width} x {channels}, one image"
     parts = [title, table(COLUMNS, profile.layers), table(_SHARES, _shares(profile))]
-    notes = [f"{name}: {text}." for name, text in _legend().items()]
+    legend = _legend() | ({"groups": profile.groups} if profile.groups else {})
+    notes = [f"{name}: {text}." for name, text in legend.items()]
     parts.append(
         "\n".join(textwrap.fill(n, 100, subsequent_indent="  ") for n in notes)
     )
@@ -82,7 +83,7 @@ def as_record(profile: Profile) -> dict[str, Any]:
         "layers": [_layer_record(layer) for layer in profile.layers],
         "totals": profile.totals(),
         "by_kind": profile.by_kind(),
-        "notes": NOTES,
+        "notes": NOTES | ({"groups": profile.groups} if profile.groups else {}),
     }
 
 

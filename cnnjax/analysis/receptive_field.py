@@ -12,7 +12,7 @@ networks", Distill, for chains of layers; here for any graph.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from jax.extend import core
 
@@ -69,7 +69,11 @@ def of_image(rank: int, spatial: Sequence[int] = (1, 2)) -> Field:
 
 
 def propagate(
-    jaxpr: core.Jaxpr, inputs: Sequence[Field], noted: dict[str, Field]
+    jaxpr: core.Jaxpr,
+    inputs: Sequence[Field],
+    noted: dict[str, Field],
+    observe: Callable | None = None,
+    where: str = "",
 ) -> list[Field]:
     """Fields of a program's outputs from those of its inputs.
 
@@ -78,6 +82,9 @@ def propagate(
       inputs: one for each of its inputs.
       noted: filled with the fields of the values that the program names
         (`jax.ad_checkpoint.checkpoint_name`), by name.
+      observe: called with (where, equation, fields of its inputs, of its outputs) in
+        the order of execution.
+      where: the scopes around the program, as JAX names them.
     """
     known = dict(zip(jaxpr.invars, inputs, strict=True))
 
@@ -87,26 +94,30 @@ def propagate(
         return known[variable]
 
     for equation in jaxpr.eqns:
-        outputs = _through(equation, [field(v) for v in equation.invars], noted)
+        given = [field(v) for v in equation.invars]
+        here = f"{where}/{equation.source_info.name_stack}" if observe else ""
+        outputs = _through(equation, given, noted, observe, here)
+        if observe:
+            observe(here, equation, given, outputs)
         known.update(zip(equation.outvars, outputs, strict=True))
         if equation.primitive.name == "name":
             noted[equation.params["name"]] = outputs[0]
     return [field(variable) for variable in jaxpr.outvars]
 
 
-def _through(equation, inputs, noted) -> list[Field]:
+def _through(equation, inputs, *watching) -> list[Field]:
     if all(field.is_constant for field in inputs):
         return [Field((None,) * len(v.aval.shape), {}) for v in equation.outvars]
     name = equation.primitive.name
     if name in _RULES:
         return [_RULES[name](equation, inputs)]
     if name == "scan":
-        return _scanned(equation, inputs, noted)
+        return _scanned(equation, inputs, *watching)
     programs = subprograms(equation)
     if name == "cond":  # the first input chooses; the last branch is the plain one
-        return propagate(programs[-1], inputs[1:], noted)
+        return propagate(programs[-1], inputs[1:], *watching)
     if programs and len(programs[0].invars) == len(inputs):
-        return propagate(programs[0], inputs, noted)
+        return propagate(programs[0], inputs, *watching)
     if name.startswith("reduce_") and "axes" in equation.params:
         return [_reduced(equation, inputs)]
     shapes = [v.aval.shape for v in equation.invars]
@@ -127,7 +138,7 @@ def _fits(shape, out) -> bool:
     )
 
 
-def _scanned(equation, inputs, noted) -> list[Field]:
+def _scanned(equation, inputs, *watching) -> list[Field]:
     """Runs the body as often as the scan does; stacked inputs lose an axis in it."""
     (body,) = subprograms(equation)
     # Constants, carry, stacked inputs; told apart by shape, because JAX's own record of
@@ -139,7 +150,7 @@ def _scanned(equation, inputs, noted) -> list[Field]:
     slices = [Field(f.spans[1:], f.mixed) for f in inputs[first:]]
     stacked: list[Field] = []
     for _ in range(equation.params["length"]):
-        outputs = propagate(body, [*constants, *carry, *slices], noted)
+        outputs = propagate(body, [*constants, *carry, *slices], *watching)
         carry, stacked = outputs[:num_carry], outputs[num_carry:]
     return [*carry, *(Field((None, *f.spans), f.mixed) for f in stacked)]
 

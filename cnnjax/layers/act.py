@@ -1,4 +1,4 @@
-"""Activation functions by name."""
+"""Activations by name: functions, or Linen modules where they have parameters."""
 
 from collections.abc import Callable
 
@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import unknown_name
+from cnnjax.layers.ordinary import as_function
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -56,6 +57,7 @@ def identity(x: jax.Array) -> jax.Array:
     return x
 
 
+# A function of x, or a Linen module called as `module()(x)`.
 ACTIVATIONS: dict[str, Activation] = {
     "relu": jax.nn.relu,
     "relu6": relu6,
@@ -85,4 +87,4 @@ def make_act(name: str) -> Activation:
     """
     if name not in ACTIVATIONS:
         raise unknown_name("activation", name, ACTIVATIONS, "config.model.act")
-    return ACTIVATIONS[name]
+    return as_function(ACTIVATIONS[name])

@@ -1,6 +1,7 @@
 """Batch normalization with a stated number of examples per statistic."""
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,14 +16,58 @@ from cnnjax.layers.moments import affine, normalize
 
 
 def statistics_of_batch() -> AbstractContextManager:
-    """Within it, batch norm evaluates with the statistics of what it is given."""
+    """Within it, batch norm evaluates with the statistics of what it is given.
+
+    That of Flax, too, in the nets and layers of others.
+    """
 
     def replace(call, args, kwargs, context):
-        if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
+        if context.method_name != "__call__":
+            return call(*args, **kwargs)
+        if isinstance(context.module, BatchNorm):
             return context.module.by_batch(*args)
+        if isinstance(context.module, nn.BatchNorm):
+            return _flax_by_batch(context.module, *args)
         return call(*args, **kwargs)
 
     return nn.intercept_methods(replace)
+
+
+def statistics_of_last_batch() -> AbstractContextManager:
+    """Within it, the running statistics of Flax's batch norm become those of the batch.
+
+    As with a momentum of 0, which our own can be given by name.
+    """
+
+    def replace(call, args, kwargs, context):
+        module = context.module
+        if not isinstance(module, nn.BatchNorm) or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        for name in ("mean", "var"):
+            start = module.get_variable("batch_stats", name)
+            module.put_variable("batch_stats", name, jnp.zeros_like(start))
+        y = call(*args, **kwargs)
+        for name in ("mean", "var"):
+            share = module.get_variable("batch_stats", name)
+            moved = share / (1.0 - module.momentum)
+            module.put_variable("batch_stats", name, moved)
+        return y
+
+    return nn.intercept_methods(replace)
+
+
+def _flax_by_batch(module: nn.BatchNorm, x: jax.Array, *_: Any) -> jax.Array:
+    """`BatchNorm.by_batch` for Flax's batch norm."""
+    if module.axis not in (-1, x.ndim - 1):
+        raise UserError(
+            f"config.eval.statistics='batch' is for batch norms over the last axis, "
+            f"and {'/'.join(module.path)} has axis {module.axis}: use 'running'"
+        )
+    params, channels = module.variables.get("params", {}), x.shape[-1:]
+    scale = params.get("scale", jnp.ones(channels))
+    bias = params.get("bias", jnp.zeros(channels))
+    y, *_ = batch_normalize(x[None], scale, bias, module.epsilon, part().num_parts)
+    return y[0].astype(x.dtype)
 
 
 class BatchNorm(nn.Module):

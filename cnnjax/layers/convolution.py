@@ -14,6 +14,7 @@ forward-mode derivatives, which a custom gradient forbids.
 """
 
 import functools
+import math
 
 import jax
 from jax import lax
@@ -92,9 +93,12 @@ def check(
     """Raises a `UserError` unless the shapes can be convolved."""
     channels, features, groups = x_shape[-1], kernel_shape[-1], geometry.groups
     if channels % groups or features % groups:
+        both = math.gcd(channels, features)
+        fits = [n for n in range(1, both + 1) if both % n == 0]
         raise UserError(
             f"{layer}: {channels} input and {features} output channels must both "
-            f"divide by {groups} groups: change the width or the groups (config.model)"
+            f"divide by {groups} groups: numbers of groups that fit are {fits}; change "
+            "the width or the groups (config.model)"
         )
     if kernel_shape[2] * groups != channels:
         raise ValueError(f"{layer}: kernel {kernel_shape} does not fit input {x_shape}")

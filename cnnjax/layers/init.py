@@ -26,13 +26,14 @@ class Declared(struct.PyTreeNode, meta.AxisMetadata):
 
     Args:
       value: of the leaf's shape.
-      initializer: its distribution.
+      initializer: its distribution; None where an ordinary Linen layer declared it,
+        until `models.initialize` knows the net.
       stacked: where the leaf is a stack over equal blocks (`layers.repeat`): the name
         of the stack in the path, and the names of the blocks it stands for.
     """
 
     value: jax.Array
-    initializer: "Initializer" = struct.field(pytree_node=False)
+    initializer: "Initializer | None" = struct.field(pytree_node=False)
     stacked: tuple[str, tuple[str, ...]] | None = struct.field(
         pytree_node=False, default=None
     )
@@ -57,6 +58,11 @@ class Declared(struct.PyTreeNode, meta.AxisMetadata):
 
     def remove_axis(self, index, params):
         return self
+
+
+def is_declaring() -> bool:
+    """Whether leaves are being declared, see `declaring`."""
+    return _declaring.get()
 
 
 @contextlib.contextmanager

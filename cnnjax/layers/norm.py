@@ -15,6 +15,7 @@ from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.group_norm import ChannelNorm, GroupNorm
 from cnnjax.layers.init import Initializer, ones
 from cnnjax.layers.local_response import LocalResponseNorm
+from cnnjax.layers.ordinary import with_train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +54,19 @@ class Norm:
 
     def __call__(
         self, name: str | None = None, scale_init: Initializer = ones
-    ) -> nn.Module:
-        """A module with `__call__(x, *, train)`.
+    ) -> Callable[..., jax.Array]:
+        """A layer, to be called as `layer(x, train=train)`.
 
         Args:
           name: name of the module in its parent.
           scale_init: initial `scale`; zeros for the last norm of a residual branch.
         """
+        return with_train(self.module(name, scale_init))
+
+    def module(
+        self, name: str | None = None, scale_init: Initializer = ones
+    ) -> nn.Module:
+        """The module of that layer, whose own call may know no `train`."""
         return NORMS[self.kind].build(self, name, scale_init)
 
 
@@ -93,7 +100,8 @@ def make_norm(
       running_variance: for batch norm, 'unbiased' (divided by n - 1, as in Ioffe &
         Szegedy 2015 and torch) or 'biased' (divided by n, as in TensorFlow and Flax).
       num_groups: for group norm, into how many groups the channels are divided.
-      channels_per_group: for group norm, or the size of each; exactly one of both.
+      channels_per_group: for group norm, or the size of each. With neither, each layer
+        takes the largest divisor of its channels up to 32, see `GroupNorm`.
       response_size: for local response norm, how many neighbouring channels (n).
       response_alpha: factor of the *sum* of squares, as in the paper; torch and Caffe
         write size * alpha for the same.
@@ -121,11 +129,11 @@ def make_norm(
         ("channels_per_group", channels_per_group),
     ):
         _require(key, value, value is None or value >= 1, "None or at least 1")
-    if kind == "group" and (num_groups is None) == (channels_per_group is None):
+    if kind == "group" and num_groups and channels_per_group:
         raise UserError(
-            "group norm takes exactly one of config.norm.num_groups (got "
+            "group norm takes one of config.norm.num_groups (got "
             f"{num_groups}) and config.norm.channels_per_group (got "
-            f"{channels_per_group}); set the other to None"
+            f"{channels_per_group}), or neither; set one of them to None"
         )
     return Norm(
         kind,

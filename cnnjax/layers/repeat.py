@@ -16,7 +16,7 @@ import jax
 from flax import linen as nn
 
 from cnnjax.errors import unknown_name
-from cnnjax.layers.init import Declared
+from cnnjax.layers.init import Declared, is_declaring
 from cnnjax.layers.regularize import random_key
 
 # What the gradient keeps: all values, the inputs of the blocks, that of the stage.
@@ -173,6 +173,8 @@ def _declare(parent, block, names, x, together) -> None:
     def remember(leaf):
         if isinstance(leaf, Declared):
             return leaf.replace(stacked=(together, names))
+        if is_declaring():  # of an ordinary Linen layer
+            return Declared(leaf, None, (together, names))
         return leaf
 
     for collection, tree in variables.items():

@@ -6,6 +6,7 @@ Adding a family is one file with a `VARIANTS` table and one line in `FAMILIES`.
 import fnmatch
 import importlib
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from flax import linen as nn
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.act import make_act
 from cnnjax.layers.norm import Norm, make_norm
+from cnnjax.layers.ordinary import accepts, as_function
 from cnnjax.models.variant import Variant
 
 # A family is a file of this folder.
@@ -85,7 +87,7 @@ def create_model(
     *,
     num_classes: int | None = None,
     norm: Norm | str | None = None,
-    act: str | None = None,
+    act: str | Callable | None = None,
     dtype: str = "float32",
     **arguments: Any,
 ) -> nn.Module:
@@ -95,9 +97,10 @@ def create_model(
       name: an entry of `list_models()`, or one of its aliases.
       num_classes: width of the last layer; None is that of the entry.
       norm: what `make_norm` returns; or the name of a kind, with the entry's other
-        settings (such as epsilon) and, for 'group', 32 groups as in Wu & He 2018;
-        None is the entry's own.
-      act: name of an activation; None is the entry's own.
+        settings (such as epsilon) and, for 'group', in each layer the largest divisor
+        of its channels up to 32; None is the entry's own.
+      act: name of an activation, a function, or a Linen module (class or instance)
+        that every place makes anew; None is the entry's own.
       dtype: compute type, 'float32', 'bfloat16' or 'float64'; parameters and
         statistics stay float32 (float64 only under x64).
       **arguments: the net's own arguments, in place of the entry's.
@@ -133,13 +136,48 @@ def create_model(
             f"a classifier needs at least 2 classes, not {num_classes} (set by "
             "config.data.num_classes or by the data)"
         )
-    return entry.build(
-        num_classes=entry.num_classes if num_classes is None else num_classes,
-        norm=norm if isinstance(norm, Norm) else _norm_of(entry, norm),
-        act=make_act(entry.act if act is None else act),
-        dtype=DTYPES[dtype],
-        **(defaults | arguments),
-    )
+    act = entry.act if act is None else act
+    shared = {
+        "num_classes": entry.num_classes if num_classes is None else num_classes,
+        "norm": norm if isinstance(norm, Norm) else _norm_of(entry, norm),
+        "act": make_act(act) if isinstance(act, str) else as_function(act),
+        "dtype": DTYPES[dtype],
+    }
+    _check_call(name, entry, shared)
+    taken = {key: value for key, value in shared.items() if entry.takes(key)}
+    return entry.build(**taken, **(defaults | arguments))
+
+
+def _check_call(name: str, entry: Variant, shared: dict[str, Any]) -> None:
+    """Refuses what a net of the user's own would not notice.
+
+    Raises:
+      UserError: the net takes no `train`, or not what was chosen.
+    """
+    if not accepts(entry.build.__call__, "train"):
+        raise UserError(
+            f"net {name!r} cannot be trained: its call must be "
+            f"__call__(self, images, *, train) ({entry.build.__name__})"
+        )
+    fixed = {
+        "num_classes": (entry.num_classes, "the data set, config.data.num_classes"),
+        "norm": (_norm_of(entry, None), "section config.norm"),
+        "act": (make_act(entry.act), "config.model.act"),
+        "dtype": (DTYPES["float32"], "config.train.dtype"),
+    }
+    for argument, (own, where) in fixed.items():
+        if not entry.takes(argument) and shared[argument] != own:
+            raise UserError(
+                f"net {name!r} has no field {argument!r}, and {where} asks for another "
+                f"than that of its entry, {_shown(own)}: leave it as it is, or give "
+                f"{entry.build.__name__} that field"
+            )
+
+
+def _shown(own: Any) -> str:
+    if isinstance(own, Norm):
+        return f"kind {own.kind!r}"
+    return str(getattr(own, "__name__", own))
 
 
 def _like(given: str, value: Any, default: Any) -> Any:
@@ -166,7 +204,4 @@ def _like(given: str, value: Any, default: Any) -> Any:
 
 
 def _norm_of(entry: Variant, kind: str | None) -> Norm:
-    settings = entry.norm if kind is None else entry.norm | {"kind": kind}
-    if kind == "group" and not {"num_groups", "channels_per_group"} & settings.keys():
-        settings = settings | {"num_groups": 32}
-    return make_norm(**settings)
+    return make_norm(**(entry.norm if kind is None else entry.norm | {"kind": kind}))

@@ -7,11 +7,16 @@ import jax
 from flax import linen as nn
 
 from cnnjax.layers.auxiliary import AUXILIARY
-from cnnjax.layers.batch_norm import statistics_of_batch
+from cnnjax.layers.batch_norm import statistics_of_batch, statistics_of_last_batch
 
 
 def forward_train(
-    model: nn.Module, params: Any, model_state: Any, images: jax.Array, key: jax.Array
+    model: nn.Module,
+    params: Any,
+    model_state: Any,
+    images: jax.Array,
+    key: jax.Array,
+    last_batch: bool = False,
 ) -> tuple[jax.Array, tuple[jax.Array, ...], Any]:
     """Forward pass that moves the net's statistics.
 
@@ -21,18 +26,22 @@ def forward_train(
       model_state: its other collections.
       images: float [N, H, W, C].
       key: random key for dropout and its kin.
+      last_batch: the running statistics of Flax's batch norm become those of these
+        images; our own has a momentum for that.
 
     Returns:
       Logits [N, num_classes], the logits of auxiliary heads (none for most nets), and
       the new model state.
     """
-    logits, state = model.apply(
-        {"params": params, **model_state},
-        images,
-        train=True,
-        mutable=[*model_state, AUXILIARY],
-        rngs={"dropout": key},
-    )
+    context = statistics_of_last_batch() if last_batch else contextlib.nullcontext()
+    with context:
+        logits, state = model.apply(
+            {"params": params, **model_state},
+            images,
+            train=True,
+            mutable=[*model_state, AUXILIARY],
+            rngs={"dropout": key},
+        )
     auxiliary = tuple(jax.tree.leaves(state.get(AUXILIARY, {})))
     return logits, auxiliary, {c: state[c] for c in model_state}
 

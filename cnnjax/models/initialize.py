@@ -1,13 +1,22 @@
-"""Initial variables of a net, drawn on the host without compiling it."""
+"""Initial variables of a net, drawn on the host without compiling it.
 
+Our layers declare distributions (`layers.init`). What an ordinary Linen layer declares
+with an initializer function starts where Flax's own `init` starts it, with the key of
+the seed: Flax derives the key of each leaf from that and from the path of its layer.
+"""
+
+import contextlib
 import dataclasses
+import functools
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from flax import errors, traverse_util
 from flax import linen as nn
-from flax import traverse_util
+from flax.core import meta
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.init import KERNELS, Declared, declaring
@@ -42,10 +51,18 @@ class KernelInit:
             )
 
     def applied(self, declared: Any) -> Any:
-        """Variables of `abstract_variables` with other initializers of the kernels."""
+        """Variables of `abstract_variables` with other initializers of the kernels.
+
+        Raises:
+          UserError: a layer of the user's own has weights that this would leave out.
+        """
+        if not self.kernel and self.scale == 1:
+            return declared
 
         def changed(path: tuple, leaf: Declared) -> Declared:
-            if path[-1].key != "kernel":
+            rank = leaf.value.ndim - (leaf.stacked is not None)
+            if path[-1].key != "kernel" or rank < 2:
+                _require_kernel(path, leaf, rank)
                 return leaf
             own = KERNELS[self.kernel] if self.kernel else leaf.initializer
             return leaf.replace(initializer=own.times(self.scale))
@@ -55,21 +72,130 @@ class KernelInit:
         )
 
 
+def _require_kernel(path: tuple, leaf: Declared, rank: int) -> None:
+    """Refuses to pass over weights of a layer that is not ours."""
+    ours = not isinstance(leaf.initializer, FlaxInit)
+    if ours or path[0].key != "params" or (rank < 2 and path[-1].key != "kernel"):
+        return
+    name = "/".join(key.key for key in path[1:])
+    raise UserError(
+        f"section config.init is for parameters named 'kernel' with at least two axes, "
+        f"and {name} of shape {leaf.value.shape} is none: rename it in your layer, or "
+        "set config.init.kernel='' and config.init.scale=1.0"
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FlaxInit:
+    """Where Flax's `init` starts the leaves of an ordinary Linen layer.
+
+    Args:
+      values: seed -> path of a leaf -> its value; of the net with its blocks written
+        out.
+      factor: of all values.
+    """
+
+    values: Callable[[int], Mapping[str, np.ndarray]]
+    factor: float = 1.0
+
+    def draw(self, seed: int, path: str, shape: tuple[int, ...]) -> np.ndarray:
+        """As `Initializer.draw`."""
+        value = self.values(seed)[path]
+        return value if self.factor == 1 else (self.factor * value).astype(value.dtype)
+
+    def times(self, factor: float) -> "FlaxInit":
+        return dataclasses.replace(self, factor=self.factor * factor)
+
+
 def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
     """Shapes of every variable, each leaf a `Declared` with its initializer.
 
     Args:
-      model: a net of `create_model`.
+      model: a net of `create_model`, or any module of the same call.
       input_shape: (height, width, channels).
 
     Raises:
-      UserError: the net cannot take this input size.
+      UserError: the net cannot take this input size, or keeps what is no variable.
     """
-    images = jax.ShapeDtypeStruct((2, *input_shape), np.float32)
+    images = _images(input_shape)
     with declaring():
-        return jax.eval_shape(
-            lambda key, x: model.init(key, x, train=False), jax.random.key(0), images
+        variables = jax.eval_shape(
+            lambda key, x: model.init(key, x, train=False), _key(0), images
         )
+    _require_leaves(variables)
+    # Of the last seed alone: seeds are drawn one after another.
+    values = functools.lru_cache(maxsize=1)(
+        functools.partial(_initial_values, model, input_shape)
+    )
+
+    def declared(leaf):
+        if isinstance(leaf, Declared):
+            return (
+                leaf if leaf.initializer else leaf.replace(initializer=FlaxInit(values))
+            )
+        return Declared(meta.unbox(leaf), FlaxInit(values))
+
+    return jax.tree.map(declared, variables, is_leaf=_is_boxed)
+
+
+def _initial_values(
+    model: nn.Module, input_shape: tuple[int, ...], seed: int
+) -> dict[str, np.ndarray]:
+    """What Flax's `init` gives for all leaves that are not ours, by path."""
+    from cnnjax.models.stacks import written_out  # which imports this file
+
+    try:
+        with declaring(), _on_cpu():
+            variables = written_out(model).lazy_init(
+                _key(seed), _images(input_shape), train=False
+            )
+    except errors.LazyInitError as error:
+        raise UserError(
+            f"a layer of {type(model).__name__} computes initial values from images, "
+            "which cannot be repeated: compute them from the key and the shape alone"
+        ) from error
+    flat = traverse_util.flatten_dict(variables, sep="/", is_leaf=_is_leaf)
+    return {
+        path: np.asarray(meta.unbox(leaf))
+        for path, leaf in flat.items()
+        if not isinstance(leaf, Declared)
+    }
+
+
+def _images(input_shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((2, *input_shape), np.float32)
+
+
+def _key(seed: int) -> jax.Array:
+    """The key that Flax's initializers start from, whatever JAX is set to."""
+    return jax.random.key(seed, impl="threefry2x32")
+
+
+def _on_cpu() -> contextlib.AbstractContextManager:
+    """Values do not depend on the accelerator, where there is a CPU backend too."""
+    try:
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:
+        return contextlib.nullcontext()
+
+
+def _is_boxed(leaf: Any) -> bool:
+    return isinstance(leaf, meta.AxisMetadata)
+
+
+def _is_leaf(_, leaf: Any) -> bool:
+    return _is_boxed(leaf)
+
+
+def _require_leaves(variables: Any) -> None:
+    """Refuses what `sow` leaves behind: a tuple, which would grow with every step."""
+    flat = traverse_util.flatten_dict(variables, sep="/", is_leaf=_is_leaf)
+    for path, leaf in flat.items():
+        if isinstance(leaf, tuple):
+            raise UserError(
+                f"a layer sows {path}, and nothing reads it in training: sow into the "
+                "collection 'intermediates', or keep a variable there"
+            )
 
 
 def draw_variables(declared: Any, seeds: tuple[int, ...]) -> dict[str, Any]:
@@ -83,24 +209,22 @@ def draw_variables(declared: Any, seeds: tuple[int, ...]) -> dict[str, Any]:
       seeds: one integer a replica.
 
     Returns:
-      A tree of NumPy float32 arrays, {'params': ..., other collections}.
+      A tree of NumPy arrays, {'params': ..., other collections}; float32 but for what a
+      layer of the user's own declares otherwise.
 
     Raises:
-      TypeError: a variable was declared without a cnnjax `Initializer`.
+      UserError: initial values that depend on images.
 
     Shapes: every leaf is [len(seeds), ...].
     """
-    leaves = traverse_util.flatten_dict(
-        declared, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Declared)
-    )
-    drawn = {}
-    for path, leaf in leaves.items():
-        if not isinstance(leaf, Declared):
-            raise TypeError(
-                f"variable {path} was declared without an Initializer of "
-                "cnnjax.layers.init"
-            )
-        drawn[path] = np.stack([leaf.draw(seed, path) for seed in seeds])
+    leaves = traverse_util.flatten_dict(declared, sep="/", is_leaf=_is_leaf)
+    drawn: dict[str, np.ndarray] = {}
+    for i, seed in enumerate(seeds):
+        for path, leaf in leaves.items():
+            value = leaf.draw(seed, path)
+            if not i:
+                drawn[path] = np.empty((len(seeds), *value.shape), value.dtype)
+            drawn[path][i] = value
     return traverse_util.unflatten_dict(drawn, sep="/")
 
 
@@ -111,7 +235,6 @@ def init_variables(
 
     Raises:
       UserError: the net cannot take this input size.
-      TypeError: a variable was declared without a cnnjax `Initializer`.
     """
     return draw_variables(abstract_variables(model, input_shape), seeds)
 

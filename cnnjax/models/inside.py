@@ -13,15 +13,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnjax.layers.batch_norm import BatchNorm
-from cnnjax.layers.conv import Conv
 from cnnjax.layers.group_norm import ChannelNorm, GroupNorm
 from cnnjax.layers.init import Declared
+from cnnjax.layers.norm import Norm
 from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables
 from cnnjax.models.residual_block import ResidualBlock
 from cnnjax.models.stacks import stacks_of_net, write_out, written_out
 
 NORMS = (BatchNorm, GroupNorm, ChannelNorm)
+NORMS += (nn.BatchNorm, nn.GroupNorm, nn.InstanceNorm, nn.LayerNorm, nn.RMSNorm)
 # Children of blocks whose convolutions lie beside the path from image to logits.
 BESIDE = ("shortcut", "gate_conv", "squeeze_excite")
 
@@ -43,6 +44,23 @@ class Layer:
     normed: Any = None
 
 
+def norms_of(model: nn.Module) -> tuple[type, ...]:
+    """Classes of what normalizes in a net: ours, Flax's, and its own kind.
+
+    Local response normalization and none at all are no such layers.
+    """
+    norm = getattr(model, "norm", None)
+    if not isinstance(norm, Norm) or norm.kind in ("local_response", "none"):
+        return NORMS
+    return (*NORMS, type(norm.module()))
+
+
+def is_convolution(module: nn.Module, output: Any) -> bool:
+    """Whether a layer, ours or not, has filters `kernel` [h, w, in, out]."""
+    kernel = module.variables.get("params", {}).get("kernel")
+    return getattr(kernel, "ndim", 0) == 4 and kernel.shape[-1] == output.shape[-1]
+
+
 def layers_of(
     model: nn.Module, params: Any, model_state: Any, images: jax.Array
 ) -> list[Layer]:
@@ -55,18 +73,19 @@ def layers_of(
       images: float [N, H, W, C]; evaluated, not trained on.
     """
     layers: list[Layer] = []
+    norms = norms_of(model)
 
     def record(call, args, kwargs, context):
         output = call(*args, **kwargs)
         if context.method_name != "__call__":
             return output
-        if isinstance(context.module, Conv):
+        if is_convolution(context.module, output):
             path = context.module.path
             if not set(path) & set(BESIDE):
                 window = context.module.variables["params"]["kernel"].shape[:2]
                 layers.append(Layer("/".join(path), window, output))
         elif (
-            isinstance(context.module, NORMS)
+            isinstance(context.module, norms)
             and layers
             and args[0] is layers[-1].output
         ):

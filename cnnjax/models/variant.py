@@ -6,6 +6,8 @@ from typing import Any
 
 from flax import linen as nn
 
+from cnnjax.errors import UserError
+
 # Arguments that every net takes from `create_model` itself, not from config.model.
 SHARED_ARGUMENTS = ("num_classes", "norm", "act", "dtype")
 
@@ -63,9 +65,21 @@ class Variant:
 
     def defaults(self) -> dict[str, Any]:
         """Every argument of its own that the net takes, with this entry's value."""
-        fields = {
-            field.name: field.default
-            for field in dataclasses.fields(self.build)
-            if field.name not in (*SHARED_ARGUMENTS, "parent", "name")
-        }
-        return fields | self.arguments
+        values = {}
+        for field in dataclasses.fields(self.build):
+            if field.name in (*SHARED_ARGUMENTS, "parent", "name"):
+                continue
+            if field.default_factory is not dataclasses.MISSING:
+                values[field.name] = field.default_factory()
+            elif field.default is not dataclasses.MISSING:
+                values[field.name] = field.default
+            elif field.name not in self.arguments:
+                raise UserError(
+                    f"{self.build.__name__} has no default for {field.name!r}: give it "
+                    "one, or a value in Variant.arguments"
+                )
+        return values | self.arguments
+
+    def takes(self, argument: str) -> bool:
+        """Whether the net has a field of that name."""
+        return argument in {field.name for field in dataclasses.fields(self.build)}

@@ -175,7 +175,7 @@ def make_reestimation(
     cancels where means are large.
 
     Args:
-      model: the net; it must have an attribute `norm`.
+      model: the net.
       augment: the training augmentation.
       batches: where training batches come from, see `train/chunk.py`.
       batch_size: images a batch.
@@ -191,7 +191,9 @@ def make_reestimation(
     Chan, Golub and LeVeque 1983, The American Statistician 37(3), eq. 2.1.
     """
     # With momentum 0 the running statistics after a batch are those of that batch.
-    of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
+    of_batch = model
+    if hasattr(model, "norm"):
+        of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
 
     def joined(old, new, share):
         """Moments of batches so far and one more, which has this share in all."""
@@ -211,7 +213,9 @@ def make_reestimation(
             key = stream_key(seed, "augment", first_step + i)
             images, _ = augment(key, batch["images"], batch["labels"])
             with at_positions(part().own(jnp.arange(batch_size, dtype=jnp.int32))):
-                *_, new = forward_train(of_batch, params, model_state, images, key)
+                *_, new = forward_train(
+                    of_batch, params, model_state, images, key, last_batch=True
+                )
             return mean_of_parts(new["batch_stats"])
 
         def body(i, batch, total):

@@ -9,6 +9,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from cnnjax.analysis.complexity import model_multiply_adds
+from cnnjax.analysis.contract import examine
 from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment
 from cnnjax.data.dataset import Dataset, load_dataset
@@ -21,9 +22,10 @@ from cnnjax.models.initialize import KernelInit, abstract_variables, draw_variab
 from cnnjax.models.stacks import stacks_of
 from cnnjax.train.average import long_decay, start_average, statistics_used
 from cnnjax.train.devices import num_usable, require_devices
+from cnnjax.train.divisible import check_batch, check_net, why_not
 from cnnjax.train.factors import factors
 from cnnjax.train.hosts import num_processes, process_index, total
-from cnnjax.train.layout import choose_layout, describe, nearest
+from cnnjax.train.layout import choose_layout, describe
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import Optimizer, make_optimizer
 from cnnjax.train.parallel import Parallel
@@ -205,6 +207,8 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         "optimizer", make_optimizer, config.optimizer, stacks=stacks_of(declared)
     )
     optimizer.decayed(declared["params"])  # refuses before anything is compiled
+    findings = examine(model, declared, dataset.image_shape, dataset.num_classes)
+    check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
     check_probes(settings["eval"].probes, model, dataset.image_shape, sizes)
     augment = splat(
@@ -227,7 +231,8 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             "config.eval.weights is 'ema' but config.train.ema_decay is 0: there is no "
             "moving average to evaluate"
         )
-    _check_batch(norm, config)
+    norm = getattr(model, "norm", None)
+    check_batch(norm, findings, config)
     seeds = settings.pop("seeds").numbers()
     wanted = settings.pop("parallel")
     layout = choose_layout(
@@ -237,7 +242,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         batch_size=config.train.batch_size,
         microbatches=config.train.microbatches,
         num_processes=num_processes(),
-        refuse=lambda data: _why_not(norm, config, data),
+        refuse=lambda data: why_not(norm, findings, config, data),
     )
     return Run(
         config=config,
@@ -254,42 +259,6 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         num_params=sum(leaf.size for leaf in jax.tree.leaves(declared["params"])),
         multiply_adds=model_multiply_adds(model, dataset.image_shape, declared),
     )
-
-
-def _check_batch(norm, config: ConfigDict) -> None:
-    group, batch = norm.examples_per_statistic, config.train.batch_size
-    if norm.kind != "batch":
-        return
-    if group and batch % group:
-        raise UserError(
-            f"config.norm.examples_per_statistic is {group} and must divide "
-            f"config.train.batch_size, which is {batch}; the nearest that fit are "
-            f"{nearest(batch, group)}"
-        )
-    if reason := _why_not(norm, config, 1):
-        raise UserError(reason)
-
-
-def _why_not(norm, config: ConfigDict, data: int) -> str | None:
-    """Why batch norm cannot be computed on so many devices a batch, or None."""
-    if norm.kind != "batch":
-        return None
-    batch, micro = config.train.batch_size, config.train.microbatches
-    group, own = norm.examples_per_statistic or batch, batch // (micro * data)
-    if micro > 1 and own % group:
-        return (
-            f"batch norm over groups of {group} images cannot be computed in "
-            f"micro-batches of {own} images on each device: set "
-            f"config.norm.examples_per_statistic to a number that divides {own}, or "
-            "config.train.microbatches to 1"
-        )
-    if config.parallel.mode != "jit" and own % group and group % own:
-        return (
-            f"batch norm over groups of {group} images, with {own} images on each of "
-            f"{data} devices: one of the two must divide the other in --parallel.mode="
-            f"{config.parallel.mode}; choose another --parallel.layout or mode jit"
-        )
-    return None
 
 
 def initial_state(run: Run) -> TrainState:

@@ -116,7 +116,8 @@ def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
     """Mean over the parts of the batch of what each has made of running statistics.
 
     They all start from the same and move by an average over groups of images: the mean
-    of where they have moved to is where the whole batch moves them.
+    of where they have moved to is where the whole batch moves them. Whole numbers, such
+    as a count of steps, are the same in all parts and stay whole.
 
     Args:
       statistics: sum over the micro-batches of a part.
