@@ -236,6 +236,14 @@ def test_precise_statistics_leave_other_norms_alone():
     assert reestimate({}, {}, {}, None, 0, 0, 3) == ({}, {})
 
 
+class Linen(nn.Module):
+    """A net of someone else, with the batch norm of Flax."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.BatchNorm(use_running_average=not train)(images[:, 0, 0])
+
+
 # -- statistics of the evaluation batch ------------------------------------------------
 
 
