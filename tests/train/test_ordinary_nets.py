@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from cnnjax.errors import UserError
+from cnnjax.layers.norm import NORMS, NormKind
 from cnnjax.models import VARIANTS
 from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.models.initialize import init_variables
@@ -16,7 +17,7 @@ from cnnjax.train.setup import initial_state
 from cnnjax.train.step import make_train_step
 from tests import ordinary
 from tests.train.laid_out import assert_close, assert_equal, train
-from tests.train.tiny import fit, tiny_run
+from tests.train.tiny import RESNET, fit, tiny_run
 
 SHAPE = (6, 6, 1)
 LAYERS = {
@@ -181,3 +182,20 @@ def test_statistics_that_nobody_knows_are_refused(statistics):
 def test_section_norm_is_refused_where_the_net_has_none():
     with pytest.raises(UserError, match=r"no field 'norm', and section config\.norm"):
         small_run(norm__kind="group")
+
+
+def test_random_numbers_in_a_scanned_block_are_refused(monkeypatch):
+    kind = NormKind(lambda norm, name, _: ordinary.Noise(name=name), has_bias=False)
+    monkeypatch.setitem(NORMS, "noise", kind)
+    arguments = {"depth": 8, "widths": (4,), "block": "basic"}
+    words = "layer stem_norm draws random .*scan_blocks to False"
+    for choice in ({"scan_blocks": True}, {"scan_blocks": False, "remat": "block"}):
+        with pytest.raises(UserError, match=words):
+            tiny_run("resnet20_cifar", arguments | choice, norm__kind="noise")
+    arguments |= {"scan_blocks": False}
+    assert tiny_run("resnet20_cifar", arguments, norm__kind="noise").num_params
+
+
+def test_group_norm_needs_no_number_of_groups():
+    run = tiny_run("resnet20_cifar", RESNET, norm__kind="group")
+    assert (run.model.norm.num_groups, run.model.norm.channels_per_group) == (None,) * 2
