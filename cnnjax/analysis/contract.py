@@ -83,6 +83,14 @@ def examine(
             f"a layer of {type(model).__name__} names an axis of devices ({error}): "
             "leave that out; in --parallel.mode=jit a layer sees the whole batch"
         ) from error
+    except TypeError as error:
+        if "carry" not in str(error):
+            raise
+        raise UserError(
+            f"equal blocks of {type(model).__name__} run as one body, and a layer in "
+            "them does not give back the shape and type of its input: let it, or set "
+            "config.model.scan_blocks to False"
+        ) from error
     wanted = (NUM_IMAGES, num_classes)
     if getattr(logits, "shape", None) != wanted or not _is_float(logits):
         raise UserError(

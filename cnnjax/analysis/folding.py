@@ -38,7 +38,7 @@ def fold_batch_norm(
 
     Returns:
       The net with norm 'none', its blocks written out, and {'params': ...} in NumPy
-      float32 or float64.
+      float32 or float64, with collections of the user's own layers as they are.
 
     Raises:
       UserError: a batch norm does not follow a convolution or dense layer directly, as
@@ -75,7 +75,8 @@ def fold_batch_norm(
         folded[f"{layer}/bias"] = shift + (bias - mean) * factor
     bare = model.clone(norm=make_norm("none"))
     _check_names(bare, folded, input_shape)
-    return bare, {"params": traverse_util.unflatten_dict(folded, sep="/")}
+    others = {c: v for c, v in variables.items() if c not in ("params", "batch_stats")}
+    return bare, {"params": traverse_util.unflatten_dict(folded, sep="/"), **others}
 
 
 def _what_norms_follow(

@@ -21,17 +21,18 @@ def with_train(module: nn.Module) -> Callable[..., jax.Array]:
 
     Args:
       module: takes `train`; or, as Flax's own layers do, `use_running_average` or
-        `deterministic`, which are its opposite; or nothing of the kind.
+        `deterministic`, which are its opposite; or nothing of the kind. Of these the
+        output is given the type of the input, which Flax's float32 parameters change.
     """
     for name in ("train", "use_running_average", "deterministic"):
         chosen = name != "train" and getattr(module, name, None) is not None
         if accepts(type(module).__call__, name) and not chosen:
             break
     else:
-        return lambda x, *, train: module(x)
+        return lambda x, *, train: module(x).astype(x.dtype)
     if name == "train":
         return module
-    return lambda x, *, train: module(x, **{name: not train})
+    return lambda x, *, train: module(x, **{name: not train}).astype(x.dtype)
 
 
 def as_function(act: Any) -> Callable[[jax.Array], jax.Array]:
@@ -51,10 +52,14 @@ def as_function(act: Any) -> Callable[[jax.Array], jax.Array]:
 
 @dataclasses.dataclass(frozen=True)
 class ActOfModule:
-    """Makes a module wherever it is called, under the name that Linen gives it."""
+    """Makes a module wherever it is called, under the name that Linen gives it.
+
+    The output is given the type of the input.
+    """
 
     module: Any
 
     def __call__(self, x: jax.Array) -> jax.Array:
         is_instance = isinstance(self.module, nn.Module)
-        return (self.module.copy() if is_instance else self.module())(x)
+        act = self.module.copy() if is_instance else self.module()
+        return act(x).astype(x.dtype)

@@ -3,14 +3,20 @@
 import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from flax.core import meta
 from flax.traverse_util import flatten_dict
 
 from cnnjax.analysis.folding import fold_batch_norm
 from cnnjax.errors import UserError
+from cnnjax.layers.conv import Conv
+from cnnjax.layers.conv_norm_act import ConvNormAct
+from cnnjax.layers.norm import Norm, make_norm
+from cnnjax.layers.ordinary import as_function
 from cnnjax.models import create_model, list_models, variant
 from cnnjax.models.forward import forward_eval
 from cnnjax.models.initialize import abstract_variables
+from tests import ordinary
 from tests.models.entries import (
     ARCHITECTURES,
     QUICK_TO_COMPILE,
@@ -101,3 +107,58 @@ def test_nets_without_batch_norm_have_nothing_to_fold():
 
 def test_the_lists_name_entries():
     assert all(any(n.startswith(p) for n in list_models()) for p in NOT_FOLDED)
+
+
+class Halved(Conv):
+    """Not linear in its kernel as ours are: it would be folded wrongly."""
+
+    @nn.compact
+    def __call__(self, x):
+        return super().__call__(x) / 2
+
+
+class Small(nn.Module):
+    """One convolution of a choice, a norm, an activation with a parameter."""
+
+    norm: Norm
+    conv: type = Conv
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        unit = ConvNormAct(
+            4, 3, conv=self.conv, norm=self.norm, act=as_function(ordinary.PReLU)
+        )
+        return unit(images, train=train).mean((1, 2))
+
+
+def small(conv=Conv):
+    model = Small(make_norm("batch"), conv)
+    variables = one_seed(model, (6, 6, 2))
+    return model, jax.tree.map(lambda v: v + 0.3, variables)
+
+
+def test_activations_with_parameters_are_kept():
+    model, variables = small()
+    bare, folded = fold_batch_norm(model, variables, (6, 6, 2))
+    images = images_of((6, 6, 2))
+    assert "PReLU_0" in str(jax.tree.structure(folded))
+    np.testing.assert_allclose(
+        logits_of(bare, folded, images),
+        logits_of(model, variables, images),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("conv", [Halved, ordinary.StandardizedConv])
+def test_convolutions_of_others_are_not_folded(conv):
+    model, variables = small(conv)
+    with pytest.raises(UserError, match="follow no convolution"):
+        fold_batch_norm(model, variables, (6, 6, 2))
+
+
+def test_nets_of_others_are_not_folded():
+    net = ordinary.Net()
+    variables = one_seed(net, (6, 6, 2))
+    with pytest.raises(UserError, match="Net has none"):
+        fold_batch_norm(net, variables, (6, 6, 2))

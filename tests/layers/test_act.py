@@ -4,34 +4,55 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.layers.act import ACTIVATIONS, make_act
+from cnnjax.layers.ordinary import ActOfModule
 
 # Corners of the piecewise functions, and ordinary values around them.
 POINTS = np.array([-30, -4, -3, -1.5, -0.3, 0, 0.3, 1.5, 3, 4, 6, 7, 30], np.float32)
 
 
-def in_torch(name):
-    torch = pytest.importorskip("torch", reason="compares with torch")
-    functions = torch.nn.functional
-    table = {
-        "gelu_tanh": lambda x: functions.gelu(x, approximate="tanh"),
-        "hard_sigmoid": functions.hardsigmoid,
-        "hard_swish": functions.hardswish,
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "scaled_tanh": lambda x: 1.7159 * torch.tanh(2 * x / 3),
-        "identity": lambda x: x * 1,
-    }
-    return torch, table[name] if name in table else getattr(functions, name)
+# Names of torch.nn.functional, where they are not ours.
+IN_TORCH = {
+    "gelu_tanh": lambda f, x: f.gelu(x, approximate="tanh"),
+    "hard_sigmoid": lambda f, x: f.hardsigmoid(x),
+    "hard_swish": lambda f, x: f.hardswish(x),
+    "scaled_tanh": lambda f, x: 1.7159 * f.tanh(2 * x / 3),
+    "identity": lambda f, x: x * 1,
+}
+
+
+class Act(nn.Module):
+    """An activation as nets call it: a function, or a module with parameters."""
+
+    name_of_act: str
+
+    @nn.compact
+    def __call__(self, x):
+        return make_act(self.name_of_act)(x)
+
+
+def applied(name, x):
+    y, _ = Act(name).init_with_output(jax.random.key(0), x)
+    return y
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_agrees_with_torch(name):
-    torch, theirs = in_torch(name)
+    torch = pytest.importorskip("torch", reason="compares with torch")
+    functions = torch.nn.functional
+    if isinstance(make_act(name), ActOfModule):
+        pytest.skip(f"{name} has parameters, torch.nn.functional none")
+    if name not in IN_TORCH and not hasattr(functions, name):
+        pytest.skip(f"torch.nn.functional has no {name}")
     x = torch.tensor(POINTS, requires_grad=True)
-    y = theirs(x)
+    y = (
+        IN_TORCH[name](functions, x)
+        if name in IN_TORCH
+        else getattr(functions, name)(x)
+    )
     y.sum().backward()
     act = make_act(name)
     np.testing.assert_allclose(act(POINTS), y.detach(), rtol=1e-5, atol=1e-6)
@@ -42,10 +63,13 @@ def test_agrees_with_torch(name):
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_keeps_the_type(name):
-    x = jnp.asarray(POINTS, jnp.bfloat16)
-    assert make_act(name)(x).dtype == jnp.bfloat16
-    assert make_act(name)(x).shape == x.shape
+def test_shape_type_and_gradient(name):
+    x = jnp.asarray(POINTS)[None, None, None]  # channels of one pixel
+    assert applied(name, x).shape == x.shape
+    assert applied(name, x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
+    gradient = jax.grad(lambda x: applied(name, x).sum())(x)
+    assert jnp.isfinite(gradient).all()
+    assert gradient.any()
 
 
 def test_unknown_name():

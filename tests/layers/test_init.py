@@ -217,12 +217,18 @@ def test_declarations_end_with_their_context():
     assert isinstance(init.ones(None, (2,)), jax.Array)
 
 
-def test_a_foreign_initializer_is_named():
-    class Foreign(nn.Module):
+def test_layers_of_others_beside_ours():
+    """Each starts as it would alone: ours from our streams, theirs from Flax's."""
+
+    class Both(nn.Module):
         @nn.compact
         def __call__(self, images, *, train):
             x = Conv(2, 1, name="ours")(images)
             return nn.Conv(2, (1, 1), name="theirs")(x)
 
-    with pytest.raises(TypeError, match=r"params/theirs/(kernel|bias) was declared"):
-        init_variables(Foreign(), (4, 4, 1), (0,))
+    params = init_variables(Both(), (4, 4, 1), (7,))["params"]
+    ours = init.he_normal.draw(7, "params/ours/kernel", (1, 1, 1, 2))
+    np.testing.assert_array_equal(params["ours"]["kernel"][0], ours)
+    flax = Both().init(jax.random.key(7), jnp.ones((1, 4, 4, 1)), train=False)
+    theirs = flax["params"]["theirs"]["kernel"]
+    np.testing.assert_array_equal(params["theirs"]["kernel"][0], theirs)

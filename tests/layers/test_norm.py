@@ -6,16 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
+from flax import traverse_util
 
 from cnnjax.errors import UserError
-from cnnjax.layers.init import zeros
-from cnnjax.layers.norm import NORMS, make_norm
+from cnnjax.layers.group_norm import default_groups
+from cnnjax.layers.init import Initializer, ones, zeros
+from cnnjax.layers.norm import NORMS, Norm, make_norm
 
 SHAPE = (4, 3, 5, 6)
 EPSILON = 1e-3
-# What each kind needs beyond its name.
+# The settings that `BY_HAND` is written for.
 OPTIONS = {"group": {"num_groups": 2}, "local_response": {"response_alpha": 0.1}}
-OF_ONE_EXAMPLE = sorted(set(NORMS) - {"batch"})
 
 
 def build(kind, **options):
@@ -26,18 +28,34 @@ def draw(shape=SHAPE, dtype=np.float32, seed=0):
     return jnp.asarray(3 + 2 * np.random.RandomState(seed).randn(*shape), dtype)
 
 
+class Normed(nn.Module):
+    """A norm as nets call it; its variables lie under 'norm'."""
+
+    norm: Norm
+    scale_init: Initializer = ones
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return self.norm(name="norm", scale_init=self.scale_init)(x, train=train)
+
+
 def variables_of(module, x):
-    """Variables with a scale and bias that are not all alike."""
+    """Variables with parameters that are not all alike, such as scale and bias."""
     variables = module.init(jax.random.key(0), x, train=False)
-    if "params" in variables:
-        channels = jnp.arange(x.shape[-1], dtype=jnp.float32)
-        variables["params"] = {"scale": 1 + channels / 4, "bias": channels - 2}
-    return variables
+
+    def differing(path, leaf):
+        steps = jnp.arange(leaf.size, dtype=leaf.dtype).reshape(leaf.shape)
+        return steps - 2 if path[-1].key == "bias" else 1 + steps / 4
+
+    params = variables.get("params", {})
+    varied = jax.tree_util.tree_map_with_path(differing, params)
+    return variables | ({"params": varied} if params else {})
 
 
 def train(module, variables, x):
     """Output and variables after one training step."""
-    apply = functools.partial(module.apply, train=True, mutable=["batch_stats"])
+    state = [name for name in variables if name != "params"]
+    apply = functools.partial(module.apply, train=True, mutable=state)
     y, moved = jax.jit(apply)(variables, x)
     return y, {**variables, **moved}
 
@@ -73,7 +91,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("kind", NORMS)
+@pytest.mark.parametrize("kind", BY_HAND)
 def test_agrees_with_numpy(kind):
     module, x = build(kind)(), draw()
     variables = variables_of(module, x)
@@ -86,19 +104,29 @@ def test_agrees_with_numpy(kind):
 
 
 @pytest.mark.parametrize("kind", NORMS)
-def test_bias_and_initial_scale(kind):
-    norm, x = build(kind), draw()
-    params = norm(scale_init=zeros).init(jax.random.key(0), x, train=False)
-    assert norm.has_bias == ("bias" in params.get("params", {}))
-    if norm.has_bias:
-        leaves = {name: leaf.shape for name, leaf in params["params"].items()}
-        assert leaves == {"scale": (6,), "bias": (6,)}
-        assert not params["params"]["scale"].any()
+def test_what_shifts_is_said(kind):
+    """A convolution in front has a bias, unless the norm adds one of its own."""
+    module, x = Normed(build(kind)), draw()
+    variables = module.init(jax.random.key(0), x, train=False)
+    leaves = traverse_util.flatten_dict(variables.get("params", {}), sep="/")
+    biases = [leaf for path, leaf in leaves.items() if path.endswith("bias")]
+    assert build(kind).has_bias == bool(biases)
+    assert all(leaf.shape == (6,) and not leaf.any() for leaf in biases)
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_the_initial_scale_is_taken(kind):
+    """Where there is a scale, the net chooses how it starts."""
+    module, x = Normed(build(kind), zeros), draw()
+    variables = module.init(jax.random.key(0), x, train=False)
+    leaves = traverse_util.flatten_dict(variables.get("params", {}), sep="/")
+    scales = [leaf for path, leaf in leaves.items() if path.endswith("scale")]
+    assert not any(leaf.any() for leaf in scales)
 
 
 @pytest.mark.parametrize("kind", NORMS)
 def test_types(kind):
-    module = build(kind)()
+    module = Normed(build(kind))
     x = draw(dtype=jnp.bfloat16)
     variables = variables_of(module, x)
     y, moved = train(module, variables, x)
@@ -125,14 +153,19 @@ def test_large_mean_does_not_cancel():
     np.testing.assert_allclose(y, centred, atol=0.02)
 
 
-@pytest.mark.parametrize("kind", OF_ONE_EXAMPLE)
-def test_examples_do_not_see_each_other(kind):
-    module, x = build(kind)(), draw()
+@pytest.mark.parametrize("kind", NORMS)
+def test_only_statistics_of_a_batch_let_examples_see_each_other(kind):
+    """What has no running statistics is the same alone, together and in evaluation."""
+    module, x = Normed(build(kind)), draw()
     variables = variables_of(module, x)
     alone, _ = train(module, variables, x[:1])
-    together, _ = train(module, variables, x)
-    np.testing.assert_allclose(alone, together[:1], rtol=1e-5, atol=1e-5)
+    together, moved = train(module, variables, x)
     evaluated = module.apply(variables, x, train=False)
+    if moved.keys() - {"params"}:
+        assert np.abs(alone - together[:1]).max() > 1e-3
+        assert np.abs(evaluated - together).max() > 1e-3
+        return
+    np.testing.assert_allclose(alone, together[:1], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(evaluated, together, rtol=1e-5, atol=1e-5)
 
 
@@ -222,6 +255,31 @@ def test_groups_by_number_and_by_size_agree():
 
 
 @pytest.mark.parametrize(
+    ("shape", "groups"),
+    [
+        ((2, 2, 2, 64), 32),
+        ((2, 2, 2, 24), 24),
+        ((2, 2, 2, 36), 18),
+        ((2, 2, 2, 37), 1),
+        # On one position a group has at least two channels.
+        ((2, 1, 1, 24), 12),
+        ((2, 1, 1, 7), 1),
+    ],
+)
+def test_default_groups_are_the_largest_divisor_up_to_32(shape, groups):
+    x = draw(shape)
+    by_default, by_number = (
+        build("group", num_groups=number)() for number in (None, groups)
+    )
+    variables = variables_of(by_number, x)
+    np.testing.assert_array_equal(
+        by_default.apply(variables, x, train=True),
+        by_number.apply(variables, x, train=True),
+    )
+    assert default_groups(shape[-1], shape[1] * shape[2]) == groups
+
+
+@pytest.mark.parametrize(
     ("kind", "options", "words"),
     [
         ("bacth", {}, "did you mean 'batch'.*config.norm.kind"),
@@ -229,8 +287,7 @@ def test_groups_by_number_and_by_size_agree():
         ("batch", {"epsilon": -1.0}, "config.norm.epsilon"),
         ("batch", {"examples_per_statistic": 0}, "config.norm.examples_per_statistic"),
         ("batch", {"running_variance": "robust"}, "config.norm.running_variance"),
-        ("group", {"num_groups": None}, "exactly one"),
-        ("group", {"num_groups": 2, "channels_per_group": 2}, "exactly one"),
+        ("group", {"num_groups": 2, "channels_per_group": 2}, "or neither"),
         ("local_response", {"response_size": 0}, "config.norm.response_size"),
     ],
 )
@@ -255,7 +312,13 @@ def test_bad_choices_are_sentences(kind, options, words):
             (2, 2, 2, 6),
             r"groups = 4 .* 6 .*\[1, 2, 3, 6",
         ),
-        ("instance", {}, (2, 1, 1, 3), "single value"),
+        ("instance", {}, (2, 1, 1, 3), "single value.* 3 channels .*[1]"),
+        (
+            "group",
+            {"num_groups": None, "channels_per_group": 4},
+            (2, 2, 2, 6),
+            r"channels_per_group = 4 .* 6 .*\[1, 2, 3, 6",
+        ),
     ],
 )
 def test_misfits_are_sentences(kind, options, shape, words):
