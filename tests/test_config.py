@@ -251,7 +251,7 @@ def test_splat_hands_over_every_key():
 
 def test_batches_that_do_not_divide_name_the_nearest():
     sentence = refused({"norm.examples_per_statistic": 3})
-    assert "nearest that fit are 6 and 9" in sentence
+    assert "nearest batch sizes are 6 and 9" in sentence
 
 
 # -- hashes and differences ------------------------------------------------------------

@@ -23,7 +23,7 @@ from cnnjax.ablation.stats import summarize
 from cnnjax.ablation.status import Cell, read_cells
 from cnnjax.config import flatten
 from cnnjax.errors import UserError
-from cnnjax.records import read_json, read_metrics
+from cnnjax.records import no_run, read_json, read_metrics
 
 # What the rows of metrics.jsonl are called in a legend.
 LINES = {
@@ -77,9 +77,16 @@ class Training:
 
 
 def is_training(workdir: Path) -> bool:
-    """Whether a folder is that of a training, and not of an ablation."""
-    has_plan = (workdir / "plan.json").exists()
-    return (workdir / "config.json").is_file() and not has_plan
+    """Whether a folder is that of a training, and not of an ablation.
+
+    Raises:
+      UserError: it is neither.
+    """
+    marks = ("plan.json", "config.json")
+    found = [mark for mark in marks if (workdir / mark).exists()]
+    if not found:
+        raise no_run(workdir, "a training or an ablation", marks)
+    return found == ["config.json"]
 
 
 def read_training(workdir: Path) -> Training:

@@ -249,7 +249,7 @@ def _check_batch(norm, config: ConfigDict) -> None:
     if group and batch % group:
         raise UserError(
             f"config.norm.examples_per_statistic is {group} and must divide "
-            f"config.train.batch_size, which is {batch}; the nearest that fit are "
+            f"config.train.batch_size, which is {batch}; the nearest batch sizes are "
             f"{nearest(batch, group)}"
         )
     if reason := _why_not(norm, config, 1):

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.records import read_json
+from cnnjax.records import no_run, read_json
 from cnnjax.train.cautions import cautions
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.compile_cache import use_compile_cache
@@ -20,6 +20,7 @@ from cnnjax.train.loop import fit, require_some_success
 from cnnjax.train.programs import compile_programs, memory
 from cnnjax.train.progress import Progress
 from cnnjax.train.saved import restore_latest
+from cnnjax.train.settings import STATISTICS
 from cnnjax.train.setup import SPLITS, Run, saved_example, set_up
 from cnnjax.train.state import TrainState
 
@@ -94,11 +95,11 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     weights = "last" if weights == "final" else weights
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "--weights")
+    if statistics not in ("", *STATISTICS):
+        raise unknown_name("statistics", statistics, STATISTICS, "--statistics")
     path = workdir / "config.json"
     if not path.is_file():
-        raise UserError(
-            f"{workdir} holds no run (no config.json): give the --workdir of a training"
-        )
+        raise no_run(workdir, "a training or of one arm", ("config.json",))
     config = stored_config(path)
     if data_dir:
         config.data.data_dir = data_dir
@@ -126,7 +127,8 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     params, model_state = run.parallel.put(choose_weights(tree, weights))
     model_state = programs.final_statistics(params, model_state)
     rows = programs.evaluate(params, model_state, SPLITS, final=True)
-    print(f"{workdir}: {described(run, weights, step, metadata['loop'])}")
+    what = described(run, weights, step, metadata["loop"])
+    print(f"{workdir}: {what}; {run.eval.statistics} statistics")
     print_errors(
         {
             seed: {split: of_split[i] for split, of_split in rows.items()}
@@ -138,10 +140,10 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
 
 
 def described(run: Run, weights: str, step: int, loop: dict[str, Any]) -> str:
-    """Which weights an evaluation is of, of which step, and with which statistics.
+    """Which weights an evaluation is of, and of which step.
 
     Args:
-      run: with the statistics of the evaluation.
+      run: of the folder.
       weights: one of `WEIGHTS`.
       step: of the checkpoint.
       loop: what the loop saved beside the weights.
@@ -160,7 +162,6 @@ def described(run: Run, weights: str, step: int, loop: dict[str, Any]) -> str:
     else:
         name = "last weights" if weights == "last" else "averaged weights (ema)"
         words = [f"{name}, of {of_step}"]
-    words.append(f"{run.eval.statistics} statistics")
     if step < run.total_steps:
         words.append(unfinished)
     pairs = zip(run.seeds, loop["failed_at"], strict=True)

@@ -25,17 +25,16 @@ def test_an_evaluation_says_what_it_is_of():
     loop = {"best_step": [80, 120, 80], "failed_at": [-1, -1, -1]}
     of = "step 120 of 1,200"
     assert described(run, "last", 120, loop) == (
-        f"last weights, of {of}; running statistics; training is not finished"
+        f"last weights, of {of}; training is not finished"
     )
     assert described(run, "ema", 120, loop) == (
-        f"averaged weights (ema), of {of}; running statistics; training is not finished"
+        f"averaged weights (ema), of {of}; training is not finished"
     )
     assert described(run, "best", 120, loop) == (
-        "weights best on validation, of step 80, 120; running statistics; training is "
-        f"not finished ({of})"
+        f"weights best on validation, of step 80, 120; training is not finished ({of})"
     )
     assert described(run, "last", 1200, loop) == (
-        "last weights, of step 1,200 of 1,200; running statistics"
+        "last weights, of step 1,200 of 1,200"
     )
     loop = {"best_step": [0, 0, 0], "failed_at": [-1, 7, -1]}
     assert "no validation so far" in described(run, "best", 120, loop)
