@@ -253,7 +253,7 @@ def _read_plan(workdir: Path) -> dict[str, Any]:
         if not all("cells" in arm for arm in plan["arms"]):
             raise KeyError("cells")
     except (FileNotFoundError, NotADirectoryError):
-        raise no_run(workdir, "one", ("plan.json",), "ablation") from None
+        raise no_run(workdir, "an ablation", ("plan.json",), "ablation") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {error}): run the "

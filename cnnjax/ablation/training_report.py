@@ -150,7 +150,7 @@ def print_training(workdir: Path, console: Console | None = None) -> None:
     """Prints a row a seed, and what is not done."""
     training = read_training(workdir)
     console = console or Console()
-    table = Table(title=escape(training.name), caption=_state(training))
+    table = Table(title=escape(training.name))
     shown = [m for m in SCREEN if m in training.metrics]
     titles = (f"{METRICS[m].title} ({METRICS[m].unit})" for m in shown)
     for title in ("seed", "status", *titles):
@@ -159,6 +159,7 @@ def print_training(workdir: Path, console: Console | None = None) -> None:
         values = (tables.value(row.metric(m), m) for m in shown)
         table.add_row(str(row.seed), row.status, *values)
     console.print(table)
+    console.print(_state(training), highlight=False)
     for sentence in _troubles(training):
         console.print(f"[yellow]{escape(sentence)}[/]")
 

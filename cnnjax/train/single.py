@@ -116,7 +116,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     ) as checkpoints:
         found = restore_latest(checkpoints, run, start, folder.check_metadata)
     if found is None:
-        why = "all are damaged" if damaged else "there is none yet"
+        why = "all are damaged" if damaged else _why_none(folder)
         raise UserError(
             f"{workdir} holds no whole checkpoint ({why}): train with this --workdir"
         )
@@ -137,6 +137,13 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         run.dataset.note,
     )
     return 0
+
+
+def _why_none(folder: RunFolder) -> str:
+    """Why a run has no checkpoint."""
+    results = folder.finished_results() or []
+    failed = [result["reason"] for result in results if result["status"] == "failed"]
+    return f"its training failed: {failed[0]}" if failed else "there is none yet"
 
 
 def described(run: Run, weights: str, step: int, loop: dict[str, Any]) -> str:
