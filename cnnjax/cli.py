@@ -17,6 +17,7 @@ from cnnjax.config import (
     check_tuples,
     flatten,
     load_recipe,
+    override,
     recipe_path,
     unknown_key,
     wrong_type,
@@ -157,7 +158,7 @@ def parse(argv: list[str]) -> None:
       UserError: an unknown flag, a stray word, a config key that does not exist, or a
         value of the wrong type.
     """
-    argv, recipe = _resolve_recipe(argv)
+    argv, recipe, nones = _resolve_recipe(argv)
     try:
         rest = flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -169,20 +170,24 @@ def parse(argv: list[str]) -> None:
             f"unexpected argument {rest[1]!r}: options are written --name=value"
         )
     if recipe is not None:
+        override(flags.FLAGS["config"].value, dict.fromkeys(nones))
         check_tuples(flatten(recipe), flatten(flags.FLAGS["config"].value))
 
 
-def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None]:
+def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None, list[str]]:
     """Turns --config=NAME into the path of the recipe; checks the keys behind it.
 
     Returns:
-      The new words, and the config of the recipe if there is one.
+      The new words, the config of the recipe if there is one, and the keys that are
+      set to None, which ml_collections would not take.
     """
-    words, resolved, recipe = iter(argv), [], None
+    words, resolved, recipe, nones = iter(argv), [], None, []
     for word in words:
         if word == "--config":
             word = f"--config={next(words, '')}"
         name, _, value = word.partition("=")
+        if name == "--config" and recipe is not None:
+            raise UserError(f"{word} is the second --config: give one recipe")
         if name == "--config":
             path = recipe_path(value)
             recipe, word = load_recipe(str(path)), f"--config={path}"
@@ -193,8 +198,11 @@ def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None]:
             key, known = name.removeprefix("--config.").split("[")[0], flatten(recipe)
             if key not in known:
                 raise unknown_key(key, known)
+            if value == "None":
+                nones.append(key)
+                continue
         resolved.append(word)
-    return resolved, recipe
+    return resolved, recipe, nones
 
 
 def _unknown_flag(name: str) -> UserError:
@@ -203,6 +211,8 @@ def _unknown_flag(name: str) -> UserError:
     if name.startswith("config.") and "set" in flags.FLAGS:
         key = name.removeprefix("config.")
         hint = f" (for all arms of an ablation write --set={key}=VALUE)"
+    if name == "set" and "config" in flags.FLAGS:
+        hint = " (for one training write --config.KEY=VALUE)"
     return UserError(f"unknown flag --{name}{hint}; --help lists all flags")
 
 

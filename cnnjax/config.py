@@ -203,7 +203,8 @@ def keep_one_budget(config: ml_collections.ConfigDict, given: Iterable[str]) -> 
       given: the dotted keys that the user set.
     """
     for key, other in (("steps", "epochs"), ("epochs", "steps")):
-        if f"train.{key}" in given and f"train.{other}" not in given:
+        is_set = f"train.{key}" in given and config.train[key]
+        if is_set and f"train.{other}" not in given:
             config.train[other] = type(config.train[other])(0)
 
 

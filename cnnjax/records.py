@@ -5,14 +5,16 @@ the strings "NaN", "Infinity" and "-Infinity", which every JSON reader accepts, 
 readers below turn exactly these strings back into floats.
 """
 
+import itertools
 import json
 import math
 import os
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, near_matches
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -23,6 +25,12 @@ _writes = True
 def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
     """The error for a file or folder that cannot be written, to be raised."""
     reason = error.strerror or str(error)
+    files = [above for above in Path(path).parents if os.path.isfile(above)]
+    if files:
+        return UserError(
+            f"cannot write {path}: {files[0]} is a file, not a folder; choose another "
+            "folder with --workdir"
+        )
     return UserError(
         f"cannot write {path}: {reason}; free space or permit writing there, or choose "
         "another folder with --workdir"
@@ -127,6 +135,57 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
                 "the cell again"
             ) from error
     return rows
+
+
+def no_run(
+    workdir: str | os.PathLike, wanted: str, marks: Sequence[str], kind: str = "run"
+) -> UserError:
+    """The error for a folder that is not the one of a run, to be raised.
+
+    Args:
+      workdir: what was given.
+      wanted: whose folder it should be, in words.
+      marks: files of which such a folder has at least one.
+      kind: what it does not hold.
+
+    Returns:
+      The error, which says what is there instead and where such folders are near.
+    """
+    folder = Path(workdir)
+    why = (
+        f"no {' or '.join(marks)}"
+        if len(marks) == 1
+        else f"neither {' nor '.join(marks)}"
+    )
+    if os.path.isfile(folder):
+        why = "it is a file"
+    elif not os.path.isdir(folder):
+        seen = "" if folder.is_absolute() else f" seen from {os.getcwd()}"
+        why = f"there is no such folder{seen}"
+    near = list(itertools.islice(_marked_folders(folder, marks), 3))
+    hint = f", such as {' or '.join(map(str, near))}" if near else ""
+    return UserError(
+        f"{workdir} holds no {kind} ({why}): give the --workdir of {wanted}{hint}"
+    )
+
+
+def _marked_folders(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
+    """Folders with one of some files: above and below one, or of a like name."""
+    if os.path.isdir(folder):
+        below = (folder.glob(pattern) for pattern in ("*", "*/*"))
+        around = [folder.parent, *(p for some in below for p in sorted(_few(some)))]
+    else:
+        beside = _few(folder.parent.glob("*")) if os.path.isdir(folder.parent) else []
+        names = near_matches(folder.name, [path.name for path in beside])
+        around = [folder.parent / name for name in names]
+    for path in around:
+        if any(os.path.isfile(path / mark) for mark in marks):
+            yield path
+
+
+def _few(paths: Iterable[Path]) -> list[Path]:
+    """At most a thousand: somebody's home may hold any number."""
+    return list(itertools.islice(paths, 1000))
 
 
 def _encoded(value: Any) -> Any:

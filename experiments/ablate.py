@@ -10,6 +10,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.config import parse_changes
+from cnnjax.errors import UserError
 
 ABLATION = flags.DEFINE_string(
     "ablation", "degradation", "A name of configs/ablations/, or the path of a file."
@@ -18,10 +19,17 @@ SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
 SEEDS = flags.DEFINE_string(
     "seeds", "", "Seeds per arm; auto adds them until all claims are decided."
 )
-MAX_SEEDS = flags.DEFINE_integer("max_seeds", 50, "Of any arm, with --seeds=auto.")
-MINUTES = flags.DEFINE_float("budget_minutes", 0.0, "With --seeds=auto; 0: no limit.")
+MAX_SEEDS = flags.DEFINE_integer(
+    "max_seeds", 50, "Of any arm, with --seeds=auto.", lower_bound=1
+)
+MINUTES = flags.DEFINE_float(
+    "budget_minutes", 0.0, "With --seeds=auto; 0: no limit.", lower_bound=0.0
+)
 FOLDS = flags.DEFINE_integer(
-    "folds", 0, "Folds of cross-validation; 0 for the splits of the recipe."
+    "folds",
+    0,
+    "Folds of cross-validation; 0 for the splits of the recipe.",
+    lower_bound=0,
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "'' for runs/<ablation>/<scale>.")
 DRY_RUN = flags.DEFINE_bool(
@@ -33,7 +41,7 @@ cli.define_parallel_flags()
 
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from cnnjax.ablation.adaptive import Budget, parse_seeds, train_seeds
+    from cnnjax.ablation.adaptive import AUTO, Budget, parse_seeds, train_seeds
     from cnnjax.ablation.estimate import print_plan
     from cnnjax.ablation.launch import train_cells
     from cnnjax.ablation.plan import load_ablation, make_plan
@@ -41,6 +49,8 @@ def main() -> int:
     from cnnjax.ablation.summary import print_summary
     from cnnjax.train.hosts import is_first, joined
 
+    if SEEDS.value != AUTO and (MAX_SEEDS.present or MINUTES.present):
+        raise UserError(f"--max_seeds and --budget_minutes are for --seeds={AUTO}")
     make = functools.partial(
         make_plan,
         load_ablation(ABLATION.value),

@@ -47,6 +47,7 @@ def main() -> int:
     from cnnjax.ablation import atlas
 
     names, root = atlas.chosen_names(ONLY.value), pathlib.Path(WORKDIR.value)
+    atlas.check_scale(names, SCALE.value)
     if DRY_RUN.value:
         from cnnjax.ablation.adaptive import parse_seeds
         from cnnjax.ablation.estimate import print_atlas

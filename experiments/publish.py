@@ -21,6 +21,7 @@ SCALE = flags.DEFINE_string("scale", "laptop", "With --atlas: smoke, laptop or p
 
 
 def main() -> None:
+    from cnnjax.ablation.atlas import check_scale
     from cnnjax.ablation.plan import ablation_names
     from cnnjax.ablation.publish import publish, publish_atlas
 
@@ -30,6 +31,7 @@ def main() -> None:
             raise UserError("--workdir is missing: give the folder of an ablation")
         print(f"published: {publish(pathlib.Path(WORKDIR.value), repository)}")
         return
+    check_scale(ablation_names(), SCALE.value)
     root = pathlib.Path(WORKDIR.value or "runs")
     folders, left = publish_atlas(root, SCALE.value, repository, ablation_names())
     files = [file for folder in folders for file in folder.rglob("*.*")]

@@ -28,10 +28,11 @@ def main() -> None:
     workdir = pathlib.Path(WORKDIR.value)
     if is_training(workdir):
         print_training(workdir)
-        print(f"report: {write_training_report(workdir)[0]}")
-        return
-    print_summary(workdir)
-    print(f"report: {write_report(workdir)[0]}")
+        page, *_ = write_training_report(workdir)
+    else:
+        print_summary(workdir)
+        page, *_ = write_report(workdir)
+    print(f"report: {page}")
 
 
 if __name__ == "__main__":

@@ -251,7 +251,7 @@ def test_splat_hands_over_every_key():
 
 def test_batches_that_do_not_divide_name_the_nearest():
     sentence = refused({"norm.examples_per_statistic": 3})
-    assert "nearest that fit are 6 and 9" in sentence
+    assert "nearest batch sizes are 6 and 9" in sentence
 
 
 # -- hashes and differences ------------------------------------------------------------
@@ -392,3 +392,10 @@ def test_setting_one_budget_clears_the_other(recipe, key, other):
     both = load_recipe(recipe)
     override(both, {"train.steps": 7, "train.epochs": 2.0})
     assert (both.train.steps, both.train.epochs) == (7, 2.0)
+
+
+def test_a_budget_of_zero_clears_nothing():
+    """It says that the other one counts, which is what the recipe has."""
+    config = load_recipe("resnet_digits")
+    override(config, {"train.steps": 0})
+    assert (config.train.steps, config.train.epochs) == (0, 15.0)

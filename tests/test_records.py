@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.records import read_json, read_metrics, write_json
+from cnnjax.records import no_run, read_json, read_metrics, write_json
 
 
 def test_json_round_trip_keeps_non_finite_numbers(tmp_path):
@@ -73,3 +73,39 @@ def test_metrics_reader_skips_a_torn_last_line_only(tmp_path):
 def test_records_need_no_jax():
     code = "import sys, cnnjax.records; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+BOTH = ("plan.json", "config.json")
+
+
+def test_a_folder_that_is_no_run_says_what_it_is_and_what_is_near(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("runs/degradation/laptop/plain-8/seed-0", "notes"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "runs/degradation/laptop/plan.json").touch()
+    (tmp_path / "runs/degradation/laptop/plain-8/config.json").touch()
+    (tmp_path / "notes/today.txt").touch()
+
+    def said(workdir, marks=BOTH):
+        return str(no_run(workdir, "a run", marks))
+
+    assert "(there is no such folder seen from /" in said("gone")
+    assert said("notes").startswith("notes holds no run (neither plan.json nor config")
+    assert "such as" not in said("notes")
+    assert "(it is a file)" in said("notes/today.txt")
+    assert "/gone holds no run (there is no such folder):" in said(tmp_path / "gone")
+    laptop = "runs/degradation/laptop"
+    assert said("runs/degradation").endswith(f", such as {laptop} or {laptop}/plain-8")
+    assert said("runs").endswith(f", such as {laptop}")
+    assert said(f"{laptop}/plain-8/seed-0").endswith(f", such as {laptop}/plain-8")
+    assert said(f"{laptop}s").endswith(f", such as {laptop}")  # a slip of the finger
+    assert said(laptop, ("config.json",)).endswith(f", such as {laptop}/plain-8")
+    assert "(no plan.json)" in said(laptop, ("plan.json",))
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"/file is a file, not a folder.*--workdir"):
+        write_json(tmp_path / "file" / "arm" / "config.json", {})

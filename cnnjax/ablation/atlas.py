@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cnnjax.ablation.gallery import read_entry, write_index
-from cnnjax.ablation.plan import ablation_names
+from cnnjax.ablation.plan import ablation_names, load_ablation
 from cnnjax.ablation.report import write_report
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, write_json
@@ -39,6 +39,17 @@ def chosen_names(only: str) -> list[str]:
         if name not in ablation_names():
             raise unknown_name("ablation", name, ablation_names(), "--only")
     return list(dict.fromkeys(names)) or ablation_names()
+
+
+def check_scale(names: Sequence[str], scale: str) -> None:
+    """Refuses a scale that none of the ablations has, before any is started.
+
+    Raises:
+      UserError: names those that there are.
+    """
+    known = [key for name in names for key in load_ablation(name).scales]
+    if scale not in known:
+        raise unknown_name("scale", scale, set(known), "--scale")
 
 
 def run_atlas(

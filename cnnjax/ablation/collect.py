@@ -16,6 +16,7 @@ from typing import Any
 from cnnjax.ablation.metrics import METRICS
 from cnnjax.ablation.spec import Ablation, spec_from_dict
 from cnnjax.errors import UserError
+from cnnjax.records import no_run
 
 # done: counted. failed: stopped by an error. running: rows but no result yet. missing:
 # not started. excluded: done, but not comparable with the others.
@@ -251,11 +252,8 @@ def _read_plan(workdir: Path) -> dict[str, Any]:
             raise KeyError(*sorted(missing))
         if not all("cells" in arm for arm in plan["arms"]):
             raise KeyError("cells")
-    except FileNotFoundError:
-        raise UserError(
-            f"no plan.json in {workdir}: --workdir must be the folder of an ablation, "
-            "such as runs/degradation/laptop"
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_run(workdir, "an ablation", ("plan.json",), "ablation") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read ({type(error).__name__}: {error}): run the "

@@ -184,12 +184,26 @@ def default_workdir(ablation: Ablation, scale: str, num_folds: int) -> str:
 
 
 def planned_seeds(folder: Path) -> dict[str, list[int]]:
-    """Arm -> how many seeds each of its cells has, of the plan in a folder."""
+    """Arm -> how many seeds each of its cells has, of the plan in a folder.
+
+    Raises:
+      UserError: the folder is that of something else.
+    """
     path = folder / "plan.json"
+    if (folder / "config.json").exists():
+        raise UserError(
+            f"{folder} is the folder of a single training (config.json): give another "
+            "--workdir"
+        )
     if not path.is_file():
         return {}
     counts: dict[str, dict[int, int]] = {}
-    arms = read_json(path)["arms"]
+    plan = read_json(path)
+    if not isinstance(plan, dict) or not isinstance(plan.get("arms"), list):
+        raise UserError(
+            f"{path} is not the plan of an ablation: give another --workdir"
+        )
+    arms = plan["arms"]
     if not all("cells" in arm for arm in arms):
         raise UserError(
             f"{path} is of an older version: give another --workdir, or move the folder"

@@ -13,9 +13,8 @@ from rich.table import Table
 
 from cnnjax.ablation import slurm
 from cnnjax.ablation.jobs import read_jobs
-from cnnjax.errors import UserError
 from cnnjax.process import lives
-from cnnjax.records import from_line
+from cnnjax.records import from_line, no_run
 from cnnjax.train.progress import duration
 
 DONE, RUNNING, FAILED, WAITING, STOPPED = (
@@ -69,9 +68,8 @@ def read_cells(workdir: Path) -> list[Cell]:
     if plan is None:
         config = _read(workdir / "config.json")
         if config is None:
-            raise UserError(
-                f"{workdir} holds no run (neither plan.json nor config.json): give the "
-                "--workdir of a training or an ablation"
+            raise no_run(
+                workdir, "a training or an ablation", ("plan.json", "config.json")
             )
         first, count = config["seeds"]["first"], config["seeds"]["count"]
         seeds = range(first, first + count)

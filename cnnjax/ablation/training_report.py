@@ -23,7 +23,7 @@ from cnnjax.ablation.stats import summarize
 from cnnjax.ablation.status import Cell, read_cells
 from cnnjax.config import flatten
 from cnnjax.errors import UserError
-from cnnjax.records import read_json, read_metrics
+from cnnjax.records import no_run, read_json, read_metrics
 
 # What the rows of metrics.jsonl are called in a legend.
 LINES = {
@@ -77,9 +77,16 @@ class Training:
 
 
 def is_training(workdir: Path) -> bool:
-    """Whether a folder is that of a training, and not of an ablation."""
-    has_plan = (workdir / "plan.json").exists()
-    return (workdir / "config.json").is_file() and not has_plan
+    """Whether a folder is that of a training, and not of an ablation.
+
+    Raises:
+      UserError: it is neither.
+    """
+    marks = ("plan.json", "config.json")
+    found = [mark for mark in marks if (workdir / mark).exists()]
+    if not found:
+        raise no_run(workdir, "a training or an ablation", marks)
+    return found == ["config.json"]
 
 
 def read_training(workdir: Path) -> Training:
@@ -143,7 +150,7 @@ def print_training(workdir: Path, console: Console | None = None) -> None:
     """Prints a row a seed, and what is not done."""
     training = read_training(workdir)
     console = console or Console()
-    table = Table(title=escape(training.name), caption=_state(training))
+    table = Table(title=escape(training.name))
     shown = [m for m in SCREEN if m in training.metrics]
     titles = (f"{METRICS[m].title} ({METRICS[m].unit})" for m in shown)
     for title in ("seed", "status", *titles):
@@ -152,6 +159,7 @@ def print_training(workdir: Path, console: Console | None = None) -> None:
         values = (tables.value(row.metric(m), m) for m in shown)
         table.add_row(str(row.seed), row.status, *values)
     console.print(table)
+    console.print(_state(training), highlight=False)
     for sentence in _troubles(training):
         console.print(f"[yellow]{escape(sentence)}[/]")
 

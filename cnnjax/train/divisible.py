@@ -52,7 +52,7 @@ def check_batch(norm: Any, findings: Any, config: ConfigDict) -> None:
     if norm and norm.kind == "batch" and group and batch % group:
         raise UserError(
             f"config.norm.examples_per_statistic is {group} and must divide "
-            f"config.train.batch_size, which is {batch}; the nearest that fit are "
+            f"config.train.batch_size, which is {batch}; the nearest batch sizes are "
             f"{nearest(batch, group)}"
         )
     if reason := why_not(norm, findings, config, 1):

@@ -112,10 +112,28 @@ class RunFolder:
         }
 
     def _refuse_other_run(self) -> None:
+        for file, what in (
+            ("plan.json", "an ablation, with a folder for each arm"),
+            ("metrics.jsonl", "one seed of a run"),
+        ):
+            if (self.path / file).exists():
+                raise UserError(
+                    f"{self.path} is the folder of {what} ({file}): give another "
+                    "--workdir"
+                )
         config, provenance = self.path / "config.json", self.path / "provenance.json"
-        if config.is_file() and provenance.is_file():
+        if not config.is_file():
+            return
+        old = read_json(config)
+        if not isinstance(old, dict) or not old.keys() >= {"model", "train"}:
+            raise UserError(
+                f"{config} is not that of a run: give another --workdir, for this file "
+                "would be replaced"
+            )
+        fingerprint = self.run.dataset.fingerprint
+        if provenance.is_file():
             fingerprint = read_json(provenance)["data"]["fingerprint"]
-            self._compare(read_json(config), fingerprint, "a run")
+        self._compare(old, fingerprint, "a run")
 
     def _compare(self, old: dict[str, Any], fingerprint: str, what: str) -> None:
         changed = differences(old, self.config)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.records import read_json
+from cnnjax.records import no_run, read_json
 from cnnjax.train.average import statistics_used
 from cnnjax.train.cautions import cautions
 from cnnjax.train.checkpoint import Checkpoints
@@ -23,7 +23,7 @@ from cnnjax.train.outcome import in_words
 from cnnjax.train.programs import compile_programs, memory
 from cnnjax.train.progress import Progress
 from cnnjax.train.saved import restore_latest
-from cnnjax.train.settings import EvalSettings
+from cnnjax.train.settings import STATISTICS, EvalSettings
 from cnnjax.train.setup import SPLITS, Run, saved_example, set_up
 from cnnjax.train.state import TrainState, weights_of
 
@@ -104,11 +104,11 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     weights = "last" if weights == "final" else weights
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "--weights")
+    if statistics not in ("", *STATISTICS):
+        raise unknown_name("statistics", statistics, STATISTICS, "--statistics")
     path = workdir / "config.json"
     if not path.is_file():
-        raise UserError(
-            f"{workdir} holds no run (no config.json): give the --workdir of a training"
-        )
+        raise no_run(workdir, "a training or of one arm", ("config.json",))
     config = stored_config(path)
     if data_dir:
         config.data.data_dir = data_dir
@@ -126,7 +126,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     ) as checkpoints:
         found = restore_latest(checkpoints, run, start, folder.check_metadata)
     if found is None:
-        why = "all are damaged" if damaged else "there is none yet"
+        why = "all are damaged" if damaged else _why_none(folder)
         raise UserError(
             f"{workdir} holds no whole checkpoint ({why}): train with this --workdir"
         )
@@ -171,6 +171,13 @@ def _say_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
     for seed, reason in failed.items():
         print(f"seed {seed} failed: {reason}")
     return 1 if failed else 0
+
+
+def _why_none(folder: RunFolder) -> str:
+    """Why a run has no checkpoint."""
+    results = folder.finished_results() or []
+    failed = [result["reason"] for result in results if result["status"] == "failed"]
+    return f"its training failed: {failed[0]}" if failed else "there is none yet"
 
 
 def described(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnjax.ablation.plan import load_ablation, make_plan, write_plan
+from cnnjax.ablation.plan import load_ablation, make_plan, planned_seeds, write_plan
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
 
@@ -81,3 +81,17 @@ def test_each_fold_is_a_cell(tmp_path):
 def test_what_has_a_flag_of_its_own(tmp_path, key):
     with pytest.raises(UserError, match=f"--set={key} does nothing here: give --"):
         plan_in(tmp_path, **{key: 2})
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("plan.json", "is not the plan of an ablation.*--workdir"),
+        ("config.json", "the folder of a single training.*--workdir"),
+    ],
+)
+@pytest.mark.parametrize("content", ['{"plan": 3}', "[]"])
+def test_a_folder_of_something_else_is_refused(tmp_path, file, words, content):
+    (tmp_path / file).write_text(content)
+    with pytest.raises(UserError, match=words):
+        planned_seeds(tmp_path)

@@ -114,4 +114,5 @@ def test_a_damaged_config_is_one_sentence(run):
 def test_what_is_a_training(run, tmp_path):
     assert is_training(run)
     assert not is_training(tmp_path / "sweep")
-    assert not is_training(tmp_path)
+    with pytest.raises(UserError, match=r"neither plan.json.*such as .*my run.*sweep"):
+        is_training(tmp_path)
