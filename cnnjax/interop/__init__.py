@@ -44,7 +44,7 @@ RENAMED: dict[tuple[type, str], Callable[[str], str]] = {
     for family in FAMILIES
     for key, renamer in getattr(family, "RENAMED", {}).items()
 }
-SOURCES = ("torchvision", "timm", "cifar")
+SOURCES = ("torchvision", "timm", "cifar", "cifar_append")
 
 __all__ = ["SOURCES", "from_torch", "load", "sources_of", "to_torch"]
 
