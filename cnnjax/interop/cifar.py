@@ -21,7 +21,6 @@ from cnnjax.errors import UserError
 from cnnjax.interop.convert import Named
 from cnnjax.interop.resnet import within_block
 from cnnjax.models.cifar_resnet import CifarResNet
-from cnnjax.models.residual_block import parts_of
 from cnnjax.models.residual_trunk import BLOCKS
 from cnnjax.models.shortcut import projects
 
@@ -73,23 +72,19 @@ def port_name(model: nn.Module, path: str) -> Named:
     return _within(model, name, inner, before, trunk[int(stage)])
 
 
-def _within(model, name: str, inner: str, before: Order, after: Order) -> Named:
-    """A part of a block, `before` and `after` which the trunk has these orders."""
+def _within(
+    model: nn.Module, name: str, inner: str, before: Order, after: Order
+) -> Named:
+    """A part of a block, before and after which the trunk has these orders."""
     last = BLOCKS[model.block]
+    norms_first = model.placement == "pre"
     if inner == "conv1":
         return Named(name, inputs=before)
-    if inner in (f"conv{last}", "norm_out"):
+    if inner == "norm1" and norms_first:
+        return Named(name, outputs=before)
+    if inner == f"conv{last}" or (inner == f"norm{last}" and not norms_first):
         return Named(name, outputs=after)
-    if inner in ("gate_conv", "shortcut/conv"):
-        return Named(name, inputs=before, outputs=after)
-    if inner == "shortcut/norm" or inner == "squeeze_excite/expand_conv":
-        return Named(name, outputs=after)
-    if inner == "squeeze_excite/reduce_conv":
-        return Named(name, inputs=after)
-    unit = parts_of(model.placement, last)[0][0]
-    if unit.index("n") < unit.index("c"):  # norms in front of their convolutions
-        return Named(name, outputs=before if inner == "norm1" else None)
-    return Named(name, outputs=after if inner == f"norm{last}" else None)
+    return Named(name)  # within the branch, or a projection, beside which nothing pads
 
 
 def _widths(model: nn.Module) -> list[int]:
@@ -124,11 +119,20 @@ def _trunk(model: nn.Module) -> list[Order]:
 
 def _check(model: nn.Module) -> None:
     """Refuses what the ports do not have, or have in another form of equal shapes."""
-    if model.block == "bottleneck" and not model.stride_on_3x3:
-        raise UserError(
-            "bottlenecks of the public CIFAR-10 ports stride in their 3x3, those of "
-            "this net in their first 1x1: set config.model.stride_on_3x3=True"
-        )
+    forms = {
+        "placement": ("post", "pre"),
+        "shortcut": ("A", "B", "C"),
+        "squeeze_excite": (False,),
+        "groups": (1,),
+        "stride_on_3x3": (True,) if model.block == "bottleneck" else (True, False),
+    }
+    for key, allowed in forms.items():
+        if getattr(model, key) not in allowed:
+            raise UserError(
+                f"the public CIFAR-10 ports have no nets with config.model.{key}="
+                f"{getattr(model, key)!r}: with source 'cifar' it is "
+                f"{' or '.join(map(repr, allowed))}"
+            )
     widths = _widths(model)
     for old, new, padded in zip(widths, widths[1:], _pads(model), strict=False):
         if padded and 2 * (new // 4) + old != new:
@@ -137,11 +141,6 @@ def _check(model: nn.Module) -> None:
                 f" channels: it pads {new} // 4 zero channels on both sides, so widths "
                 "must double and divide by 4 (config.model.widths), or the source be "
                 "'cifar_append'"
-            )
-        if padded and model.groups > 1:
-            raise UserError(
-                "the port that source 'cifar' stands for has no grouped convolutions: "
-                "set config.model.groups=1, or the source to 'cifar_append'"
             )
 
 

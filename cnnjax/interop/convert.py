@@ -120,10 +120,42 @@ def slots_of(
     return slots
 
 
-def fill(slots: list[Slot], state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Our tree from a state dict whose names and shapes have been checked."""
-    flat = {slot.path: slot.from_torch(state_dict[slot.name]) for slot in slots}
+def fill(
+    slots: list[Slot],
+    state_dict: Mapping[str, Any],
+    values: Mapping[tuple[str, ...], Any] | None = None,
+) -> dict[str, Any]:
+    """Our tree from a state dict whose names and shapes have been checked.
+
+    Args:
+      slots: of all leaves.
+      state_dict: name -> array.
+      values: path -> value, of leaves that are not taken from the state dict.
+    """
+    flat = dict(values or {})
+    for slot in slots:
+        if slot.path not in flat:
+            flat[slot.path] = slot.from_torch(state_dict[slot.name])
     return traverse_util.unflatten_dict(flat)
+
+
+def other_channels(
+    slots: list[Slot], channels: int, given: Mapping[tuple[str, ...], int]
+) -> int | None:
+    """Input channels of a stem that is for another number of them.
+
+    Args:
+      slots: of the net for images of `channels`.
+      channels: those of the listed input.
+      given: path of a kernel -> the input channels that it has.
+    """
+    found = {
+        given[slot.path]
+        for slot in slots
+        if len(slot.shape) == 4 and slot.shape[2] == channels and slot.path in given
+    }
+    found -= {channels}
+    return found.pop() if len(found) == 1 else None
 
 
 def state_dict_of(
