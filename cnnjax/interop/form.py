@@ -4,7 +4,6 @@ Some choices change the function and no shape, so that names and shapes would no
 them: each is compared here, or where the family names its layers.
 """
 
-
 from flax import linen as nn
 
 from cnnjax.errors import UserError

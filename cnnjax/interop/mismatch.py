@@ -108,7 +108,6 @@ def _other_arguments(
         _no_head(slots, given, wrong),
         _other_classes(given, wrong),
         _other_channels(given, wrong, input_shape),
-        _other_size(given, wrong),
     ]
     hints = [hint for hint in hints if hint]
     return "; ".join(hints) if hints and not wrong else None
@@ -164,16 +163,6 @@ def _other_channels(given, wrong: dict[str, Any], input_shape) -> str | None:
                 f"they are for images of {shape[1]} channels: "
                 f"input_shape=({size}, {shape[1]})"
             )
-    return None
-
-
-def _other_size(given, wrong: dict[str, Any]) -> str | None:
-    """Whether a dense layer sees a map of another size."""
-    for name, slot in list(wrong.items()):
-        hidden = slot and len(slot.shape) == 2 and "head" not in slot.path
-        if hidden and name in given and given[name].shape[:1] == slot.torch_shape[:1]:
-            del wrong[name]
-            return "they are for images of another size: give input_shape"
     return None
 
 

@@ -69,9 +69,14 @@ def read_torch(path: pathlib.Path) -> Any:
         ) from error
     inert = [(Inert, name) for name in HARMLESS]
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals(inert):
+        # torch looks at a path's ending, too; a file has none.
+        with (
+            path.open("rb") as file,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(inert),
+        ):
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
     # Damaged bytes can make the unpickler fail in any way.
     except Exception as error:
         raise UserError(f"weight file {path} {_reason(error)}") from error
