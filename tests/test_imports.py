@@ -164,7 +164,7 @@ def test_configs_import_descriptions_only():
 def test_no_other_framework(file):
     tops = {dotted.split(".")[0] for dotted in imports(file)}
     # Torch's own files can be read by torch alone; only then is it imported.
-    allowed = {"torch"} if file == "cnnjax/interop/files.py" else set()
+    allowed = {"torch"} if file == "cnnjax/interop/torch_file.py" else set()
     assert not (tops - allowed) & FOREIGN_FRAMEWORKS
     assert not any("flax.metrics" in dotted for dotted in imports(file))
 
