@@ -131,7 +131,7 @@ class Loop:
             self.step, tree, metadata = found
             self._load(metadata["loop"])
         hosts.require_same(self.step, "the newest checkpoint")
-        self.checkpoints.delete_after(self.step)
+        self.checkpoints.set_aside_after(self.step)
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
         self._measure()
