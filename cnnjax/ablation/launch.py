@@ -18,10 +18,17 @@ from cnnjax.ablation.run import facts, in_order, is_done, run_ablation, set_up_a
 from cnnjax.ablation.slurm import cancel_line, parse_options
 from cnnjax.ablation.status import read_cells, summary
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.process import lives
-from cnnjax.records import read_json, write_text
+from cnnjax.process import identity, lives
+from cnnjax.records import (
+    from_line,
+    read_json,
+    to_line,
+    write_failure,
+    write_text,
+)
 from cnnjax.train.folder import RunFolder
-from cnnjax.train.heartbeat import write_sign
+from cnnjax.train.heartbeat import refuse_taken, write_sign
+from cnnjax.train.hosts import is_first
 from cnnjax.train.interrupt import StopRequest, catching_signals
 from cnnjax.train.setup import Run
 
@@ -60,7 +67,9 @@ def train_cells(
     jobs = jobs or plan.ablation.scale(plan.scale).jobs
     refuse_other_jobs(plan.workdir, launcher)
     if launcher == "inline":
-        return run_ablation(plan, jobs=jobs)
+        folder = plan.workdir.absolute() / "launcher"
+        with alone(folder) if is_first() else contextlib.nullcontext():
+            return run_ablation(plan, jobs=jobs)
     return hand_out(plan, launcher, jobs, options, wait)
 
 
@@ -138,6 +147,7 @@ class Launch:
         if not names:
             return
         for name in names:
+            refuse_taken(self.plan.workdir / name)
             write_sign(self.plan.workdir / name, "waiting")
         self._note()  # the cells read from it what the person's command was
         workdir = str(self.plan.workdir.absolute())
@@ -303,21 +313,42 @@ def plan_on_cpu(num_devices: int) -> None:
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keeps a second launcher out of a folder.
+    """Keeps a second ablation out of a folder.
+
+    Args:
+      folder: of the launcher's files; its lock names the process that has it.
 
     Raises:
-      UserError: one is at work there.
+      UserError: one is at work there, or nothing can be written there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise write_failure(path, error) from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(
-                f"another launcher waits for the cells of {folder.parent}: let it, or "
-                "end it with Ctrl-C first; ./launch.sh status shows them"
+                f"{_who(path)} waits for the cells of {folder.parent}: let it, or end "
+                "it with Ctrl-C first; ./launch.sh status shows them"
             ) from None
+        except OSError:
+            pass  # some network file systems have no locks: each cell has its sign
+        file.truncate(0)
+        file.write(to_line(identity()))
+        file.flush()
         yield
+
+
+def _who(path: Path) -> str:
+    try:
+        known = from_line(path.read_text(encoding="utf-8"))
+        return f"another ablate (process {known['pid']} on {known['host']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another ablate"  # it has just begun, or is of an older version
 
 
 def say(sentence: str) -> None:

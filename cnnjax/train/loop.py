@@ -12,7 +12,7 @@ from cnnjax.records import read_metrics
 from cnnjax.train import hosts
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.folder import RunFolder
-from cnnjax.train.heartbeat import Heartbeat
+from cnnjax.train.heartbeat import Heartbeat, claim
 from cnnjax.train.interrupt import Stopped, StopRequest
 from cnnjax.train.probes.measuring import Measuring
 from cnnjax.train.programs import Programs, compile_programs
@@ -52,13 +52,15 @@ def fit(
       The results of all seeds, as in `result.json`.
 
     Raises:
-      UserError: the folder belongs to another config, or cannot be written.
+      UserError: the folder belongs to another config or is trained by another process,
+        or cannot be written.
       Stopped: `stop` was set; a checkpoint was saved.
     """
     folder = RunFolder(workdir, run, name)
     finished = folder.finished_results()
     if not hosts.largest(finished is None):
         return finished
+    hosts.by_first(lambda: claim(workdir))
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)
