@@ -12,7 +12,8 @@ while [ -L "$self" ]; do # not every readlink knows -f
   link=$(readlink -- "$self")
   case $link in /*) self=$link ;; *) self=$(dirname -- "$self")/$link ;; esac
 done
-root=$(cd -- "$(dirname -- "$self")" && pwd -P)
+# -P: '..' in a link means what it means to the system.
+root=$(cd -P -- "$(dirname -- "$self")" && pwd)
 venv=$root/.venv
 stamp=$venv/cnnjax-ready
 running=$venv/cnnjax-setup-pid
