@@ -157,7 +157,7 @@ def parse(argv: list[str]) -> None:
       UserError: an unknown flag, a stray word, a config key that does not exist, or a
         value of the wrong type.
     """
-    argv, recipe = _resolve_recipe(argv)
+    argv, recipe = _resolve_recipe([argv[0], *map(_at_home, argv[1:])])
     try:
         rest = flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -170,6 +170,26 @@ def parse(argv: list[str]) -> None:
         )
     if recipe is not None:
         check_tuples(flatten(recipe), flatten(flags.FLAGS["config"].value))
+
+
+def _at_home(word: str) -> str:
+    """The word with `~` expanded, which a shell does at the start of a word alone.
+
+    Raises:
+      UserError: nobody's home.
+    """
+    # Also in --set=data.data_dir=~/data.
+    match = re.fullmatch(r"(--?[\w.]+=(?:[\w.]+=)?)?(~.*)", word, re.DOTALL)
+    if match is None:
+        return word
+    name, path = match[1] or "", match[2]
+    home = os.path.expanduser(path)
+    if home.startswith("~"):
+        raise UserError(
+            f"{word}: the home folder of {path.split('/')[0]} is not known; write the "
+            f"path in full, or ./{path} for a folder of that name"
+        )
+    return name + home
 
 
 def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None]:

@@ -5,6 +5,7 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import os
 import pathlib
 import re
 import traceback
@@ -18,6 +19,8 @@ from cnnjax.errors import UserError, near_matches, unknown_name
 
 # Keys that change where files lie or what is shown, never a number in a result.
 IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
+# Keys that hold a path; '' is none.
+PATHS = ("data.data_dir",)
 # Keys that say how and on what a run is executed: they change rounding, so that it may
 # be resumed with others.
 EXECUTION = (
@@ -41,7 +44,7 @@ def recipe_path(name: str) -> pathlib.Path:
       UserError: no such file; near matches are named.
     """
     if name.endswith(".py"):
-        path = pathlib.Path(name)
+        path = pathlib.Path(name).expanduser()
         if path.is_file():
             return path
     spec = importlib.util.find_spec("configs")
@@ -255,8 +258,16 @@ def differences(
 
 
 def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Plain nested dict, as written to `config.json`."""
-    return json.loads(json.dumps(config.to_dict(), sort_keys=True))
+    """Plain nested dict, as written to `config.json`.
+
+    Its paths are absolute: who reads it may have been started elsewhere.
+    """
+    plain = json.loads(json.dumps(config.to_dict(), sort_keys=True))
+    for dotted in PATHS:
+        section, key = dotted.split(".")
+        if path := plain.get(section, {}).get(key):
+            plain[section][key] = os.path.abspath(os.path.expanduser(path))
+    return plain
 
 
 def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:

@@ -297,37 +297,6 @@ def test_a_checkpoint_is_never_unpickled(two_steps, tmp_path, monkeypatch):
         assert checkpoints.restore_latest(make_state(0))[0] == 20
 
 
-def test_impossible_folder_is_one_sentence(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file/deep: Not a directory"):
-        Checkpoints(tmp_path / "file" / "deep", keep_last=1)
-
-
-UNPRIVILEGED = """
-import os, sys
-from cnnjax.errors import UserError
-from cnnjax.train.checkpoint import Checkpoints
-if os.geteuid() == 0:
-    os.setuid(65534)
-try:
-    Checkpoints(sys.argv[1], keep_last=1)
-except UserError as error:
-    sys.exit(f"refused: {error}")
-"""
-
-
-def test_folder_without_permission_is_one_sentence(tmp_path):
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o555)
-    # Every user must be able to reach the folder that it may not write to.
-    for parent in [tmp_path, *tmp_path.parents[:2]]:
-        parent.chmod(0o755)
-    command = [sys.executable, "-c", UNPRIVILEGED, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stderr.startswith(f"refused: cannot write {folder}: Permission denied")
-    assert done.stderr.count("\n") == 1
-
-
 # A limit on file sizes fails in the background thread, just as a full disk does.
 FULL = """
 import resource, signal, sys

@@ -176,3 +176,34 @@ def test_what_may_not_be_read_is_one_sentence(two_steps, tmp_path, closed):
     assert done.stderr.startswith("refused: cannot read "), done.stderr
     assert "Permission denied" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_impossible_folder_is_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write .*file/deep: Not a directory"):
+        Checkpoints(tmp_path / "file" / "deep", keep_last=1)
+
+
+UNPRIVILEGED_WRITER = """
+import os, sys
+from cnnjax.errors import UserError
+from cnnjax.train.checkpoint import Checkpoints
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    Checkpoints(sys.argv[1], keep_last=1)
+except UserError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+def test_folder_without_permission_is_one_sentence(tmp_path):
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o555)
+    # Every user must be able to reach the folder that it may not write to.
+    for parent in [tmp_path, *tmp_path.parents[:2]]:
+        parent.chmod(0o755)
+    command = [sys.executable, "-c", UNPRIVILEGED_WRITER, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stderr.startswith(f"refused: cannot write {folder}: Permission denied")
+    assert done.stderr.count("\n") == 1
