@@ -265,9 +265,10 @@ def test_a_clone_of_windows_has_no_carriage_returns(tmp_path):
     git = ["git", "-C", str(ROOT)]
     if subprocess.run([*git, "rev-parse"], capture_output=True).returncode:
         pytest.skip("not a clone")
+    names = ["launch.sh", ".ci/run", "pyproject.toml", "cnnjax/cli.py"]
+    prefix = f"--prefix={tmp_path}/"
     made = subprocess.run(
-        [*git, "-c", "core.autocrlf=true", "checkout-index", f"--prefix={tmp_path}/"]
-        + ["launch.sh", ".ci/run", "pyproject.toml", "cnnjax/cli.py"],
+        [*git, "-c", "core.autocrlf=true", "checkout-index", prefix, *names],
         capture_output=True,
         text=True,
     )
