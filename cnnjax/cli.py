@@ -14,6 +14,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from cnnjax.config import (
+    check_kind,
     check_tuples,
     flatten,
     load_recipe,
@@ -21,7 +22,7 @@ from cnnjax.config import (
     unknown_key,
     wrong_type,
 )
-from cnnjax.errors import UserError, near_matches
+from cnnjax.errors import UserError, near_matches, shown
 
 HELP = {"--help", "-h", "-help"}
 
@@ -166,10 +167,13 @@ def parse(argv: list[str]) -> None:
         raise _wrong_value(str(error), recipe) from error
     if len(rest) > 1:
         raise UserError(
-            f"unexpected argument {rest[1]!r}: options are written --name=value"
+            f"unexpected argument {shown(rest[1])}: options are written --name=value"
         )
     if recipe is not None:
-        check_tuples(flatten(recipe), flatten(flags.FLAGS["config"].value))
+        config = flags.FLAGS["config"].value
+        for key, value in flatten(config).items():
+            check_kind(recipe, key, value)
+        check_tuples(flatten(recipe), flatten(config))
 
 
 def _at_home(word: str) -> str:
@@ -235,4 +239,4 @@ def _wrong_value(text: str, recipe: ConfigDict | None) -> UserError:
     if name.startswith("config.") and recipe is not None:
         return wrong_type(recipe, name.removeprefix("config."), value)
     wanted = flags.FLAGS[name].parser.syntactic_help or "true or false"
-    return UserError(f"--{name} takes {wanted}, not {value!r}; --help explains it")
+    return UserError(f"--{name} takes {wanted}, not {shown(value)}; --help explains it")
