@@ -1,34 +1,30 @@
 """Hands the cells of a plan to processes of their own, and waits for them."""
 
 import contextlib
-import fcntl
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from cnnjax.ablation.cell import run_cell
-from cnnjax.ablation.jobs import Record, read_jobs, refuse_other_jobs, write_jobs
+from cnnjax.ablation.jobs import (
+    Record,
+    alone,
+    read_jobs,
+    refuse_other_jobs,
+    write_jobs,
+)
 from cnnjax.ablation.launchers import Local, Slurm
 from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.ablation.run import facts, in_order, is_done, run_ablation, set_up_all
 from cnnjax.ablation.slurm import cancel_line, parse_options
 from cnnjax.ablation.status import read_cells, summary
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.process import identity, lives
-from cnnjax.records import (
-    from_line,
-    read_json,
-    to_line,
-    write_failure,
-    write_text,
-)
+from cnnjax.process import lives
+from cnnjax.records import read_json, write_text
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.heartbeat import refuse_taken, write_sign
-from cnnjax.train.hosts import is_first
 from cnnjax.train.interrupt import StopRequest, catching_signals
 from cnnjax.train.setup import Run
 
@@ -67,9 +63,7 @@ def train_cells(
     jobs = jobs or plan.ablation.scale(plan.scale).jobs
     refuse_other_jobs(plan.workdir, launcher)
     if launcher == "inline":
-        folder = plan.workdir.absolute() / "launcher"
-        with alone(folder) if is_first() else contextlib.nullcontext():
-            return run_ablation(plan, jobs=jobs)
+        return run_ablation(plan, jobs=jobs)
     return hand_out(plan, launcher, jobs, options, wait)
 
 
@@ -309,46 +303,6 @@ def plan_on_cpu(num_devices: int) -> None:
     jax.config.update("jax_platforms", "cpu")
     if num_devices > 1:
         jax.config.update("jax_num_cpu_devices", num_devices)
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps a second ablation out of a folder.
-
-    Args:
-      folder: of the launcher's files; its lock names the process that has it.
-
-    Raises:
-      UserError: one is at work there, or nothing can be written there.
-    """
-    path = folder / "lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise write_failure(path, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{_who(path)} waits for the cells of {folder.parent}: let it, or end "
-                "it with Ctrl-C first; ./launch.sh status shows them"
-            ) from None
-        except OSError:
-            pass  # some network file systems have no locks: each cell has its sign
-        file.truncate(0)
-        file.write(to_line(identity()))
-        file.flush()
-        yield
-
-
-def _who(path: Path) -> str:
-    try:
-        known = from_line(path.read_text(encoding="utf-8"))
-        return f"another ablate (process {known['pid']} on {known['host']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another ablate"  # it has just begun, or is of an older version
 
 
 def say(sentence: str) -> None:
