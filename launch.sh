@@ -7,7 +7,13 @@
 # CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12 or tpu
 set -euo pipefail
 
-root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+self=${BASH_SOURCE[0]}
+while [ -L "$self" ]; do # not every readlink knows -f
+  link=$(readlink -- "$self")
+  case $link in /*) self=$link ;; *) self=$(dirname -- "$self")/$link ;; esac
+done
+# -P: '..' in a link means what it means to the system.
+root=$(cd -P -- "$(dirname -- "$self")" && pwd)
 venv=$root/.venv
 stamp=$venv/cnnjax-ready
 running=$venv/cnnjax-setup-pid

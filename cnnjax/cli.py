@@ -14,6 +14,7 @@ from absl import flags, logging
 from ml_collections import ConfigDict
 
 from cnnjax.config import (
+    check_kind,
     check_tuples,
     flatten,
     load_recipe,
@@ -22,7 +23,7 @@ from cnnjax.config import (
     unknown_key,
     wrong_type,
 )
-from cnnjax.errors import UserError, near_matches
+from cnnjax.errors import UserError, near_matches, shown
 
 HELP = {"--help", "-h", "-help"}
 
@@ -158,6 +159,7 @@ def parse(argv: list[str]) -> None:
       UserError: an unknown flag, a stray word, a config key that does not exist, or a
         value of the wrong type.
     """
+    argv = [argv[0], *map(_at_home, argv[1:])]
     argv, recipe, nones = _resolve_recipe(argv)
     try:
         rest = flags.FLAGS(argv)
@@ -167,11 +169,34 @@ def parse(argv: list[str]) -> None:
         raise _wrong_value(str(error), recipe) from error
     if len(rest) > 1:
         raise UserError(
-            f"unexpected argument {rest[1]!r}: options are written --name=value"
+            f"unexpected argument {shown(rest[1])}: options are written --name=value"
         )
     if recipe is not None:
-        override(flags.FLAGS["config"].value, dict.fromkeys(nones))
-        check_tuples(flatten(recipe), flatten(flags.FLAGS["config"].value))
+        config = flags.FLAGS["config"].value
+        for key, value in flatten(config).items():
+            check_kind(recipe, key, value)
+        override(config, dict.fromkeys(nones))
+        check_tuples(flatten(recipe), flatten(config))
+
+
+def _at_home(word: str) -> str:
+    """The word with `~` expanded, which a shell does at the start of a word alone.
+
+    Raises:
+      UserError: nobody's home.
+    """
+    # Also in --set=data.data_dir=~/data.
+    match = re.fullmatch(r"(--?[\w.]+=(?:[\w.]+=)?)?(~.*)", word, re.DOTALL)
+    if match is None:
+        return word
+    name, path = match[1] or "", match[2]
+    home = os.path.expanduser(path)
+    if home.startswith("~"):
+        raise UserError(
+            f"{word}: the home folder of {path.split('/')[0]} is not known; write the "
+            f"path in full, or ./{path} for a folder of that name"
+        )
+    return name + home
 
 
 def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None, list[str]]:
@@ -225,4 +250,4 @@ def _wrong_value(text: str, recipe: ConfigDict | None) -> UserError:
     if name.startswith("config.") and recipe is not None:
         return wrong_type(recipe, name.removeprefix("config."), value)
     wanted = flags.FLAGS[name].parser.syntactic_help or "true or false"
-    return UserError(f"--{name} takes {wanted}, not {value!r}; --help explains it")
+    return UserError(f"--{name} takes {wanted}, not {shown(value)}; --help explains it")

@@ -15,10 +15,12 @@ from typing import Any
 
 import ml_collections
 
-from cnnjax.errors import UserError, near_matches, unknown_name
+from cnnjax.errors import UserError, near_matches, shown, unknown_name
 
 # Keys that change where files lie or what is shown, never a number in a result.
 IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
+# Keys that hold a path; '' is none.
+PATHS = ("data.data_dir",)
 # Keys that say how and on what a run is executed: they change rounding, so that it may
 # be resumed with others.
 EXECUTION = (
@@ -187,8 +189,10 @@ def override(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> N
         known = flatten(config)
         if key not in known:
             raise unknown_key(key, known)
+        value = _like(value, known[key])
+        check_kind(config, key, value)
         try:
-            config.update_from_flattened_dict({key: _like(value, known[key])})
+            config.update_from_flattened_dict({key: value})
         except (TypeError, ValueError) as error:
             raise wrong_type(config, key, value) from error
         check_tuples({key: known[key]}, flatten(config))
@@ -206,6 +210,19 @@ def keep_one_budget(config: ml_collections.ConfigDict, given: Iterable[str]) -> 
         is_set = f"train.{key}" in given and config.train[key]
         if is_set and f"train.{other}" not in given:
             config.train[other] = type(config.train[other])(0)
+
+
+def check_kind(config: ml_collections.ConfigDict, key: str, value: Any) -> None:
+    """Refuses what ml_collections takes: a tuple in place of None, True in place of 1.
+
+    Raises:
+      UserError: says what the key takes.
+    """
+    kind = _type_of(config, key)
+    is_list = isinstance(value, list | tuple | set | Mapping)
+    fits = kind is bool if isinstance(value, bool) else is_list == (kind is tuple)
+    if value is not None and not fits:
+        raise wrong_type(config, key, value)
 
 
 def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -227,8 +244,8 @@ def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         ):
             raise UserError(
                 f"config.{key} takes a tuple of {KINDS[kind]}s such as "
-                f"{tuple(elements)}, not {tuple(new[key])} (its legal values are in "
-                "configs/base.py)"
+                f"{tuple(elements)}, not {shown(tuple(new[key]))} (its legal values "
+                "are in configs/base.py)"
             )
 
 
@@ -254,6 +271,14 @@ def _like(value: Any, old: Any) -> Any:
     return tuple(value) if isinstance(value, list) and isinstance(old, list) else value
 
 
+def _type_of(config: ml_collections.ConfigDict, key: str) -> type:
+    """What a dotted key holds, also where it is None."""
+    *sections, name = key.split(".")
+    for section in sections:
+        config = config[section]
+    return config.get_type(name)
+
+
 def unknown_key(key: str, known: Iterable[str]) -> UserError:
     """The sentence for a config key that does not exist."""
     close = near_matches(key, known) or [k for k in known if k.endswith(f".{key}")][:3]
@@ -266,19 +291,19 @@ def unknown_key(key: str, known: Iterable[str]) -> UserError:
     else:
         hint = f"sections are {', '.join(sorted({k.split('.')[0] for k in known}))}"
     return UserError(
-        f"config has no key {key!r}: {hint} (every key is explained in configs/base.py)"
+        f"config has no key {shown(key)}: {hint} (every key is explained in "
+        "configs/base.py)"
     )
 
 
 def wrong_type(config: ml_collections.ConfigDict, key: str, value: Any) -> UserError:
     """The sentence for a value that the key of a config does not take."""
-    *sections, name = key.split(".")
-    for section in sections:
-        config = config[section]
-    kind = KINDS.get(config.get_type(name), config.get_type(name).__name__)
-    example = "" if config[name] is None else f" such as {config[name]!r}"
+    kind = _type_of(config, key)
+    kind, old = KINDS.get(kind, kind.__name__), flatten(config)[key]
+    old = tuple(old) if isinstance(old, list) else old
+    example = "" if old is None else f" such as {old!r}"
     return UserError(
-        f"config.{key} takes a {kind}{example}, not {value!r} "
+        f"config.{key} takes a {kind}{example}, not {shown(value)} "
         "(its legal values are in configs/base.py)"
     )
 
@@ -305,8 +330,16 @@ def differences(
 
 
 def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Plain nested dict, as written to `config.json`."""
-    return json.loads(json.dumps(config.to_dict(), sort_keys=True))
+    """Plain nested dict, as written to `config.json`.
+
+    Its paths are absolute: who reads it may have been started elsewhere.
+    """
+    plain = json.loads(json.dumps(config.to_dict(), sort_keys=True))
+    for dotted in PATHS:
+        section, key = dotted.split(".")
+        if path := plain.get(section, {}).get(key):
+            plain[section][key] = os.path.abspath(os.path.expanduser(path))
+    return plain
 
 
 def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 # A longer list of names hides the sentence around it.
 MOST_LISTED = 40
+# As does a value of more characters.
+MOST_SHOWN = 80
 
 
 class UserError(Exception):
@@ -13,6 +15,13 @@ class UserError(Exception):
     The message is one sentence: what was given, what is allowed, where to change it.
     Programs in `experiments/` print it and exit with code 2.
     """
+
+
+def shown(value: object) -> str:
+    """A value for a sentence, like `repr`: what is long is cut in its middle."""
+    text = repr(value)
+    half = MOST_SHOWN // 2
+    return text if len(text) <= MOST_SHOWN else f"{text[:half]}...{text[-half:]}"
 
 
 def near_matches(given: str, allowed: Iterable[str]) -> list[str]:
@@ -40,4 +49,4 @@ def unknown_name(
     choice = f"allowed are {', '.join(allowed)}"
     if len(allowed) > MOST_LISTED:
         choice = f"there are {len(allowed)} to choose from"
-    return UserError(f"unknown {what} {given!r}: {hint}{choice} (set by {where})")
+    return UserError(f"unknown {what} {shown(given)}: {hint}{choice} (set by {where})")

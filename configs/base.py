@@ -29,7 +29,7 @@ def model_section(name: str, **changes) -> ml_collections.ConfigDict:
 
 def norm_section(name: str, **changes) -> ml_collections.ConfigDict:
     """Section `norm` with the settings that a net was published with."""
-    norm = get_config().norm.copy_and_resolve_references().unlock()
+    norm = get_config().norm.unlock()  # a copy would forget the types of what is None
     norm.update(variant(name).norm | changes)
     return norm
 

@@ -6,11 +6,11 @@ Example: ./launch.sh status --workdir=runs/degradation/laptop
 import pathlib
 
 from absl import flags
-from rich.console import Console
 
 from cnnjax import cli
 from cnnjax.ablation.status import read_cells, table
 from cnnjax.errors import UserError
+from cnnjax.screen import show
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of an ablation or a training.")
 
@@ -20,7 +20,7 @@ def main() -> None:
         raise UserError(
             "--workdir is missing: give the folder of an ablation or a training"
         )
-    Console().print(table(read_cells(pathlib.Path(WORKDIR.value))))
+    show(table(read_cells(pathlib.Path(WORKDIR.value))))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ ROOMS = {
     "batch": set(),
     "cache": set(),
     "process": set(),
+    "screen": set(),
     "records": {"errors"},
     "config": {"errors"},
     "cli": {"config", "errors"},
@@ -32,10 +33,11 @@ ROOMS = {
         "models",
         "process",
         "records",
+        "screen",
     },
     "analysis": {"layers", "models", "errors"},
     "interop": {"models", "layers", "errors"},
-    "ablation": {"config", "errors", "process", "records"},
+    "ablation": {"config", "errors", "process", "records", "screen"},
 }
 # Files that put rooms together, and what they may import beyond their room's list.
 ASSEMBLERS = {

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TOOLS = "basename bash cat chmod cksum cp dirname mkdir rm rmdir sed sleep sort tr"
+TOOLS = (
+    "basename bash cat chmod cksum cp dirname mkdir readlink rm rmdir sed sleep sort tr"
+)
 VERBS = {p.stem for p in (ROOT / "experiments").glob("[a-z]*.py")}
 
 # Answers as Python does to what launch.sh asks; tells its own number when started.
@@ -45,10 +47,10 @@ class Sandbox:
         path.chmod(0o755)
         return path
 
-    def start(self, *args, cwd=None, **variables):
+    def start(self, *args, cwd=None, program=None, **variables):
         env = {"PATH": str(self.tools), "PIP_LOG": str(self.pip_log), **variables}
         return subprocess.Popen(
-            [str(self.root / "launch.sh"), *args],
+            [str(program or self.root / "launch.sh"), *args],
             env=env,
             cwd=cwd or self.root,
             stdout=subprocess.PIPE,
@@ -235,3 +237,42 @@ def test_programs_run_where_the_caller_stands_and_get_the_signals(sandbox, tmp_p
     assert f"path {sandbox.root}:/mine\n" in out
     # The same process: a signal sent to launch.sh reaches the program itself.
     assert f"pid {process.pid}\n" in out
+
+
+def test_through_links_of_every_kind(sandbox, tmp_path):
+    """Relative and absolute ones, one to another, in a linked folder, from PATH."""
+    sandbox.add_python()
+    (tmp_path / "deep" / "bin").mkdir(parents=True)
+    (tmp_path / "bin").symlink_to("deep/bin")
+    relative = tmp_path / "bin" / "cnnjax-relative"
+    relative.symlink_to("../../a repo/launch.sh")
+    absolute = tmp_path / "cnnjax absolute"
+    absolute.symlink_to(sandbox.root / "launch.sh")
+    again = tmp_path / "deep" / "again"
+    again.symlink_to("../bin/cnnjax-relative")
+    for program in (relative, absolute, again):
+        code, out, err = sandbox.run("report", program=program, cwd=tmp_path)
+        assert code == 0, err
+        assert f"path {sandbox.root}\n" in out
+    in_path = sandbox.tools / "cnnjax"
+    in_path.symlink_to(again)
+    code, out, err = sandbox.run("report", program="cnnjax", cwd=tmp_path)
+    assert (code, f"path {sandbox.root}\n" in out) == (0, True), err
+
+
+def test_a_clone_of_windows_has_no_carriage_returns(tmp_path):
+    """As with core.autocrlf=true: bash would stop at the first line."""
+    git = ["git", "-C", str(ROOT)]
+    if subprocess.run([*git, "rev-parse"], capture_output=True).returncode:
+        pytest.skip("not a clone")
+    names = ["launch.sh", ".ci/run", "pyproject.toml", "cnnjax/cli.py"]
+    prefix = f"--prefix={tmp_path}/"
+    made = subprocess.run(
+        [*git, "-c", "core.autocrlf=true", "checkout-index", prefix, *names],
+        capture_output=True,
+        text=True,
+    )
+    assert made.returncode == 0, made.stderr
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 4
+    assert not any(b"\r" in path.read_bytes() for path in files)

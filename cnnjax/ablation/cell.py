@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cnnjax.ablation.jobs import read_jobs
 from cnnjax.errors import UserError
-from cnnjax.train.heartbeat import write_sign
+from cnnjax.train.heartbeat import TakenError, claim, write_sign
 from cnnjax.train.interrupt import Stopped, StopRequest, catching_signals
 
 NOTICE = b"\nasked to stop: saving a checkpoint\n"
@@ -29,9 +29,12 @@ def run_cell(workdir: str, arm: str) -> None:
     """
     folder = Path(workdir) / arm
     with catching_signals(NOTICE, SIGNALS, again=signal.SIG_IGN) as stop:
-        write_sign(folder, "starting")
         try:
+            claim(folder)
             code = train_alone(folder, arm, stop)
+        except TakenError as error:
+            print(f"error: {error}")  # the sign in the folder is that of the other
+            code = 2
         except Stopped:
             write_sign(folder, "stopped")
             queue_again()

@@ -16,6 +16,7 @@ from cnnjax.data.dataset import Dataset
 from cnnjax.data.declared import describe_dataset
 from cnnjax.data.statistics import STANDARDIZE
 from cnnjax.errors import UserError
+from cnnjax.screen import show
 from cnnjax.train.cautions import cautions_of_arms
 from cnnjax.train.setup import set_up
 from cnnjax.train.yardstick import training_rate
@@ -135,7 +136,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
             tflop(arm.work),
             duration(arm.work / rate),
         )
-    console.print(table)
+    show(table, console)
     for note in found.notes:
         console.print(note, soft_wrap=True, markup=False, highlight=False)
     total = (

@@ -1,14 +1,16 @@
-"""What a launcher writes down of the cells that it has handed out."""
+"""The folder `launcher/`: who trains the cells, and what was handed out."""
 
+import contextlib
+import fcntl
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnjax.ablation import slurm
 from cnnjax.errors import UserError
-from cnnjax.process import lives
-from cnnjax.records import read_json, write_json
+from cnnjax.process import identity, lives
+from cnnjax.records import from_line, read_json, to_line, write_failure, write_json
 
 Record = dict[str, Any]  # 'job', its name there, and what else identifies it
 
@@ -57,6 +59,46 @@ def refuse_other_jobs(workdir: Path, launcher: str) -> None:
             f"{known['launcher']} ({', '.join(jobs)}): wait for them with that "
             "launcher, or end them"
         )
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps a second ablation out of a folder.
+
+    Args:
+      folder: of the launcher's files; its lock names the process that has it.
+
+    Raises:
+      UserError: one is at work there, or nothing can be written there.
+    """
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise write_failure(path, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{_who(path)} waits for the cells of {folder.parent}: let it, or end "
+                "it with Ctrl-C first; ./launch.sh status shows them"
+            ) from None
+        except OSError:
+            pass  # some network file systems have no locks: each cell has its sign
+        file.truncate(0)
+        file.write(to_line(identity()))
+        file.flush()
+        yield
+
+
+def _who(path: Path) -> str:
+    try:
+        known = from_line(path.read_text(encoding="utf-8"))
+        return f"another ablate (process {known['pid']} on {known['host']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another ablate"  # it has just begun, or is of an older version
 
 
 def _path(workdir: Path) -> Path:

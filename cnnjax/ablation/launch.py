@@ -1,17 +1,20 @@
 """Hands the cells of a plan to processes of their own, and waits for them."""
 
 import contextlib
-import fcntl
 import os
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from cnnjax.ablation.cell import run_cell
-from cnnjax.ablation.jobs import Record, read_jobs, refuse_other_jobs, write_jobs
+from cnnjax.ablation.jobs import (
+    Record,
+    alone,
+    read_jobs,
+    refuse_other_jobs,
+    write_jobs,
+)
 from cnnjax.ablation.launchers import Local, Slurm
 from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.ablation.run import facts, in_order, is_done, run_ablation, set_up_all
@@ -22,7 +25,7 @@ from cnnjax.process import lives
 from cnnjax.records import read_json, write_text
 from cnnjax.train.cautions import cautions_of_arms
 from cnnjax.train.folder import RunFolder
-from cnnjax.train.heartbeat import write_sign
+from cnnjax.train.heartbeat import refuse_taken, write_sign
 from cnnjax.train.interrupt import StopRequest, catching_signals
 from cnnjax.train.setup import Run
 
@@ -141,6 +144,7 @@ class Launch:
         if not names:
             return
         for name in names:
+            refuse_taken(self.plan.workdir / name)
             write_sign(self.plan.workdir / name, "waiting")
         self._note()  # the cells read from it what the person's command was
         workdir = str(self.plan.workdir.absolute())
@@ -302,25 +306,6 @@ def plan_on_cpu(num_devices: int) -> None:
     jax.config.update("jax_platforms", "cpu")
     if num_devices > 1:
         jax.config.update("jax_num_cpu_devices", num_devices)
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps a second launcher out of a folder.
-
-    Raises:
-      UserError: one is at work there.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another launcher waits for the cells of {folder.parent}: let it, or "
-                "end it with Ctrl-C first; ./launch.sh status shows them"
-            ) from None
-        yield
 
 
 def say(sentence: str) -> None:

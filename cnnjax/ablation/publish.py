@@ -48,7 +48,11 @@ def publish(workdir: Path, repository: Path) -> Path:
 
 def without_folders(text: str) -> str:
     """Commands without the folders of the machine that they were given on."""
-    return re.sub(r"(--(?:data_dir|workdir)=)/\S*/([^/\s]+)", r"\1.../\2", text)
+    keys = "data_dir|workdir|config|ablation"
+    # Also in --set=data.data_dir=/data/tfds; a word with blanks is in quotes.
+    quoted = rf"('[^\s']*(?:{keys})=)[~/][^']*/([^/']+')"
+    plain = rf"((?:{keys})=)[~/](?:[^\s/]*/)*([^/\s]+)"
+    return re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
 
 
 def publish_atlas(

@@ -1,5 +1,6 @@
 """Runs the cells of a plan, several at a time, and goes on where it was ended."""
 
+import contextlib
 import os
 import traceback
 from collections import defaultdict
@@ -8,6 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from cnnjax.ablation.jobs import alone
 from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.config import splat
 from cnnjax.data.dataset import Dataset, load_dataset
@@ -47,10 +49,17 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
       jobs: arms at a time; 0 for one per CPU core, or one on an accelerator.
 
     Raises:
-      UserError: something that stops all arms, such as a full disk.
+      UserError: something that stops all arms, such as a full disk, or another process
+        that trains them.
     """
     use_compile_cache()
     runs = set_up_all(plan)
+    folder = plan.workdir.absolute() / "launcher"
+    with alone(folder) if is_first() else contextlib.nullcontext():
+        return _train(plan, runs, jobs)
+
+
+def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     # Several processes must train the same arms.
     todo = {

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from cnnjax.ablation import slurm
 from cnnjax.ablation.jobs import read_jobs
-from cnnjax.process import lives
+from cnnjax.process import seems_alive
 from cnnjax.records import from_line, no_run
 from cnnjax.train.progress import duration
 
@@ -26,9 +25,6 @@ DONE, RUNNING, FAILED, WAITING, STOPPED = (
 )
 STATUSES = (DONE, RUNNING, FAILED, WAITING, STOPPED)
 STYLES = {DONE: "green", RUNNING: "bold", FAILED: "red", STOPPED: "yellow"}
-# A cell of another machine counts as stopped when it has been silent for so long:
-# compiling a large net, or evaluating a large set, gives no sign for minutes.
-QUIET_SECONDS = 600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,8 +185,7 @@ def _status(
 def _is_alive(beat: dict[str, Any], state: str | None) -> bool:
     if state is not None and state != "RUNNING":
         return False
-    known = lives(beat)
-    return time.time() - beat["updated"] < QUIET_SECONDS if known is None else known
+    return seems_alive(beat)
 
 
 def _final_loss(results: Sequence[dict[str, Any]]) -> float | None:

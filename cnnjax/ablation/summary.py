@@ -11,6 +11,7 @@ from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, UNDECIDED, Verdict, 
 from cnnjax.ablation.collect import Sweep, collect
 from cnnjax.ablation.metrics import METRICS
 from cnnjax.ablation.stats import Summary
+from cnnjax.screen import show
 
 STYLES = {SUPPORTED: "bold green", CONTRADICTED: "bold red", UNDECIDED: "bold yellow"}
 
@@ -27,7 +28,7 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
     """
     console = console or Console()
     sweep = collect(workdir)
-    console.print(_arm_table(sweep))
+    show(_arm_table(sweep), console)
     for trouble in tables.troubles(sweep):
         console.print(
             f"[yellow]{escape(trouble.arm)}[/] {trouble.runs}: {trouble.status}"
@@ -36,7 +37,7 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
     for warning in sweep.warnings:
         console.print(f"[yellow]{escape(warning)}[/]")
     if verdicts := judge(sweep):
-        console.print(_verdict_table(verdicts))
+        show(_verdict_table(verdicts), console)
     elif sweep.ablation.claims:
         console.print(f"scale {escape(sweep.scale_name)} has no arms for the claims")
 

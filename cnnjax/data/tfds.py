@@ -98,6 +98,10 @@ def find_prepared(name: str, data_dir: str) -> Path:
             f"give the folder that holds them, or prepare them with {command}"
         )
     root = Path(data_dir).expanduser()
+    if not name.strip("./ "):
+        raise UserError(
+            f"config.data.name is {PREFIX + name!r}: give the name of a set behind it"
+        )
     if not os.path.exists(root):
         raise UserError(
             f"{name} is not there: the folder {root} does not exist "
@@ -110,7 +114,7 @@ def find_prepared(name: str, data_dir: str) -> Path:
         if folder.is_dir():
             check_directory(folder)
     found = {}
-    for info in root.glob(f"{name}/**/dataset_info.json"):
+    for info in (root / name).glob("**/dataset_info.json"):  # a name is no pattern
         if version := _VERSION.fullmatch(info.parent.name):
             found[tuple(int(part) for part in version.groups())] = info.parent
     if not found:

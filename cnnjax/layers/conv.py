@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import UserError
-from cnnjax.layers.channels import per_channel
+from cnnjax.layers.channels import check_features, per_channel
 from cnnjax.layers.convolution import check, convolution
 from cnnjax.layers.convolution_geometry import Geometry
 from cnnjax.layers.init import Initializer, he_normal, lecun_normal, zeros
@@ -30,8 +30,8 @@ class Conv(nn.Module):
       exact: refuse a map of which the last window would leave a rest.
 
     Raises:
-      UserError: if channels do not divide by groups, the output would vanish, or an
-        exact convolution leaves a rest.
+      UserError: if channels do not divide by groups, there would be none, the output
+        would vanish, or an exact convolution leaves a rest.
 
     Shapes:
       [N, H, W, C] -> [N, H', W', features]; params `kernel` [h, w, C / groups,
@@ -56,6 +56,7 @@ class Conv(nn.Module):
         layer = "/".join(self.path) or "convolution"
         if self.groups < 1:
             raise UserError(f"{layer}: groups must be at least 1, got {self.groups}")
+        check_features(self.features, layer)
         shape = (
             *as_pair(self.kernel_size),
             x.shape[-1] // self.groups,
@@ -96,6 +97,9 @@ class Dense(nn.Module):
       bias_init: initial bias.
       dtype: type in which to compute; parameters are float32.
 
+    Raises:
+      UserError: if there would be no output.
+
     Shapes:
       [..., C] -> [..., features]; params `kernel` [C, features], `bias` [features].
     """
@@ -108,6 +112,7 @@ class Dense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        check_features(self.features, "/".join(self.path) or "dense layer")
         shape = (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y = x.astype(self.dtype) @ kernel.astype(self.dtype)

@@ -5,6 +5,7 @@ its blocks and which makes one module per call. A new kind is one entry of `NORM
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -121,8 +122,15 @@ def make_norm(
             "config.norm.running_variance",
         )
     _require("momentum", momentum, 0.0 <= momentum <= 1.0, "a number in [0, 1]")
-    _require("epsilon", epsilon, epsilon >= 0.0, "a number of at least 0")
+    finite = 0.0 <= epsilon < float("inf")
+    _require("epsilon", epsilon, finite, "a finite number of at least 0")
     _require("response_size", response_size, response_size >= 1, "at least 1")
+    for key, value in (
+        ("response_alpha", response_alpha),
+        ("response_beta", response_beta),
+        ("response_k", response_k),
+    ):
+        _require(key, value, math.isfinite(value), "a finite number")
     for key, value in (
         ("examples_per_statistic", examples_per_statistic),
         ("num_groups", num_groups),

@@ -2,6 +2,9 @@
 
 from cnnjax.errors import UserError
 
+# Windows beyond this are a slip, unless images are as large.
+MOST_TAPS = 255
+
 Pair = tuple[int, int]
 Padding = int | tuple[Pair, Pair]
 
@@ -53,8 +56,21 @@ def output_size(
       layer: what to call the layer in the error.
 
     Raises:
-      UserError: if nothing would be left, or an exact window leaves a rest.
+      UserError: if nothing would be left, an exact window leaves a rest, or a number
+        is too small to mean anything.
     """
+    if min(*window, *strides, *dilation) < 1 or min(*padding[0], *padding[1]) < 0:
+        raise UserError(
+            f"{layer}: the window {window[0]}x{window[1]}, stride "
+            f"{strides[0]}x{strides[1]} and dilation {dilation[0]}x{dilation[1]} must "
+            f"be at least 1, and the padding {padding} at least 0 (config.model)"
+        )
+    if max(window) > max(MOST_TAPS, 2 * max(size) + 1):
+        raise UserError(
+            f"{layer}: a window of {window[0]}x{window[1]} on a map of "
+            f"{size[0]}x{size[1]} sees almost nothing but padding: take a smaller one "
+            "(config.model)"
+        )
     sizes = []
     for length, taps, stride, (low, high), step in zip(
         size, window, strides, padding, dilation, strict=True

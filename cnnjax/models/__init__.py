@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError, shown, unknown_name
 from cnnjax.layers.act import make_act
 from cnnjax.layers.norm import Norm, make_norm
 from cnnjax.layers.ordinary import accepts, as_function
@@ -199,7 +199,7 @@ def _like(given: str, value: Any, default: Any) -> Any:
     }.get(type(default), type(value) is type(default))
     if not fits:
         like = "True, False or None" if default is None else f"a value like {default!r}"
-        raise UserError(f"config.model.{given} takes {like}, not {value!r}")
+        raise UserError(f"config.model.{given} takes {like}, not {shown(value)}")
     return type(default)(value) if is_number and default is not None else value
 
 

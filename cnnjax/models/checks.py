@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, shown
 
 
 def check_numbers(
@@ -23,5 +23,6 @@ def check_numbers(
     if wrong_count or min(values, default=least) < least:
         numbers = "numbers" if count is None else f"{count} numbers"
         raise UserError(
-            f"config.model.{key} {tuple(values)} must be {numbers} of at least {least}"
+            f"config.model.{key} {shown(tuple(values))} must be {numbers} of at least "
+            f"{least}"
         )

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
-from cnnjax.errors import unknown_name
+from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.init import Initializer, ones, zeros
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.regularize import Dropout, StochasticDepth
@@ -60,7 +60,16 @@ def parts_of(placement: str, num_convs: int) -> tuple[list[str], str]:
 
 
 def reduced_width(features: int, reduction: int, divisor: int) -> int:
-    """Channels within squeeze and excitation: the multiple nearest to the quotient."""
+    """Channels within squeeze and excitation: the multiple nearest to the quotient.
+
+    Raises:
+      UserError: nothing can be divided by these.
+    """
+    if reduction < 1 or divisor < 1:
+        raise UserError(
+            f"config.model.se_reduction is {reduction} and config.model.se_divisor is "
+            f"{divisor}: both must be at least 1"
+        )
     return max(1, int(features / reduction / divisor + 0.5)) * divisor
 
 

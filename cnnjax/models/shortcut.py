@@ -41,7 +41,8 @@ class Shortcut(nn.Module):
       dropout_rate: for kind 'dropout'.
 
     Raises:
-      UserError: a shortcut without projection to fewer channels.
+      UserError: a shortcut without projection to fewer channels, or a projection of
+        even size.
 
     Shapes: [N, H, W, C] -> [N, ceil(H / stride), ceil(W / stride), features].
     """
@@ -76,6 +77,11 @@ class Shortcut(nn.Module):
         return x
 
     def project(self, x, train: bool):
+        if self.kernel_size % 2 == 0:
+            raise UserError(
+                f"config.model.projection_size is {self.kernel_size} but must be odd: "
+                "the shortcut would not fit its branch"
+            )
         size = self.kernel_size if self.stride != 1 else 1
         x = self.conv(
             self.features, size, strides=self.stride, padding=size // 2, name="conv"

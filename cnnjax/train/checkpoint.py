@@ -2,34 +2,42 @@
 
 One step is one folder holding a JSON record (the caller's metadata and, for every leaf,
 shape, dtype and CRC-32) and the bytes of all leaves in the order of the record as one
-array: a deep net has hundreds of small leaves, and Orbax's cost is per array. Leaves
-spread over several hosts stay arrays of their own. Orbax notices truncated files but
-not flipped bytes; the checksums do.
+array (`packing.py`). Orbax notices truncated files but not flipped bytes; the checksums
+do. What cannot be read is moved aside, never deleted (`damaged.py`).
 
 What is best on validation goes into the same tree as the state: one manager that keeps
 both the newest and the best may delete the newest.
 """
 
 import contextlib
-import json
 import logging
-import math
 import os
 import shutil
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, to_line, write_failure
-from cnnjax.train import earlier
+from cnnjax.train import earlier, hosts
+from cnnjax.train.damaged import DamagedError, reading, set_aside
+from cnnjax.train.packing import (
+    PACKED,
+    in_words,
+    named_leaves,
+    pack,
+    place,
+    record_crc,
+    restore_args_of,
+    shape_dtype_of,
+    unpack,
+)
+from cnnjax.train.plain_path import PlainPath
 
 # TensorStore reports failed writes as ValueError with the system's words inside.
 _SYSTEM_WORDS = (
@@ -40,7 +48,6 @@ _SYSTEM_WORDS = (
     "File too large",
 )
 _MAX_NAMED_LEAVES = 3
-_PACKED = "packed"
 _CHUNK_BYTES = 64 * 2**20
 
 # Orbax hands folders between its threads through tables of the whole process: two
@@ -51,10 +58,6 @@ _LOG = logging.getLogger(__name__)
 
 # Orbax logs a page of nested tracebacks for what we raise or warn as one sentence.
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
-
-
-class _DamagedError(Exception):
-    """A checkpoint that cannot be read whole."""
 
 
 class Checkpoints:
@@ -91,6 +94,12 @@ class Checkpoints:
                 f"there is no checkpoint folder {self._directory}; give the --workdir "
                 "of a run that has been started"
             )
+        if not os.access(self._directory, os.R_OK | os.X_OK):
+            raise UserError(
+                f"cannot read the checkpoint folder {self._directory}: Permission "
+                "denied; permit it, or choose another --workdir"
+            )
+        self._plain = PlainPath(self._directory)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep_last, create=False, read_only=not writable
         )
@@ -100,7 +109,7 @@ class Checkpoints:
             "record": ocp.JsonCheckpointHandler(),
         }
         self._manager = ocp.CheckpointManager(
-            self._directory, options=options, item_handlers=handlers
+            self._plain.path, options=options, item_handlers=handlers
         )
 
     def __enter__(self) -> "Checkpoints":
@@ -126,18 +135,18 @@ class Checkpoints:
           metadata: what JSON can hold; comes back with the tree.
 
         Raises:
-          ValueError: the step, or a later one, is there already (`delete_after` it).
+          ValueError: the step, or a later one, is there already (`set_aside_after`).
           UserError: this save, or the one before it, could not be written.
         """
         latest = self.latest_step()
         if latest is not None and step <= latest:
             raise ValueError(
                 f"cannot save step {step} in {self._directory}: step {latest} is there "
-                f"already; call delete_after({step - 1}) first"
+                f"already; call set_aside_after({step - 1}) first"
             )
-        arrays, table = _pack(_named_leaves(tree))
+        arrays, table = pack(named_leaves(tree))
         record = {"metadata": to_line(metadata), "leaves": table}
-        record["crc"] = _record_crc(record)
+        record["crc"] = record_crc(record)
         save_args = {n: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES) for n in arrays}
         args = ocp.args.Composite(
             state=ocp.args.PyTreeSave(arrays, save_args=save_args),
@@ -167,10 +176,11 @@ class Checkpoints:
           (step, tree, metadata), or None if there is no whole checkpoint.
 
         Raises:
-          UserError: the saved tree has other leaves, shapes or dtypes.
+          UserError: the saved tree has other leaves, shapes or dtypes, or the system
+            does not let it be read.
         """
         self.wait()
-        wanted = _named_leaves(example)
+        wanted = named_leaves(example)
         for step in reversed(self.steps()):
             try:
                 metadata, table = self._read_record(step)
@@ -180,7 +190,7 @@ class Checkpoints:
                 from_disk = {source[n]: leaf for n, leaf in wanted.items()}
                 self._check_fit(step, table, from_disk)
                 leaves = self._read_leaves(step, table, from_disk)
-            except _DamagedError as error:
+            except DamagedError as error:
                 self._warn(
                     f"checkpoint {self._directory / str(step)} is damaged ({error}) "
                     "and skipped; the one before it is used if there is one"
@@ -189,17 +199,26 @@ class Checkpoints:
             if words := earlier.in_words(source):
                 self._warn(f"checkpoint {self._directory / str(step)} {words}")
             leaves = earlier.placed_by(source, leaves)
-            placed = [_place(leaves[name], leaf) for name, leaf in wanted.items()]
+            placed = [place(leaves[name], leaf) for name, leaf in wanted.items()]
             tree = jax.tree.unflatten(jax.tree.structure(example), placed)
             return step, tree, metadata
         return None
 
-    def delete_after(self, step: int) -> None:
-        """Drops checkpoints later than a resume point, damaged ones included."""
+    def set_aside_after(self, step: int) -> None:
+        """Moves checkpoints later than a resume point out of the way, and says where.
+
+        They are those that `restore_latest` skipped.
+        """
         self.wait()
+        later = [s for s in self.steps() if s > step]
+        if not later:
+            return
         with self._writing():
-            for later in [s for s in self.steps() if s > step]:
-                self._manager.delete(later)
+            for folder in [self._directory / str(s) for s in later]:
+                if jax.process_index() == 0 and folder.exists():
+                    self._warn(f"{folder} is kept as {set_aside(folder)}")
+            hosts.largest(0)  # nobody looks again before all are moved
+            self._manager.reload()
 
     def wait(self) -> None:
         """Returns when everything saved is on disk; raises UserError if it is not."""
@@ -219,6 +238,7 @@ class Checkpoints:
                     Checkpoints._last_saver = None
             with self._writing():  # Orbax raises what `wait` has raised again
                 self._manager.close()
+            self._plain.close()
 
     def _settle(self) -> None:
         """Waits on behalf of another run; a failure is kept for this one to hear."""
@@ -255,13 +275,17 @@ class Checkpoints:
             reason = error if words is None else OSError(words)
             raise write_failure(self._directory, reason) from error
 
+    def _reading(self, step: int) -> contextlib.AbstractContextManager[None]:
+        name = str(step)
+        return reading(self._directory / name, self._plain.path / name)
+
     def _read_record(self, step: int) -> tuple[dict[str, Any], dict[str, list]]:
         """The caller's metadata and the table of leaves."""
-        with _reading():
+        with self._reading(step):
             args = ocp.args.Composite(record=ocp.args.JsonRestore())
             record = self._manager.restore(step, args=args).record
-            if record["crc"] != _record_crc(record):
-                raise _DamagedError("its record has changed")
+            if record["crc"] != record_crc(record):
+                raise DamagedError("its record has changed")
         return from_line(record["metadata"]), record["leaves"]
 
     def _check_fit(
@@ -269,8 +293,10 @@ class Checkpoints:
     ) -> None:
         differences = []
         for name in dict.fromkeys([*wanted, *saved]):
-            there = _words(saved[name][:2]) if name in saved else "missing"
-            here = _words(_shape_dtype(wanted[name])) if name in wanted else "missing"
+            there = in_words(saved[name][:2]) if name in saved else "missing"
+            here = (
+                in_words(shape_dtype_of(wanted[name])) if name in wanted else "missing"
+            )
             if there != here:
                 differences.append(f"{name} is {there} there and {here} here")
         if differences:
@@ -287,112 +313,11 @@ class Checkpoints:
     ) -> dict[str, Any]:
         """Every leaf: whole on this host, or on its own sharding if it is spread."""
         apart = {n: wanted[n] for n, entry in saved.items() if entry[2] is None}
-        restore_args = {name: _restore_args(leaf) for name, leaf in apart.items()}
+        restore_args = {name: restore_args_of(leaf) for name, leaf in apart.items()}
         if len(apart) < len(saved):
-            restore_args[_PACKED] = ocp.RestoreArgs(restore_type=np.ndarray)
-        with _reading():
+            restore_args[PACKED] = ocp.RestoreArgs(restore_type=np.ndarray)
+        with self._reading(step):
             args = ocp.args.PyTreeRestore(restore_args=restore_args)
             args = ocp.args.Composite(state=args)
             arrays = self._manager.restore(step, args=args).state
-            return {**arrays, **_unpack(arrays.get(_PACKED), saved)}
-
-
-@contextlib.contextmanager
-def _reading() -> Iterator[None]:
-    """Whatever the readers of Orbax trip over is damage."""
-    try:
-        yield
-    except (MemoryError, _DamagedError):
-        raise
-    except Exception as error:
-        first_line = next(iter(str(error).splitlines()), "")
-        raise _DamagedError(f"{type(error).__name__}: {first_line[:120]}") from error
-
-
-def _named_leaves(tree: Any) -> dict[str, Any]:
-    """Leaves by path, such as 'params.head.kernel', in the order of the tree."""
-    pairs = jax.tree_util.tree_leaves_with_path(tree)
-    names = [jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError("two leaves of the tree have the same path")
-    return dict(zip(names, (leaf for _, leaf in pairs), strict=True))
-
-
-def _is_local(leaf: Any) -> bool:
-    """Whether this process holds all of the leaf (False: many hosts share it)."""
-    sharding = getattr(leaf, "sharding", None)
-    return sharding is None or sharding.is_fully_addressable
-
-
-def _shape_dtype(leaf: Any) -> list:
-    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-    return [list(np.shape(leaf)), np.dtype(dtype).name]
-
-
-def _words(shape_dtype: list) -> str:
-    shape, dtype = shape_dtype
-    return f"{dtype}{shape}"
-
-
-def _record_crc(record: dict[str, Any]) -> int:
-    body = {key: record[key] for key in ("metadata", "leaves")}
-    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
-
-
-def _pack(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
-    """The arrays to save, and [shape, dtype, CRC-32] by leaf.
-
-    A leaf spread over hosts is an array of its own and has None for a checksum.
-    """
-    local = jax.device_get({n: leaf for n, leaf in leaves.items() if _is_local(leaf)})
-    arrays, table, pieces = {}, {}, []
-    for name, leaf in leaves.items():
-        crc = None
-        if name in local:
-            piece = np.ascontiguousarray(local[name]).reshape(-1).view(np.uint8)
-            crc = zlib.crc32(piece)
-            pieces.append(piece)
-        else:
-            arrays[name] = leaf
-        table[name] = [*_shape_dtype(leaf), crc]
-    if pieces:
-        # A copy: the caller may donate the buffers that the pieces are views of.
-        arrays[_PACKED] = np.concatenate(pieces)
-    return arrays, table
-
-
-def _unpack(packed: np.ndarray | None, table: dict[str, list]) -> dict[str, np.ndarray]:
-    """The packed leaves; raises _DamagedError if one is not what was saved."""
-    leaves, start = {}, 0
-    for name, (shape, dtype, crc) in table.items():
-        if crc is None:
-            continue
-        dtype = jnp.dtype(dtype)
-        end = start + math.prod(shape) * dtype.itemsize
-        piece = packed[start:end]
-        if zlib.crc32(piece) != crc:
-            raise _DamagedError(f"{name} has changed")
-        leaves[name] = np.array(piece).view(dtype).reshape(shape)
-        start = end
-    return leaves
-
-
-def _restore_args(leaf: Any) -> ocp.RestoreArgs:
-    if _is_local(leaf):
-        return ocp.RestoreArgs(restore_type=np.ndarray)
-    return ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype)
-
-
-def _place(leaf: Any, example: Any) -> Any:
-    """Puts a leaf where its example lives; NumPy examples stay on the host."""
-    if isinstance(example, np.ndarray) or not isinstance(leaf, np.ndarray):
-        return leaf
-    if not _is_local(example):
-        return jax.make_array_from_callback(
-            leaf.shape, example.sharding, lambda index: leaf[index]
-        )
-    # Committing what was free would compile the step a second time.
-    committed = getattr(example, "committed", True)
-    return jax.device_put(
-        leaf, getattr(example, "sharding", None) if committed else None
-    )
+            return {**arrays, **unpack(arrays.get(PACKED), saved)}

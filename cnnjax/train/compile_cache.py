@@ -9,6 +9,7 @@ join the others once nothing is being compiled.
 import atexit
 import contextlib
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -94,8 +95,9 @@ def _mine() -> str:
 def _remove_left_behind(folder: Path) -> None:
     """Folders of processes of this machine that were killed."""
     for own in folder.glob("process-*"):
-        machine, pid, _ = own.name.rsplit("-", 2)
-        if machine == _mine() and not _is_running(int(pid)):
+        # Whatever else bears such a name is not ours to remove.
+        match = re.fullmatch(rf"{re.escape(_mine())}-(\d+)-\w+", own.name)
+        if match and not _is_running(int(match[1])):
             shutil.rmtree(own, ignore_errors=True)
 
 

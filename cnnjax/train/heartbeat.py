@@ -1,17 +1,104 @@
-"""A sign of life on disk: how far a run is, and which process trains it."""
+"""A sign of life on disk: how far a run is, and which process trains it.
+
+A folder is trained by one process at a time: `claim` refuses a second one.
+"""
 
 import contextlib
+import fcntl
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import UserError
-from cnnjax.process import identity
-from cnnjax.records import read_json, write_json
+from cnnjax.process import (
+    QUIET_SECONDS,
+    identity,
+    lives,
+    seconds_of_silence,
+    seems_alive,
+    slurm_start,
+)
+from cnnjax.records import read_json, write_failure, write_json
 
 # Least time between two signs of a run that goes on.
 EVERY_SECONDS = 2.0
+
+
+class TakenError(UserError):
+    """Another process trains in the folder."""
+
+
+def claim(folder: Path) -> None:
+    """Makes this process the one that trains a run, unless another one does.
+
+    Args:
+      folder: of the run; made if it is not there.
+
+    Raises:
+      TakenError: another process does, by `progress.json`.
+      UserError: the folder cannot be made.
+    """
+    with _one_at_a_time(folder):
+        refuse_taken(folder, seems_alive)
+        write_sign(folder, "starting")
+
+
+def refuse_taken(
+    folder: Path, is_alive: Callable[[Mapping[str, Any]], bool | None] = lives
+) -> None:
+    """Raises a `TakenError` if another process trains a run.
+
+    Args:
+      folder: of the run.
+      is_alive: judges its last sign of life; `lives` where only what is certain counts.
+    """
+    sign = read_sign(folder)
+    me = identity()
+    if (
+        sign.get("status") not in ("starting", "running")
+        or all(sign.get(key) == me[key] for key in me)
+        or not is_alive(sign)
+    ):
+        return
+    who, ways = f"process {sign['pid']} on {sign['host']}", "wait for it, or end it"
+    if sign["host"] != me["host"]:
+        silent = seconds_of_silence(sign)
+        who += f", whose last sign is {silent:.0f} s old"
+        ways += (
+            f"; if it has died, delete {folder / 'progress.json'}, or start again in "
+            f"{max(QUIET_SECONDS - silent, 1):.0f} s"
+        )
+    raise TakenError(
+        f"{folder} is being trained by {who}: {ways}, or choose another --workdir"
+    )
+
+
+def read_sign(folder: Path) -> dict[str, Any]:
+    """The last sign of a run; empty if there is none, or it cannot be read."""
+    path = folder / "progress.json"
+    with contextlib.suppress(UserError):
+        sign = read_json(path) if path.is_file() else {}
+        return sign if isinstance(sign, dict) else {}
+    return {}
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keeps two processes that start at the same moment from both being first."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise write_failure(folder, error) from error
+    try:
+        # Some network file systems cannot lock a folder: there is the sign alone.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_sign(folder: Path, status: str, **known: Any) -> None:
@@ -26,9 +113,11 @@ def write_sign(folder: Path, status: str, **known: Any) -> None:
     path = folder / "progress.json"
     # A full disk is for the metrics and checkpoints to complain about.
     with contextlib.suppress(UserError):
-        old = read_json(path) if path.is_file() else {}
-        old.pop("reason", None)
-        new = {"status": status, **identity(), **known, "updated": time.time()}
+        old = read_sign(folder)
+        for stale in ("reason", "slurm_job", "slurm_restarts"):
+            old.pop(stale, None)
+        new = {"status": status, **identity(), **slurm_start(), **known}
+        new["updated"] = time.time()
         write_json(path, old | new)
 
 

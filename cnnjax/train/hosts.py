@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -90,6 +90,25 @@ def require_same(value: int, what: str) -> None:
                 f"the processes differ in {what} ({', '.join(map(str, found))}): "
                 "--workdir must be a folder that all hosts share"
             )
+
+
+def by_first(check: Callable[[], None]) -> None:
+    """Lets the first process check something that may be refused; all must ask.
+
+    Args:
+      check: called in the first process alone.
+
+    Raises:
+      UserError: what it raised; in the other processes, that it did.
+    """
+    refused: UserError | None = None
+    if is_first():
+        try:
+            check()
+        except UserError as error:
+            refused = error
+    if largest(refused is not None):
+        raise refused or UserError("process 0 was refused, see its message")
 
 
 @contextlib.contextmanager

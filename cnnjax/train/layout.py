@@ -4,7 +4,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, shown
 
 # The planner gives a device no fewer images of a batch than this: below it a device
 # mostly waits for the others. A layout that is asked for may go below.
@@ -44,7 +44,7 @@ def parse_layout(text: str) -> Layout:
     sizes = dict(re.findall(r"(seed|data)=([1-9]\d*)(?:,|$)", text))
     if not sizes or str(text).count("=") != len(sizes):
         raise UserError(
-            f"config.parallel.layout is {text!r} but must be 'auto' or numbers of "
+            f"config.parallel.layout is {shown(text)} but must be 'auto' or numbers of "
             "devices such as 'seed=4,data=2', 'seed=8' or 'data=8' (--parallel.layout)"
         )
     return Layout(**{axis: int(size) for axis, size in sizes.items()})

@@ -13,7 +13,7 @@ from cnnjax.train import hosts
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.evaluate import not_finite
 from cnnjax.train.folder import RunFolder
-from cnnjax.train.heartbeat import Heartbeat
+from cnnjax.train.heartbeat import Heartbeat, claim
 from cnnjax.train.interrupt import Stopped, StopRequest
 from cnnjax.train.outcome import failure, record_of_best
 from cnnjax.train.probes.measuring import Measuring
@@ -54,13 +54,15 @@ def fit(
       The results of all seeds, as in `result.json`.
 
     Raises:
-      UserError: the folder belongs to another config, or cannot be written.
+      UserError: the folder belongs to another config or is trained by another process,
+        or cannot be written.
       Stopped: `stop` was set; a checkpoint was saved.
     """
     folder = RunFolder(workdir, run, name)
     finished = folder.finished_results()
     if not hosts.largest(finished is None):
         return finished
+    hosts.by_first(lambda: claim(workdir))
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)
@@ -133,7 +135,7 @@ class Loop:
             self.step, tree, metadata = found
             self._load(metadata["loop"])
         hosts.require_same(self.step, "the newest checkpoint")
-        self.checkpoints.delete_after(self.step)
+        self.checkpoints.set_aside_after(self.step)
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
         self._measure()

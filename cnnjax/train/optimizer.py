@@ -15,7 +15,7 @@ import optax
 from flax import traverse_util
 
 from cnnjax.config import in_range
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError, shown, unknown_name
 from cnnjax.models.stacks import Stacks
 
 NAMES = ("sgd", "adamw", "rmsprop")
@@ -38,8 +38,8 @@ def decay_mask(exclude: tuple[str, ...], stacks: Stacks) -> Callable[[Any], Any]
         patterns = [re.compile(pattern) for pattern in exclude]
     except re.error as error:
         raise UserError(
-            f"config.optimizer.decay_exclude {exclude} is not a tuple of regular "
-            f"expressions: {error}"
+            f"config.optimizer.decay_exclude {shown(exclude)} is not a tuple of "
+            f"regular expressions: {error}"
         ) from error
 
     def mask(params):

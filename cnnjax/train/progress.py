@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from cnnjax.screen import NARROW
+
 _UNKNOWN = "-:--"
 
 
@@ -69,8 +71,9 @@ class Progress:
     """Shows runs as they go: name, step, loss, images per second, time left.
 
     On a terminal there is a bar for each run in progress and one for all of them, at
-    the bottom; elsewhere a plain line at most every `interval_seconds`, and one when a
-    run starts and ends. Runs may report from several threads.
+    the bottom; elsewhere, and on a narrow one, a plain line at most every
+    `interval_seconds`, and one when a run starts and ends. Runs may report from several
+    threads.
 
     Args:
       work: as in `Forecast`; the runs still to do, in any order.
@@ -92,7 +95,8 @@ class Progress:
         self.num_runs, self._num_ended = len(work), 0
         self.interval_seconds, self.now = interval_seconds, now
         self._lock = threading.RLock()
-        self.bars = self._make_bars() if self._stream.isatty() else None
+        wide = Console(file=self._stream).width >= NARROW
+        self.bars = self._make_bars() if self._stream.isatty() and wide else None
 
     def __enter__(self) -> "Progress":
         if self.bars is not None:

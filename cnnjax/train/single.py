@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
-from rich.console import Console
 from rich.table import Table
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import no_run, read_json
+from cnnjax.screen import show
 from cnnjax.train.average import statistics_used
 from cnnjax.train.cautions import cautions
 from cnnjax.train.checkpoint import Checkpoints
@@ -75,7 +75,7 @@ def print_dry_run(config: ConfigDict) -> int:
         table.add_column(title, justify="left" if title == "program" else "right")
     for program, sizes in memory(run).items():
         table.add_row(program, *(f"{size / 2**20:,.1f}" for size in sizes.values()))
-    Console().print(table)
+    show(table)
     print(
         f"{run.num_params:,} parameters, {len(run.seeds)} seeds, {run.total_steps:,} "
         "steps; arguments are the state of the seeds of a device and "
@@ -271,7 +271,7 @@ def print_errors(by_seed: dict[int, dict[str, dict[str, Any]]], note: str) -> No
                     _top5(row),
                     f"{row['loss']:.4f}",
                 )
-    Console().print(table)
+    show(table)
 
 
 def _top5(row: dict[str, Any]) -> str:

@@ -115,3 +115,11 @@ def test_folders_of_the_machine_are_not_published():
         "ablate --data_dir=.../tfds --workdir=.../runs --jobs=2"
     )
     assert without_folders("ablate --workdir=runs/a") == "ablate --workdir=runs/a"
+    command = "ablate --set=data.data_dir=/home/me/tfds --workdir=~me/runs/x --jobs=2"
+    assert without_folders(command) == (
+        "ablate --set=data.data_dir=.../tfds --workdir=.../x --jobs=2"
+    )
+    command = "ablate '--data_dir=/home/my data/all sets' --config=/me/a.py"
+    assert without_folders(command) == (
+        "ablate '--data_dir=.../all sets' --config=.../a.py"
+    )

@@ -7,7 +7,7 @@ import pytest
 
 from cnnjax.ablation import slurm, status
 from cnnjax.errors import UserError
-from cnnjax.process import identity
+from cnnjax.process import QUIET_SECONDS, identity
 from cnnjax.records import write_json
 
 ELSEWHERE = {"host": "elsewhere", "pid": 7, "born": 7}
@@ -92,9 +92,9 @@ def test_a_process_that_is_gone_does_not_run(sweep):
 
 def test_of_another_machine_silence_tells(sweep):
     workdir = sweep("a")
-    sign(workdir / "a", "running", ago=status.QUIET_SECONDS - 60, **ELSEWHERE)
+    sign(workdir / "a", "running", ago=QUIET_SECONDS - 60, **ELSEWHERE)
     assert cell(workdir).status == "running"
-    sign(workdir / "a", "running", ago=status.QUIET_SECONDS + 60, **ELSEWHERE)
+    sign(workdir / "a", "running", ago=QUIET_SECONDS + 60, **ELSEWHERE)
     assert cell(workdir).status == "stopped"
 
 

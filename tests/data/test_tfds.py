@@ -187,3 +187,19 @@ def test_a_second_start_decodes_nothing(prepared, monkeypatch, tmp_path):
     monkeypatch.setattr(source, "decode_all", decode)
     other = load("cifar10", root, num_train=70, num_validation=50, split_seed=1)
     assert other.fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("name", ["tfds:*", "tfds:cifar[0-9]0", "tfds:", "tfds:."])
+def test_a_name_is_no_pattern(prepared, name):
+    with pytest.raises(UserError, match=r"is not there: no|the name of a set"):
+        load(name, prepared[0])
+
+
+@pytest.mark.parametrize("folder", ["sets [1]", "sets[0:9]", "a*b", "back\\slash"])
+def test_a_data_dir_is_no_pattern(prepared, tmp_path, folder):
+    root = shutil.copytree(prepared[0], tmp_path / folder)
+    found = load("cifar10", root)
+    assert found.fingerprint == load("cifar10", prepared[0]).fingerprint
+    streamed = load("cifar10", root, delivery="streaming")
+    images, _ = streamed.train.read(np.arange(3))
+    np.testing.assert_array_equal(images, found.train.images[:3])

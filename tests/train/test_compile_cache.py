@@ -94,3 +94,15 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert not dead.exists()
     assert alive.exists()
     assert other.exists()
+
+
+def test_what_a_dead_process_left_is_removed_and_nothing_else(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    mine = compile_cache._mine()
+    left = f"{mine}-{ended.pid}-a_b1"
+    others = ["process-", "process-mine", f"{mine}-{os.getpid()}-x", f"{mine}-a-b", "x"]
+    for name in (left, *others):
+        (tmp_path / name).mkdir()
+    compile_cache._remove_left_behind(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(others)

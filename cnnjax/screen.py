@@ -1,0 +1,58 @@
+"""Tables on a terminal of any width: no number is cut off."""
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+# Below this a bar leaves no room for what it is about.
+NARROW = 60
+_ANY = 10_000
+
+
+def show(table: Table, console: Console | None = None) -> None:
+    """Prints a table, or each of its rows as a list where it does not fit.
+
+    Args:
+      table: its cells are text.
+      console: where to print; the terminal if None.
+    """
+    console = console or Console()
+    if _fits(table, console):
+        console.print(table)
+        return
+    if table.title:
+        console.print(table.title, style="table.title", highlight=False)
+    columns = [(str(column.header), list(column.cells)) for column in table.columns]
+    for row in range(table.row_count):
+        for title, cells in columns:
+            if cells[row]:
+                line = Text.assemble((f"{title}: ", "bold"))
+                line.append_text(Text.from_markup(str(cells[row])))
+                console.print(line)
+        console.print()
+    if table.caption:
+        console.print(table.caption, style="table.caption", highlight=False)
+
+
+def _fits(table: Table, console: Console) -> bool:
+    if _least_width(table, console) > console.width:
+        return False
+    # Rich may still narrow a column below its longest word, and ends that in dots.
+    lines = console.render_lines(table, pad=False)
+    drawn = "".join(segment.text for line in lines for segment in line)
+    given = "".join(str(c) for column in table.columns for c in column.cells)
+    return drawn.count("…") <= given.count("…")
+
+
+def _least_width(table: Table, console: Console) -> int:
+    """Where every word is whole, and every column that is not to be broken."""
+    options = console.options.update(width=_ANY, max_width=_ANY)
+    least = Measurement.get(console, options, table).minimum
+    for column in table.columns:
+        if column.no_wrap:
+            texts = [Text.from_markup(str(c)) for c in (column.header, *column.cells)]
+            words = (w for text in texts for w in text.plain.split() or [""])
+            whole = max(text.cell_len for text in texts)
+            least += whole - max(Text(word).cell_len for word in words)
+    return least

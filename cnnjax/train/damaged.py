@@ -1,0 +1,94 @@
+"""What cannot be read: damage is put aside, and what the system refuses is no damage.
+
+Nothing that could not be read is deleted: it may be whole, and the fault elsewhere.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnjax.errors import UserError
+
+# Beside the checkpoints; no number, so that Orbax leaves it alone.
+FOLDER = "damaged"
+# Files that are not there, or are of another kind, are damage.
+_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+# TensorStore has the system's number in its words alone.
+_NUMBER = re.compile(r"\[OS error (\d+)")
+
+
+class DamagedError(Exception):
+    """A checkpoint that cannot be read whole."""
+
+
+@contextlib.contextmanager
+def reading(folder: Path, link: Path) -> Iterator[None]:
+    """Tells what readers of a checkpoint trip over apart: damage, or a refusal.
+
+    Args:
+      folder: of the checkpoint.
+      link: the name by which the readers know the folder.
+
+    Raises:
+      DamagedError: what is in the files is not what was written.
+      UserError: the system does not let them be read.
+    """
+    try:
+        yield
+    except (MemoryError, DamagedError):
+        raise
+    except Exception as error:
+        if (reason := _refusal(folder, error)) is not None:
+            raise UserError(
+                f"cannot read checkpoint {folder}: {reason}; nothing was changed: see "
+                "to its permissions and its disk, and start again, or choose another "
+                "--workdir"
+            ) from error
+        words = str(error).replace(str(link), str(folder))
+        first_line = next(iter(words.splitlines()), "")
+        raise DamagedError(f"{type(error).__name__}: {first_line[:120]}") from error
+
+
+def set_aside(folder: Path) -> Path:
+    """Moves a checkpoint to where it is in nobody's way; returns the new place."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    place = folder.parent / FOLDER / f"{folder.name}-{stamp}"
+    more = 1
+    while place.exists():
+        more += 1
+        place = place.with_name(f"{folder.name}-{stamp}-{more}")
+    place.parent.mkdir(exist_ok=True)
+    folder.rename(place)
+    return place
+
+
+def _refusal(folder: Path, error: Exception) -> str | None:
+    """Why the system does not let the files be read; None if it does."""
+    seen: BaseException | None = error
+    while seen is not None:
+        found = _NUMBER.search(str(seen))
+        number = int(found[1]) if found else getattr(seen, "errno", None)
+        if number is not None and number not in _DAMAGE:
+            return os.strerror(number)
+        seen = seen.__cause__ or seen.__context__
+    try:
+        _read_all(folder)
+    except OSError as refused:
+        if refused.errno not in _DAMAGE:
+            return refused.strerror or str(refused)
+    return None
+
+
+def _read_all(folder: Path) -> None:
+    def stop(error: OSError) -> None:
+        raise error
+
+    for root, _, files in os.walk(folder, onerror=stop):
+        for name in files:
+            with open(os.path.join(root, name), "rb") as file:
+                while file.read(1 << 24):
+                    pass

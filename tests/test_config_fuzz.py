@@ -1,0 +1,36 @@
+"""Whatever is changed in a config: a run, or one sentence before anything starts."""
+
+import pytest
+
+from cnnjax.train.setup import Run
+from tests.config_fuzz import QUICK, STARTS, run_case
+
+SEED = 13
+
+# Of ml_collections, when a config file is read.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module.*:DeprecationWarning")
+
+
+def troubles(count, starts):
+    """What is wrong, with the changes that did it; and how many runs were built."""
+    found, num_runs = [], 0
+    for number in range(count):
+        case = run_case(SEED, number, starts)
+        num_runs += isinstance(case.outcome, Run)
+        if trouble := case.trouble():
+            found.append(f"seed {SEED}, {case}: {trouble}")
+    return found, num_runs
+
+
+def test_sixty_changes():
+    found, num_runs = troubles(60, QUICK)
+    assert not found, "\n".join(found)
+    # Changes that are all refused, or all taken, would show nothing.
+    assert 5 < num_runs < 40
+
+
+@pytest.mark.slow
+def test_a_thousand_changes():
+    found, num_runs = troubles(1000, STARTS)
+    assert not found, "\n".join(found)
+    assert 100 < num_runs < 700

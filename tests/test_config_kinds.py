@@ -1,0 +1,51 @@
+"""What is of another kind than a key holds, also where the key is None."""
+
+import pytest
+
+from cnnjax.config import flatten, override
+from cnnjax.errors import MOST_SHOWN, UserError, shown
+from configs import base
+
+WRONG = [
+    ("norm.num_groups", (2,), "whole number", "(2,)"),
+    ("norm.num_groups", [2], "whole number", "[2]"),
+    ("norm.examples_per_statistic", True, "whole number", "True"),
+    ("norm.channels_per_group", "3", "whole number", "'3'"),
+    ("train.steps", True, "whole number", "True"),
+    ("train.epochs", False, "number", "False"),
+    ("model.widths", 3, "tuple", "(16, 32, 64)"),
+    ("model.residual", {}, "truth value", "{}"),
+    ("data.data_dir", ("a",), "text", "('a',)"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "takes", "given"), WRONG)
+def test_another_kind_is_refused(key, value, takes, given):
+    config = base.get_config()
+    with pytest.raises(UserError) as said:
+        override(config, {key: value})
+    sentence = str(said.value)
+    assert f"config.{key} takes a {takes}" in sentence
+    assert given in sentence
+    assert flatten(config) == flatten(base.get_config())
+
+
+def test_the_norm_of_a_net_keeps_the_kinds_of_its_keys():
+    config = base.get_config()
+    with config.unlocked():
+        config.norm = base.norm_section("vgg16_bn")
+    with pytest.raises(UserError, match=r"norm\.num_groups takes a whole number"):
+        override(config, {"norm.num_groups": "3"})
+    override(config, {"norm.num_groups": 3})
+    assert config.norm.num_groups == 3
+
+
+def test_a_long_value_does_not_hide_the_sentence():
+    assert shown("abc") == "'abc'"
+    cut = shown("a" * 500 + "z" * 500)
+    assert cut.startswith("'aaa")
+    assert cut.endswith("zzz'")
+    assert len(cut) == MOST_SHOWN + 3
+    with pytest.raises(UserError) as said:
+        override(base.get_config(), {"x" * 10_000: 1})
+    assert len(str(said.value)) < 400
