@@ -26,7 +26,7 @@ from cnnjax.train.layout import choose_layout, describe, nearest
 from cnnjax.train.loss import check_loss
 from cnnjax.train.optimizer import Optimizer, make_optimizer
 from cnnjax.train.parallel import Parallel
-from cnnjax.train.probes import check_probes
+from cnnjax.train.probes import check_probe_images, check_probes
 from cnnjax.train.schedule import make_schedule
 from cnnjax.train.settings import (
     CheckpointSettings,
@@ -193,6 +193,8 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     )
     optimizer.decayed(declared["params"])  # refuses before anything is compiled
     check_probes(settings["eval"].probes, model, dataset.image_shape)
+    sizes = {split: len(getattr(dataset, split)) for split in SPLITS}
+    check_probe_images(settings["eval"].probes, sizes)
     augment = splat(
         "augment",
         make_augment,

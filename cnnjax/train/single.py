@@ -8,6 +8,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from cnnjax.config import with_new_keys
+from cnnjax.data.contents import split_lines
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
 from cnnjax.train.checkpoint import Checkpoints
@@ -29,6 +31,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     use_compile_cache()
     run = set_up(config)
     with catching_signals() as stop, Progress({name: run.work()}) as progress:
+        for line in split_lines(run.dataset):
+            progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
         try:
@@ -54,6 +58,7 @@ def print_dry_run(config: ConfigDict) -> int:
     """Compiles a run and prints where it would lie and how much memory it takes."""
     use_compile_cache()
     run = set_up(config)
+    print("\n".join(split_lines(run.dataset)))
     print(run.laid_out())
     table = Table(title="memory on each device, MiB")
     titles = ("program", "arguments", "results", "temporary", "next images", "together")
@@ -132,7 +137,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
 
 def stored_config(path: Path) -> ConfigDict:
     """The config of a run, from its `config.json`."""
-    config = ConfigDict(read_json(path))
+    config = ConfigDict(with_new_keys(read_json(path)))
     for section in config.values():
         for key, value in section.items():
             if isinstance(value, list):  # JSON has no tuples; modules must be hashable

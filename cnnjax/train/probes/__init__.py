@@ -31,3 +31,20 @@ def check_probes(
                 f"probe {name!r} needs {PROBES[name].needs}, and this net has none: "
                 "take it out of config.eval.probes, or choose another config.model.name"
             )
+
+
+def check_probe_images(names: tuple[str, ...], sizes: dict[str, int]) -> None:
+    """Raises a UserError unless each of the probes has images to look at.
+
+    Args:
+      names: of probes.
+      sizes: split -> number of images.
+    """
+    for name in names:
+        split = PROBES[name].split
+        if not sizes[split]:
+            raise UserError(
+                f"probe {name!r} looks at {split} images, and this data set gives "
+                "none: take it out of config.eval.probes, or set "
+                f"config.data.num_{split}"
+            )
