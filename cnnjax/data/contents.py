@@ -114,14 +114,14 @@ def _lines(
 
 
 def _per_class(class_names: tuple[str, ...], counts: np.ndarray, room: int) -> str:
-    """', cat 12, dog 30' where there is room, or else the smallest and largest."""
+    """', cat: 12, dog: 30' where there is room, or else the smallest and largest."""
     if not counts.sum():
         return ""
     if counts.min() == counts.max():
         return f", {counts.min():,} of each class"
     if len(counts) <= 10:
         pairs = zip(class_names, counts, strict=True)
-        words = "".join(f", {printable(name)} {count:,}" for name, count in pairs)
+        words = "".join(f", {printable(name)}: {count:,}" for name, count in pairs)
         if len(words) <= room:
             return words
     return f", {counts.min():,} to {counts.max():,} of a class"

@@ -242,10 +242,11 @@ def _keys(info, name: str) -> tuple[str, str]:
             f"class label (ClassLabel) each, it has {held}; choose another "
             "config.data.name"
         )
-    if features[image].np_dtype not in (np.uint8, np.uint16):
+    dtype = np.dtype(features[image].np_dtype)
+    if dtype not in (np.uint8, np.uint16):
         raise UserError(
-            f"the images of {name} are {features[image].np_dtype.__name__}: only uint8 "
-            "and uint16 have a black and a white; choose another config.data.name"
+            f"the images of {name} are {dtype}: only uint8 and uint16 have a black and "
+            "a white; choose another config.data.name"
         )
     return image, label
 
