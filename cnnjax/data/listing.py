@@ -291,12 +291,13 @@ def _require_sorted(
 
 def _unknown_class(root: str, folder: str, name: str, names: list[str]) -> UserError:
     close = near_matches(name, names)
-    known = ", ".join(map(printable, names[:MOST_LISTED]))
-    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    known = ", ".join(map(printable, names))
+    if len(names) > MOST_LISTED:
+        known = f"{len(names):,} others"
     hint = f"; did you mean {' or '.join(map(printable, close))}?" if close else ""
     return UserError(
         f"{printable(os.path.join(root, folder, name))} is a class that the training "
-        f"folder does not have: it has {known}{more}{hint}"
+        f"folder does not have: it has {known}{hint}"
     )
 
 
