@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.ablation.plan import Plan, load_ablation, make_plan
+from cnnjax.ablation.run import require_test_images
 from cnnjax.config import override, splat
+from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.declared import describe_dataset
 from cnnjax.data.statistics import STANDARDIZE
@@ -53,11 +55,13 @@ class Estimate:
       arms: in the order of the plan.
       notes: sentences on data that was not found, or on what is hardly meant.
       is_declared: whether data was not found.
+      data: what the sources hold that are there.
     """
 
     arms: tuple[ArmEstimate, ...]
     notes: tuple[str, ...]
     is_declared: bool
+    data: tuple[str, ...] = ()
 
     @property
     def num_trainings(self) -> int:
@@ -83,6 +87,7 @@ def estimate(plan: Plan) -> Estimate:
         key = config.data.to_json()
         if key not in data:
             data[key] = splat("data", describe_dataset, config.data)
+            require_test_images(plan, data[key][0])
         run = runs[arm.name] = set_up(config, data[key][0])
         num_trainings = sum(len(cell.seeds) for cell in cells)
         arms.append(
@@ -98,7 +103,11 @@ def estimate(plan: Plan) -> Estimate:
         )
     absent = dict.fromkeys(note for _, note in data.values() if note)
     notes = (*absent, *(f"note: {words}" for words in cautions_of_arms(runs)))
-    return Estimate(tuple(arms), notes, bool(absent))
+    # Arms take other parts of one source.
+    lines = dict.fromkeys(
+        "\n".join(source_lines(dataset)) for dataset, note in data.values() if not note
+    )
+    return Estimate(tuple(arms), notes, bool(absent), tuple(lines))
 
 
 def _for_planning(config: ConfigDict) -> ConfigDict:
@@ -137,7 +146,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
             duration(arm.work / rate),
         )
     show(table, console)
-    for note in found.notes:
+    for note in (*found.data, *found.notes):
         console.print(note, soft_wrap=True, markup=False, highlight=False)
     total = (
         f"{found.num_trainings} trainings, {tflop(found.work)} TFLOP: about "

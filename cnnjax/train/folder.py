@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.config import differences, digest, to_dict
+from cnnjax.data.contents import data_record
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
 from cnnjax.train.provenance import describe
@@ -45,7 +46,7 @@ class RunFolder:
         return None if any(result.get("crashed") for result in results) else results
 
     def write_records(self) -> None:
-        """Writes config and provenance before training starts.
+        """Writes config, provenance and what the data set holds, before training.
 
         Raises:
           UserError: the folder cannot be written.
@@ -53,6 +54,7 @@ class RunFolder:
         write_json(self.path / "config.json", self.config)
         record = describe(self.run.dataset) | {"layout": self.run.laid_out()}
         write_json(self.path / "provenance.json", record)
+        write_json(self.path / "data.json", data_record(self.run.dataset))
 
     def metadata(self, loop: dict[str, Any]) -> dict[str, Any]:
         """What goes into a checkpoint beside the arrays."""

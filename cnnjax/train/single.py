@@ -7,6 +7,8 @@ from typing import Any
 from ml_collections import ConfigDict
 from rich.table import Table
 
+from cnnjax.config import with_new_keys
+from cnnjax.data.contents import split_lines
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import no_run, read_json
 from cnnjax.screen import show
@@ -35,6 +37,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     use_compile_cache()
     run = set_up(config)
     with catching_signals() as stop, Progress({name: run.work()}) as progress:
+        for line in split_lines(run.dataset):
+            progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
         for sentence in cautions(run).values() if is_first() else ():
@@ -68,6 +72,7 @@ def print_dry_run(config: ConfigDict) -> int:
     """Compiles a run and prints where it would lie and how much memory it takes."""
     use_compile_cache()
     run = set_up(config)
+    print("\n".join(split_lines(run.dataset)))
     print(run.laid_out())
     table = Table(title="memory on each device, MiB")
     titles = ("program", "arguments", "results", "temporary", "next images", "together")
@@ -223,7 +228,7 @@ def described(
 
 def stored_config(path: Path) -> ConfigDict:
     """The config of a run, from its `config.json`."""
-    config = ConfigDict(read_json(path))
+    config = ConfigDict(with_new_keys(read_json(path)))
     for section in config.values():
         for key, value in section.items():
             if isinstance(value, list):  # JSON has no tuples; modules must be hashable
