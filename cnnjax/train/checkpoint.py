@@ -158,7 +158,8 @@ class Checkpoints:
         Args:
           example: a tree of the wanted structure: arrays or `jax.ShapeDtypeStruct`.
             Leaves that are NumPy arrays come back as such, others on their sharding,
-            whatever number of devices saved them.
+            whatever number of devices saved them. None for all leaves by their names,
+            such as 'state.params.head.kernel', as NumPy arrays.
           accept: called with the metadata before anything else is compared; raises
             when the checkpoint is not for this run.
 
@@ -169,12 +170,14 @@ class Checkpoints:
           UserError: the saved tree has other leaves, shapes or dtypes.
         """
         self.wait()
-        wanted = _named_leaves(example)
+        wanted = {} if example is None else _named_leaves(example)
         for step in reversed(self.steps()):
             try:
                 metadata, table = self._read_record(step)
                 if accept is not None:
                     accept(metadata)
+                if example is None:
+                    return step, self._read_leaves(step, table, {}), metadata
                 self._check_fit(step, table, wanted)
                 leaves = self._read_leaves(step, table, wanted)
             except _DamagedError as error:
@@ -280,7 +283,7 @@ class Checkpoints:
         self, step: int, saved: dict[str, list], wanted: dict[str, Any]
     ) -> dict[str, Any]:
         """Every leaf: whole on this host, or on its own sharding if it is spread."""
-        apart = {n: wanted[n] for n, entry in saved.items() if entry[2] is None}
+        apart = {n: wanted.get(n) for n, entry in saved.items() if entry[2] is None}
         restore_args = {name: _restore_args(leaf) for name, leaf in apart.items()}
         if len(apart) < len(saved):
             restore_args[_PACKED] = ocp.RestoreArgs(restore_type=np.ndarray)
