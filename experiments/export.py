@@ -1,7 +1,7 @@
 """Write the trained weights of a run into a file that others open.
 
-Example: ./launch.sh export --workdir=runs/train/mine --format=safetensors --out=mine.safetensors
-         ./launch.sh export --workdir=runs/train/mine --format=torchvision --out=mine.pth
+Example: ./launch.sh export --workdir=runs/mine --weights=best --out=mine.safetensors
+         ./launch.sh export --workdir=runs/mine --format=torchvision --out=mine.pth
 """
 
 import pathlib
@@ -46,6 +46,8 @@ def main() -> None:
         f"names: {wrote.names}" + (f"; more in {wrote.sidecar}" * bool(wrote.sidecar))
     )
     print(f"preprocessing: {net.preprocess.words()}")
+    if wrote.sidecar:
+        print(f"the same for programs: {wrote.sidecar}")
     if net.note:
         print(f"note: {net.note}")
 

@@ -22,7 +22,7 @@ from cnnjax.data.preprocess import Preprocess
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
 from cnnjax.interop.same_function import refuse_another_function
-from cnnjax.interop.torch_file import TORCH_ENDINGS, torch_file
+from cnnjax.interop.write_torch import TORCH_ENDINGS, torch_file
 from cnnjax.layers.norm import make_norm
 from cnnjax.models.initialize import abstract_variables
 from cnnjax.records import write_bytes, write_failure, write_json
@@ -215,7 +215,7 @@ def _named_as(net: TrainedNet, source: str) -> dict[str, np.ndarray]:
         **arguments,
     )
     namer = interop.NAMES[type(net.network), source]
-    refuse_another_function(name, net.network, shape, source, namer)
+    refuse_another_function(name, net.network, net.variables, shape, source, namer)
     return state_dict
 
 

@@ -9,7 +9,6 @@ from cnnjax.records import read_json, to_line, write_json, write_text
 from cnnjax.train.provenance import describe
 from cnnjax.train.setup import Run
 
-
 # What a trained net is fed with: so that it can be used where the data set is not.
 PREPROCESSING = "preprocessing.json"
 

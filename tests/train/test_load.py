@@ -235,7 +235,7 @@ def test_an_interrupted_run_says_its_step(tmp_path):
     with pytest.raises(UserError, match=r"validated up to step 3.*last \(step 3\), in"):
         load_run(tmp_path, "best", 1)
     shutil.rmtree(tmp_path / "checkpoints")
-    with pytest.raises(UserError, match="none yet.*weights='initial'"):
+    with pytest.raises(UserError, match=r"none yet.*weights='initial'"):
         load_run(tmp_path, "last", 1)
     assert load_run(tmp_path, "initial", 1).step == 0
 
