@@ -25,8 +25,8 @@ from cnnjax.errors import UserError, unknown_name
 # (key, images float32 [B, H, W, C], targets float32 [B, classes], amount) -> the same
 Apply = Callable[..., tuple[jax.Array, jax.Array]]
 
-# A per-image standard deviation below that of one grey level in a whole image would
-# blow up the noise of an empty image.
+# An image whose own standard deviation is below that of one grey level in one of its
+# values is constant, and what is left after its mean is rounding.
 MIN_STD = 1e-6
 
 
@@ -195,7 +195,7 @@ def apply_statistics(statistics: Statistics, images: jax.Array) -> jax.Array:
         return images
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
     std = images.std(axis=(1, 2, 3), keepdims=True)
-    return (images - mean) / jnp.maximum(std, MIN_STD)
+    return jnp.where(std < MIN_STD, 0, (images - mean) / jnp.maximum(std, MIN_STD))
 
 
 def _check(amounts: dict[str, float], image_shape: tuple[int, int, int]) -> None:

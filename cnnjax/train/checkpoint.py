@@ -29,6 +29,7 @@ import orbax.checkpoint as ocp
 
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.train import earlier
 
 # TensorStore reports failed writes as ValueError with the system's words inside.
 _SYSTEM_WORDS = (
@@ -158,8 +159,7 @@ class Checkpoints:
         Args:
           example: a tree of the wanted structure: arrays or `jax.ShapeDtypeStruct`.
             Leaves that are NumPy arrays come back as such, others on their sharding,
-            whatever number of devices saved them. None for all leaves by their names,
-            such as 'state.params.head.kernel', as NumPy arrays.
+            whatever number of devices saved them. None: all leaves, by dotted names.
           accept: called with the metadata before anything else is compared; raises
             when the checkpoint is not for this run.
 
@@ -178,14 +178,19 @@ class Checkpoints:
                     accept(metadata)
                 if example is None:
                     return step, self._read_leaves(step, table, {}), metadata
-                self._check_fit(step, table, wanted)
-                leaves = self._read_leaves(step, table, wanted)
+                source = earlier.sources(wanted, table)
+                from_disk = {source[n]: leaf for n, leaf in wanted.items()}
+                self._check_fit(step, table, from_disk)
+                leaves = self._read_leaves(step, table, from_disk)
             except _DamagedError as error:
                 self._warn(
                     f"checkpoint {self._directory / str(step)} is damaged ({error}) "
                     "and skipped; the one before it is used if there is one"
                 )
                 continue
+            if words := earlier.in_words(source):
+                self._warn(f"checkpoint {self._directory / str(step)} {words}")
+            leaves = earlier.placed_by(source, leaves)
             placed = [_place(leaves[name], leaf) for name, leaf in wanted.items()]
             tree = jax.tree.unflatten(jax.tree.structure(example), placed)
             return step, tree, metadata

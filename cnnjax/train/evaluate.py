@@ -129,15 +129,34 @@ def divide(sums: dict[str, Any]) -> dict[str, Any]:
     count = float(sums["count"])
     if count == 0:
         return {"count": 0, "loss": None, "error": None, "top5_error": None}
-    seen = np.maximum(np.asarray(sums["class_count"], float), 1)
-    correct = np.asarray(sums["class_correct"], float)
+    of_classes = zip(
+        np.asarray(sums["class_correct"], float).tolist(),
+        np.asarray(sums["class_count"], float).tolist(),
+        strict=True,
+    )
     return {
         "count": int(count),
         "loss": float(sums["loss"]) / count,
         "error": 100 * float(sums["errors"]) / count,
         "top5_error": 100 * float(sums["top5_errors"]) / count,
-        "per_class_accuracy": [round(a, 4) for a in (100 * correct / seen).tolist()],
+        # None for a class that is not in the split.
+        "per_class_accuracy": [
+            round(100 * correct / seen, 4) if seen else None
+            for correct, seen in of_classes
+        ],
     }
+
+
+def not_finite(rows: dict[str, dict[str, Any]]) -> str | None:
+    """Says of which split the loss is not finite, if there is one.
+
+    Args:
+      rows: split -> row of `divide`; an empty split has no loss.
+    """
+    for split, row in rows.items():
+        if row["loss"] is not None and not np.isfinite(row["loss"]):
+            return f"the loss on the {split} images is {row['loss']}"
+    return None
 
 
 def make_reestimation(
@@ -146,39 +165,43 @@ def make_reestimation(
     batches: Callable,
     *,
     batch_size: int,
-    num_batches: int,
     max_steps: int,
 ) -> Callable[..., tuple[Any, Any]]:
     """Builds the precise estimate of batch-norm statistics over training batches.
 
     The running average follows the weights while they move; this one sees the final
-    weights only. Means and second moments are averaged over the batches, so that the
-    variance includes the spread between batch means.
+    weights only. The variance is the mean of the variances of the batches and the
+    spread between their means, added up batch by batch: no term is below 0, and none
+    cancels where means are large.
 
     Args:
       model: the net; it must have an attribute `norm`.
       augment: the training augmentation.
       batches: where training batches come from, see `train/chunk.py`.
       batch_size: images a batch.
-      num_batches: how many batches, over all calls.
       max_steps: largest number of batches of one call.
 
     Returns:
       reestimate(params, model_state, moments, data, seed, first_step, num_steps) ->
       (moments, model_state). `moments` are those of the batches of earlier calls, in
-      the form of `batch_stats`; anything in that form at the first. The model state is
-      estimated when all batches are in.
+      the form of `batch_stats`; anything in that form at the first. The model state has
+      those of all batches so far.
 
-    Source: Wu and Johnson 2021, arXiv 2105.07576, section 3.2 ("PreciseBN").
+    Source: Wu and Johnson 2021, arXiv 2105.07576, section 3.2 ("PreciseBN"); the sum:
+    Chan, Golub and LeVeque 1983, The American Statistician 37(3), eq. 2.1.
     """
     # With momentum 0 the running statistics after a batch are those of that batch.
     of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
 
-    def second_moments(stats, sign):
-        """Variances to mean squares, sign 1, and back, sign -1."""
-        if "mean" in stats:
-            return stats | {"var": stats["var"] + sign * stats["mean"] ** 2}
-        return {name: second_moments(inner, sign) for name, inner in stats.items()}
+    def joined(old, new, share):
+        """Moments of batches so far and one more, which has this share in all."""
+        if not isinstance(old, dict):
+            return (1 - share) * old + share * new
+        total = {name: joined(old[name], new[name], share) for name in old}
+        if "mean" in old:
+            apart = new["mean"] - old["mean"]
+            total["var"] += (share * apart) * ((1 - share) * apart)
+        return total
 
     def reestimate(params, model_state, moments, data, seed, first_step, num_steps):
         if "batch_stats" not in model_state:
@@ -189,15 +212,15 @@ def make_reestimation(
             images, _ = augment(key, batch["images"], batch["labels"])
             with at_positions(part().own(jnp.arange(batch_size, dtype=jnp.int32))):
                 *_, new = forward_train(of_batch, params, model_state, images, key)
-            return second_moments(mean_of_parts(new["batch_stats"]), 1)
+            return mean_of_parts(new["batch_stats"])
 
         def body(i, batch, total):
-            new = of_one(i, batch)
-            return jax.tree.map(lambda a, b: a + b / num_batches, total, new)
+            share = 1 / jnp.float32(first_step + i + 1)
+            return joined(total, of_one(i, batch), share)
 
         start = jax.tree.map(lambda m: jnp.where(first_step == 0, 0, m), moments)
         batch_at = batches(data, seed, first_step, max_steps)
         total = over_batches(num_steps, batch_at, body, start)
-        return total, model_state | {"batch_stats": second_moments(total, -1)}
+        return total, model_state | {"batch_stats": total}
 
     return reestimate

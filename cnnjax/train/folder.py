@@ -110,6 +110,7 @@ class RunFolder:
             "reason": reason,
             "step": run.total_steps,
             "epochs": round(run.total_steps / run.steps_per_epoch, 6),
+            "evaluated": run.evaluated(final=True),
             "final": final,
             "best": best,
             "cost": cost,

@@ -11,9 +11,11 @@ from cnnjax.errors import UserError
 from cnnjax.records import read_metrics
 from cnnjax.train import hosts
 from cnnjax.train.checkpoint import Checkpoints
+from cnnjax.train.evaluate import not_finite
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.heartbeat import Heartbeat
 from cnnjax.train.interrupt import Stopped, StopRequest
+from cnnjax.train.outcome import failure, record_of_best
 from cnnjax.train.probes.measuring import Measuring
 from cnnjax.train.programs import Programs, compile_programs
 from cnnjax.train.saved import restore_latest, save, save_statistics
@@ -59,6 +61,8 @@ def fit(
     finished = folder.finished_results()
     if not hosts.largest(finished is None):
         return finished
+    if sentence := run.long_decay():
+        warn(f"{name}: {sentence}")
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)
@@ -150,7 +154,7 @@ class Loop:
         best = of_best = None
         if self.best is not None:
             of_best = self._settled(self.best)
-            best = self.programs.evaluate(*of_best, ("test",), final=True)
+            best = self.programs.evaluate(*of_best, ("test",), final=True)["test"]
         if self.run.eval.statistics == "precise":
             settled = {"final": weights[1], "best": of_best and of_best[1]}
             save_statistics(self.folder.path, self.run, self.step, settled)
@@ -159,17 +163,15 @@ class Loop:
             self.measuring.look(self.step, *weights)
         results = []
         for i, seed in enumerate(self.run.seeds):
-            if self.failed_at[i] >= 0:
-                results.append(self.folder.failed(seed, self._reason(i), self._cost()))
-                continue
+            of_final = {split: rows[i] for split, rows in final.items()}
             of_best = None
             if best is not None and np.isfinite(self.best_error[i]):
-                of_best = {
-                    "step": int(self.best_step[i]),
-                    "validation_error": float(self.best_error[i]),
-                    "test": best["test"][i],
-                }
-            of_final = {split: rows[i] for split, rows in final.items()}
+                judged = int(self.best_step[i]), float(self.best_error[i])
+                of_best = record_of_best(self.run, *judged, best[i])
+            failed = int(self.failed_at[i]), self.last_good[i]
+            if reason := failure(self.run, *failed, of_final, of_best):
+                results.append(self.folder.failed(seed, reason, self._cost()))
+                continue
             probes = self.measuring.results(i)
             results.append(
                 self.folder.done(seed, of_final, of_best, self._cost(), probes)
@@ -286,9 +288,11 @@ class Loop:
     def _validate(self) -> None:
         if not len(self.run.dataset.validation):
             return
-        weights = self.programs.weights(self.state)
+        weights = self.programs.judged(self.state)
         rows = self.programs.evaluate(*weights, ("validation",))["validation"]
-        errors = np.array([row["error"] for row in rows])
+        # A broken net is wrong everywhere, but never the best so far.
+        broken = [not_finite({"validation": row}) is not None for row in rows]
+        errors = np.where(broken, np.inf, [row["error"] for row in rows])
         improved = (errors < self.best_error) & (self.failed_at < 0)
         if self.best is not None and improved.any():
             self.best = self.programs.improve(improved, weights, self.best)
@@ -357,12 +361,6 @@ class Loop:
             else None,
             "memory_bytes": self.programs.memory_bytes,
         }
-
-    def _reason(self, i: int) -> str:
-        return (
-            f"the loss became non-finite at step {self.failed_at[i]}; the last good "
-            f"checkpoint is {self.last_good[i]}"
-        )
 
 
 def require_some_success(results: list[dict[str, Any]]) -> None:

@@ -156,8 +156,15 @@ class Programs:
         return sums
 
     def weights(self, state: TrainState) -> tuple[Any, Any]:
-        """(params, model_state) that the evaluation settings ask for while training."""
+        """(params, model_state) that the evaluation settings ask for."""
         return weights_of(state, self.run.eval.weights)
+
+    def judged(self, state: TrainState) -> tuple[Any, Any]:
+        """`weights` with the statistics by which they are judged while training."""
+        params, model_state = self.weights(state)
+        if self.run.evaluated(final=False)["statistics"] == "precise":
+            model_state = self.final_statistics(params, model_state)
+        return params, model_state
 
     def improve(self, improved: np.ndarray, new: Any, best: Any) -> Any:
         """The new weights for the seeds that improved, the best so far for others."""
@@ -310,7 +317,6 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
             run.augment.train,
             delivery.batches,
             batch_size=run.train.batch_size,
-            num_batches=run.eval.precise_batches,
             max_steps=delivery.first_room,
         )
         reestimation = compiled(

@@ -20,6 +20,7 @@ from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.models.stacks import stacks_of
+from cnnjax.train.average import long_decay, start_average, statistics_used
 from cnnjax.train.devices import num_usable, require_devices
 from cnnjax.train.factors import factors
 from cnnjax.train.hosts import num_processes, process_index, total
@@ -37,7 +38,7 @@ from cnnjax.train.settings import (
     SeedSettings,
     TrainSettings,
 )
-from cnnjax.train.state import TrainState, start_average, weights_of
+from cnnjax.train.state import TrainState, weights_of
 
 SECTIONS = (
     "seeds",
@@ -102,6 +103,18 @@ class Run:
     def keeps_best(self) -> bool:
         """Whether the weights that are best on validation are kept."""
         return self.eval.keep_best and len(self.dataset.validation) > 0
+
+    def evaluated(self, *, final: bool) -> dict[str, str | None]:
+        """Weights, and statistics of batch norm, of an evaluation; None without any."""
+        weights = self.eval.weights
+        used = statistics_used(self.eval, weights, final=final)
+        keeps_any = "batch_stats" in self.declared
+        return {"weights": weights, "statistics": used if keeps_any else None}
+
+    def long_decay(self) -> str | None:
+        """A sentence if the moving average is too slow for the number of steps."""
+        used = self.evaluated(final=True)["statistics"]
+        return long_decay(self.train.ema_decay, self.total_steps, used)
 
     @property
     def saves_memory(self) -> bool:
@@ -194,7 +207,8 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         "optimizer", make_optimizer, config.optimizer, stacks=stacks_of(declared)
     )
     optimizer.decayed(declared["params"])  # refuses before anything is compiled
-    check_probes(settings["eval"].probes, model, dataset.image_shape)
+    sizes = split_sizes(dataset)
+    check_probes(settings["eval"].probes, model, dataset.image_shape, sizes)
     statistics = measure_split(
         config.augment.standardize,
         dataset.train,

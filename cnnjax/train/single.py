@@ -10,15 +10,19 @@ from rich.table import Table
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
+from cnnjax.train.average import statistics_used
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.compile_cache import use_compile_cache
+from cnnjax.train.evaluate import not_finite
 from cnnjax.train.folder import RunFolder
 from cnnjax.train.interrupt import Stopped, catching_signals
 from cnnjax.train.loop import fit, require_some_success
+from cnnjax.train.outcome import in_words
 from cnnjax.train.programs import compile_programs, memory
 from cnnjax.train.progress import Progress
 from cnnjax.train.saved import restore_latest
-from cnnjax.train.setup import SPLITS, saved_example, set_up
+from cnnjax.train.settings import EvalSettings
+from cnnjax.train.setup import SPLITS, Run, saved_example, set_up
 from cnnjax.train.state import TrainState, weights_of
 
 WEIGHTS = ("final", "best", "ema")
@@ -46,6 +50,10 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     require_some_success(results)
     done = [result for result in results if result["status"] == "done"]
     print_errors({r["seed"]: r["final"] for r in done}, run.dataset.note)
+    print(f"evaluated with {in_words(run.evaluated(final=True))}")
+    for result in results:
+        if result["status"] == "failed":
+            print(f"seed {result['seed']} failed: {result['reason']}")
     print(f"results in {workdir}")
     return 0
 
@@ -55,6 +63,8 @@ def print_dry_run(config: ConfigDict) -> int:
     use_compile_cache()
     run = set_up(config)
     print(run.laid_out())
+    if sentence := run.long_decay():
+        print(sentence)
     table = Table(title="memory on each device, MiB")
     titles = ("program", "arguments", "results", "temporary", "next images", "together")
     for title in titles:
@@ -97,6 +107,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         config.data.data_dir = data_dir
     use_compile_cache()
     run = set_up(config)
+    trained = run
     folder = RunFolder(workdir, run, workdir.name)  # checked as it was trained
     if statistics:
         settings = dataclasses.replace(run.eval, statistics=statistics)
@@ -120,14 +131,38 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     model_state = programs.final_statistics(params, model_state)
     rows = programs.evaluate(params, model_state, SPLITS, final=True)
     print(f"{workdir}: {weights} weights, step {step} of {run.total_steps}")
-    print_errors(
-        {
-            seed: {split: of_split[i] for split, of_split in rows.items()}
-            for i, seed in enumerate(run.seeds)
-        },
-        run.dataset.note,
-    )
-    return 0
+    by_seed = {
+        seed: {split: of_split[i] for split, of_split in rows.items()}
+        for i, seed in enumerate(run.seeds)
+    }
+    print_errors(by_seed, run.dataset.note)
+    print(f"evaluated with {in_words(_evaluated(run, trained.eval, weights))}")
+    return _say_failures(by_seed)
+
+
+def _evaluated(run: Run, trained: EvalSettings, weights: str) -> dict[str, str | None]:
+    """As `Run.evaluated`, for weights of a checkpoint.
+
+    Args:
+      run: with the statistics that were asked for now.
+      trained: settings while it was trained.
+      weights: of `WEIGHTS`.
+    """
+    kind = {"final": "raw", "ema": "ema", "best": trained.weights}[weights]
+    used = statistics_used(run.eval, kind, final=True)
+    if weights == "best" and used not in ("precise", "batch"):
+        used = statistics_used(trained, kind, final=False)  # which are kept with them
+    keeps_any = "batch_stats" in run.declared
+    return {"weights": kind, "statistics": used if keeps_any else None}
+
+
+def _say_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
+    """Names the seeds whose evaluation is not finite; gives the exit code."""
+    found = {seed: not_finite(rows) for seed, rows in by_seed.items()}
+    failed = {seed: reason for seed, reason in found.items() if reason}
+    for seed, reason in failed.items():
+        print(f"seed {seed} failed: {reason}")
+    return 1 if failed else 0
 
 
 def stored_config(path: Path) -> ConfigDict:

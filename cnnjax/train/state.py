@@ -3,9 +3,6 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 from flax import struct
 
 # One number a stream: adding a stream never moves the others.
@@ -40,27 +37,6 @@ def weights_of(state: TrainState, weights: str) -> tuple[Any, Any]:
     if weights == "ema":
         return state.ema["params"], state.ema["model_state"]
     return state.params, state.model_state
-
-
-def start_average(params: Any, model_state: Any) -> dict[str, Any]:
-    """The moving averages before the first step: copies of the initial values."""
-    return jax.tree.map(np.copy, {"params": params, "model_state": model_state})
-
-
-def move_average(average: Any, new: Any, decay: jax.Array) -> Any:
-    """decay * average + (1 - decay) * new, leaf by leaf.
-
-    Whatever is no float, such as a counter, is taken over from the new values.
-
-    Source: torch's `AveragedModel(use_buffers=True)` and timm's `ModelEmaV3`.
-    """
-
-    def moved(old, new):
-        if not jnp.issubdtype(new.dtype, jnp.inexact):
-            return new
-        return optax.incremental_update(new, old, 1 - decay)
-
-    return jax.tree.map(moved, average, new)
 
 
 def stream_key(seed: jax.Array, stream: str, step: jax.Array | None = None):

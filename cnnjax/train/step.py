@@ -10,9 +10,10 @@ from flax import linen as nn
 
 from cnnjax.batch import at_positions, part
 from cnnjax.models.forward import forward_train
+from cnnjax.train.average import move_average
 from cnnjax.train.loss import cross_entropy, smooth
 from cnnjax.train.optimizer import Optimizer
-from cnnjax.train.state import TrainState, move_average, stream_key
+from cnnjax.train.state import TrainState, stream_key
 
 # What a step measures: (sum, count) pairs of float32.
 METRICS = ("loss", "errors", "grad_norm")
@@ -124,4 +125,5 @@ def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
     num = microbatches * part().num_parts
     if num == 1:
         return statistics
-    return jax.tree.map(lambda x: x / num, part().total(statistics))
+    # Of counters, which all parts have moved alike, the type stays.
+    return jax.tree.map(lambda x: (x / num).astype(x.dtype), part().total(statistics))

@@ -108,10 +108,24 @@ def test_standardisation():
     np.testing.assert_allclose(one.std(axis=(1, 2, 3)), 1, rtol=1e-4)
 
 
-def test_constant_images_stay_finite():
-    images = np.full((3, 4, 4, 1), 7, np.uint8)
-    for standardize in STANDARDIZE:
-        assert np.isfinite(build(images, standardize).preprocess(images)).all()
+@pytest.mark.parametrize("grey", [0, 7, 211, 255])
+@pytest.mark.parametrize("standardize", STANDARDIZE)
+def test_constant_images_become_zero(standardize, grey):
+    """Nothing is divided by a standard deviation of 0, and no rounding is blown up."""
+    images = np.full((3, 32, 32, 3), grey, np.uint8)
+    want = grey / 255 if standardize == "none" else 0
+    got = build(images, standardize).preprocess(images)
+    np.testing.assert_allclose(got, want, atol=1e-7)
+
+
+def test_one_grey_level_is_not_constant():
+    images = np.full((1, 32, 32, 3), 100, np.uint8)
+    images[0, 3, 5, 1] += 1
+    got = np.asarray(build(images, "image").preprocess(images))[0]
+    pixels = images[0] / 255
+    # The differences are a few hundred roundings of float32.
+    want = (pixels - pixels.mean()) / pixels.std()
+    np.testing.assert_allclose(got, want, rtol=1e-2, atol=1e-2)
 
 
 def test_statistics_come_from_the_training_split():

@@ -24,7 +24,8 @@ def run_on(mode="jit", layout="seed=1", **changes):
         RESNET,
         seeds__count=2,
         train__steps=STEPS_EACH * len(STRETCHES),
-        train__ema_decay=0.9,
+        train__ema_decay=0.7,
+        eval__weights="ema",  # with the averaged statistics of the norms
         data__image_size=6,
         augment__flip=True,
         schedule__learning_rate=0.01,

@@ -13,6 +13,7 @@ from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.models.initialize import init_variables
+from cnnjax.records import from_line, to_line
 from cnnjax.train.chunk import resident_batches
 from cnnjax.train.evaluate import (
     divide,
@@ -67,7 +68,7 @@ def by_hand(logits, labels):
         "error": 100 * (1 - right.mean()),
         "top5_error": 100 * (1 - in_five.mean()),
         "per_class_accuracy": [
-            100 * right[labels == c].mean() if (labels == c).any() else 0.0
+            100 * right[labels == c].mean() if (labels == c).any() else None
             for c in range(logits.shape[-1])
         ],
     }
@@ -76,8 +77,9 @@ def by_hand(logits, labels):
 def assert_close(row, expected):
     assert row.keys() == expected.keys()
     for name, value in expected.items():
-        # Sums of float32; accuracies are rounded to 4 decimals.
-        np.testing.assert_allclose(row[name], value, rtol=1e-5, atol=1e-4, err_msg=name)
+        # Sums of float32; accuracies are rounded to 4 decimals. None becomes NaN.
+        got, value = np.array(row[name], float), np.array(value, float)
+        np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-4, err_msg=name)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 22, NUM, 64])
@@ -91,6 +93,19 @@ def test_a_split_behind_another_one_is_its_own():
     assert_close(
         evaluate(LOGITS, LABELS, 8, offset=10), by_hand(LOGITS[10:], LABELS[10:])
     )
+
+
+def test_a_class_that_is_not_in_the_split_has_no_accuracy():
+    """0 for one that is there and always missed; null in JSON for one that is not."""
+    there = LABELS != 4
+    row = evaluate(LOGITS[there], LABELS[there], 8)
+    absent = [c for c, value in enumerate(row["per_class_accuracy"]) if value is None]
+    assert absent == sorted({*range(CLASSES)} - {*LABELS[there].tolist()})
+    assert 4 in absent
+    assert_close(row, by_hand(LOGITS[there], LABELS[there]))
+    missed = evaluate(np.zeros_like(LOGITS), np.full(NUM, 2, np.int32), 8)
+    assert missed["per_class_accuracy"] == [None, None, 0.0, None, None, None, None]
+    assert from_line(to_line(missed)) == missed
 
 
 def test_batches_of_all_splits_have_one_shape_and_cover_each_once():
@@ -149,7 +164,6 @@ def test_precise_statistics_are_those_of_the_batches():
         augment,
         resident_batches(8, 20),
         batch_size=8,
-        num_batches=3,
         max_steps=3,
     )
     # What stands there before the first batch does not count; in one call or in two.
@@ -174,10 +188,50 @@ def test_precise_statistics_are_those_of_the_batches():
     assert jax.tree.structure(got) == jax.tree.structure(variables)
 
 
+def precise_statistics(images):
+    """Of a net with one hidden layer, for images [20, 2, 2, 1] as they are; float64."""
+    model = create_model("mlp", widths=(6,), num_classes=3, norm=make_norm("batch"))
+    variables = init_variables(model, (2, 2, 1), (0,))
+    variables = jax.tree.map(lambda leaf: leaf[0], variables)
+    params = variables.pop("params")
+    reestimate = make_reestimation(
+        model,
+        lambda key, images, labels: (images, jax.nn.one_hot(labels, 3)),
+        resident_batches(8, 20),
+        batch_size=8,
+        max_steps=3,
+    )
+    data = {"images": images.astype(np.float32), "labels": np.zeros(20, np.int32)}
+    stats = variables["batch_stats"]
+    _, got = jax.jit(reestimate)(params, variables, stats, data, np.int32(1), 0, 3)
+    order = np.asarray(chunk_indices(stream_key(1, "shuffle"), 0, 3, 8, 20))
+    x = images.reshape(20, 4)[order]
+    return got["batch_stats"]["norm1"], x @ params["dense1"]["kernel"].astype(float)
+
+
+@pytest.mark.parametrize("grey", [0.0, 1 / 3, 211 / 255, 1e4])
+def test_constant_images_have_no_variance(grey):
+    """Mean square less squared mean gave some -1e-7 of the squared mean here."""
+    stats, hidden = precise_statistics(np.full((20, 2, 2, 1), grey))
+    np.testing.assert_allclose(stats["mean"], hidden.mean((0, 1)), rtol=1e-5)
+    assert np.all(stats["var"] >= 0)
+    # A rounding of the mean, squared.
+    assert np.all(stats["var"] <= (1e-6 * np.abs(stats["mean"])) ** 2)
+
+
+def test_a_large_mean_does_not_drown_the_variance():
+    """Means of some hundred standard deviations, which moreover differ by batch."""
+    images = 300 + STREAM.randn(20, 2, 2, 1)
+    stats, hidden = precise_statistics(images)
+    means, variances = hidden.mean(1), hidden.var(1, ddof=1)
+    want = variances.mean(0) + means.var(0)
+    np.testing.assert_allclose(stats["var"], want, rtol=1e-3)
+
+
 def test_precise_statistics_leave_other_norms_alone():
     model = create_model("mlp", widths=(6,), norm="layer")
     reestimate = make_reestimation(
-        model, functools.partial, None, batch_size=8, num_batches=3, max_steps=3
+        model, functools.partial, None, batch_size=8, max_steps=3
     )
     assert reestimate({}, {}, {}, None, 0, 0, 3) == ({}, {})
 

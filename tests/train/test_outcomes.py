@@ -1,14 +1,18 @@
 """Which weights a run reports, and what it reports when it fails."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from cnnjax.data.dataset import load_dataset
+from cnnjax.data.split import Split
 from cnnjax.errors import UserError
 from cnnjax.records import read_json
 from cnnjax.train import loop, parallel
-from tests.train.tiny import fit, rows_of, tiny_run
+from cnnjax.train.setup import set_up
+from tests.train.tiny import fit, rows_of, tiny_config, tiny_run
 
 # -- the best weights ------------------------------------------------------------------
 
@@ -99,6 +103,95 @@ def test_without_a_checkpoint_there_is_none_to_name(tmp_path):
     (result,) = fit(run, tmp_path).results
     assert result["status"] == "failed"
     assert result["reason"].endswith("checkpoint is none yet")
+
+
+def with_an_unusable_average(monkeypatch, bad):
+    """The running variance of the averages is broken; training does not see it."""
+    initial_state = loop.saved_example
+
+    def broken(run):
+        tree = initial_state(run)
+        tree["state"].ema["model_state"]["batch_stats"]["norm1"]["var"][bad] = np.nan
+        return tree
+
+    monkeypatch.setattr(loop, "saved_example", broken)
+
+
+def test_a_last_evaluation_that_is_not_finite_is_a_failure(monkeypatch, tmp_path):
+    """Though every loss of training is finite; the other seed is done."""
+    with_an_unusable_average(monkeypatch, bad=0)
+    run = tiny_run(train__ema_decay=0.3, eval__weights="ema", seeds__count=2)
+    fitted = fit(run, tmp_path)
+    broken, healthy = fitted.results
+    assert (broken["status"], healthy["status"]) == ("failed", "done")
+    assert broken["final"] is broken["best"] is None
+    assert broken["reason"] == (
+        "the loss on the train images is nan in the last evaluation (averaged weights, "
+        "averaged statistics)"
+    )
+    assert all(
+        math.isfinite(r["loss"]) for r in rows_of(tmp_path) if r["kind"] == "train"
+    )
+    assert fitted.shown.ended == "1 of 2 seeds failed"
+    assert read_json(tmp_path / "seed-0" / "result.json") == broken
+    # Nor were the broken weights ever the best so far.
+    assert healthy["best"]["step"] > 0
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test", "best"])
+def test_every_split_counts(monkeypatch, tmp_path, split):
+    """Also that of the best weights, which may be others than the last."""
+    calls = []
+
+    def evaluate(programs, params, model_state, splits, final=False):
+        calls.append(splits)
+        of_best = final and list(splits) == ["test"]
+        rows = {}
+        for name in splits:
+            broken = final and (split == "best" if of_best else split == name)
+            loss = math.inf if broken else 1.0
+            row = {"count": 9, "loss": loss, "error": 50.0, "top5_error": 0.0}
+            rows[name] = [row]
+        return rows
+
+    monkeypatch.setattr(loop.Programs, "evaluate", evaluate)
+    (result,) = fit(tiny_run(), tmp_path).results
+    assert result["status"] == "failed"
+    where = "test images is inf for the best" if split == "best" else f"{split} images"
+    assert where in result["reason"]
+
+
+def test_broken_weights_are_never_the_best(monkeypatch, tmp_path):
+    """They have 100% error, as many a net at its start: NaN is not better than that."""
+    script = iter([math.nan, 1.0])
+
+    def evaluate(programs, params, model_state, splits, final=False):
+        loss = next(script, 1.0)
+        row = {"count": 9, "loss": loss, "error": 100.0, "top5_error": 0.0}
+        return {split: [row] for split in splits}
+
+    monkeypatch.setattr(loop.Programs, "evaluate", evaluate)
+    (result,) = fit(tiny_run(), tmp_path).results
+    assert result["best"]["step"] == 6
+
+
+def without_test_images(**changes):
+    config = tiny_config(data__num_validation=0, **changes)
+    dataset = load_dataset(**config.data)
+    none = Split(dataset.test.images[:0], dataset.test.labels[:0])
+    return set_up(config, dataclasses.replace(dataset, test=none))
+
+
+def test_empty_splits_are_no_failure(tmp_path):
+    (result,) = fit(without_test_images(), tmp_path).results
+    assert (result["status"], result["best"]) == ("done", None)
+    empty = {"count": 0, "loss": None, "error": None, "top5_error": None}
+    assert result["final"]["test"] == result["final"]["validation"] == empty
+
+
+def test_a_probe_needs_images():
+    with pytest.raises(UserError, match=r"'shift' looks at test images, and .* none"):
+        without_test_images(eval__probes=("shift",))
 
 
 def test_one_failed_seed_does_not_touch_the_others(monkeypatch, tmp_path):

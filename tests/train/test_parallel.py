@@ -44,7 +44,7 @@ class SmallNet(nn.Module):
 
 
 def small_run(kind="batch", layout="seed=1", mode="jit", seeds=1, **changes):
-    changes = {"train__batch_size": BATCH, "data__num_train": 40} | changes
+    changes = {"train__batch_size": BATCH, "train__ema_decay": 0.9} | changes
     run = tiny_run(
         "resnet20_cifar",
         RESNET,
@@ -52,6 +52,7 @@ def small_run(kind="batch", layout="seed=1", mode="jit", seeds=1, **changes):
         parallel__layout=layout,
         norm__kind=kind,
         seeds__count=seeds,
+        data__num_train=40,
         data__image_size=6,
         schedule__learning_rate=0.05,
         **SETTINGS.get(kind, {}),
