@@ -4,8 +4,6 @@ Example: ./launch.sh export --workdir=runs/mine --weights=best --out=mine.safete
          ./launch.sh export --workdir=runs/mine --format=torchvision --out=mine.pth
 """
 
-import pathlib
-
 from absl import flags
 
 from cnnjax import cli
@@ -36,11 +34,12 @@ def main() -> None:
     if not OUT.value:
         raise UserError("--out is missing: give the file to write")
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from cnnjax.train.export import export
+    from cnnjax.train.export import check_target, export
     from cnnjax.train.load import load_run
 
+    out = check_target(OUT.value, FORMAT.value)
     net = load_run(WORKDIR.value, WEIGHTS.value, SEED.value, data_dir=DATA_DIR.value)
-    wrote = export(net, pathlib.Path(OUT.value), FORMAT.value)
+    wrote = export(net, out, FORMAT.value)
     print(f"{wrote.path}: {net.words()}")
     print(
         f"names: {wrote.names}" + (f"; more in {wrote.sidecar}" * bool(wrote.sidecar))

@@ -52,7 +52,8 @@ def export(net: TrainedNet, path: str | os.PathLike, format: str) -> Exported:
 
     Args:
       net: of `load_run`.
-      path: a new file; for 'orbax' a new folder.
+      path: a new file; for 'orbax' a new folder. What has no place in it goes into a
+        JSON file beside it, of the same name with '.json' behind.
       format: 'safetensors' (our names and layouts; `load_export` reads it), 'orbax'
         (the same tree, as a folder), 'torch' (a state dict: names of the first source
         that has this net, else ours), or 'torchvision', 'timm' or 'cifar' (one that
@@ -63,23 +64,19 @@ def export(net: TrainedNet, path: str | os.PathLike, format: str) -> Exported:
       UserError: the path exists, or cannot be written, or has an ending that is not of
         this format; the library has no such net.
     """
+    path = check_target(path, format)
+    return FORMATS[format](net.plain(), path, _sidecar(path))
+
+
+def check_target(path: str | os.PathLike, format: str) -> Path:
+    """The path of a new file or folder of a format; what `export` refuses is refused.
+
+    Raises:
+      UserError: as `export`, before anything is loaded.
+    """
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS, "--format")
     path = Path(path).expanduser()
-    check_ending(path, format)
-    sidecar = path.with_name(f"{path.name}.json")
-    for there in (path, sidecar):
-        if there.exists() or there.is_symlink():
-            raise UserError(f"{there} exists already: remove it or give another --out")
-    return FORMATS[format](net.plain(), path, sidecar)
-
-
-def check_ending(path: Path, format: str) -> None:
-    """Refuses a name that does not end as files of the format do.
-
-    Raises:
-      UserError: names the endings that do.
-    """
     endings = {"safetensors": (SAFETENSORS,), "orbax": ()}.get(
         format, (*TORCH_ENDINGS, SAFETENSORS)
     )
@@ -88,6 +85,14 @@ def check_ending(path: Path, format: str) -> None:
             f"a file of the format {format!r} ends in {' or '.join(endings)}, "
             f"{path.name!r} does not: change --out"
         )
+    for there in (path, _sidecar(path)):
+        if there.exists() or there.is_symlink():
+            raise UserError(f"{there} exists already: remove it or give another --out")
+    return path
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def load_export(path: str | os.PathLike) -> TrainedNet:
