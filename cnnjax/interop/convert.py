@@ -34,11 +34,15 @@ class Named:
       as_conv: our dense layer is a convolution there.
       window: side of the filters of that convolution, which see the whole map; ours
         then follows a `Flatten`, which puts channels first as those filters do.
+      inputs: for each input channel of ours its number there, None where they agree.
+      outputs: the same of the output channels.
     """
 
     name: str
     as_conv: bool = False
     window: int = 1
+    inputs: tuple[int, ...] | None = None
+    outputs: tuple[int, ...] | None = None
 
 
 # (net, path of a module such as 'stage1_block1/conv1') -> its name in the source.
@@ -53,15 +57,13 @@ class Slot:
       path: (collection, *modules, leaf) of ours.
       shape: of ours.
       name: in the state dict.
-      as_conv: see `Named`.
-      window: see `Named`.
+      module: what the source calls the module and the layout of its weights.
     """
 
     path: tuple[str, ...]
     shape: tuple[int, ...]
     name: str
-    as_conv: bool
-    window: int
+    module: Named
 
     @property
     def torch_shape(self) -> tuple[int, ...]:
@@ -70,15 +72,15 @@ class Slot:
             return features, channels, height, width
         if len(self.shape) == 2:
             inputs, features = self.shape
-            if not self.as_conv:
+            if not self.module.as_conv:
                 return features, inputs
-            window = (self.window, self.window)
-            return features, inputs // self.window**2, *window
+            window = self.module.window
+            return features, inputs // window**2, window, window
         return self.shape
 
     def to_torch(self, value: np.ndarray) -> np.ndarray:
-        """Ours to theirs: HWIO to OIHW, [in, out] to [out, in]."""
-        value = np.asarray(value)
+        """Ours to theirs: HWIO to OIHW, [in, out] to [out, in], channels reordered."""
+        value = self._reordered(np.asarray(value), back=True)
         value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
         return np.ascontiguousarray(value).reshape(self.torch_shape)
 
@@ -86,9 +88,17 @@ class Slot:
         value = np.asarray(value)
         value = value.astype(np.float64 if value.dtype == np.float64 else np.float32)
         if len(self.shape) == 4:
-            return np.ascontiguousarray(value.transpose(2, 3, 1, 0))
-        if len(self.shape) == 2:
-            return np.ascontiguousarray(value.reshape(self.shape[::-1]).T)
+            value = value.transpose(2, 3, 1, 0)
+        elif len(self.shape) == 2:
+            value = value.reshape(self.shape[::-1]).T
+        return np.ascontiguousarray(self._reordered(value, back=False))
+
+    def _reordered(self, value: np.ndarray, back: bool) -> np.ndarray:
+        """Of a leaf in our layout: channels as the source numbers them to ours."""
+        is_kernel = value.ndim > 1
+        for axis, order in ((-1, self.module.outputs), (-2, self.module.inputs)):
+            if order is not None and (is_kernel or axis == -1):
+                value = value.take(np.argsort(order) if back else order, axis)
         return value
 
 
@@ -104,16 +114,48 @@ def slots_of(
         if isinstance(named, str):
             named = Named(named)
         name = f"{named.name}.{LEAVES[path[-1]]}"
-        slots.append(Slot(path, leaf.shape, name, named.as_conv, named.window))
+        slots.append(Slot(path, leaf.shape, name, named))
     names = [slot.name for slot in slots]
     assert len(set(names)) == len(names), "a namer gives one name to two leaves"
     return slots
 
 
-def fill(slots: list[Slot], state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Our tree from a state dict whose names and shapes have been checked."""
-    flat = {slot.path: slot.from_torch(state_dict[slot.name]) for slot in slots}
+def fill(
+    slots: list[Slot],
+    state_dict: Mapping[str, Any],
+    values: Mapping[tuple[str, ...], Any] | None = None,
+) -> dict[str, Any]:
+    """Our tree from a state dict whose names and shapes have been checked.
+
+    Args:
+      slots: of all leaves.
+      state_dict: name -> array.
+      values: path -> value, of leaves that are not taken from the state dict.
+    """
+    flat = dict(values or {})
+    for slot in slots:
+        if slot.path not in flat:
+            flat[slot.path] = slot.from_torch(state_dict[slot.name])
     return traverse_util.unflatten_dict(flat)
+
+
+def other_channels(
+    slots: list[Slot], channels: int, given: Mapping[tuple[str, ...], int]
+) -> int | None:
+    """Input channels of a stem that is for another number of them.
+
+    Args:
+      slots: of the net for images of `channels`.
+      channels: those of the listed input.
+      given: path of a kernel -> the input channels that it has.
+    """
+    found = {
+        given[slot.path]
+        for slot in slots
+        if len(slot.shape) == 4 and slot.shape[2] == channels and slot.path in given
+    }
+    found -= {channels}
+    return found.pop() if len(found) == 1 else None
 
 
 def state_dict_of(

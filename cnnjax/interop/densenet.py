@@ -37,4 +37,5 @@ NAMES = {
 # 'denselayer1.norm1.weight'.
 _OLD = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 
-RENAMED = {(DenseNet, "torchvision"): functools.partial(_OLD.sub, r"\1\2")}
+_renamed = functools.partial(_OLD.sub, r"\1\2")
+RENAMED = {(DenseNet, "torchvision"): _renamed, (DenseNet, "timm"): _renamed}

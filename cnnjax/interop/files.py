@@ -2,9 +2,7 @@
 
 import os
 import pathlib
-import pickle
-import re
-import warnings
+import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,56 +11,40 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from cnnjax.errors import UserError
-
-TORCH_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
-# Where trainers put the state dict, beside the epoch and the like.
-WRAPPERS = ("state_dict", "model", "model_state_dict", "net")
+from cnnjax.interop.formats import AGAIN, ARRAYS, SAFETENSORS, kind_of
+from cnnjax.interop.torch_file import first_sentence, read_torch
 
 
-def read_state_dict(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Name -> array of a `.safetensors` file, or of a `.pth` file through torch.
+def read_file(path: str | os.PathLike) -> Any:
+    """What a file holds: name -> array, or what `torch.save` wrote.
 
-    torch reads with `weights_only=True`: a file that would run code is refused.
+    The content decides, whatever the name: safetensors, `numpy.savez`, or torch, which
+    reads with `weights_only=True`: a file that would run code is refused.
 
     Raises:
       UserError: no such file, another kind of file, a broken one, or one with more
         than tensors in it; or torch is needed and not installed.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        reason = "a folder, not a weight file" if path.is_dir() else "no file"
-        raise UserError(f"{path} is {reason}: check the path of the weights")
-    if path.suffix == ".safetensors":
+    path = pathlib.Path(path).expanduser()
+    kind = kind_of(path)
+    if kind == SAFETENSORS:
         return _read_safetensors(path)
-    if path.suffix in TORCH_SUFFIXES:
-        return arrays_of(_read_torch(path), f"weight file {path}")
-    raise UserError(
-        f"weight file {path} has the ending {path.suffix!r}: allowed are .safetensors, "
-        f"{', '.join(TORCH_SUFFIXES)}"
-    )
+    if kind == ARRAYS:
+        return _read_arrays(path)
+    return read_torch(path)
 
 
-def arrays_of(saved: Any, what: str) -> dict[str, np.ndarray]:
-    """The arrays of a state dict, which trainers often wrap once more.
+def arrays_of(state_dict: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
+    """Tensors of torch as arrays; arrays stay.
 
     Args:
-      saved: name -> array or torch tensor, or that under one of `WRAPPERS`.
+      state_dict: name -> tensor or array.
       what: what to call it in the error.
 
     Raises:
-      UserError: something else, or a tensor of which NumPy has no counterpart.
+      UserError: a tensor of which NumPy has no counterpart.
     """
-    for key in WRAPPERS:
-        if isinstance(saved, Mapping) and isinstance(saved.get(key), Mapping):
-            saved = saved[key]
-    if not isinstance(saved, Mapping) or not all(
-        isinstance(name, str) and hasattr(value, "dtype")
-        for name, value in saved.items()
-    ):
-        raise UserError(
-            f"{what} holds no state dict (name -> tensor): save `model.state_dict()`"
-        )
-    return {name: _array(value, name, what) for name, value in saved.items()}
+    return {name: _array(value, name, what) for name, value in state_dict.items()}
 
 
 def _array(value: Any, name: str, what: str) -> np.ndarray:
@@ -76,7 +58,7 @@ def _array(value: Any, name: str, what: str) -> np.ndarray:
     except (TypeError, RuntimeError, NotImplementedError) as error:
         raise UserError(
             f"{what} holds {name}, which NumPy cannot represent "
-            f"({_first_sentence(error)}): save plain dense tensors"
+            f"({first_sentence(error)}): save plain dense tensors"
         ) from error
 
 
@@ -91,39 +73,16 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"weight file {path} is no whole .safetensors file "
-            f"({_first_sentence(error)}): copy or download it again"
+            f"({first_sentence(error)}): {AGAIN}"
         ) from error
 
 
-def _read_torch(path: pathlib.Path) -> Any:
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
-        import torch
-    except ImportError as error:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"reading {path} needs torch, which is not installed: install the extra "
-            "'peers', or convert the file to .safetensors"
+            f"weight file {path} is no .npz file of plain arrays "
+            f"({first_sentence(error)}): {AGAIN}"
         ) from error
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
-    # Damaged bytes can make the unpickler fail in any way.
-    except Exception as error:
-        code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if isinstance(error, pickle.UnpicklingError) and code:
-            raise UserError(
-                f"weight file {path} holds more than tensors ({code[1]}), which could "
-                "run code: save `model.state_dict()` alone"
-            ) from error
-        reason = type(error).__name__
-        if isinstance(error, RuntimeError | EOFError | OSError):
-            reason = _first_sentence(error)
-        raise UserError(
-            f"weight file {path} is no whole torch file ({reason}): copy or download "
-            "it again"
-        ) from error
-
-
-def _first_sentence(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return re.split(r"\.\s|\n", text)[0].rstrip(".")

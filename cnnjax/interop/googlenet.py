@@ -1,7 +1,7 @@
 """Names of GoogLeNet's layers in torchvision (timm has no GoogLeNet).
 
 The weights that torchvision publishes want images scaled to [-1, 1]: it builds the net
-for them with `transform_input=True`.
+for them with `transform_input=True`, which no weight shows.
 """
 
 import re
@@ -41,3 +41,9 @@ def torchvision_name(model: nn.Module, path: str) -> str:
 
 
 NAMES = {(GoogLeNet, "torchvision"): torchvision_name}
+PREPARED = {
+    (GoogLeNet, "torchvision"): (
+        "the weights that torchvision itself publishes are for images scaled to "
+        "[-1, 1] (transform_input=True), not for its usual mean and standard deviation"
+    )
+}

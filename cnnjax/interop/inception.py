@@ -2,14 +2,17 @@
 
 torchvision's Inception-v3 has the auxiliary head, timm's by default has not: its
 weights load with `auxiliary_heads=False`. Published weights want images scaled to
-[-1, 1]; torchvision's build the net with `transform_input=True` to that end.
+[-1, 1] (timm's `gluon_in1k` excepted); torchvision's build the net with
+`transform_input=True` to that end, which no weight shows.
 """
 
 import re
 
 from flax import linen as nn
 
+from cnnjax.interop import googlenet
 from cnnjax.layers.branches import Branch, Pool
+from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.inception_resnet import BLOCKS, REDUCTIONS, STEMS, InceptionResNet
 from cnnjax.models.inception_v3 import InceptionV3
 from cnnjax.models.inception_v4 import STEM_MODULES, InceptionV4, modules
@@ -136,4 +139,7 @@ NAMES = {
     (InceptionV3, "timm"): v3_name,
     (InceptionV4, "timm"): v4_name,
     (InceptionResNet, "timm"): inception_resnet_name,
+}
+PREPARED = {
+    (InceptionV3, "torchvision"): googlenet.PREPARED[GoogLeNet, "torchvision"],
 }

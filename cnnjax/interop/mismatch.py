@@ -1,6 +1,5 @@
 """What is wrong with a state dict, in one sentence."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,22 +7,10 @@ import numpy as np
 
 from cnnjax.errors import near_matches
 from cnnjax.interop.convert import COUNTER, Slot
+from cnnjax.interop.wrappers import MOST_NAMED, listed
 from cnnjax.models import VARIANTS
 
-# How many names of a kind the sentence lists.
-MOST_NAMED = 4
-# What torch's wrappers (parallel, compiled) put before every name.
-WRAPPED = r"(?:module\.|_orig_mod\.)*"
-
 Shapes = Mapping[str, tuple[int, ...]]
-
-
-def without_prefix(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Takes off what torch's wrappers put before every name."""
-    prefix = re.match(WRAPPED, next(iter(state_dict), ""))[0]
-    if not all(name.startswith(prefix) for name in state_dict):
-        return dict(state_dict)
-    return {k.removeprefix(prefix): v for k, v in state_dict.items()}
 
 
 def differences(slots: list[Slot], state_dict: Mapping[str, np.ndarray]) -> list[str]:
@@ -45,7 +32,7 @@ def differences(slots: list[Slot], state_dict: Mapping[str, np.ndarray]) -> list
         (wrong, "of another shape"),
         (odd, "not floating-point"),
     )
-    return [f"{len(names)} {kind}: {_cut(names)}" for names, kind in kinds if names]
+    return [f"{len(names)} {kind}: {listed(names)}" for names, kind in kinds if names]
 
 
 def describe_mismatch(
@@ -54,6 +41,7 @@ def describe_mismatch(
     slots: list[Slot],
     state_dict: Mapping[str, np.ndarray],
     other_sources: Mapping[str, list[Slot]],
+    input_shape: tuple[int, ...],
 ) -> str:
     """The differences in one sentence, with a guess at what was meant.
 
@@ -63,18 +51,18 @@ def describe_mismatch(
       slots: what is wanted.
       state_dict: what was given.
       other_sources: the same net as other sources name it.
+      input_shape: for which the net was built.
     """
+    given = _without_counters(state_dict)
     hint = (
         _other_source(other_sources, state_dict)
-        or _no_auxiliary_heads(slots, state_dict)
-        or _other_head(slots, _without_counters(state_dict))
-        or _others_of_that_size(name, _without_counters(state_dict))
-        or "num_classes and the other arguments of the net must fit, too"
+        or _other_arguments(slots, given, input_shape)
+        or _others_of_that_size(name, given)
     )
     clauses = "; ".join(differences(slots, state_dict))
     return (
         f"these weights are not those of {name!r} as {source} names it: {clauses}; "
-        f"nothing was loaded ({hint})"
+        f"nothing was loaded{f' ({hint})' if hint else ''}"
     )
 
 
@@ -93,11 +81,6 @@ def _with_near_ones(names: Shapes, candidates: Shapes) -> list[str]:
     return shown + ordered[MOST_NAMED:]
 
 
-def _cut(names: list[str]) -> str:
-    rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def _is_real(value: np.ndarray) -> bool:
     # bfloat16 is no NumPy type: ml_dtypes gives it the kind V.
     return value.dtype.kind == "f" or value.dtype.name == "bfloat16"
@@ -110,24 +93,77 @@ def _other_source(sources: Mapping[str, list[Slot]], state_dict) -> str | None:
     return None
 
 
-def _no_auxiliary_heads(slots: list[Slot], given: Mapping[str, np.ndarray]):
-    """Whether nothing is missing but heads that only training uses."""
-    rest = [slot for slot in slots if not slot.path[1].startswith("auxiliary")]
-    if len(rest) < len(slots) and not differences(rest, given):
-        return "they have no auxiliary heads: auxiliary_heads=False"
-    return None
+def _other_arguments(
+    slots: list[Slot], given: Mapping[str, np.ndarray], input_shape: tuple[int, ...]
+) -> str | None:
+    """Arguments with which these weights would fit, if that is all that differs."""
+    wrong = {
+        slot.name: slot
+        for slot in slots
+        if slot.name not in given or given[slot.name].shape != slot.torch_shape
+    }
+    wrong |= {name: None for name in given if name not in {s.name for s in slots}}
+    hints = [
+        _no_auxiliary_heads(slots, given, wrong),
+        _no_head(slots, given, wrong),
+        _other_classes(given, wrong),
+        _other_channels(given, wrong, input_shape),
+    ]
+    hints = [hint for hint in hints if hint]
+    return "; ".join(hints) if hints and not wrong else None
 
 
-def _other_head(slots: list[Slot], given: Mapping[str, np.ndarray]) -> str | None:
-    """Whether nothing differs but the number of classes."""
-    if {slot.name for slot in slots} != given.keys():
+# Each takes what it explains out of `wrong`: name -> slot, None where it has none.
+
+
+def _no_auxiliary_heads(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:
+    heads = [s.name for s in slots if s.path[1].startswith("auxiliary")]
+    if not heads or not all(n in wrong and n not in given for n in heads):
         return None
-    wrong = [s for s in slots if given[s.name].shape != s.torch_shape]
-    counts = {given[s.name].shape[:1] for s in wrong}
-    if len(counts) != 1 or () in counts or not all("head" in s.path for s in wrong):
+    for name in heads:
+        del wrong[name]
+    return "they have no auxiliary heads: auxiliary_heads=False, or initial_head=True"
+
+
+def _no_head(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:
+    names = [slot.name for slot in slots if slot.path[1] == "head"]
+    if not names or not all(n in wrong and n not in given for n in names):
         return None
+    for name in names:
+        del wrong[name]
+    return "they have no head: initial_head=True leaves it at its initial values"
+
+
+def _other_classes(given, wrong: dict[str, Any]) -> str | None:
+    heads = [n for n, s in wrong.items() if n in given and s and "head" in s.path]
+    counts = {given[name].shape[:1] for name in heads}
+    if len(counts) != 1 or () in counts:
+        return None
+    for name in heads:
+        # Features of another number are no matter of classes.
+        if given[name].shape[1:] == wrong[name].torch_shape[1:]:
+            del wrong[name]
     (count,) = counts.pop()
-    return f"their head is for {count} classes: num_classes={count}"
+    return (
+        f"their head is for {count} classes: num_classes={count}, or initial_head=True "
+        "for a head at its initial values"
+    )
+
+
+def _other_channels(given, wrong: dict[str, Any], input_shape) -> str | None:
+    for name, slot in list(wrong.items()):
+        if slot is None or name not in given or len(slot.torch_shape) != 4:
+            continue
+        (features, channels, *window), shape = slot.torch_shape, given[name].shape
+        like = (shape[:1], shape[2:]) == ((features,), tuple(window))
+        if channels == input_shape[-1] and like:
+            del wrong[name]
+            size = ", ".join(map(str, input_shape[:2]))
+            return (
+                f"they are for images of {shape[1]} channels: "
+                f"input_shape=({size}, {shape[1]})"
+            )
+    return None
 
 
 def _others_of_that_size(name: str, given: Mapping[str, np.ndarray]) -> str | None:

@@ -6,6 +6,7 @@ SE nets in the authors' Caffe form (`legacy_se*`).
 """
 
 import re
+from typing import Any
 
 from flax import linen as nn
 
@@ -30,23 +31,67 @@ def torchvision_name(model: nn.Module, path: str) -> str:
     """'stage1_block2/norm1' -> 'layer1.1.bn1'.
 
     Raises:
-      UserError: torchvision has no such net.
+      UserError: torchvision has no such net, or computes something else in it.
     """
     if _is_preactivated(model) or model.squeeze_excite or len(STEMS[model.stem]) > 1:
         raise UserError(
             "torchvision has no residual nets with pre-activation, squeeze and "
             "excitation or a stem of several convolutions: choose source 'timm'"
         )
+    _check_form(model, "torchvision", COMMON)
     return _common(path, {})
 
 
 def timm_name(model: nn.Module, path: str) -> str | Named:
-    """'stage1_block2/norm1' -> 'layer1.1.bn1', 'stages.0.blocks.1.norm1'."""
+    """'stage1_block2/norm1' -> 'layer1.1.bn1', 'stages.0.blocks.1.norm1'.
+
+    Raises:
+      UserError: timm computes something else in a net with these weights.
+    """
+    basic = getattr(model, "block", "basic") == "basic"
     if _is_preactivated(model):
+        form = COMMON | {"placement": "pre", "share_first_activation": not basic}
+        _check_form(model, "timm", form)
+        if model.norm.kind == "group":
+            raise UserError(
+                "timm's pre-activation nets with group norm (BiT) standardise their "
+                "weights, which this net does not: choose norm='batch'"
+            )
         return _preactivated(path)
     if model.squeeze_excite and model.stem_pool == "ceil":
+        _check_form(
+            model,
+            "timm",
+            COMMON
+            | {"stem_pool": "ceil", "stride_on_3x3": model.groups > 1}
+            | {"placement": "act_around_add" if basic else "post"},
+        )
         return _legacy(path)
+    _check_form(model, "timm", COMMON)
     return _common(path, {"reduce_conv": "se.fc1", "expand_conv": "se.fc2"})
+
+
+# What the nets of torchvision and timm have in common, and no weight shows.
+COMMON = {
+    "placement": "post",
+    "stride_on_3x3": True,
+    "stem_pool": "padded",
+    "shortcut": "B",
+    "residual": True,
+}
+
+
+def _check_form(model: nn.Module, source: str, form: dict[str, Any]) -> None:
+    """Refuses weights that would fit in names and shapes and give other logits."""
+    for key, value in form.items():
+        given = getattr(model, key, value)
+        in_bottlenecks = key == "stride_on_3x3" and model.block != "bottleneck"
+        if given != value and not in_bottlenecks:
+            raise UserError(
+                f"{source}'s nets of this kind have config.model.{key}={value!r}, this "
+                f"one has {given!r}, which the weights do not show: choose the entry "
+                "without '_published' or 'plain', or that argument"
+            )
 
 
 def _is_preactivated(model: nn.Module) -> bool:

@@ -34,10 +34,7 @@ def _features(model: nn.Module, path: str) -> str:
 
 
 def torchvision_name(model: nn.Module, path: str) -> str:
-    """'stage1_conv1' -> 'features.0', 'fc6' -> 'classifier.0'.
-
-    A net without hidden dense layers is named as in the public CIFAR-10 ports.
-    """
+    """'stage1_conv1' -> 'features.0', 'fc6' -> 'classifier.0'."""
     if path == "head" and model.head == "gap":
         return "classifier"
     if path == "head":
@@ -45,6 +42,22 @@ def torchvision_name(model: nn.Module, path: str) -> str:
     if path.startswith("fc"):  # one of three: dense, activation, dropout
         return f"classifier.{3 * (int(path[2:]) - 6)}"
     return _features(model, path)
+
+
+def cifar_name(model: nn.Module, path: str) -> str:
+    """'stage1_conv1' -> 'features.0', 'head' -> 'classifier'.
+
+    As in kuangliu/pytorch-cifar and bearpaw/pytorch-classification.
+
+    Raises:
+      UserError: a net with hidden dense layers, of which each port has its own kind.
+    """
+    if model.head != "gap":
+        raise UserError(
+            "the VGG of the CIFAR-10 ports behind source 'cifar' has no hidden dense "
+            "layers: choose an entry such as 'vgg16_bn_cifar'"
+        )
+    return torchvision_name(model, path)
 
 
 def timm_name(model: nn.Module, path: str) -> str | Named:
@@ -55,5 +68,5 @@ def timm_name(model: nn.Module, path: str) -> str | Named:
 NAMES = {
     (VGG, "torchvision"): torchvision_name,
     (VGG, "timm"): timm_name,
-    (VGG, "cifar"): torchvision_name,
+    (VGG, "cifar"): cifar_name,
 }

@@ -38,9 +38,8 @@ def normalize(
     x: jax.Array, mean: jax.Array, variance: jax.Array, epsilon: float
 ) -> jax.Array:
     """(x - mean) / sqrt(variance + epsilon), in the wider of the two types."""
-    return (x.astype(jnp.promote_types(x.dtype, mean.dtype)) - mean) * lax.rsqrt(
-        variance + epsilon
-    )
+    wider = jnp.promote_types(x.dtype, mean.dtype)
+    return (x.astype(wider) - mean) * lax.rsqrt(variance.astype(wider) + epsilon)
 
 
 def affine(y: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:

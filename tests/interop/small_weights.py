@@ -9,10 +9,11 @@ from cnnjax.models.initialize import init_variables
 NAME, SOURCE = "resnet20_cifar", "cifar"
 
 
-def drawn(name, **overrides):
+def drawn(name, seed=0, input_shape=None, **overrides):
     """Initial variables of one seed."""
     model = create_model(name, **overrides)
-    variables = init_variables(model, variant(name).input_shape, (0,))
+    shape = input_shape or variant(name).input_shape
+    variables = init_variables(model, shape, (seed,))
     return jax.tree.map(lambda leaf: leaf[0], variables)
 
 

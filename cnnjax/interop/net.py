@@ -1,0 +1,200 @@
+"""A net of ours as a source names it, and its weights from what was given."""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.interop import heads
+from cnnjax.interop.convert import Slot, fill, other_channels, slots_of
+from cnnjax.interop.files import arrays_of
+from cnnjax.interop.form import check_form
+from cnnjax.interop.mismatch import describe_mismatch, differences
+from cnnjax.interop.sources import NAMES, RENAMED, SOURCES, sources_of
+from cnnjax.interop.wrappers import listed, prefix_of, state_dict_in, without_counts
+from cnnjax.models import create_model, variant
+from cnnjax.models.stacks import Stacks, stack_up, stacks_of_net
+
+_LOG = logging.getLogger("cnnjax.interop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """A net with the place of each of its leaves in the state dict of a source.
+
+    Args:
+      name: an entry of the registry.
+      source: an element of `SOURCES`.
+      overrides: arguments of `create_model`.
+      model: with them.
+      input_shape: (height, width, channels) of its images.
+      slots: of every leaf, blocks written out.
+    """
+
+    name: str
+    source: str
+    overrides: Mapping[str, Any]
+    model: nn.Module
+    input_shape: tuple[int, ...]
+    slots: list[Slot]
+
+    @property
+    def stacks(self) -> Stacks:
+        """What our net has in stacks; no other library has any."""
+        return stacks_of_net(self.model, self.input_shape)
+
+    def following(self, channels: Mapping[tuple[str, ...], int]) -> "Net":
+        """The net with a stem for as many channels as in what was given.
+
+        Args:
+          channels: path of a kernel -> its input channels there.
+        """
+        *size, listed_channels = self.input_shape
+        found = other_channels(self.slots, listed_channels, channels)
+        if found is None:
+            return self
+        return net_of(self.name, self.source, self.overrides, (*size, found))
+
+
+def net_of(
+    name: str,
+    source: str,
+    overrides: Mapping[str, Any],
+    input_shape: tuple[int, ...] | None,
+) -> Net:
+    """The net as a source names it.
+
+    Args:
+      name: an entry of the registry.
+      source: an element of `SOURCES`.
+      overrides: arguments of `create_model`.
+      input_shape: of the images, None for those of the entry.
+
+    Raises:
+      UserError: an unknown name; or the source has no such net, or another one that
+        would take the same weights.
+    """
+    if source not in SOURCES:
+        raise unknown_name("source of weights", source, SOURCES, "source")
+    entry = variant(name)
+    namer = NAMES.get((entry.build, source))
+    if namer is None:
+        known = sources_of(name)
+        raise UserError(
+            f"{source!r} has no weights for {name!r}: "
+            + (f"allowed sources are {', '.join(known)}" if known else "no source has")
+        )
+    model = create_model(name, **overrides)
+    check_form(name, entry, model, source)
+    shape = entry.input_shape if input_shape is None else tuple(input_shape)
+    slots = slots_of(model, shape, namer)
+    return Net(name, source, overrides, model, shape, slots)
+
+
+def converted(
+    saved: Any,
+    what: str,
+    name: str,
+    source: str,
+    *,
+    weights: str | None = None,
+    initial_head: bool = False,
+    seed: int = 0,
+    input_shape: tuple[int, int, int] | None = None,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Variables of a net from what a trainer saved; logs what was left out of it.
+
+    Args:
+      saved: a state dict, or something with one in it.
+      what: what to call it in sentences.
+      name: and the others: see `interop.from_torch`.
+    """
+    net = net_of(name, source, overrides, input_shape)
+    given = _given_for(net, saved, what, weights)
+    notes = given.notes
+    if input_shape is None:
+        listed_channels = net.input_shape[-1]
+        net = net.following(_channels(net, given.state_dict))
+        if net.input_shape[-1] != listed_channels:
+            notes.append(f"its stem is for {net.input_shape[-1]} channels")
+    initial = heads.head_slots(net.slots, given.state_dict) if initial_head else []
+    kept = heads.without(given.state_dict, initial)
+    from_file = [slot for slot in net.slots if slot not in initial]
+    if differences(from_file, kept):
+        kept |= {f"{k} (beside {given.prefix!r})": v for k, v in given.beside.items()}
+        others = _other_sources(net)
+        raise UserError(
+            describe_mismatch(name, source, from_file, kept, others, net.input_shape)
+        )
+    if given.beside:
+        notes.append(
+            f"left out what is beside {given.prefix!r}: {listed(given.beside)}"
+        )
+    values = {}
+    if initial:
+        values = heads.initial_values(net.model, net.input_shape, initial, seed)
+        notes.append(heads.described(initial, seed))
+    if notes:
+        _LOG.warning("%s: %s", what, "; ".join(notes))
+    return stack_up(fill(net.slots, kept, values), net.stacks)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """What a trainer saved for a net.
+
+    Args:
+      state_dict: under the names of the net.
+      prefix: what stood before them.
+      beside: what was there under other names, and is no part of the net.
+      notes: what a person may want to know.
+    """
+
+    state_dict: dict[str, Any]
+    prefix: str
+    beside: dict[str, Any]
+    notes: list[str]
+
+
+def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
+    found, settled, notes = state_dict_in(saved, what, weights)
+    found, counts = without_counts(found)
+    renamed = RENAMED.get((type(net.model), net.source))
+    if renamed:
+        found = {renamed(key): value for key, value in found.items()}
+    names = [slot.name for slot in net.slots]
+    open_choice = None if settled else weights
+    prefix, others, chosen = prefix_of(found, names, what, open_choice)
+    # Without a prefix everything is of the net, but what is there a second time.
+    beside = {
+        key: value
+        for key, value in found.items()
+        if not key.startswith(prefix) or (not prefix and key.startswith(others))
+    }
+    inside = {k.removeprefix(prefix): v for k, v in found.items() if k not in beside}
+    return _Given(arrays_of(inside, what), prefix, beside, notes + counts + chosen)
+
+
+def _channels(net: Net, state_dict: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
+    """Path of each kernel -> its input channels in a state dict."""
+    return {
+        slot.path: state_dict[slot.name].shape[1]
+        for slot in net.slots
+        if slot.name in state_dict and state_dict[slot.name].ndim == 4
+    }
+
+
+def _other_sources(net: Net) -> dict[str, list[Slot]]:
+    slots = {}
+    for other in sources_of(net.name):
+        with contextlib.suppress(UserError):  # it may not have this form of the net
+            if other != net.source:
+                slots[other] = net_of(
+                    net.name, other, net.overrides, net.input_shape
+                ).slots
+    return slots
