@@ -5,6 +5,7 @@ import cnnjax
 model = cnnjax.create_model("resnet50", norm="group")
 cnnjax.list_models("vgg*")
 variables = cnnjax.interop.load("resnet50", "resnet50.safetensors")
+net = cnnjax.load_run("runs/train/mine", weights="best")
 """
 
 import importlib
@@ -14,6 +15,8 @@ from typing import Any
 _PUBLIC = {
     "create_model": "cnnjax.models",
     "list_models": "cnnjax.models",
+    "load_run": "cnnjax.train.load",
+    "load_export": "cnnjax.train.export",
     "interop": None,
 }
 __all__ = sorted(_PUBLIC)

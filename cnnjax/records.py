@@ -71,7 +71,12 @@ def only_read() -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Like `write_json`, for text: temporary file, fsync, rename."""
+    """Like `write_json`, for text."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Like `write_json`, for any file: temporary file, fsync, rename."""
     if not _writes:
         return
     path = Path(path)
@@ -79,8 +84,8 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            with open(handle, "wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             # mkstemp makes files private; results are to be read by colleagues.

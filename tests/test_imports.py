@@ -45,6 +45,8 @@ ASSEMBLERS = {
     "cnnjax/train/parallel.py": {"layers"},
     "cnnjax/train/devices.py": {"layers"},
     "cnnjax/train/yardstick.py": {"layers"},
+    "cnnjax/train/trained.py": {"layers"},
+    "cnnjax/train/export.py": {"interop", "layers"},
     "cnnjax/ablation/run.py": {"data", "train"},
     "cnnjax/ablation/estimate.py": {"data", "train"},
     "cnnjax/ablation/adaptive.py": {"train"},
@@ -165,8 +167,9 @@ def test_configs_import_descriptions_only():
 @pytest.mark.parametrize("file", files("cnnjax", "configs", "experiments"))
 def test_no_other_framework(file):
     tops = {dotted.split(".")[0] for dotted in imports(file)}
-    # Torch's own files can be read by torch alone; only then is it imported.
-    allowed = {"torch"} if file == "cnnjax/interop/torch_file.py" else set()
+    # Torch's own files are read and written by torch alone; only then is it imported.
+    with_torch = ("cnnjax/interop/torch_file.py", "cnnjax/interop/write_torch.py")
+    allowed = {"torch"} if file in with_torch else set()
     assert not (tops - allowed) & FOREIGN_FRAMEWORKS
     assert not any("flax.metrics" in dotted for dotted in imports(file))
 

@@ -168,7 +168,7 @@ class Checkpoints:
         Args:
           example: a tree of the wanted structure: arrays or `jax.ShapeDtypeStruct`.
             Leaves that are NumPy arrays come back as such, others on their sharding,
-            whatever number of devices saved them.
+            whatever number of devices saved them. None: all leaves, by dotted names.
           accept: called with the metadata before anything else is compared; raises
             when the checkpoint is not for this run.
 
@@ -180,12 +180,14 @@ class Checkpoints:
             does not let it be read.
         """
         self.wait()
-        wanted = named_leaves(example)
+        wanted = {} if example is None else named_leaves(example)
         for step in reversed(self.steps()):
             try:
                 metadata, table = self._read_record(step)
                 if accept is not None:
                     accept(metadata)
+                if example is None:
+                    return step, self._read_leaves(step, table, {}), metadata
                 source = earlier.sources(wanted, table)
                 from_disk = {source[n]: leaf for n, leaf in wanted.items()}
                 self._check_fit(step, table, from_disk)
@@ -312,7 +314,7 @@ class Checkpoints:
         self, step: int, saved: dict[str, list], wanted: dict[str, Any]
     ) -> dict[str, Any]:
         """Every leaf: whole on this host, or on its own sharding if it is spread."""
-        apart = {n: wanted[n] for n, entry in saved.items() if entry[2] is None}
+        apart = {n: wanted.get(n) for n, entry in saved.items() if entry[2] is None}
         restore_args = {name: restore_args_of(leaf) for name, leaf in apart.items()}
         if len(apart) < len(saved):
             restore_args[PACKED] = ocp.RestoreArgs(restore_type=np.ndarray)

@@ -6,9 +6,12 @@ from typing import Any
 from cnnjax.config import differences, digest, to_dict
 from cnnjax.data.contents import data_record
 from cnnjax.errors import UserError
-from cnnjax.records import read_json, write_json
+from cnnjax.records import read_json, to_line, write_json, write_text
 from cnnjax.train.provenance import describe
 from cnnjax.train.setup import Run
+
+# What a trained net is fed with: so that it can be used where the data set is not.
+PREPROCESSING = "preprocessing.json"
 
 
 class RunFolder:
@@ -46,7 +49,7 @@ class RunFolder:
         return None if any(result.get("crashed") for result in results) else results
 
     def write_records(self) -> None:
-        """Writes config, provenance and what the data set holds, before training.
+        """Writes config, provenance, data and preprocessing, before training.
 
         Raises:
           UserError: the folder cannot be written.
@@ -55,6 +58,12 @@ class RunFolder:
         record = describe(self.run.dataset) | {"layout": self.run.laid_out()}
         write_json(self.path / "provenance.json", record)
         write_json(self.path / "data.json", data_record(self.run.dataset))
+        fed = {
+            "class_names": self.run.dataset.class_names,
+            "preprocessing": self.run.preprocess.record(),
+        }
+        # One line: a mean image has thousands of numbers.
+        write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
 
     def metadata(self, loop: dict[str, Any]) -> dict[str, Any]:
         """What goes into a checkpoint beside the arrays."""

@@ -18,7 +18,7 @@ from cnnjax.train.interrupt import Stopped, StopRequest
 from cnnjax.train.outcome import failure, record_of_best
 from cnnjax.train.probes.measuring import Measuring
 from cnnjax.train.programs import Programs, compile_programs
-from cnnjax.train.saved import restore_latest, save
+from cnnjax.train.saved import restore_latest, save, save_statistics
 from cnnjax.train.setup import SPLITS, Run, saved_example
 from cnnjax.train.shared import Shared
 from cnnjax.train.state import TrainState
@@ -151,10 +151,13 @@ class Loop:
         start = time.perf_counter()
         weights = self._settled(self.programs.weights(self.state))
         final = self.programs.evaluate(*weights, SPLITS, final=True)
-        best = None
+        best = of_best = None
         if self.best is not None:
             of_best = self._settled(self.best)
             best = self.programs.evaluate(*of_best, ("test",), final=True)["test"]
+        if self.run.eval.statistics == "precise":
+            settled = {"final": weights[1], "best": of_best and of_best[1]}
+            save_statistics(self.folder.path, self.run, self.step, settled)
         self.run_seconds += time.perf_counter() - start
         if not self.all_failed:
             self.measuring.look(self.step, *weights)

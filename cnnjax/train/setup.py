@@ -13,6 +13,7 @@ from cnnjax.analysis.contract import examine
 from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment
 from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.statistics import measure_split
 from cnnjax.errors import UserError
 from cnnjax.layers.implementation import checked
@@ -72,6 +73,7 @@ class Run:
     dataset: Dataset
     model: nn.Module
     augment: Augment
+    preprocess: Preprocess
     schedule: Any
     optimizer: Optimizer
     factors: dict[str, np.float32]
@@ -211,18 +213,19 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
     check_probes(settings["eval"].probes, model, dataset.image_shape, sizes)
+    statistics = measure_split(
+        config.augment.standardize,
+        dataset.train,
+        dataset.fingerprint,
+        process=process_index(),
+        num_processes=num_processes(),
+        over_processes=total,
+    )
     augment = splat(
         "augment",
         make_augment,
         config.augment,
-        statistics=measure_split(
-            config.augment.standardize,
-            dataset.train,
-            dataset.fingerprint,
-            process=process_index(),
-            num_processes=num_processes(),
-            over_processes=total,
-        ),
+        statistics=statistics,
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
     )
@@ -249,6 +252,9 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         dataset=dataset,
         model=model,
         augment=augment,
+        preprocess=Preprocess(
+            dataset.image_shape, config.augment.standardize, statistics
+        ),
         schedule=schedule,
         optimizer=optimizer,
         factors=factors(config),

@@ -228,12 +228,14 @@ def described(
 
 def stored_config(path: Path) -> ConfigDict:
     """The config of a run, from its `config.json`."""
-    config = ConfigDict(with_new_keys(read_json(path)))
-    for section in config.values():
-        for key, value in section.items():
-            if isinstance(value, list):  # JSON has no tuples; modules must be hashable
-                section[key] = tuple(value)
-    return config
+    return ConfigDict(_with_tuples(with_new_keys(read_json(path))))
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has no tuples, and modules must be hashable."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def choose_weights(tree: dict[str, Any], weights: str) -> tuple[Any, Any]:

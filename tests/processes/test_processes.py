@@ -8,9 +8,12 @@ import time
 import numpy as np
 import pytest
 
+from cnnjax import load_run
+from cnnjax.data.dataset import load_dataset
 from cnnjax.records import read_json, read_metrics
 from cnnjax.train.hosts import EXIT_LOST, LOST_AFTER_SECONDS
 from tests.processes.conftest import ROOT, SMALL, free_port, launch
+from tests.processes.small import get_config
 
 ENDLESS = "--config.train.steps=400000"
 
@@ -37,6 +40,11 @@ def wait_for(condition, seconds=60):
         time.sleep(0.05)
 
 
+def images_of_test():
+    test = load_dataset(**get_config().data).test
+    return test.images, test.labels
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory, shared_cache):
     """`records` of one process."""
@@ -57,6 +65,13 @@ def test_two_processes_are_one_process(start, ended, tmp_path, alone):
     assert records(tmp_path / "run") == alone
     wrote = (tmp_path / "run/checkpoints").glob("*/state/ocdbt.process_*")
     assert {path.name[-1] for path in wrote} == {"0", "1"}
+    # One process takes the weights out of what two have written.
+    for seed, result in enumerate(alone[0]):
+        net = load_run(tmp_path / "run", "last", seed)
+        images, labels = images_of_test()
+        logits = net.network.apply(net.variables, net.preprocess(images), train=False)
+        error = 100 * np.sum(np.argmax(logits, -1) != labels) / len(labels)
+        assert error == result["final"]["test"]["error"] == net.test_error
 
 
 def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):

@@ -1,0 +1,162 @@
+"""From stored images to what a trained net takes, without the data set."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from cnnjax.data.augment import apply_statistics
+from cnnjax.data.images import resize_batch
+from cnnjax.data.statistics import Statistics
+from cnnjax.errors import UserError
+
+COLOURS = {1: "grey", 3: "RGB"}
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Preprocess:
+    """What evaluation does to images: crop, resize, channels, standardisation.
+
+    Args:
+      image_shape: (H, W, C) that the net was trained on.
+      standardize: a key of `data.statistics.STANDARDIZE`.
+      statistics: those of the training images.
+    """
+
+    image_shape: tuple[int, int, int]
+    standardize: str
+    statistics: Statistics
+
+    def __call__(self, images: Any) -> jax.Array:
+        """float32 [N, H, W, C] for `network.apply(variables, ..., train=False)`.
+
+        Images of another size are cropped to the centred square and resized, as
+        `config.data.image_size` does it; grey ones are repeated for a net that takes
+        colour.
+
+        Args:
+          images: uint8 [N, H, W, C] or one image [H, W, C], of any size; a Pillow
+            image; or a list of these.
+
+        Raises:
+          UserError: anything else; colour for a net that takes grey.
+        """
+        many = images if isinstance(images, list | tuple) else [images]
+        if not many:
+            raise UserError("there is no image in the list: give at least one")
+        batches = [self._fit(_pixels(image)) for image in many]
+        return apply_statistics(self.statistics, jnp.asarray(np.concatenate(batches)))
+
+    def __repr__(self) -> str:
+        return f"<preprocess: {self.words()}>"
+
+    def words(self) -> str:
+        """The whole of it in words, for users of other libraries."""
+        height, width, channels = self.image_shape
+        colour = COLOURS.get(channels, f"{channels} channels")
+        size = f"{height}x{width}"
+        if height == width:
+            size = f"centred square resized to {size} (bilinear, antialiased)"
+        return f"{colour}, {size}, divided by 255, {self._standardized()}"
+
+    def record(self) -> dict[str, Any]:
+        """As JSON; exact, because a double holds every float32.
+
+        'mean' and 'std' are on the scale where white is 1: a number for all, one a
+        channel, or [H][W][C].
+        """
+        height, width, channels = self.image_shape
+        return {
+            "height": height,
+            "width": width,
+            "channels": channels,
+            "standardize": self.standardize,
+            "mean": _listed(self.statistics.mean),
+            "std": _listed(self.statistics.std),
+            "per_image": self.statistics.per_image,
+            "words": self.words(),
+        }
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> "Preprocess":
+        """The inverse of `record`."""
+        mean, std = (_array(record[key]) for key in ("mean", "std"))
+        return cls(
+            (record["height"], record["width"], record["channels"]),
+            record["standardize"],
+            Statistics(mean, std, record["per_image"]),
+        )
+
+    def _standardized(self) -> str:
+        if self.statistics.per_image:
+            return "each image minus its own mean, divided by its own std"
+        mean, std = (
+            np.ravel(array) for array in (self.statistics.mean, self.statistics.std)
+        )
+        if self.standardize == "none":
+            return "nothing else"
+        if len(mean) > self.image_shape[-1]:
+            return "minus the mean image of the training set, no division"
+        return f"minus mean {_shown(mean)}, divided by std {_shown(std)}"
+
+    def _fit(self, images: np.ndarray) -> np.ndarray:
+        """uint8 [n, any height, any width, any channels] in the shape of the net."""
+        height, width, channels = self.image_shape
+        if images.shape[3] == 1 and channels == 3:
+            images = np.repeat(images, 3, axis=3)
+        if images.shape[3] != channels:
+            raise UserError(
+                f"the images have {images.shape[3]} channels and the net was trained "
+                f"on {channels}: convert them (Pillow: image.convert"
+                f"('{'L' if channels == 1 else 'RGB'}'))"
+            )
+        if images.shape[1:3] == (height, width):
+            return images
+        if height != width:
+            raise UserError(
+                f"the images are {images.shape[1]}x{images.shape[2]} and the net was "
+                f"trained on {height}x{width}, which is no square: resize them to that"
+            )
+        return resize_batch(images, height)
+
+
+def _pixels(image: Any) -> np.ndarray:
+    """uint8 [n, H, W, C] of what a person may hold."""
+    if isinstance(image, Image.Image):
+        if image.mode not in ("1", "L", "RGB"):
+            raise UserError(
+                f"an image of Pillow's mode {image.mode!r} was given: convert it "
+                "to grey or colour of 8 bits (image.convert('L') or 'RGB')"
+            )
+        image = np.asarray(image.convert("L") if image.mode == "1" else image)
+        image = image if image.ndim == 3 else image[:, :, None]
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or 0 in pixels.shape:
+        raise UserError(
+            f"an array {pixels.dtype}{list(pixels.shape)} was given: images are uint8 "
+            "[N, H, W, C] or [H, W, C], as they are stored"
+        )
+    return pixels if pixels.ndim == 4 else pixels[None]
+
+
+def _listed(array: np.ndarray) -> Any:
+    """[1, 1, 1, C] as [C], [1, H, W, C] as [H][W][C], a scalar as a number."""
+    array = np.asarray(array)
+    if array.ndim:
+        array = array.reshape(-1) if array.shape[1:3] == (1, 1) else array[0]
+    return array.tolist()
+
+
+def _array(listed: Any) -> np.ndarray:
+    """float32, with the axes of a batch."""
+    array = np.asarray(listed, np.float32)
+    if array.ndim == 0:
+        return np.float32(array)
+    return array.reshape((1,) * (4 - array.ndim) + array.shape)
+
+
+def _shown(values: np.ndarray) -> str:
+    return f"({', '.join(f'{value:.4f}' for value in values)})"

@@ -1,0 +1,55 @@
+"""Write the trained weights of a run into a file that others open.
+
+Example: ./launch.sh export --workdir=runs/mine --weights=best --out=mine.safetensors
+         ./launch.sh export --workdir=runs/mine --format=torchvision --out=mine.pth
+"""
+
+from absl import flags
+
+from cnnjax import cli
+from cnnjax.errors import UserError
+
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of one arm.")
+WEIGHTS = flags.DEFINE_string(
+    "weights", "best", "best (on validation), last, ema (moving average) or initial."
+)
+SEED = flags.DEFINE_integer("seed", 0, "Which of the seeds of the run.")
+FORMAT = flags.DEFINE_string(
+    "format",
+    "safetensors",
+    "safetensors, orbax, torch, torchvision, timm or cifar: the last three have the "
+    "names of that library, torch those of the first of them that has the net.",
+)
+OUT = flags.DEFINE_string(
+    "out", "", "New file (.safetensors, or .pth for torch's formats) or Orbax folder."
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "Folder of the data set, for runs without preprocessing.json."
+)
+
+
+def main() -> None:
+    if not WORKDIR.value:
+        raise UserError("--workdir is missing: give the folder of a run")
+    if not OUT.value:
+        raise UserError("--out is missing: give the file to write")
+    # Imported late: --help and wrong flags answer without waiting for jax.
+    from cnnjax.train.export import check_target, export
+    from cnnjax.train.load import load_run
+
+    out = check_target(OUT.value, FORMAT.value)
+    net = load_run(WORKDIR.value, WEIGHTS.value, SEED.value, data_dir=DATA_DIR.value)
+    wrote = export(net, out, FORMAT.value)
+    print(f"{wrote.path}: {net.words()}")
+    print(
+        f"names: {wrote.names}" + (f"; more in {wrote.sidecar}" * bool(wrote.sidecar))
+    )
+    print(f"preprocessing: {net.preprocess.words()}")
+    if wrote.sidecar:
+        print(f"the same for programs: {wrote.sidecar}")
+    if net.note:
+        print(f"note: {net.note}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
