@@ -368,23 +368,6 @@ def variant_side(config):
     return variant(config.model.name).input_shape[0]
 
 
-def test_a_recipe_with_a_stale_key_is_one_sentence(tmp_path):
-    path = tmp_path / "mine.py"
-    path.write_text(
-        "from configs import base\n\n\ndef get_config():\n"
-        "    config = base.get_config()\n    config.train.epoch = 3.0\n"
-        "    return config\n"
-    )
-    with pytest.raises(UserError, match=r"mine.py cannot be used.*epochs") as error:
-        load_recipe(str(path))
-    assert "\n" not in str(error.value)
-
-
-def test_an_unknown_recipe_is_answered_with_near_ones():
-    with pytest.raises(UserError, match="did you mean 'resnet_cifar10'"):
-        load_recipe("resnet_cifar")
-
-
 @pytest.mark.parametrize(("key", "other"), [("steps", "epochs"), ("epochs", "steps")])
 @pytest.mark.parametrize("recipe", ["resnet_digits", "resnet_cifar10"])
 def test_setting_one_budget_clears_the_other(recipe, key, other):

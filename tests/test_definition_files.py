@@ -134,3 +134,20 @@ def test_a_recipe_lies_beside_its_ablation(folder, monkeypatch):
     (folder.parent / "recipe.py").unlink()
     with pytest.raises(UserError, match=r"no file 'recipe.py'.*'smoke' of mine\.py"):
         make_plan(load_ablation("sub/mine.py"), "smoke", **options)
+
+
+def test_a_recipe_with_a_stale_key_is_one_sentence(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from configs import base\n\n\ndef get_config():\n"
+        "    config = base.get_config()\n    config.train.epoch = 3.0\n"
+        "    return config\n"
+    )
+    with pytest.raises(UserError, match=r"mine.py cannot be used.*epochs") as error:
+        load_recipe(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_recipe_is_answered_with_near_ones():
+    with pytest.raises(UserError, match="did you mean 'resnet_cifar10'"):
+        load_recipe("resnet_cifar")

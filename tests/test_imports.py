@@ -18,7 +18,8 @@ ROOMS = {
     "process": set(),
     "screen": set(),
     "records": {"errors"},
-    "config": {"errors"},
+    "config": {"definitions", "errors"},
+    "definitions": {"errors"},
     "cli": {"config", "errors"},
     "onednn": set(),
     "layers": {"batch", "errors", "onednn"},
@@ -37,7 +38,7 @@ ROOMS = {
     },
     "analysis": {"layers", "models", "errors"},
     "interop": {"models", "layers", "errors"},
-    "ablation": {"config", "errors", "process", "records", "screen"},
+    "ablation": {"config", "definitions", "errors", "process", "records", "screen"},
 }
 # Files that put rooms together, and what they may import beyond their room's list.
 ASSEMBLERS = {

@@ -11,15 +11,13 @@ from ml_collections import ConfigDict
 
 from cnnjax.ablation.spec import Ablation, Arm, Scale, spec_to_dict, to_plain
 from cnnjax.config import (
-    definition,
-    definition_path,
     differences,
     digest,
     load_recipe,
-    named_definitions,
     override,
     to_dict,
 )
+from cnnjax.definitions import definition, definition_path, named_definitions
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
 
