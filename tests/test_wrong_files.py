@@ -153,7 +153,7 @@ def test_workdir_that_cannot_be_written(programs, here, command, kind):
     else:
         (here / "base").mkdir(mode=0o555)
     ended = programs.run(here, *command, "--workdir=base/run")
-    reason = "Not a directory" if kind == "file" else "Permission denied"
+    reason = "base is a file" if kind == "file" else "Permission denied"
     assert_one_sentence(ended, "cannot write base/run", reason, "--workdir")
     assert os.listdir(here) == ["base"]
 

@@ -110,6 +110,12 @@ def read_training(workdir: Path) -> Training:
     provenance = workdir / "provenance.json"
     known = read_json(provenance) if provenance.is_file() else {}
     (cell,) = read_cells(workdir)
+    if cell.status != "running":  # a seed that has rows and no result
+        words = {"running": "not finished"}
+        rows = [
+            dataclasses.replace(row, status=words.get(row.status, row.status))
+            for row in rows
+        ]
     return Training(name, config, rows, points, known, cell, warnings)
 
 
