@@ -1,5 +1,7 @@
 """Folded nets give the logits of the trained ones, or a sentence that says why not."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -125,9 +127,9 @@ class Small(nn.Module):
 
     @nn.compact
     def __call__(self, images, *, train):
-        unit = ConvNormAct(
-            4, 3, conv=self.conv, norm=self.norm, act=as_function(ordinary.PReLU)
-        )
+        conv = functools.partial(self.conv, use_bias=not self.norm.has_bias)
+        act = as_function(ordinary.PReLU)
+        unit = ConvNormAct(4, 3, conv=conv, norm=self.norm, act=act)
         return unit(images, train=train).mean((1, 2))
 
 
