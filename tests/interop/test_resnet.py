@@ -172,6 +172,12 @@ def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
         ("senet154_published", {"stride_on_3x3": False}, "stride_on_3x3=True"),
         ("preact_resnet50", {"share_first_activation": False}, "activation=True"),
         ("preact_resnet50", {"norm": "group"}, "(BiT) standardise"),
+        (
+            "resnet50_gn",
+            {"norm": make_norm("group", num_groups=16)},
+            "another norm ('group')",
+        ),
+        ("resnet50_gn", {"norm": "layer"}, "another norm ('layer')"),
         ("resnet50", {"act": "silu"}, "with another act computes another function"),
         (
             "resnet50",
