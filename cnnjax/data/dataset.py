@@ -33,6 +33,8 @@ RESIDENT_BYTES = 4 * 2**30
 DELIVERIES = ("auto", "resident", "streaming")
 # split -> (pool, indices in rising order)
 Chosen = dict[str, tuple[str, np.ndarray]]
+# The longest side of an image; a slip beyond it would take all memory.
+MOST_PIXELS = 2**14
 MAX_SEED = 2**32 - 1
 
 
@@ -307,6 +309,11 @@ def _check(request: Request) -> None:
         value = getattr(request, key)
         if value < 0:
             raise UserError(f"config.data.{key}={value} is negative: give 0 or more")
+    if request.image_size > MOST_PIXELS:
+        raise UserError(
+            f"config.data.image_size={request.image_size} is too large: give 0 to "
+            f"{MOST_PIXELS} pixels"
+        )
     k, fold = request.num_folds, request.fold
     if k < 0 or k == 1 or not 0 <= fold < max(k, 1):
         raise UserError(
