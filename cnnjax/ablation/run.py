@@ -69,8 +69,7 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     """
     use_compile_cache()
     runs = set_up_all(plan)
-    folder = plan.workdir.absolute() / "launcher"
-    with alone(folder) if is_first() else contextlib.nullcontext():
+    with alone(plan.workdir / "launcher") if is_first() else contextlib.nullcontext():
         return _train(plan, runs, jobs)
 
 

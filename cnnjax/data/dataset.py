@@ -36,6 +36,8 @@ TEST_SHARE = 0.2
 # Decoded bytes of all splits up to which delivery 'auto' keeps a set in memory.
 RESIDENT_BYTES = 4 * 2**30
 DELIVERIES = ("auto", "resident", "streaming")
+# The longest side of an image; a slip beyond it would take all memory.
+MOST_PIXELS = 2**14
 MAX_SEED = 2**32 - 1
 
 
@@ -362,6 +364,11 @@ def _check(request: Request) -> None:
         raise UserError(
             f"config.data.channels={request.channels} is not known: give 1 (grey), 3 "
             "(colour) or 0 (as the first training image)"
+        )
+    if request.image_size > MOST_PIXELS:
+        raise UserError(
+            f"config.data.image_size={request.image_size} is too large: give 0 to "
+            f"{MOST_PIXELS} pixels"
         )
     k, fold = request.num_folds, request.fold
     if k < 0 or k == 1 or not 0 <= fold < max(k, 1):
