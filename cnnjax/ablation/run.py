@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.ablation.jobs import alone
-from cnnjax.ablation.plan import Plan, write_plan
+from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.config import splat
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
@@ -53,6 +53,7 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     """
     use_compile_cache()
     runs = set_up_all(plan)
+    refuse_other_configs(plan)
     with alone(plan.workdir / "launcher") if is_first() else contextlib.nullcontext():
         return _train(plan, runs, jobs)
 
