@@ -263,6 +263,23 @@ def _refuse_questioned_keys(
             )
 
 
+def refuse_other_configs(plan: Plan) -> None:
+    """Compares the configs of a plan with those in its folder; writes nothing.
+
+    Raises:
+      UserError: the folder holds the same ablation with other configs.
+    """
+    for cell in plan.cells:
+        path = plan.workdir / cell.name / "config.json"
+        new = to_dict(cell.config)
+        changed = differences(read_json(path), new) if path.is_file() else []
+        if changed:
+            raise UserError(
+                f"{plan.workdir} holds arm {cell.name} with another config "
+                f"({'; '.join(changed)}): give the same options, or another --workdir"
+            )
+
+
 def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
     """Writes `plan.json` and every cell's `config.json`.
 
@@ -274,16 +291,9 @@ def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
       UserError: the folder holds the same ablation with other configs, or cannot be
         written.
     """
+    refuse_other_configs(plan)
     for cell in plan.cells:
-        path = plan.workdir / cell.name / "config.json"
-        new = to_dict(cell.config)
-        changed = differences(read_json(path), new) if path.is_file() else []
-        if changed:
-            raise UserError(
-                f"{plan.workdir} holds arm {cell.name} with another config "
-                f"({'; '.join(changed)}): give the same options, or another --workdir"
-            )
-        write_json(path, new)
+        write_json(plan.workdir / cell.name / "config.json", to_dict(cell.config))
     path = plan.workdir / "plan.json"
     write_json(
         path,

@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnjax.ablation.jobs import alone
 from cnnjax.ablation.metrics import METRICS
-from cnnjax.ablation.plan import Plan, write_plan
+from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
@@ -69,6 +69,7 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     """
     use_compile_cache()
     runs = set_up_all(plan)
+    refuse_other_configs(plan)
     with alone(plan.workdir / "launcher") if is_first() else contextlib.nullcontext():
         return _train(plan, runs, jobs)
 
