@@ -165,7 +165,7 @@ def test_configs_import_descriptions_only():
 def test_no_other_framework(file):
     tops = {dotted.split(".")[0] for dotted in imports(file)}
     # Torch's own files are read and written by torch alone; only then is it imported.
-    with_torch = ("cnnjax/interop/files.py", "cnnjax/interop/write_torch.py")
+    with_torch = ("cnnjax/interop/torch_file.py", "cnnjax/interop/write_torch.py")
     allowed = {"torch"} if file in with_torch else set()
     assert not (tops - allowed) & FOREIGN_FRAMEWORKS
     assert not any("flax.metrics" in dotted for dotted in imports(file))

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from cnnjax.config import from_dict
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
 from cnnjax.train.average import statistics_used
@@ -167,14 +168,7 @@ def _say_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
 
 def stored_config(path: Path) -> ConfigDict:
     """The config of a run, from its `config.json`."""
-    return ConfigDict(_with_tuples(read_json(path)))
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON has no tuples, and modules must be hashable."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(inner) for key, inner in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+    return from_dict(read_json(path))
 
 
 def choose_weights(tree: dict[str, Any], weights: str) -> tuple[Any, Any]:
