@@ -83,10 +83,11 @@ COMMON = {
 
 def _check_form(model: nn.Module, source: str, form: dict[str, Any]) -> None:
     """Refuses weights that would fit in names and shapes and give other logits."""
+    if getattr(model, "block", "basic") == "basic":
+        form = form | {"stride_on_3x3": getattr(model, "stride_on_3x3", True)}
     for key, value in form.items():
         given = getattr(model, key, value)
-        in_bottlenecks = key == "stride_on_3x3" and model.block != "bottleneck"
-        if given != value and not in_bottlenecks:
+        if given != value:
             raise UserError(
                 f"{source}'s nets of this kind have config.model.{key}={value!r}, this "
                 f"one has {given!r}, which the weights do not show: choose the entry "

@@ -18,7 +18,9 @@ WRAPPERS = (
     *("weights", "params", "module"),
 )
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averag\w*|shadow|polyak)([._]|$)", re.I)
-_OF_TRAINING = re.compile(r"optim|sched|scaler|callback|hyper|loop|criterion", re.I)
+_OF_TRAINING = re.compile(
+    r"optimi[sz]er|^optims?(_|$)|sched|scaler|callback|hyper|loops$|criterion", re.I
+)
 # Counts that others keep beside the weights: torch's AveragedModel, thop.
 COUNTS = ("n_averaged", "total_ops", "total_params")
 # Wrappers in wrappers, such as {"model": {"state_dict": ...}}.

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cnnjax import interop
+from cnnjax.errors import UserError
 from tests.peers import (
     arrays,
     check_evaluation,
@@ -102,11 +103,27 @@ def test_training_of_vgg():
     check_training("vgg11_bn", "torchvision", 32, net=net, **NO_DROPOUT)
 
 
-def test_the_small_vgg_takes_the_names_of_the_cifar_ports():
-    net = narrow_vgg("vgg11_bn")
-    net.avgpool = torch.nn.AdaptiveAvgPool2d(1)
-    net.classifier = torch.nn.Linear(512, 10).double()
-    check_evaluation("vgg11_bn_cifar", "cifar", 32, net=net)
+@pytest.mark.parametrize(
+    ("name", "changes", "argument"),
+    [
+        ("alexnet", {"paddings": (0, 2, 1, 1, 1)}, "paddings"),
+        ("alexnet", {"pool_window": 2}, "pool_window"),
+        ("vgg11_bn", {"pool": "avg"}, "pool"),
+        ("vgg11", {"act": "tanh"}, "act"),
+    ],
+)
+def test_another_function_of_the_same_weights_is_refused(name, changes, argument):
+    for convert in (interop.from_torch, interop.to_torch):
+        with pytest.raises(UserError, match=f"another {argument} computes another"):
+            convert(name, {}, "torchvision", **changes)
+
+
+def test_images_of_another_size_have_the_same_weights():
+    weights = arrays(narrow_vgg("vgg11"))
+    shapes = [None, (64, 64, 3)]
+    np.testing.assert_equal(
+        *(interop.from_torch("vgg11", weights, input_shape=s, **NARROW) for s in shapes)
+    )
 
 
 @pytest.mark.parametrize("name", ["alexnet", *VGGS])

@@ -78,7 +78,9 @@ def test_released_files_have_older_names():
         for name, value in today.items()
     }
     assert "features.denseblock1.denselayer1.norm.1.weight" in older
-    ours = [
-        interop.from_torch("densenet121", names, **SMALL) for names in (today, older)
-    ]
-    jax.tree.map(np.testing.assert_array_equal, *ours)
+    for source in ("torchvision", "timm"):
+        ours = [
+            interop.from_torch("densenet121", names, source=source, **SMALL)
+            for names in (today, older)
+        ]
+        jax.tree.map(np.testing.assert_array_equal, *ours)

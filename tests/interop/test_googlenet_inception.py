@@ -5,6 +5,7 @@ names and shapes are compared for the whole nets, and logits behind the marker `
 """
 
 import functools
+import types
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv
 from cnnjax.models import create_model
 from cnnjax.models.inception_v3 import AuxiliaryHead
+from tests.interop.small_weights import drawn
 from tests.peers import (
     CLOSE,
     arrays,
@@ -23,6 +25,10 @@ from tests.peers import (
     check_training,
     peer,
     torch,
+)
+
+torchvision = pytest.importorskip(
+    "torchvision", reason="compares with torchvision: extra `peers`"
 )
 
 NO_DROPOUT = {"dropout_rate": 0.0}
@@ -147,3 +153,28 @@ def test_weights_without_auxiliary_heads_are_told_apart():
     state_dict = arrays(peer("timm", "inception_v3"))
     with pytest.raises(UserError, match=r"AuxLogits.*auxiliary_heads=False"):
         interop.from_torch("inception_v3", state_dict, source="timm")
+
+
+def test_how_the_images_of_published_weights_are_prepared(tmp_path, caplog):
+    """torchvision's nets shift and scale standardised images to [-1, 1]: it is said."""
+    images = torch.rand(2, 3, 4, 4)
+    mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[
+        ..., None, None
+    ]
+    for net in (torchvision.models.GoogLeNet, torchvision.models.Inception3):
+        transform = types.SimpleNamespace(transform_input=True)
+        seen = net._transform_input(transform, (images - mean) / std)
+        torch.testing.assert_close(seen, 2 * images - 1)
+    small = {"num_blocks": (1, 1, 1), "width": 0.25, "num_classes": 10}
+    path = tmp_path / "googlenet-1378be20.npz"
+    np.savez(
+        path, **interop.to_torch("googlenet", drawn("googlenet", **small), **small)
+    )
+    interop.load("googlenet", path, **small)
+    assert "scaled to [-1, 1] (transform_input=True)" in caplog.text
+
+
+def test_pools_that_no_weight_shows():
+    for changes in ({"pool4_window": 3}, {"auxiliary_pool": "strided"}):
+        with pytest.raises(UserError, match="computes another function"):
+            interop.from_torch("googlenet", {}, **changes)

@@ -3,16 +3,15 @@
 import collections
 import re
 
-import numpy as np
 import pytest
 
 from cnnjax import interop
 from cnnjax.errors import UserError
 from cnnjax.interop.resnet import timm_name
+from cnnjax.layers.norm import make_norm
 from cnnjax.models.cifar_resnet import CifarResNet
 from cnnjax.models.wide_resnet import WideResNet
 from tests.peers import (
-    arrays,
     check_evaluation,
     check_names,
     check_training,
@@ -162,14 +161,37 @@ def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
     check_evaluation("preact_resnet164_cifar", "timm", 16, net, **arguments)
 
 
-def test_published_nets_take_the_same_weights():
-    """They differ in strides and pools, which have no weights."""
-    state_dict = arrays(small_timm("resnet50", num_classes=10))
-    of_both = [
-        interop.from_torch(name, state_dict, source="timm", num_classes=10, **SMALL)
-        for name in ("resnet50", "resnet50_published")
-    ]
-    np.testing.assert_equal(*of_both)
+@pytest.mark.parametrize(
+    ("name", "arguments", "sentence"),
+    [
+        ("resnet50_published", {}, "stride_on_3x3=True, this one has False"),
+        ("resnet18_published", {}, "stem_pool='padded', this one has 'ceil'"),
+        ("plain50", {}, "shortcut='B', this one has 'A'"),
+        ("resnet18", {"placement": "act_before_add"}, "placement='post'"),
+        ("se_resnet50", {"stem_pool": "ceil"}, "stride_on_3x3=False"),
+        ("senet154_published", {"stride_on_3x3": False}, "stride_on_3x3=True"),
+        ("preact_resnet50", {"share_first_activation": False}, "activation=True"),
+        ("preact_resnet50", {"norm": "group"}, "(BiT) standardise"),
+        (
+            "resnet50_gn",
+            {"norm": make_norm("group", num_groups=16)},
+            "another norm ('group')",
+        ),
+        ("resnet50_gn", {"norm": "layer"}, "another norm ('layer')"),
+        ("resnet50", {"act": "silu"}, "with another act computes another function"),
+        (
+            "resnet50",
+            {"norm": make_norm("batch", epsilon=1e-3)},
+            "norm.epsilon=0.001 computes another",
+        ),
+    ],
+)
+def test_another_function_of_the_same_weights_is_refused(name, arguments, sentence):
+    """Strides, pools and orders have no weights: in and out."""
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        interop.from_torch(name, {}, source="timm", **arguments)
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        interop.to_torch(name, {}, source="timm", **arguments)
 
 
 @pytest.mark.parametrize(

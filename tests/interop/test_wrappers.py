@@ -82,6 +82,8 @@ def test_a_place_that_nobody_knows(state_dict, variables, caplog):
         {"net_a": state_dict, "net_b": state_dict},
         "several sets of weights ('net_a', 'net_b')",
     )
+    contrastive = under("encoder_q.", state_dict) | under("encoder_k.", state_dict)
+    refused(contrastive, "several sets of weights ('encoder_q.', 'encoder_k.')")
     saved = {"optimizer": {"momentum": state_dict}, "epoch": 3}
     refused(saved, "holds no state dict")
     refused(state_dict | {"epoch": 3}, "epoch are no tensors")
@@ -147,6 +149,38 @@ def test_the_real_averaged_model_of_torch(torch, tmp_path, caplog):
     ours = interop.load(NAME, tmp_path / "last.ckpt", source=SOURCE)
     same(ours, drawn(NAME))
     assert "weight file" in caplog.text
+
+
+def test_a_real_checkpoint_of_timm(torch, tmp_path, caplog):
+    """Written by its own saver, from its own average, with the arguments of a run."""
+    peers = pytest.importorskip("tests.peers")
+    small = {"layers": (1, 1, 1, 1), "channels": (8, 8, 8, 8), "num_classes": 5}
+    net = peers.peer("timm", "resnet18", **small).float()
+    utils = pytest.importorskip("timm.utils")
+    average = utils.ModelEmaV3(net, decay=0.5)
+    with torch.no_grad():
+        net.fc.weight.mul_(3)
+    average.update(net)
+    saver = utils.CheckpointSaver(
+        model=net,
+        optimizer=torch.optim.SGD(net.parameters(), 0.1, momentum=0.9),
+        args=argparse.Namespace(model="resnet18", lr=np.float64(0.1), classes=[5]),
+        model_ema=average,
+        checkpoint_dir=str(tmp_path),
+    )
+    saver.save_checkpoint(3, metric=np.float64(71.5))
+    arguments = {"num_blocks": (1, 1, 1, 1), "widths": (8, 8, 8, 8), "num_classes": 5}
+    for weights, module in (("raw", net), ("ema", average.module)):
+        ours = interop.load(
+            "resnet18",
+            tmp_path / "last.pth.tar",
+            source="timm",
+            weights=weights,
+            **arguments,
+        )
+        kernel = ours["params"]["head"]["kernel"]
+        np.testing.assert_array_equal(kernel.T, module.fc.weight.detach().numpy())
+    assert not caplog.records
 
 
 def test_counters_of_thop(state_dict, variables, caplog):

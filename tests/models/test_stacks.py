@@ -128,7 +128,7 @@ def test_folding_writes_the_blocks_out():
 
 
 def test_torch_weights_load_into_both_forms():
-    arguments = {"source": "cifar", "widths": (4, 6, 8)}
+    arguments = {"source": "cifar_append", "widths": (4, 6, 8)}
     written = one(start(net(False), seeds=(7,)))
     scanned = one(start(net(True), seeds=(7,)))
     theirs = interop.to_torch("resnet20_cifar", written, scan_blocks=False, **arguments)

@@ -1,7 +1,8 @@
 """CIFAR residual nets in torch, named like the public ports, and our weights in them.
 
-Written from He et al. 2015, section 4.2, and He et al. 2016, figure 4 (e): an
-independent witness for `cnnjax.models.cifar_resnet`.
+Written from He et al. 2015, section 4.2, and He et al. 2016, figure 4 (e), with the
+choices that those leave open made as in ours: zero channels behind the others. What the
+ports of others compute is recorded in `tests/interop/recorded`.
 """
 
 import numpy as np
