@@ -118,7 +118,8 @@ def get_config() -> ml_collections.ConfigDict:
         # other.
         steps=64000,  # optimizer steps; 0 = use `epochs`
         epochs=0.0,  # passes over the training set; 0 = use `steps`
-        ema_decay=0.0,  # [0, 1); moving average of the parameters; 0 = off
+        # [0, 1); moving average of parameters and statistics; 0 = off
+        ema_decay=0.0,
         # Parts of each batch that are computed one after another, to take less memory;
         # divides the batch size. Batch norm then needs examples_per_statistic.
         microbatches=1,
@@ -139,8 +140,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.eval = section(
         batch_size=500,  # images
         every_epochs=1.0,  # of the validation set while training; 0 = only at the end
-        # At the end, of batch norm: running | precise (re-estimated) | batch (those of
-        # the batch that is evaluated)
+        # At the end, of batch norm: running (of averaged weights the averages of these)
+        # | precise (re-estimated; for averaged weights before every evaluation) | batch
+        # (those of the batch that is evaluated)
         statistics="running",
         precise_batches=50,  # training batches for precise statistics
         weights="raw",  # raw | ema

@@ -288,10 +288,22 @@ def _read_row(
         status = "running" if started else "missing"
         reason = "not finished" if started else "not started"
     elif result.get("status") == "done":
-        status, reason = "done", ""
+        # Earlier versions called a run done whose last evaluation was not finite.
+        reason = _not_finite(result.get("final") or {})
+        status = "failed" if reason else "done"
     else:
         status, reason = "failed", result.get("reason") or "no reason was recorded"
     return Row(arm["name"], arm["axes"], seed, status, reason, result or {})
+
+
+def _not_finite(final: Mapping[str, Any]) -> str:
+    """Of which split the loss is not finite; '' if there is none."""
+    for split, row in final.items():
+        loss = row.get("loss") if isinstance(row, Mapping) else None
+        is_number = isinstance(loss, int | float) and math.isfinite(loss)
+        if loss is not None and not is_number:
+            return f"the loss on the {split} images is {loss}"
+    return ""
 
 
 def _read_curves(folder: Path, arm: str, seed: int, warnings: list[str]) -> list[Curve]:

@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from cnnjax.batch import at_positions, part
 from cnnjax.data.resident import eval_batches
+from cnnjax.errors import UserError
 from cnnjax.models.forward import forward_eval, forward_train
 from cnnjax.train.chunk import over_batches
 from cnnjax.train.loss import cross_entropy
@@ -175,7 +176,7 @@ def make_reestimation(
     cancels where means are large.
 
     Args:
-      model: the net; it must have an attribute `norm`.
+      model: the net; if it keeps statistics, it must have an attribute `norm`.
       augment: the training augmentation.
       batches: where training batches come from, see `train/chunk.py`.
       batch_size: images a batch.
@@ -187,11 +188,12 @@ def make_reestimation(
       the form of `batch_stats`; anything in that form at the first. The model state has
       those of all batches so far.
 
+    Raises:
+      UserError: when it is traced, a net that keeps statistics without such a norm.
+
     Source: Wu and Johnson 2021, arXiv 2105.07576, section 3.2 ("PreciseBN"); the sum:
     Chan, Golub and LeVeque 1983, The American Statistician 37(3), eq. 2.1.
     """
-    # With momentum 0 the running statistics after a batch are those of that batch.
-    of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
 
     def joined(old, new, share):
         """Moments of batches so far and one more, which has this share in all."""
@@ -206,6 +208,14 @@ def make_reestimation(
     def reestimate(params, model_state, moments, data, seed, first_step, num_steps):
         if "batch_stats" not in model_state:
             return moments, model_state
+        if not hasattr(model, "norm"):
+            raise UserError(
+                f"precise statistics need a net with a `norm` of cnnjax.layers, and "
+                f"{type(model).__name__} has none: set config.eval.statistics to "
+                "'running' or give the net one"
+            )
+        # With momentum 0 the running statistics after a batch are those of that batch.
+        of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
 
         def of_one(i, batch):
             key = stream_key(seed, "augment", first_step + i)

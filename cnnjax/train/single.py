@@ -51,7 +51,9 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     require_some_success(results)
     done = [result for result in results if result["status"] == "done"]
     print_errors({r["seed"]: r["final"] for r in done}, run.dataset.note)
-    print(f"evaluated with {in_words(run.evaluated(final=True))}")
+    # Results of earlier versions do not say it.
+    if evaluated := done[0].get("evaluated"):
+        print(f"evaluated with {in_words(evaluated)}")
     for result in results:
         if result["status"] == "failed":
             print(f"seed {result['seed']} failed: {result['reason']}")
@@ -208,7 +210,13 @@ def print_errors(by_seed: dict[int, dict[str, dict[str, Any]]], note: str) -> No
                     split,
                     f"{row['count']:,}",
                     f"{row['error']:.2f}",
-                    f"{row['top5_error']:.2f}",
+                    _top5(row),
                     f"{row['loss']:.4f}",
                 )
     Console().print(table)
+
+
+def _top5(row: dict[str, Any]) -> str:
+    """The top-5 error; nothing where five guesses name every class."""
+    few = 0 < len(row.get("per_class_accuracy", ())) <= 5
+    return "-" if few else f"{row['top5_error']:.2f}"

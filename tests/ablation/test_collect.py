@@ -65,6 +65,20 @@ def test_a_nan_is_no_value(sweep_dir):
     assert set(collect(sweep_dir).values("train_error")["plain-8"]) == {1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("loss", ["NaN", "Infinity"])
+def test_done_with_a_loss_that_is_not_finite_is_failed(sweep_dir, loss):
+    """As versions wrote it that did not look; its error of 100% counts nowhere."""
+    path = sweep_dir / "plain-8/seed-0/result.json"
+    data = json.loads(path.read_text())
+    data["final"]["test"] |= {"loss": loss, "error": 100.0}
+    path.write_text(json.dumps(data))
+    sweep = collect(sweep_dir)
+    row = _row(sweep, "plain-8", 0)
+    want = ("failed", f"the loss on the test images is {loss}")
+    assert (row.status, row.reason) == want
+    assert set(sweep.values("test_error")["plain-8"]) == {1, 2, 3, 4}
+
+
 def test_cells_of_another_config_or_of_other_data_are_not_averaged(sweep_dir):
     edit_result(sweep_dir / "plain-20/seed-3", config_hash="older")
     edit_result(sweep_dir / "residual-20/seed-1", data_fingerprint="other")

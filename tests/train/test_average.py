@@ -19,7 +19,7 @@ from cnnjax.train.saved import restore_latest
 from cnnjax.train.settings import EvalSettings
 from cnnjax.train.setup import initial_state, resident_data, saved_example
 from cnnjax.train.state import weights_of
-from cnnjax.train.step import make_train_step
+from cnnjax.train.step import make_train_step, mean_of_parts
 from tests.train.tiny import fit, rows_of, tiny_run
 
 DECAY, NUM_STEPS = 0.8, 5
@@ -140,6 +140,13 @@ def test_what_is_no_float_is_taken_over():
     moved = move_average(old, new, np.float32(0.75))
     assert (moved["count"], moved["mean"]) == (4, 1.25)
     assert moved["count"].dtype == np.int32
+
+
+def test_micro_batches_leave_counters_as_they_are():
+    """Two parts, each of which has counted the step: their sum over two."""
+    got = mean_of_parts({"count": np.int32(8), "mean": np.float32(3)}, 2)
+    assert (got["count"], got["mean"]) == (4, 1.5)
+    assert got["count"].dtype == np.int32
 
 
 # -- a decay that is too long ----------------------------------------------------------

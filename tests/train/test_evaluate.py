@@ -9,6 +9,7 @@ import pytest
 from flax import linen as nn
 
 from cnnjax.data.resident import chunk_indices
+from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
 from cnnjax.models import create_model
 from cnnjax.models.forward import forward_eval, forward_train
@@ -234,6 +235,24 @@ def test_precise_statistics_leave_other_norms_alone():
         model, functools.partial, None, batch_size=8, max_steps=3
     )
     assert reestimate({}, {}, {}, None, 0, 0, 3) == ({}, {})
+
+
+class Linen(nn.Module):
+    """A net of someone else, with the batch norm of Flax."""
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        return nn.BatchNorm(use_running_average=not train)(images[:, 0, 0])
+
+
+def test_precise_statistics_need_a_norm_of_ours():
+    variables = Linen().init(jax.random.key(0), jnp.zeros((2, 1, 1, 3)), train=False)
+    params = variables.pop("params")
+    reestimate = make_reestimation(
+        Linen(), functools.partial, None, batch_size=8, max_steps=3
+    )
+    with pytest.raises(UserError, match=r"Linen has none.*config\.eval\.statistics"):
+        reestimate(params, variables, variables["batch_stats"], None, 0, 0, 3)
 
 
 # -- statistics of the evaluation batch ------------------------------------------------

@@ -104,6 +104,7 @@ def test_results_are_as_the_design_page_says(whole, noisy):
             "seed",
             "status",
             "reason",
+            "evaluated",
             "step",
             "epochs",
             "final",
