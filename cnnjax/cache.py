@@ -16,13 +16,17 @@ def cache_folder(kind: str) -> Path | None:
         cache folder.
 
     Returns:
-      None if the cache is switched off.
+      None if the cache is switched off, or this user has no home folder.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen is not None:
         return Path(chosen) / kind if chosen else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "cnnjax" / kind
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "cnnjax" / kind
+    try:
+        return Path.home() / ".cache" / "cnnjax" / kind
+    except RuntimeError:  # the system does not know this user, as in some containers
+        return None
 
 
 def remove_oldest(entries: Iterable[Path], most_bytes: int) -> None:

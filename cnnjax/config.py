@@ -28,6 +28,8 @@ EXECUTION = (
     "train.seed_mode",
     "parallel.",
 )
+# Value that runs had before a key existed; a stored config without it has this one.
+BEFORE = {"data.channels": 0}
 # The seed axis is a property of the run, not of the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -237,7 +239,11 @@ def digest(
     config: Mapping, ignore: tuple[str, ...] = IRRELEVANT + EXECUTION + SEEDS
 ) -> str:
     """Hash of everything in the config that can change a result beyond rounding."""
-    flat = {k: v for k, v in flatten(config).items() if not k.startswith(ignore)}
+    flat = {
+        k: v
+        for k, v in flatten(config).items()
+        if not k.startswith(ignore) and (k not in BEFORE or v != BEFORE[k])
+    }
     text = json.dumps(flat, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -246,12 +252,21 @@ def differences(
     old: Mapping, new: Mapping, ignore: tuple[str, ...] = IRRELEVANT + EXECUTION
 ) -> list[str]:
     """'key: old -> new' for every key that differs, except the ignored ones."""
-    a, b = flatten(old), flatten(new)
+    a, b = BEFORE | flatten(old), BEFORE | flatten(new)
     return [
         f"{key}: {a.get(key, 'absent')!r} -> {b.get(key, 'absent')!r}"
         for key in sorted(a.keys() | b.keys())
         if not key.startswith(ignore) and a.get(key, "absent") != b.get(key, "absent")
     ]
+
+
+def with_new_keys(stored: dict[str, Any]) -> dict[str, Any]:
+    """A stored config with the keys that came later, at the value that runs had."""
+    for key, value in BEFORE.items():
+        section, name = key.split(".")
+        if section in stored:
+            stored[section].setdefault(name, value)
+    return stored
 
 
 def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:

@@ -15,6 +15,17 @@ class UserError(Exception):
     """
 
 
+def printable(name: object) -> str:
+    """A name of a file as any terminal shows it, on one line.
+
+    What is no character, as the bytes of a name that is not UTF-8, is escaped.
+    """
+    return "".join(
+        c if c.isprintable() else ascii(c)[1:-1].replace("\\udc", "\\x")
+        for c in str(name)
+    )
+
+
 def near_matches(given: str, allowed: Iterable[str]) -> list[str]:
     """The (at most three) allowed names that look most like the given one."""
     return difflib.get_close_matches(str(given), [str(a) for a in allowed], n=3)

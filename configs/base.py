@@ -43,12 +43,16 @@ def get_config() -> ml_collections.ConfigDict:
         name="cifar10",  # see SOURCES in cnnjax/data/dataset.py, or tfds:<name>
         data_dir="",  # folder of prepared sets or of images; "" for digits, synthetic
         num_train=0,  # images; 0 = all that validation leaves
-        # Images carved out of the training set; 0 = none, or the source's own split.
+        # Images carved out of the training set; 0 = the source's own split, or none
+        # where it has no such split; -1 = none at all.
         num_validation=5000,
-        num_test=0,  # images; 0 = all, or 20% where the source has no test split
+        # Images; 0 = the source's own test split, or 20% of a source that is not
+        # divided into splits; -1 = none at all.
+        num_test=0,
         split_seed=0,  # integer >= 0; which images go to which split
         image_size=0,  # pixels; crop and resize to this side; 0 = as stored
         num_classes=0,  # of the synthetic source; 0 = what the source has
+        channels=0,  # 1 (grey) | 3 (colour) | 0 = as in the first training image
         # Folds of cross-validation; 0 = none. With folds, one is the test split.
         num_folds=0,
         fold=0,  # 0 to num_folds - 1; see `ablate --folds`

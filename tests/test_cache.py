@@ -26,6 +26,16 @@ def test_where_entries_lie(monkeypatch, variables, expected):
     assert cache_folder("kind") == expected
 
 
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    """As a container that is started with a number for the user."""
+    for name in ("CNNJAX_CACHE_DIR", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)
+    with pytest.raises(RuntimeError):
+        Path.home()
+    assert cache_folder("kind") is None
+
+
 def test_the_oldest_entries_go_first(tmp_path):
     for i in range(4):
         entry = tmp_path / f"entry-{i}"

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.ablation.plan import Plan, load_ablation, make_plan
+from cnnjax.ablation.run import require_test_images
 from cnnjax.config import override, splat
+from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.declared import describe_dataset
 from cnnjax.data.statistics import STANDARDIZE
@@ -50,10 +52,12 @@ class Estimate:
     Attributes:
       arms: in the order of the plan.
       notes: sentences on data that was not found.
+      data: what the sources hold that are there.
     """
 
     arms: tuple[ArmEstimate, ...]
     notes: tuple[str, ...]
+    data: tuple[str, ...] = ()
 
     @property
     def num_trainings(self) -> int:
@@ -79,6 +83,7 @@ def estimate(plan: Plan) -> Estimate:
         key = config.data.to_json()
         if key not in data:
             data[key] = splat("data", describe_dataset, config.data)
+            require_test_images(plan, data[key][0])
         run = set_up(config, data[key][0])
         num_trainings = sum(len(cell.seeds) for cell in cells)
         arms.append(
@@ -93,7 +98,11 @@ def estimate(plan: Plan) -> Estimate:
             )
         )
     notes = dict.fromkeys(note for _, note in data.values() if note)
-    return Estimate(tuple(arms), tuple(notes))
+    # Arms take other parts of one source.
+    lines = dict.fromkeys(
+        "\n".join(source_lines(dataset)) for dataset, note in data.values() if not note
+    )
+    return Estimate(tuple(arms), tuple(notes), tuple(lines))
 
 
 def _for_planning(config: ConfigDict) -> ConfigDict:
@@ -132,7 +141,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
             duration(arm.work / rate),
         )
     console.print(table)
-    for note in found.notes:
+    for note in (*found.data, *found.notes):
         console.print(note, soft_wrap=True, markup=False, highlight=False)
     total = (
         f"{found.num_trainings} trainings, {tflop(found.work)} TFLOP: about "

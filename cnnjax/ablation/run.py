@@ -8,8 +8,10 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from cnnjax.ablation.metrics import METRICS
 from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.config import splat
+from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
 from cnnjax.train.compile_cache import use_compile_cache
@@ -34,8 +36,21 @@ def set_up_all(plan: Plan) -> dict[str, Run]:
         key = cell.config.data.to_json()
         if key not in data:
             data[key] = splat("data", load_dataset, cell.config.data)
+            require_test_images(plan, data[key])
         runs[cell.name] = set_up(cell.config, data[key])
     return runs
+
+
+def require_test_images(plan: Plan, dataset: Dataset) -> None:
+    """Refuses data that leaves nothing to judge the claims by."""
+    used = [*plan.ablation.metrics, *(claim.metric for claim in plan.ablation.claims)]
+    paths = {METRICS[name].path for name in used}
+    if not len(dataset.test) and any("test" in path for path in paths):
+        raise UserError(
+            f"{plan.ablation.name} compares test errors, and data {dataset.name} gives "
+            "no test images: take some out of its training images by "
+            "--set=data.num_test=N, or add a split of that name"
+        )
 
 
 def run_ablation(plan: Plan, *, jobs: int) -> int:
@@ -61,6 +76,9 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
         jobs = 1  # what waits for each other must do the same things in turn
     work = {name: run.work() for name, run in todo.items()}
     with catching_signals() as stop, Progress(work) as progress:
+        datasets = [source_lines(run.dataset) for run in runs.values()]
+        for words in dict.fromkeys("\n".join(lines) for lines in datasets):
+            progress.say(words)
         for words in sorted(laid_out):
             progress.say(words)
         if len(todo) < len(runs):

@@ -8,13 +8,18 @@ in memory ('resident') or read and decoded as they are needed ('streaming').
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable
 
 import numpy as np
 
 from cnnjax.data import digits, folder, synthetic, tfds
+from cnnjax.data.contents import Contents
 from cnnjax.data.decoded import decoded_once
-from cnnjax.data.source import Pool, Request, Source
+from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
+from cnnjax.data.images import with_channels
+from cnnjax.data.labels import checked_pools
+from cnnjax.data.source import Chosen, Pool, Request, Source
 from cnnjax.data.split import Split, StreamedSplit, require_shape
 from cnnjax.errors import UserError, unknown_name
 
@@ -26,13 +31,11 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
     **dict.fromkeys(tfds.NAMES, tfds.open_source),
 }
 
-# Share of a single pool that becomes the test split when `num_test` is 0.
+# Share of the only pool of a source that becomes the test split when `num_test` is 0.
 TEST_SHARE = 0.2
 # Decoded bytes of all splits up to which delivery 'auto' keeps a set in memory.
 RESIDENT_BYTES = 4 * 2**30
 DELIVERIES = ("auto", "resident", "streaming")
-# split -> (pool, indices in rising order)
-Chosen = dict[str, tuple[str, np.ndarray]]
 MAX_SEED = 2**32 - 1
 
 
@@ -46,9 +49,9 @@ class Dataset:
       validation: for choosing; may be empty.
       test: for the reported figure only.
       class_names: one per label.
-      fingerprint: 16 hex digits of a SHA-256, see `fingerprint` for images in memory
-        and `streamed_fingerprint` for others.
+      fingerprint: 16 hex digits of a SHA-256, see `fingerprints.py`.
       note: caveats to print beside results; may be empty.
+      contents: what the source holds and what of it is used; None if it is not there.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Dataset:
     class_names: tuple[str, ...]
     fingerprint: str
     note: str
+    contents: Contents | None = None
 
     @property
     def num_classes(self) -> int:
@@ -87,6 +91,7 @@ def load_dataset(
     delivery: str,
     num_folds: int = 0,
     fold: int = 0,
+    channels: int = 0,
 ) -> Dataset:
     """Reads a data set; the arguments are the keys of config section `data`.
 
@@ -95,9 +100,10 @@ def load_dataset(
       data_dir: folder with prepared sets or images; '' for embedded sources.
       num_train: training images; 0 = all that are left.
       num_validation: images held out of the training pool; 0 = none, or all of the
-        source's own validation split where it has one.
-      num_test: test images; 0 = the whole test split, or `TEST_SHARE` of a source that
-        has none.
+        source's own validation split where it has one; -1 = none at all.
+      num_test: test images; 0 = the source's whole test split, or `TEST_SHARE` of a
+        source that is not divided into splits, or none of one that is, but has no test
+        split; -1 = none at all.
       split_seed: seed of the choice, 0 to 2**32 - 1. Test images are chosen first, then
         validation, then training images: asking for fewer of one does not change those
         before it, and fewer training images are a subset of more.
@@ -108,6 +114,7 @@ def load_dataset(
       num_folds: folds of cross-validation; 0 = none. The training pool of the source is
         divided, stratified where labels are known, and its own test split stays unread.
       fold: 0 to num_folds - 1; the fold that is the test split, in place of `num_test`.
+      channels: 1 or 3, whatever is stored; 0 = those of the first training image.
 
     Returns:
       The data set.
@@ -127,39 +134,108 @@ def load_dataset(
         num_classes,
         num_folds,
         fold,
+        channels,
     )
-    _check(request)
     if delivery not in DELIVERIES:
         raise unknown_name("delivery", delivery, DELIVERIES, "config.data.delivery")
-    source = _opener(name)(request)
-    if num_classes not in (0, len(source.class_names)):
-        raise UserError(
-            f"config.data.num_classes={num_classes}, but {name} has "
-            f"{len(source.class_names)} classes: set it to 0"
-        )
+    source = open_source(request)
     chosen = choose(source.pools, request)
     if delivery == "auto":
         num_images = sum(len(indices) for _, indices in chosen.values())
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
         delivery = "resident" if fits else "streaming"
-    if delivery == "resident":
-        splits = _read_splits(source, chosen, image_size)
-        mark = fingerprint(splits.values())
-    else:
-        splits = {
-            split: StreamedSplit(split, source.read, *of_split, source.image_shape)
-            for split, of_split in chosen.items()
-        }
-        mark = streamed_fingerprint(source, request, chosen)
+    if delivery == "streaming":
+        _require_certain(source)
+        return streamed(source, request, chosen)
+    splits = _read_splits(source, chosen, request)
+    mark = fingerprint(splits.values())
+    return _dataset(source, request, chosen, splits, mark)
+
+
+def open_source(request: Request) -> Source:
+    """Opens a source, checks the request and its labels; decodes one image at most.
+
+    Raises:
+      UserError: as `load_dataset`.
+    """
+    _check(request)
+    source = _opener(request.name)(request)
+    num_classes = len(source.class_names)
+    if request.num_classes not in (0, num_classes):
+        raise UserError(
+            f"config.data.num_classes={request.num_classes}, but {request.name} has "
+            f"{num_classes} classes: set it to 0"
+        )
+    pools, sentences = checked_pools(request.name, source.pools, num_classes)
+    note = "; ".join([source.note, *sentences] if source.note else sentences)
+    remarks = (*source.remarks, *sentences)
+    source = dataclasses.replace(source, pools=pools, note=note, remarks=remarks)
+    *sides, channels = source.image_shape
+    if request.channels in (0, channels):
+        return source
+
+    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = source.read(pool, indices)
+        return with_channels(images, request.channels), labels
+
+    return dataclasses.replace(
+        source, read=read, image_shape=(*sides, request.channels)
+    )
+
+
+def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
+    """The data set whose images are read when they are asked for."""
+    splits = {
+        split: StreamedSplit(split, source.read, *of_split, source.image_shape)
+        for split, of_split in chosen.items()
+    }
+    mark = streamed_fingerprint(source, request, chosen)
+    return _dataset(source, request, chosen, splits, mark)
+
+
+def _dataset(
+    source: Source, request: Request, chosen: Chosen, splits: dict, mark: str
+) -> Dataset:
+    def count(labels: np.ndarray) -> np.ndarray:
+        return np.bincount(labels, minlength=len(source.class_names))
+
+    contents = Contents(
+        {name: count(pool.labels) for name, pool in source.pools.items()},
+        {
+            split: (pool, count(source.pools[pool].labels[indices]))
+            for split, (pool, indices) in chosen.items()
+        },
+        source.ignored,
+        (*source.remarks, *_untested(request, chosen)),
+    )
     return Dataset(
-        name=name,
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
+        name=request.name,
+        **splits,
         class_names=source.class_names,
         fingerprint=mark,
         note=source.note,
+        contents=contents,
     )
+
+
+def _untested(request: Request, chosen: Chosen) -> list[str]:
+    if request.num_test or len(chosen["test"][1]):
+        return []
+    return [
+        f"{request.name} comes in splits without one for tests, so nothing is tested: "
+        "name the folder of test images 'test', or take some out of train by "
+        "config.data.num_test"
+    ]
+
+
+def _require_certain(source: Source) -> None:
+    """Streaming must not meet an image in the middle of training that does not fit."""
+    if not source.certain:
+        raise UserError(
+            "the first training image is grey, and a streamed set does not look at all "
+            "the others before training: set config.data.channels to 1 (colour becomes "
+            "grey) or 3 (grey is repeated)"
+        )
 
 
 def choose(pools: dict[str, Pool], request: Request) -> Chosen:
@@ -188,12 +264,15 @@ def choose(pools: dict[str, Pool], request: Request) -> Chosen:
         want["test"] = stop - start
     used = dict.fromkeys(pools, 0)
     chosen = {}
+    # What comes in splits is not divided any further unless a number is asked for.
+    share = TEST_SHARE if set(pools) == {"train"} else 0
     for split, num in want.items():
         pool = split if split in pools else "train"
         left = pools[pool].size - used[pool]
         if num == 0:
-            carved = {"test": round(TEST_SHARE * left), "validation": 0}
+            carved = {"test": round(share * left), "validation": 0}
             num = left if pool == split else carved[split]
+        num = max(num, 0)  # -1 is none
         # The training split needs at least one image of what the others leave.
         available = left - (pool == "train" and split != "train")
         if num > available or (split == "train" and num == 0):
@@ -217,7 +296,7 @@ def split_order(pool: Pool, seed: int) -> np.ndarray:
     """
     # RandomState's stream is frozen for good; that of Generator is not.
     order = np.random.RandomState(seed).permutation(pool.size)
-    if pool.labels is None:
+    if pool.labels is None or not pool.stratified:
         return order
     labels = pool.labels[order]
     place = np.empty(pool.size)
@@ -227,59 +306,23 @@ def split_order(pool: Pool, seed: int) -> np.ndarray:
     return order[np.argsort(place, kind="stable")]
 
 
-def fingerprint(splits: Iterable[Split]) -> str:
-    """16 hex digits of the SHA-256 over shape, images and labels of the splits."""
-    digest = hashlib.sha256()
-    for split in splits:
-        digest.update(repr(split.images.shape).encode())
-        digest.update(np.ascontiguousarray(split.images))
-        digest.update(np.ascontiguousarray(split.labels, "<i4"))
-    return digest.hexdigest()[:16]
-
-
-def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> str:
-    """16 hex digits of a SHA-256 that tell a set from others without decoding it.
-
-    Covers the names below the set's folder and the sizes of its files, the content of
-    its own metadata (files *.json), how images are cropped, the names of the classes,
-    and which images make up each split. So it does not see a file that was changed to
-    another of equal size, and it is not the fingerprint that the same images have in
-    memory.
-    """
-    digest = hashlib.sha256()
-    if source.root is None:  # images that follow from these alone
-        digest.update(repr((request.name, request.split_seed)).encode())
-    what = ("streamed", source.class_names, source.image_shape, request.image_size)
-    digest.update(repr(what).encode())
-    for file in sorted(source.files()):
-        name = file.relative_to(source.root).as_posix()
-        digest.update(f"{name} {file.stat().st_size}\n".encode())
-        if file.suffix == ".json":
-            digest.update(file.read_bytes())
-    for split in ("train", "validation", "test"):
-        pool, indices = chosen[split]
-        digest.update(f"{split} {pool} {len(indices)}\n".encode())
-        digest.update(indices.astype("<i8"))
-    return digest.hexdigest()[:16]
-
-
-def _read_splits(source: Source, chosen: Chosen, image_size: int) -> dict[str, Split]:
+def _read_splits(source: Source, chosen: Chosen, request: Request) -> dict[str, Split]:
     """Reads all splits, which must look like the training images; some may be empty."""
-    splits = {"train": Split(*_read_once(source, *chosen["train"], image_size))}
+    splits = {"train": Split(*_read_once(source, *chosen["train"], request))}
     shape = splits["train"].image_shape
     for split in ("validation", "test"):
         pool, indices = chosen[split]
         if len(indices) == 0:
             images, labels = np.empty((0, *shape), np.uint8), np.empty(0, np.int32)
         else:
-            images, labels = _read_once(source, pool, indices, image_size)
+            images, labels = _read_once(source, pool, indices, request)
             require_shape(images, shape, split)
         splits[split] = Split(images, labels)
     return splits
 
 
 def _read_once(
-    source: Source, pool: str, indices: np.ndarray, image_size: int
+    source: Source, pool: str, indices: np.ndarray, request: Request
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads images, or finds them on disk where decoding them takes time."""
 
@@ -289,7 +332,9 @@ def _read_once(
     if source.root is None:
         return decode()
     chosen = hashlib.sha256(indices.astype("<i8")).hexdigest()
-    return decoded_once(source.files(), (pool, chosen, image_size), decode)
+    what = (pool, chosen, request.image_size, request.channels)
+    files = (os.path.join(source.root, name) for name in source.files())
+    return decoded_once(files, what, decode)
 
 
 def _opener(name: str) -> Callable[[Request], Source]:
@@ -302,11 +347,22 @@ def _opener(name: str) -> Callable[[Request], Source]:
 
 
 def _check(request: Request) -> None:
-    counts = ("num_train", "num_validation", "num_test", "image_size", "num_classes")
-    for key in (*counts, "split_seed"):
+    for key in ("num_train", "image_size", "num_classes", "split_seed"):
         value = getattr(request, key)
         if value < 0:
             raise UserError(f"config.data.{key}={value} is negative: give 0 or more")
+    for key in ("num_validation", "num_test"):
+        value = getattr(request, key)
+        if value < -1:
+            raise UserError(
+                f"config.data.{key}={value} is no number of images: give 0 or more, or "
+                "-1 for none"
+            )
+    if request.channels not in (0, 1, 3):
+        raise UserError(
+            f"config.data.channels={request.channels} is not known: give 1 (grey), 3 "
+            "(colour) or 0 (as the first training image)"
+        )
     k, fold = request.num_folds, request.fold
     if k < 0 or k == 1 or not 0 <= fold < max(k, 1):
         raise UserError(

@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from cnnjax.data.dataset import Dataset, choose, load_dataset
-from cnnjax.data.source import Pool, Request
+from cnnjax.data.dataset import Dataset, choose, open_source, streamed
+from cnnjax.data.source import MissingData, Pool, Request
 from cnnjax.data.split import StreamedSplit
 from cnnjax.errors import UserError
 
@@ -82,16 +82,17 @@ def describe_dataset(**section: str | int) -> tuple[Dataset, str]:
       if its facts are the published ones, else ''.
 
     Raises:
-      UserError: as `load_dataset`, for a set that is neither there nor declared.
+      UserError: as `load_dataset`, for a set that is there, or not declared.
     """
     name = section["name"]
+    request = Request(**{k: v for k, v in section.items() if k != "delivery"})
     try:
-        return load_dataset(**section | {"delivery": "streaming"}), ""
-    except UserError:
+        source = open_source(request)
+        return streamed(source, request, choose(source.pools, request)), ""
+    except MissingData:
         if name not in DECLARED:
             raise
     about = DECLARED[name]
-    request = Request(**{k: v for k, v in section.items() if k != "delivery"})
     pools = {pool: Pool(size) for pool, size in about.pools.items()}
     chosen = choose(pools, request)
     shape = _shape(about, request)
@@ -115,7 +116,7 @@ def _shape(about: Declared, request: Request) -> tuple[int, int, int]:
         raise UserError(
             f"the images of {about.title} differ in size: set config.data.image_size"
         )
-    return (size or height, size or width, channels)
+    return (size or height, size or width, request.channels or channels)
 
 
 def _refuse(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,12 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import numpy as np
 import PIL
 
 from cnnjax.data import kept
+from cnnjax.data.images import DECODING
 
 # Oldest entries go first beyond this; sets that would fill half of it are not kept.
 MOST_BYTES = 4 * 2**30
@@ -18,7 +18,7 @@ Decoded = tuple[np.ndarray, np.ndarray]
 
 
 def decoded_once(
-    files: Iterable[Path], what: object, decode: Callable[[], Decoded]
+    files: Iterable[str | os.PathLike], what: object, decode: Callable[[], Decoded]
 ) -> Decoded:
     """Images and labels as `decode` gives them, or as it gave them the last time.
 
@@ -30,7 +30,8 @@ def decoded_once(
     Returns:
       (images, labels).
     """
-    key = _key(files, what)
+    # Pillow's releases may decode JPEG to other pixels.
+    key = key_of(files, (PIL.__version__, DECODING, what))
     found = kept.find(KIND, key, ("images", "labels"))
     if found is not None:
         return found[0], found[1]
@@ -39,10 +40,10 @@ def decoded_once(
     return images, labels
 
 
-def _key(files: Iterable[Path], what: object) -> str:
-    # Pillow's releases may decode JPEG to other pixels.
-    parts = [PIL.__version__, repr(what)]
-    for file in sorted(files):
-        stat = file.stat()
-        parts.append(f"{os.path.abspath(file)} {stat.st_size} {stat.st_mtime_ns}")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+def key_of(files: Iterable[str | os.PathLike], what: object) -> str:
+    """A name for what was made of files, which changes when one of them does."""
+    digest = hashlib.sha256(repr(what).encode())
+    for file in sorted(map(os.path.abspath, files)):
+        stat = os.stat(file)
+        digest.update(os.fsencode(f"\n{file} {stat.st_size} {stat.st_mtime_ns}"))
+    return digest.hexdigest()[:32]

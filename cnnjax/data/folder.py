@@ -1,27 +1,26 @@
 """A folder of images, one subfolder a class.
 
-Either `<data_dir>/{train,validation or val,test}/<class>/*.png`, or without splits
-`<data_dir>/<class>/*.png`, from which validation and test are carved out.
+Either `<data_dir>/{train,validation,test}/<class>/*.png`, or without splits
+`<data_dir>/<class>/*.png`, from which validation and test are carved out. `listing.py`
+has the names that count, and `images.py` what becomes of the pixels.
 """
 
-import itertools
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 
 from cnnjax.data.images import decode_all, decoded_shape
-from cnnjax.data.source import Pool, Request, Source, check_directory
-from cnnjax.errors import UserError
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
-# Folder name -> pool.
-POOLS = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "test": "test",
-}
+from cnnjax.data.listing import Listing, list_images
+from cnnjax.data.source import (
+    MissingData,
+    Pool,
+    Request,
+    Source,
+    check_directory,
+    data_folder,
+)
+from cnnjax.errors import UserError, printable
 
 
 def open_source(request: Request) -> Source:
@@ -31,78 +30,72 @@ def open_source(request: Request) -> Source:
       request: `data_dir` is the folder; `image_size` is needed where sizes differ.
 
     Raises:
-      UserError: no such folder, no images, a class that training does not have.
+      UserError: no such folder, no images, a class that training does not have, a
+        split that is not sorted into classes.
     """
     if not request.data_dir:
-        raise UserError(
+        raise MissingData(
             "config.data.data_dir is empty: give the folder with one subfolder a class"
         )
-    root = Path(request.data_dir).expanduser()
-    check_directory(root)
-    folders = {
-        pool: root / folder
-        for folder, pool in POOLS.items()
-        if (root / folder).is_dir()
-    }
-    if "train" not in folders:
-        folders = {"train": root}
-    names = tuple(_subfolders(folders["train"]))
-    if len(names) < 2:
-        raise UserError(
-            f"{folders['train']} has {len(names)} subfolders with images: give a "
-            "folder (config.data.data_dir) with one subfolder for each of at least 2 "
-            "classes"
-        )
-    files = {pool: _list_files(folder, names) for pool, folder in folders.items()}
-    pools = {p: Pool(len(paths), labels) for p, (paths, labels) in files.items()}
-    size = request.image_size
-    first = files["train"][0][0]
-    shape = decoded_shape(_content(first), str(first), size)
+    folder = data_folder(request.data_dir)
+    check_directory(folder)
+    root = str(folder)
+    listing = list_images(root)
+    absent = _unsorted(root, listing, request)
+    pools = {p: Pool(len(labels), labels) for p, labels in listing.labels.items()}
+    size, first = request.image_size, listing.paths["train"][0]
+    where = printable(os.path.join(root, first))
+    shape = decoded_shape(_content(root, first), where, size, request.channels)
 
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        paths, labels = files[pool]
-
         def images() -> Iterator[tuple[str, bytes]]:
             for index in indices:
-                yield str(paths[index]), _content(paths[index])
+                path = listing.paths[pool][index]
+                yield printable(os.path.join(root, path)), _content(root, path)
 
-        return decode_all(images(), len(indices), shape[2], size), labels[indices]
+        convert = request.channels == 1
+        pixels = decode_all(images(), len(indices), shape[2], size, convert)
+        return pixels, listing.labels[pool][indices]
 
-    def all_files() -> Iterator[Path]:
-        return itertools.chain.from_iterable(paths for paths, _ in files.values())
+    def all_files() -> Iterator[str]:
+        for paths in listing.paths.values():
+            yield from paths
 
-    return Source(pools, names, shape, read, root=root, files=all_files)
-
-
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(
-        child.name
-        for child in folder.iterdir()
-        if child.is_dir() and any(_is_image(file) for file in child.iterdir())
+    return Source(
+        pools,
+        listing.class_names,
+        shape,
+        read,
+        root=folder,
+        files=all_files,
+        ignored=listing.ignored,
+        remarks=(*listing.remarks, *absent),
+        certain=bool(request.channels) or shape[2] == 3,
     )
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES
-
-
-def _list_files(folder: Path, names: tuple[str, ...]) -> tuple[list[Path], np.ndarray]:
-    """Every image in order of class and file name, with labels int32 [N]."""
-    paths, labels = [], []
-    for name in _subfolders(folder):
-        if name not in names:
+def _unsorted(root: str, listing: Listing, request: Request) -> list[str]:
+    """Sentences on splits whose classes are unknown; refuses where they are wanted."""
+    sentences = []
+    for pool, num in listing.unsorted.items():
+        key = f"num_{pool}"
+        what = f"{num:,} {pool} images in {printable(root)} lie in no folder of a class"
+        wanted = getattr(request, key) == 0
+        if wanted and not (pool == "test" and request.num_folds):
             raise UserError(
-                f"{folder / name} is a class that the training folder does not have: "
-                f"it has {', '.join(names)}"
+                f"{what}: sort them into one folder a class, or do without them by "
+                f"config.data.{key}=-1 (none) or a number (taken out of train)"
             )
-        found = sorted(file for file in (folder / name).iterdir() if _is_image(file))
-        paths += found
-        labels += [names.index(name)] * len(found)
-    return paths, np.array(labels, np.int32)
+        sentences.append(f"{what} and are not used")
+    return sentences
 
 
-def _content(path: Path) -> bytes:
+def _content(root: str, path: str) -> bytes:
+    path = os.path.join(root, path)
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        raise UserError(
+            f"{printable(path)} cannot be read: {error.strerror}"
+        ) from error

@@ -1,17 +1,44 @@
-"""Encoded images to one uint8 array, cropped and resized where a size is asked for."""
+"""Encoded images to one uint8 array, cropped and resized where a size is asked for.
+
+What becomes of a file, in this order: the first frame of several; 16 bits of grey to 8
+(the high byte, as Pillow does with 16-bit colour); a transparent ground to white; the
+orientation that a camera noted to upright; palettes, CMYK and the like to RGB. Deeper
+grey (32 bits, floating point) has no white that could be known, and is refused.
+"""
 
 import io
+import warnings
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from cnnjax.errors import UserError
 
+# Goes up when files are decoded to other pixels than before: what is kept of decoded
+# images, and fingerprints of files that stand for them, must not mix.
+DECODING = 2
+# What Pillow may take a file for, by content; nothing that starts another program.
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 JPEG_START = b"\xff\xd8"
+WHITE = (255, 255, 255, 255)
+# Modes of one channel; transparency aside.
+GREY_MODES = ("1", "L", "LA", "La")
 _MODES = {1: "L", 3: "RGB"}  # channels -> Pillow mode
-# What Pillow raises on a file that is no image, or half of one.
-_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# Value of the EXIF tag Orientation -> what brings the image upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LFS = b"version https://git-lfs"
+
+# Up to twice this Pillow decodes, with a warning that helps nobody.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 def center_square(image: Image.Image, size: int) -> Image.Image:
@@ -52,35 +79,55 @@ def resize_batch(images: np.ndarray, size: int) -> np.ndarray:
     return result
 
 
-def decoded_shape(encoded: bytes, name: str, size: int) -> tuple[int, int, int]:
-    """(H, W, C) that an image has once decoded, read off its header.
+def with_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """Grey images repeated to three channels, or colour to grey as Pillow does it.
+
+    Shapes:
+      images: uint8 [N, H, W, C], C is 1 or 3; result uint8 [N, H, W, channels].
+    """
+    if images.shape[-1] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=-1)
+    # ITU-R 601-2 luma in 16 bits behind the point.
+    weights = np.array([19595, 38470, 7471], np.uint32)
+    return ((images @ weights + 0x8000) >> 16).astype(np.uint8)[..., None]
+
+
+def decoded_shape(
+    encoded: bytes, name: str, size: int, channels: int
+) -> tuple[int, int, int]:
+    """(H, W, C) that an image has once decoded.
 
     Args:
       encoded: bytes of the file.
       name: for the message of an error.
       size: side to crop and resize to, in pixels; 0 = as stored.
+      channels: 1 or 3; 0 = 1 for an image stored in grey, else 3.
 
-    Returns:
-      C is 1 for a grey image, 3 for any other.
+    Raises:
+      UserError: as `decode_all`.
     """
-    try:
-        image = Image.open(io.BytesIO(encoded))
-    except _BROKEN as error:
-        raise _broken(name, error) from error
+    image = _upright(name, encoded)
     width, height = (size, size) if size else image.size
-    return height, width, 1 if image.mode in ("1", "L") else 3
+    return height, width, channels or (1 if image.mode == "L" else 3)
 
 
 def decode_all(
-    encoded: Iterable[tuple[str, bytes]], num_images: int, channels: int, size: int
+    encoded: Iterable[tuple[str, bytes]],
+    num_images: int,
+    channels: int,
+    size: int,
+    convert: bool = False,
 ) -> np.ndarray:
-    """Decodes PNG, JPEG and what else Pillow knows.
+    """Decodes files of `FORMATS`.
 
     Args:
       encoded: (name for messages, bytes of the file) of each image.
       num_images: how many there are, at least 1.
       channels: 1 or 3; grey images are repeated to three channels where need be.
       size: side to crop and resize to, in pixels; 0 = all have the same size already.
+      convert: with `channels` 1, turns colour into grey in place of refusing it.
 
     Returns:
       uint8 [num_images, H, W, channels].
@@ -91,7 +138,14 @@ def decode_all(
     """
     result = None
     for i, (name, content) in enumerate(encoded):
-        image = _decode(name, content, channels)
+        image = _upright(name, content)
+        if channels == 1 and image.mode != "L" and not convert:
+            raise UserError(
+                f"{name} is in colour, the first image of the set is grey: set "
+                "config.data.channels to 3 (grey repeated) or 1 (colour to grey)"
+            )
+        if image.mode != _MODES[channels]:
+            image = image.convert(_MODES[channels])
         if size:
             image = center_square(image, size)
         pixels = _pixels(image, channels)
@@ -107,20 +161,79 @@ def decode_all(
     return result
 
 
-def _decode(name: str, content: bytes, channels: int) -> Image.Image:
+def as_viewed(name: str, image: Image.Image) -> Image.Image:
+    """A Pillow image as a viewer shows it on a white page, of mode L or RGB.
+
+    Raises:
+      UserError: grey levels of which white is not known.
+    """
+    turn = _TURNS.get(_orientation(image))
+    image = _flat(name, image)
+    return image if turn is None else image.transpose(turn)
+
+
+def _upright(name: str, content: bytes) -> Image.Image:
+    """The image as a viewer shows it on a white page, of mode L or RGB."""
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
         image.load()  # opening alone reads no further than the header
-        if channels == 1 and image.mode not in ("1", "L"):
-            raise UserError(
-                f"{name} is in colour, the first image of the set is grey: store all "
-                "images in one of the two"
-            )
-        return (
-            image if image.mode == _MODES[channels] else image.convert(_MODES[channels])
+        _scale_key(image, content)
+        return as_viewed(name, image)
+    except (UserError, MemoryError):
+        raise
+    # Pillow raises whatever its decoders stumble over.
+    except Exception as error:
+        raise _broken(name, content, error) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """How the camera was held, 1 to 8; 1 where nothing that can be read tells it."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # notes of a camera that are damaged, as viewers do
+        return 1
+
+
+def _scale_key(image: Image.Image, content: bytes) -> None:
+    """Puts the colour that a PNG declares transparent on the scale of its pixels.
+
+    Pillow leaves it at the depth of the file, where it would match no pixel.
+    """
+    key = image.info.get("transparency")
+    if image.format != "PNG" or image.mode not in ("1", "L", "RGB") or key is None:
+        return
+    depth = content[24]  # of IHDR, which is the first chunk
+    keys = np.atleast_1d(key)
+    keys = keys >> 8 if depth == 16 else keys * 255 // (2**depth - 1)
+    image.info["transparency"] = (
+        tuple(map(int, keys)) if len(keys) > 1 else int(keys[0])
+    )
+
+
+def _flat(name: str, image: Image.Image) -> Image.Image:
+    """Without depth, transparency and palette: of mode L or RGB."""
+    wanted = "L" if image.mode in GREY_MODES else "RGB"
+    # A PGM of 16 bits has the mode of 32, which its format does not have.
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
+        return _eight_bits(image)
+    if image.mode in ("I", "F"):
+        raise UserError(
+            f"{name} has grey levels of 32 bits (mode {image.mode}), of which nothing "
+            "says where black and white are: store it with 8 or 16 bits"
         )
-    except _BROKEN as error:
-        raise _broken(name, error) from error
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, WHITE)
+        ground.alpha_composite(image.convert("RGBA"))
+        image = ground
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    levels = np.asarray(image)
+    pixels = (levels >> 8).astype(np.uint8)
+    if (key := image.info.get("transparency")) is not None:
+        pixels[levels == key] = WHITE[0]
+    return Image.fromarray(pixels)
 
 
 def _pixels(image: Image.Image, channels: int) -> np.ndarray:
@@ -134,5 +247,18 @@ def _sides(pixels: np.ndarray) -> str:
     return f"{pixels.shape[0]}x{pixels.shape[1]}"
 
 
-def _broken(name: str, error: Exception) -> UserError:
-    return UserError(f"{name} is not a readable image ({error}): replace or remove it")
+def _broken(name: str, content: bytes, error: Exception) -> UserError:
+    """The sentence for a file that Pillow does not decode."""
+    if isinstance(error, Image.DecompressionBombError):
+        return UserError(
+            f"{name} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, which are "
+            f"not decoded ({str(error).split(',')[0]}): shrink or remove it"
+        )
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if not content:
+        reason = "it is empty"
+    elif content.startswith(_LFS):
+        reason = "it is a pointer of Git LFS: fetch the file with `git lfs pull`"
+    elif isinstance(error, Image.UnidentifiedImageError):
+        reason = f"it is none of {', '.join(FORMATS)}"
+    return UserError(f"{name} is not a readable image ({reason}): replace or remove it")

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnjax.errors import UserError
+from cnnjax.data.contents import Ignored
+from cnnjax.errors import UserError, printable
 
+# split -> (pool, indices in rising order)
+Chosen = dict[str, tuple[str, np.ndarray]]
 # (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n])
 Read = Callable[[str, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
@@ -21,13 +24,14 @@ class Request:
       name: name of the source.
       data_dir: folder with prepared sets or images; unused by embedded sources.
       num_train: training images; 0 = all that are left.
-      num_validation: images held out of the training pool.
-      num_test: test images; 0 = all.
+      num_validation: validation images; 0 = the source's own, -1 = none.
+      num_test: test images; 0 = the source's own, -1 = none.
       split_seed: seed of the choice of images.
       image_size: side of the square images in pixels; 0 = as the source has them.
       num_classes: classes of the synthetic source; 0 = as the source has them.
       num_folds: of cross-validation; 0 = none.
       fold: the one that is the test split.
+      channels: 1 or 3; 0 = as the source has them.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Request:
     num_classes: int
     num_folds: int = 0
     fold: int = 0
+    channels: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +53,13 @@ class Pool:
 
     Args:
       size: number of images.
-      labels: int32 [size] where they are known without decoding, so that a choice of
-        images can be stratified by class; else None.
+      labels: integers [size], not checked yet; None for a set that is only declared.
+      stratified: whether a choice of images is stratified by class.
     """
 
     size: int
     labels: np.ndarray | None = None
+    stratified: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +74,10 @@ class Source:
         threads may call it at once.
       note: what a reader of results should know about these images; may be empty.
       root: folder of the files; None for embedded sources.
-      files: lists the files below `root` that the images come from.
+      files: lists the files that the images come from, by their path below `root`.
+      ignored: what lies there and is in no pool.
+      remarks: what a person should hear before training.
+      certain: whether all images have the channels of the first one.
     """
 
     pools: dict[str, Pool]
@@ -77,18 +86,42 @@ class Source:
     read: Read
     note: str = ""
     root: Path | None = None
-    files: Callable[[], Iterable[Path]] = tuple
+    files: Callable[[], Iterable[str]] = tuple
+    ignored: tuple[Ignored, ...] = ()
+    remarks: tuple[str, ...] = ()
+    certain: bool = True
+
+
+class MissingData(UserError):
+    """The set is not there at all; a plan may do without."""
+
+
+def data_folder(data_dir: str) -> Path:
+    """The folder that `config.data.data_dir` names; `~` is the user's home.
+
+    Raises:
+      UserError: nobody knows the home of this user.
+    """
+    try:
+        return Path(data_dir).expanduser()
+    except RuntimeError as error:
+        raise UserError(
+            f"config.data.data_dir={data_dir!r} begins with ~, but the system knows no "
+            "home folder of this user: give the path in full"
+        ) from error
 
 
 def check_directory(directory: Path) -> None:
     """Raises a UserError unless the folder is there and may be listed."""
+    name = printable(directory)
     if not os.path.isdir(directory):
-        kind = "is not a folder" if os.path.exists(directory) else "does not exist"
-        raise UserError(
-            f"{directory} {kind}: change config.data.data_dir or --data_dir"
+        there = os.path.lexists(directory)
+        kind = "is not a folder" if there else "does not exist"
+        raise (UserError if there else MissingData)(
+            f"{name} {kind}: change config.data.data_dir or --data_dir"
         )
     if not os.access(directory, os.R_OK | os.X_OK):
         raise UserError(
-            f"{directory} may not be read by this user: change its permissions or "
+            f"{name} may not be read by this user: change its permissions or "
             "config.data.data_dir"
         )

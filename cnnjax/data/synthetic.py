@@ -65,8 +65,9 @@ def open_source(request: Request) -> Source:
             images[row] += patterns[labels[row]] // 2
         return images, labels
 
-    num_train = (request.num_train or DEFAULT_TRAIN) + request.num_validation
-    sizes = {"train": num_train, "test": request.num_test or DEFAULT_TEST}
+    num_train = (request.num_train or DEFAULT_TRAIN) + max(request.num_validation, 0)
+    num_test = request.num_test if request.num_test > 0 else DEFAULT_TEST
+    sizes = {"train": num_train, "test": num_test}
     pools = {
         name: Pool(size, (np.arange(size) % num_classes).astype(np.int32))
         for name, size in sizes.items()

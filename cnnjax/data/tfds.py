@@ -5,17 +5,29 @@ several versions the highest is read.
 """
 
 import contextlib
+import glob
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from absl.logging import get_absl_logger
 
+from cnnjax.data import kept
+from cnnjax.data.contents import Ignored
+from cnnjax.data.decoded import key_of
 from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
-from cnnjax.data.source import Pool, Request, Source, check_directory
+from cnnjax.data.source import (
+    MissingData,
+    Pool,
+    Request,
+    Source,
+    check_directory,
+    data_folder,
+)
 from cnnjax.errors import UserError
 
 # 'tfds:<name>' reads any set; these have short names.
@@ -25,11 +37,13 @@ POOLS = ("train", "validation", "test")
 # Published as exact pixels: JPEG inside means somebody has changed them.
 LOSSLESS = NAMES
 BLOCK = 1024  # records read at once
+# Labels on disk: oldest entries go first beyond this.
+MOST_BYTES = 2**28
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
 def open_source(request: Request) -> Source:
-    """Opens a prepared set without decoding anything.
+    """Opens a prepared set; all labels are read, once, and one image.
 
     Args:
       request: `name` with or without 'tfds:'; `data_dir` the folder that TFDS calls so;
@@ -42,13 +56,15 @@ def open_source(request: Request) -> Source:
     directory = find_prepared(name, request.data_dir)
     builder = _open_builder(directory)
     image_key, label_key = _keys(builder.info, name)
-    splits = builder.info.splits
-    pools = {p: Pool(splits[p].num_examples) for p in POOLS if p in splits}
-    if "train" not in pools:
+    splits, features = builder.info.splits, builder.info.features
+    sizes = {p: splits[p].num_examples for p in POOLS if p in splits}
+    if "train" not in sizes:
         raise UserError(f"{directory} has no split 'train', only {', '.join(splits)}")
-    sources = {pool: _open_split(builder, pool) for pool in pools}
+    for pool, num in sizes.items():
+        _require_records(directory, splits[pool], pool, num)
+    sources = {pool: _open_split(builder, pool) for pool in sizes}
 
-    def records(pool: str, indices: np.ndarray) -> Iterator[tuple[str, bytes, int]]:
+    def records(pool: str, indices: np.ndarray) -> Iterator[tuple[str, Any]]:
         from tensorflow_datasets.proto import tf_example_pb2
 
         for start in range(0, len(indices), BLOCK):
@@ -57,30 +73,85 @@ def open_source(request: Request) -> Source:
                 raw = sources[pool].__getitems__(block)
             for index, content in zip(block, raw, strict=True):
                 with _readable(directory, pool):
-                    # Parsing the two fields that matter is several times faster than
-                    # going through TFDS's feature decoding.
+                    # Parsing the field that matters is several times faster than going
+                    # through TFDS's feature decoding.
                     fields = tf_example_pb2.Example.FromString(content).features.feature
-                    image = fields[image_key].bytes_list.value[0]
-                    label = fields[label_key].int64_list.value[0]
-                yield f"{directory.name} {pool} record {index}", image, label
+                yield f"{directory.name} {pool} record {index}", fields
 
-    size = request.image_size
-    first_name, first, _ = next(records("train", np.array([0])))
-    shape = decoded_shape(first, first_name, size)
+    def images(pool: str, indices: np.ndarray) -> Iterator[tuple[str, bytes]]:
+        for where, fields in records(pool, indices):
+            with _readable(directory, pool):
+                yield where, fields[image_key].bytes_list.value[0]
+
+    def labels(pool: str) -> Iterator[int]:
+        for _, fields in records(pool, np.arange(sizes[pool])):
+            with _readable(directory, pool):
+                yield fields[label_key].int64_list.value[0]
+
+    def files() -> Iterator[str]:
+        return iter(os.listdir(directory))
+
+    found = _labels_once(directory, files(), label_key, sizes, labels)
+    size, channels = request.image_size, request.channels
+    stored = features[image_key].shape[-1]
+    first_name, first = next(images("train", np.array([0])))
+    known = channels or {1: 1, 3: 3, 4: 3}.get(stored, 0)
+    shape = decoded_shape(first, first_name, size, known)
 
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        labels = np.empty(len(indices), np.int32)
+        encoded, convert = images(pool, indices), channels == 1
+        pixels = decode_all(encoded, len(indices), shape[2], size, convert)
+        return pixels, found[pool][indices].astype(np.int32)
 
-        def images() -> Iterator[tuple[str, bytes]]:
-            for row, (where, image, label) in enumerate(records(pool, indices)):
-                labels[row] = label
-                yield where, image
+    return Source(
+        # Not stratified: the choice of images is older than the knowledge of labels.
+        {pool: Pool(num, found[pool], False) for pool, num in sizes.items()},
+        tuple(features[label_key].names),
+        shape,
+        read,
+        _note(name, first),
+        directory,
+        files,
+        tuple(
+            Ignored(f"record of the split {split!r}", splits[split].num_examples)
+            for split in sorted(splits.keys() - sizes.keys())
+        ),
+        certain=bool(known) or shape[2] == 3,
+    )
 
-        return decode_all(images(), len(indices), shape[2], size), labels
 
-    names = tuple(builder.info.features[label_key].names)
-    note = _note(name, first)
-    return Source(pools, names, shape, read, note, directory, directory.iterdir)
+def _require_records(directory: Path, info: Any, split: str, num: int) -> None:
+    """Refuses a split whose files hold more or fewer records than it says."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    held = 0
+    with _readable(directory, split):
+        for part in info.file_instructions:
+            reader = ArrayRecordReader(os.fspath(part.filename))
+            held += reader.num_records()
+            reader.close()
+    if held != num:
+        raise UserError(
+            f"the files of split {split!r} in {directory} hold {held:,} records, but "
+            f"its dataset_info.json says {num:,}: delete that folder and prepare it "
+            "again"
+        )
+
+
+def _labels_once(
+    directory: Path,
+    files: Iterable[str],
+    label_key: str,
+    sizes: dict[str, int],
+    labels: Callable[[str], Iterator[int]],
+) -> dict[str, np.ndarray]:
+    """The labels of each pool, int64, as they are; kept in the user's cache folder."""
+    key = key_of((directory / file for file in files), ("labels", label_key))
+    found = kept.find("labels", key, tuple(sizes))
+    if found is None:
+        found = [np.fromiter(labels(p), np.int64, num) for p, num in sizes.items()]
+        kept.keep("labels", key, MOST_BYTES, **dict(zip(sizes, found, strict=True)))
+    return dict(zip(sizes, found, strict=True))
 
 
 def find_prepared(name: str, data_dir: str) -> Path:
@@ -93,13 +164,13 @@ def find_prepared(name: str, data_dir: str) -> Path:
         f"./launch.sh prepare --dataset={name} --data_dir={data_dir or '<folder>'}"
     )
     if not data_dir:
-        raise UserError(
+        raise MissingData(
             f"config.data.data_dir is empty, but {name} is read from prepared files: "
             f"give the folder that holds them, or prepare them with {command}"
         )
-    root = Path(data_dir).expanduser()
+    root = data_folder(data_dir)
     if not os.path.exists(root):
-        raise UserError(
+        raise MissingData(
             f"{name} is not there: the folder {root} does not exist "
             "(config.data.data_dir or --data_dir); with a network, prepare it with "
             f"{command}"
@@ -110,11 +181,11 @@ def find_prepared(name: str, data_dir: str) -> Path:
         if folder.is_dir():
             check_directory(folder)
     found = {}
-    for info in root.glob(f"{name}/**/dataset_info.json"):
+    for info in root.glob(f"{glob.escape(name)}/**/dataset_info.json"):
         if version := _VERSION.fullmatch(info.parent.name):
             found[tuple(int(part) for part in version.groups())] = info.parent
     if not found:
-        raise UserError(
+        raise MissingData(
             f"{name} is not there: no dataset_info.json in "
             f"{root / name}/<version>/ (config.data.data_dir or --data_dir); with a "
             f"network, prepare it with {command}"
@@ -155,14 +226,29 @@ def _open_split(builder, split: str):
 
 def _keys(info, name: str) -> tuple[str, str]:
     """Names of the features that hold the image and the label."""
-    image, label = info.supervised_keys or ("image", "label")
-    features = info.features
-    if image in features and label in features and hasattr(features[label], "names"):
-        return image, label
-    raise UserError(
-        f"{name} is no image classification set: it needs an image and a class label, "
-        f"it has {', '.join(features)}; choose another config.data.name"
-    )
+    import tensorflow_datasets as tfds
+
+    keys, features = info.supervised_keys, dict(info.features.items())
+    pair = isinstance(keys, tuple) and len(keys) == 2
+    image, label = keys if pair and set(keys) <= set(features) else ("image", "label")
+    # By type: a sequence of labels or images answers for what is in it.
+    if not isinstance(features.get(image), tfds.features.Image) or not (
+        isinstance(features.get(label), tfds.features.ClassLabel)
+        and features[label].num_classes
+    ):
+        held = ", ".join(f"{key} ({type(f).__name__})" for key, f in features.items())
+        raise UserError(
+            f"{name} is no image classification set: it needs an image (Image) and one "
+            f"class label (ClassLabel) each, it has {held}; choose another "
+            "config.data.name"
+        )
+    dtype = np.dtype(features[image].np_dtype)
+    if dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"the images of {name} are {dtype}: only uint8 and uint16 have a black and "
+            "a white; choose another config.data.name"
+        )
+    return image, label
 
 
 @contextlib.contextmanager
@@ -172,7 +258,7 @@ def _readable(directory: Path, split: str):
     try:
         yield
     # array_record raises RuntimeError, a record without the field IndexError.
-    except (RuntimeError, IndexError, DecodeError) as error:
+    except (RuntimeError, ValueError, IndexError, DecodeError) as error:
         raise UserError(
             f"the records of split {split!r} in {directory} are missing, cut short or "
             f"corrupt ({_one_line(error)}): delete that folder and prepare it again"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.config import differences, digest, to_dict
+from cnnjax.data.contents import data_record
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, to_line, write_json, write_text
 from cnnjax.train.provenance import describe
@@ -48,7 +49,7 @@ class RunFolder:
         return None if any(result.get("crashed") for result in results) else results
 
     def write_records(self) -> None:
-        """Writes config, provenance and preprocessing before training starts.
+        """Writes config, provenance, data and preprocessing, before training.
 
         Raises:
           UserError: the folder cannot be written.
@@ -56,6 +57,7 @@ class RunFolder:
         write_json(self.path / "config.json", self.config)
         record = describe(self.run.dataset) | {"layout": self.run.laid_out()}
         write_json(self.path / "provenance.json", record)
+        write_json(self.path / "data.json", data_record(self.run.dataset))
         fed = {
             "class_names": self.run.dataset.class_names,
             "preprocessing": self.run.preprocess.record(),

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from cnnjax.config import from_dict
+from cnnjax.config import from_dict, with_new_keys
+from cnnjax.data.contents import split_lines
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json
 from cnnjax.train.average import statistics_used
@@ -34,6 +35,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     use_compile_cache()
     run = set_up(config)
     with catching_signals() as stop, Progress({name: run.work()}) as progress:
+        for line in split_lines(run.dataset):
+            progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
         try:
@@ -65,6 +68,7 @@ def print_dry_run(config: ConfigDict) -> int:
     """Compiles a run and prints where it would lie and how much memory it takes."""
     use_compile_cache()
     run = set_up(config)
+    print("\n".join(split_lines(run.dataset)))
     print(run.laid_out())
     if sentence := run.long_decay():
         print(sentence)
@@ -170,7 +174,7 @@ def _say_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
 
 def stored_config(path: Path) -> ConfigDict:
     """The config of a run, from its `config.json`."""
-    return from_dict(read_json(path))
+    return from_dict(with_new_keys(read_json(path)))
 
 
 def choose_weights(tree: dict[str, Any], weights: str) -> tuple[Any, Any]:

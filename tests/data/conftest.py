@@ -1,4 +1,4 @@
-"""Fixtures: a server on localhost, and a small CIFAR-10 prepared from it."""
+"""Fixtures: a server on localhost, a small CIFAR-10 prepared from it, torchvision."""
 
 import pytest
 from small_archives import SMALL, known_as, serving
@@ -28,3 +28,13 @@ def prepared(tmp_path_factory):
         running.files = small.files
         prepare.prepare("cifar10", str(root), base_url=running.url)
     return root, small
+
+
+@pytest.fixture(scope="session")
+def torchvision():
+    """The package, with the compiled operators declared that its import asks for."""
+    reason = "compares with torchvision: extra `peers`"
+    pytest.importorskip("torch", reason=reason)
+    pytest.importorskip("tests.peers")
+    pytest.importorskip("torchvision", reason=reason, exc_type=ImportError)
+    return __import__("torchvision.datasets").datasets

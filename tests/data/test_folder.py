@@ -1,9 +1,14 @@
 """Image folders: layouts, sizes, colours, and what a wrong one says."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from cnnjax.data import decoded, fingerprints
+from cnnjax.data.contents import data_record, split_lines
 from cnnjax.data.dataset import load_dataset
 from cnnjax.errors import UserError
 
@@ -50,6 +55,115 @@ def test_splits_as_folders(tmp_path):
     assert len(load(tmp_path, num_validation=2).validation) == 2
 
 
+DELIVERIES = ("resident", "streaming")
+
+
+def sizes(dataset):
+    return [len(s) for s in (dataset.train, dataset.validation, dataset.test)]
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_a_sorted_val_leaves_train_whole(tmp_path, delivery):
+    for split in ("train", "val"):
+        fill(tmp_path / split / "cat", 10)
+        fill(tmp_path / split / "dog", 10)
+    dataset = load(tmp_path, delivery=delivery)
+    assert sizes(dataset) == [20, 20, 0]
+    assert "nothing is tested" in dataset.contents.remarks[-1]
+    assert sizes(load(tmp_path, delivery=delivery, num_test=4)) == [16, 20, 4]
+    assert sizes(load(tmp_path, delivery=delivery, num_validation=-1)) == [20, 0, 0]
+
+
+def test_none_is_a_number_that_can_be_asked_for(tmp_path):
+    for split in ("train", "test"):
+        fill(tmp_path / split / "cat", 10)
+        fill(tmp_path / split / "dog", 10)
+    dataset = load(tmp_path, num_test=-1)
+    assert sizes(dataset) == [20, 0, 0]
+    assert "not used: 20 of test" in " ".join(split_lines(dataset))
+    # Without splits a share is taken out, unless that is not wanted.
+    assert sizes(load(tmp_path / "train")) == [16, 0, 4]
+    assert sizes(load(tmp_path / "train", num_test=-1)) == [20, 0, 0]
+    with pytest.raises(UserError, match=r"num_test=-2 is no number of images: .* -1"):
+        load(tmp_path, num_test=-2)
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_that_is_not_sorted_is_refused_where_it_is_wanted(tmp_path, split):
+    fill(tmp_path / "train" / "cat", 10)
+    fill(tmp_path / "train" / "dog", 10)
+    fill(tmp_path / split, 7)
+    key = f"num_{split}"
+    with pytest.raises(UserError, match=rf"7 {split} images .*one folder .*{key}=-1"):
+        load(tmp_path)
+    for num, left in ((-1, 20), (4, 16)):
+        dataset = load(tmp_path, **{"num_test": -1} | {key: num})
+        assert "are not used" in dataset.contents.remarks[0]
+        assert len(dataset.train) == left
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_both_deliveries_see_the_images_of_a_viewer(tmp_path, delivery):
+    """Kinds of files side by side; the sizes agree once they are upright."""
+    fill(tmp_path / "a", 2)
+    fill(tmp_path / "b", 1, mode="RGBA", level=7)
+    clear = Image.new("RGBA", (6, 5), (0, 0, 0, 0))
+    clear.save(tmp_path / "b" / "clear.webp", lossless=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (5, 6), (9, 9, 9)).save(tmp_path / "b" / "turned.tif", exif=exif)
+    Image.new("I;16", (6, 5), 256 * 200).save(tmp_path / "b" / "deep.png")
+    split = load(tmp_path, delivery=delivery, num_test=-1).train
+    images, labels = split.read(np.arange(len(split)))
+    assert images.shape == (6, 5, 6, 3)
+    assert images[:, 2, 2, 1].tolist() == [0, 1, 255, 200, 7, 9]
+    assert labels.tolist() == [0, 0, 1, 1, 1, 1]
+
+
+def test_names_that_are_not_utf8(tmp_path, monkeypatch):
+    monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path / "cache"))
+    root = tmp_path / os.fsdecode(b"b\xe4ume")
+    fill(root / os.fsdecode(b"gr\xfcn"), 3)
+    fill(root / "rot", 3)
+    for delivery in DELIVERIES:
+        dataset = load(root, delivery=delivery)
+        assert dataset.class_names == (r"gr\xfcn", "rot")
+        json.dumps(data_record(dataset)).encode("ascii")
+        "\n".join(split_lines(dataset)).encode("utf-8")
+    (root / "rot" / os.fsdecode(b"k\xe4fer.png")).write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"b\\xe4ume/rot/k\\xe4fer.png is not a read"):
+        load(root)
+
+
+def test_a_home_that_nobody_knows(monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(UserError, match="data_dir='~/set' begins with ~, but"):
+        load("~/set")
+
+
+def test_a_relative_folder(tmp_path, monkeypatch):
+    fill(tmp_path / "set" / "a", 3)
+    fill(tmp_path / "set" / "b", 3)
+    monkeypatch.chdir(tmp_path)
+    assert load("set").fingerprint == load(tmp_path / "set").fingerprint
+
+
+def test_images_of_another_decoding_are_not_taken_from_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path / "cache"))
+    fill(tmp_path / "set" / "a", 3)
+    fill(tmp_path / "set" / "b", 3)
+    marks = []
+    for version in (decoded.DECODING, decoded.DECODING + 1):
+        monkeypatch.setattr(decoded, "DECODING", version)
+        monkeypatch.setattr(fingerprints, "DECODING", version)
+        load(tmp_path / "set", num_test=-1)
+        streamed = load(tmp_path / "set", num_test=-1, delivery="streaming")
+        marks.append(streamed.fingerprint)
+    assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 2
+    assert len(set(marks)) == 2
+
+
 def test_one_folder_is_carved_up_by_class(tmp_path):
     fill(tmp_path / "b", 20)
     fill(tmp_path / "a", 40, level=100)
@@ -72,10 +186,41 @@ def test_grey_stays_grey_and_mixed_becomes_colour(tmp_path):
     fill(tmp_path / "mixed" / "b", 3, mode="L")
     fill(tmp_path / "mixed" / "c", 3, mode="P")
     assert load(tmp_path / "mixed").image_shape == (5, 6, 3)
-    fill(tmp_path / "late" / "a", 3, mode="L")
-    fill(tmp_path / "late" / "b", 3, mode="RGB")
+
+
+@pytest.fixture
+def grey_first(tmp_path):
+    fill(tmp_path / "grey first" / "a", 3, mode="L")
+    fill(tmp_path / "grey first" / "b", 3, mode="RGB", level=9)
+    return tmp_path / "grey first"
+
+
+def test_colour_behind_grey_is_refused_before_training(grey_first):
     with pytest.raises(UserError, match=r"is in colour, the first image .* is grey"):
-        load(tmp_path / "late")
+        load(grey_first)
+    # Nothing is decoded at the start: it could be found in the middle of training.
+    with pytest.raises(UserError, match=r"first training image is grey.*data.channels"):
+        load(grey_first, delivery="streaming")
+    (grey_first / "a").rename(grey_first / "z")
+    assert load(grey_first, delivery="streaming").image_shape == (5, 6, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_are_those_that_were_asked_for(grey_first, channels):
+    splits = [
+        load(grey_first, delivery=delivery, channels=channels, num_test=-1).train
+        for delivery in ("resident", "streaming")
+    ]
+    for split in splits:
+        images, _ = split.read(np.arange(6))
+        assert images.shape == (6, 5, 6, channels)
+        assert images[:, 0, 0, -1].tolist() == [0, 1, 2, 9, 10, 11]
+
+
+@pytest.mark.parametrize("channels", [-1, 2, 4])
+def test_channels_that_nothing_has(grey_first, channels):
+    with pytest.raises(UserError, match=f"data.channels={channels} is not known"):
+        load(grey_first, channels=channels)
 
 
 def test_sizes(tmp_path):

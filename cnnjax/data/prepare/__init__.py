@@ -11,7 +11,7 @@ from cnnjax.data.prepare import cifar, mnist
 from cnnjax.data.prepare.archive import ImageSet
 from cnnjax.data.prepare.download import download
 from cnnjax.data.prepare.write import check_known, write_images, write_with_tensorflow
-from cnnjax.data.source import check_directory
+from cnnjax.data.source import check_directory, data_folder
 from cnnjax.data.tfds import PREFIX, find_prepared
 from cnnjax.errors import UserError
 
@@ -47,7 +47,7 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
         raise UserError("--data_dir is empty: give the folder to prepare the set in")
     if name not in SETS:
         check_known(name)
-    root = Path(data_dir).expanduser().absolute()
+    root = data_folder(data_dir).absolute()
     with _writable(root), _locked(root, name):
         with contextlib.suppress(UserError):
             return find_prepared(name, str(root))

@@ -1,0 +1,50 @@
+"""Labels are checked before anything is trained: each must name a class."""
+
+import numpy as np
+
+from cnnjax.data.source import Pool
+from cnnjax.errors import UserError
+
+UNLABELLED = -1  # what TFDS writes where the label is a secret
+
+
+def checked_pools(
+    name: str, pools: dict[str, Pool], num_classes: int
+) -> tuple[dict[str, Pool], list[str]]:
+    """The pools whose labels all name a class.
+
+    Args:
+      name: of the set.
+      pools: of a source.
+      num_classes: labels are 0 to num_classes - 1.
+
+    Returns:
+      (pools without those that have no labels, a sentence on each of those); labels
+      are int32.
+
+    Raises:
+      UserError: a label that names no class, with its value and place; training images
+        without labels.
+    """
+    kept, sentences = {}, []
+    for pool, content in pools.items():
+        labels = content.labels
+        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+        if len(wrong) == 0:
+            labels = labels.astype(np.int32)
+            kept[pool] = Pool(content.size, labels, content.stratified)
+        elif pool != "train" and (labels == UNLABELLED).all():
+            sentences.append(
+                f"the {pool} split of {name} has no labels (all {len(labels):,} are "
+                f"{UNLABELLED}) and counts as absent"
+            )
+        else:
+            first = int(wrong[0])
+            others = f", as {len(wrong) - 1:,} others" if len(wrong) > 1 else ""
+            raise UserError(
+                f"image {first} of the {pool} split of {name} (counted from 0) has "
+                f"the label {labels[first]}{others}, but its {num_classes} classes are "
+                f"0 to {num_classes - 1}: correct the set, or choose another "
+                "config.data.name"
+            )
+    return kept, sentences
