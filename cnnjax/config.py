@@ -254,6 +254,17 @@ def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
     return plain
 
 
+def from_dict(sections: Mapping[str, Any]) -> ml_collections.ConfigDict:
+    """The inverse of `to_dict`: with tuples, as modules must be hashable."""
+
+    def with_tuples(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: with_tuples(inner) for key, inner in value.items()}
+        return tuple(map(with_tuples, value)) if isinstance(value, list) else value
+
+    return ml_collections.ConfigDict(with_tuples(sections))
+
+
 def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
     """Calls a builder with every key of a section of the config.
 

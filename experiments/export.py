@@ -17,8 +17,8 @@ SEED = flags.DEFINE_integer("seed", 0, "Which of the seeds of the run.")
 FORMAT = flags.DEFINE_string(
     "format",
     "safetensors",
-    "safetensors, orbax, torch, torchvision, timm or cifar: the last three have the "
-    "names of that library, torch those of the first of them that has the net.",
+    "safetensors, orbax; a state dict with the names of torchvision, timm, cifar or "
+    "cifar_append; or torch, with those of the first of these that has the net.",
 )
 OUT = flags.DEFINE_string(
     "out", "", "New file (.safetensors, or .pth for torch's formats) or Orbax folder."
@@ -41,9 +41,7 @@ def main() -> None:
     net = load_run(WORKDIR.value, WEIGHTS.value, SEED.value, data_dir=DATA_DIR.value)
     wrote = export(net, out, FORMAT.value)
     print(f"{wrote.path}: {net.words()}")
-    print(
-        f"names: {wrote.names}" + (f"; more in {wrote.sidecar}" * bool(wrote.sidecar))
-    )
+    print(f"names of the leaves: {wrote.names}")
     print(f"preprocessing: {net.preprocess.words()}")
     if wrote.sidecar:
         print(f"the same for programs: {wrote.sidecar}")

@@ -163,15 +163,24 @@ def decode_all(
     return result
 
 
+def as_viewed(name: str, image: Image.Image) -> Image.Image:
+    """A Pillow image as a viewer shows it on a white page, of mode L or RGB.
+
+    Raises:
+      UserError: grey levels of which white is not known.
+    """
+    turn = _TURNS.get(_orientation(image))
+    image = _flat(name, image)
+    return image if turn is None else image.transpose(turn)
+
+
 def _upright(name: str, content: bytes) -> Image.Image:
     """The image as a viewer shows it on a white page, of mode L or RGB."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
         image.load()  # opening alone reads no further than the header
-        turn = _TURNS.get(_orientation(image))
         _scale_key(image, content)
-        image = _flat(name, image)
-        return image if turn is None else image.transpose(turn)
+        return as_viewed(name, image)
     except (UserError, MemoryError):
         raise
     # Pillow raises whatever its decoders stumble over.

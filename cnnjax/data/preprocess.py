@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cnnjax.data.augment import apply_statistics
-from cnnjax.data.images import resize_batch
+from cnnjax.data.images import as_viewed, resize_batch, with_channels
 from cnnjax.data.statistics import Statistics
 from cnnjax.errors import UserError
 
@@ -24,11 +24,13 @@ class Preprocess:
       image_shape: (H, W, C) that the net was trained on.
       standardize: a key of `data.statistics.STANDARDIZE`.
       statistics: those of the training images.
+      to_grey: whether colour becomes grey, as with `config.data.channels` 1.
     """
 
     image_shape: tuple[int, int, int]
     standardize: str
     statistics: Statistics
+    to_grey: bool = False
 
     def __call__(self, images: Any) -> jax.Array:
         """float32 [N, H, W, C] for `network.apply(variables, ..., train=False)`.
@@ -39,7 +41,7 @@ class Preprocess:
 
         Args:
           images: uint8 [N, H, W, C] or one image [H, W, C], of any size; a Pillow
-            image; or a list of these.
+            image, taken as a file with it would be; or a list of these.
 
         Raises:
           UserError: anything else; colour for a net that takes grey.
@@ -57,6 +59,8 @@ class Preprocess:
         """The whole of it in words, for users of other libraries."""
         height, width, channels = self.image_shape
         colour = COLOURS.get(channels, f"{channels} channels")
+        if self.to_grey:
+            colour = "grey (of colour its luma)"
         size = f"{height}x{width}"
         if height == width:
             size = f"centred square resized to {size} (bilinear, antialiased)"
@@ -77,6 +81,7 @@ class Preprocess:
             "mean": _listed(self.statistics.mean),
             "std": _listed(self.statistics.std),
             "per_image": self.statistics.per_image,
+            "to_grey": self.to_grey,
             "words": self.words(),
         }
 
@@ -88,6 +93,7 @@ class Preprocess:
             (record["height"], record["width"], record["channels"]),
             record["standardize"],
             Statistics(mean, std, record["per_image"]),
+            record["to_grey"],
         )
 
     def _standardized(self) -> str:
@@ -105,8 +111,10 @@ class Preprocess:
     def _fit(self, images: np.ndarray) -> np.ndarray:
         """uint8 [n, any height, any width, any channels] in the shape of the net."""
         height, width, channels = self.image_shape
-        if images.shape[3] == 1 and channels == 3:
-            images = np.repeat(images, 3, axis=3)
+        if (images.shape[3], channels) == (1, 3) or (
+            self.to_grey and images.shape[3] == 3
+        ):
+            images = with_channels(images, channels)
         if images.shape[3] != channels:
             raise UserError(
                 f"the images have {images.shape[3]} channels and the net was trained "
@@ -126,12 +134,10 @@ class Preprocess:
 def _pixels(image: Any) -> np.ndarray:
     """uint8 [n, H, W, C] of what a person may hold."""
     if isinstance(image, Image.Image):
-        if image.mode not in ("1", "L", "RGB"):
-            raise UserError(
-                f"an image of Pillow's mode {image.mode!r} was given: convert it "
-                "to grey or colour of 8 bits (image.convert('L') or 'RGB')"
-            )
-        image = np.asarray(image.convert("L") if image.mode == "1" else image)
+        try:
+            image = np.asarray(as_viewed("the image", image))
+        except OSError as error:  # a file that is read only now
+            raise UserError(f"the image cannot be read: {error}") from error
         image = image if image.ndim == 3 else image[:, :, None]
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or 0 in pixels.shape:

@@ -99,7 +99,7 @@ def _equal(
         np.asarray(forward_eval(net, variables["params"], state, images))
         for net in (one, other)
     ]
-    return np.array_equal(*logits)
+    return np.array_equal(*logits, equal_nan=True)
 
 
 def _shown(value: Any) -> str:

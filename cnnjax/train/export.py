@@ -14,10 +14,9 @@ import safetensors.numpy
 from flax import linen as nn
 from flax import traverse_util
 from flax.core import meta
-from ml_collections import ConfigDict
 
 from cnnjax import interop
-from cnnjax.config import to_dict
+from cnnjax.config import from_dict, to_dict
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
@@ -128,7 +127,7 @@ def load_export(path: str | os.PathLike) -> TrainedNet:
         variables=traverse_util.unflatten_dict(flat, sep="/"),
         preprocess=preprocess,
         class_names=tuple(known["classes"]),
-        config=ConfigDict(known["config"]).lock(),
+        config=from_dict(known["config"]).lock(),
         **known["training"],
     )
 

@@ -145,7 +145,7 @@ def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
     kind = config.augment.standardize
     statistics = measure_split(kind, dataset.train, dataset.fingerprint)
     return _Fed(
-        Preprocess(dataset.image_shape, kind, statistics),
+        Preprocess(dataset.image_shape, kind, statistics, config.data.channels == 1),
         dataset.class_names,
         ["standardisation measured again on the data set, as the run stored none"],
     )

@@ -253,7 +253,10 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         model=model,
         augment=augment,
         preprocess=Preprocess(
-            dataset.image_shape, config.augment.standardize, statistics
+            dataset.image_shape,
+            config.augment.standardize,
+            statistics,
+            to_grey=config.data.channels == 1,
         ),
         schedule=schedule,
         optimizer=optimizer,

@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from rich.table import Table
 
-from cnnjax.config import with_new_keys
+from cnnjax.config import from_dict, with_new_keys
 from cnnjax.data.contents import split_lines
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import no_run, read_json
@@ -228,14 +228,7 @@ def described(
 
 def stored_config(path: Path) -> ConfigDict:
     """The config of a run, from its `config.json`."""
-    return ConfigDict(_with_tuples(with_new_keys(read_json(path))))
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON has no tuples, and modules must be hashable."""
-    if isinstance(value, dict):
-        return {key: _with_tuples(inner) for key, inner in value.items()}
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+    return from_dict(with_new_keys(read_json(path)))
 
 
 def choose_weights(tree: dict[str, Any], weights: str) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnjax.data.dataset import load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.statistics import STANDARDIZE, measure
 from cnnjax.errors import UserError
@@ -65,6 +66,38 @@ def test_grey_images_for_a_net_that_takes_colour():
     assert set(np.unique(preprocess("none")(ink))) == {0.0, 1.0}
 
 
+def test_colour_where_the_run_turned_it_into_grey():
+    """`config.data.channels=1`; Pillow is the witness."""
+    grey = np.asarray(Image.fromarray(IMAGES[0]).convert("L"))
+    there = Preprocess((8, 8, 1), "none", measure("none", IMAGES), to_grey=True)
+    again = Preprocess.of_record(json.loads(json.dumps(there.record())))
+    np.testing.assert_allclose(again(IMAGES[:1])[0, :, :, 0], grey / 255, atol=1e-6)
+
+
+def test_pillow_images_are_taken_as_files_are(tmp_path):
+    """Upright, and on a white page: as `load_dataset` reads the same file."""
+    image = Image.fromarray(IMAGES[0]).convert("RGBA")
+    image.putalpha(Image.fromarray(IMAGES[1, :, :, 0]))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned
+    for i in range(4):
+        for name in ("cat", "dog"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            image.save(tmp_path / name / f"{i}.png", exif=exif)
+    keys = dict.fromkeys(("num_train", "num_validation", "num_test", "num_classes"), 0)
+    dataset = load_dataset(
+        "folder",
+        data_dir=str(tmp_path),
+        split_seed=0,
+        image_size=0,
+        delivery="resident",
+        **keys,
+    )
+    with Image.open(tmp_path / "cat" / "0.png") as opened:
+        result = preprocess("none")(opened)
+    np.testing.assert_array_equal(result, preprocess("none")(dataset.train.images[:1]))
+
+
 GREY = IMAGES[..., :1]
 
 
@@ -75,8 +108,7 @@ GREY = IMAGES[..., :1]
         (IMAGES, IMAGES[0, :, :, 0], r"uint8\[8, 8\] was given"),
         (IMAGES, IMAGES[:0], r"uint8\[0, 8, 8, 3\] was given"),
         (IMAGES, [], "no image in the list"),
-        (IMAGES, Image.new("RGBA", (8, 8)), "mode 'RGBA'"),
-        (IMAGES, Image.new("I;16", (8, 8)), "mode 'I;16'"),
+        (IMAGES, Image.new("F", (8, 8)), "'F'|floating|32"),
         (IMAGES, np.zeros((1, 8, 8, 4), np.uint8), r"4 channels .* trained on 3"),
         (GREY, IMAGES, r"3 channels .* trained on 1: .*convert\('L'\)"),
         (IMAGES[:, :6], IMAGES, "are 8x8 and .* on 6x8, which is no square"),
