@@ -308,7 +308,7 @@ def _remarks(
     classes: dict[str, dict[str, list[str]]],
 ) -> Iterator[str]:
     for pool, folder in splits.items():
-        if folder and folder != pool:
+        if pool in classes and folder not in ("", pool):
             yield f"the folder {printable(folder)} is the {pool} split"
     if found.deep:
         yield (
