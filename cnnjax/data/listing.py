@@ -97,7 +97,7 @@ def list_images(root: str) -> Listing:
             unsorted[pool] = len(loose)
     names = sorted(classes["train"])
     label = {name: number for number, name in enumerate(names)}
-    for pool in classes.keys() - {"train"}:
+    for pool in sorted(classes):
         for name in classes[pool]:
             if name not in label:
                 raise _unknown_class(root, splits[pool], name, names)
@@ -310,6 +310,8 @@ def _remarks(
     for pool, folder in splits.items():
         if pool in classes and folder not in ("", pool):
             yield f"the folder {printable(folder)} is the {pool} split"
+        elif pool not in classes:
+            yield f"the folder {printable(folder)} has no class with images"
     if found.deep:
         yield (
             f"{found.deep:,} images lie in folders within the folder of their class, "
