@@ -101,6 +101,7 @@ def list_images(root: str) -> Listing:
         for name in classes[pool]:
             if name not in label:
                 raise _unknown_class(root, splits[pool], name, names)
+    sorted_splits = {p: f for p, f in splits.items() if p not in unsorted}
     taken = {pool: of_pool for pool, of_pool in classes.items() if of_pool}
     return Listing(
         class_names=tuple(printable(name) for name in names),
@@ -117,7 +118,7 @@ def list_images(root: str) -> Listing:
             Ignored(reason, count, tuple(examples))
             for reason, (count, examples) in sorted(found.ignored.items())
         ),
-        remarks=tuple(_remarks(found, splits, names, taken)),
+        remarks=tuple(_remarks(found, sorted_splits, names, taken)),
     )
 
 
