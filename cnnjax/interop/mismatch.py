@@ -173,7 +173,9 @@ def _others_of_that_size(name: str, given: Mapping[str, np.ndarray]) -> str | No
         for key, value in given.items()
         if not key.endswith(("running_mean", "running_var"))
     )
-    others = [n for n, v in VARIANTS.items() if v.num_params == total and n != name]
-    if not others:
+    others = [n for n, v in VARIANTS.items() if v.num_params == total]
+    # Published weights of plain twins there are none.
+    others = [n for n in others if VARIANTS[n].arguments.get("residual", True)]
+    if not others or name in others:
         return None
     return f"they have as many parameters as {' or '.join(others)}"

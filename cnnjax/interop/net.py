@@ -90,9 +90,19 @@ def net_of(
         )
     model = create_model(name, **overrides)
     check_form(name, entry, model, source)
-    shape = entry.input_shape if input_shape is None else tuple(input_shape)
+    shape = entry.input_shape if input_shape is None else _checked(input_shape)
     slots = slots_of(model, shape, namer)
     return Net(name, source, overrides, model, shape, slots)
+
+
+def _checked(input_shape: Any) -> tuple[int, ...]:
+    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise UserError(
+            f"input_shape is {input_shape!r}: it is (height, width, channels) of the "
+            "images, such as (32, 32, 1)"
+        )
+    return shape
 
 
 def converted(

@@ -217,14 +217,13 @@ def test_published_weights(path, real_images):
 
 @needs_real_data
 @pytest.mark.slow
-@pytest.mark.parametrize("scan_blocks", [False, True])
-def test_every_image_in_both_forms(scan_blocks, real_images):
+def test_published_weights_in_scanned_blocks(real_images):
     pytest.importorskip("torch", reason="reads files of torch: extra `peers`")
     folder = pathlib.Path(os.environ["CNNJAX_REAL_DATA"])
     name, path = "resnet20_cifar", folder / "resnet20-12fca82f.th"
-    images, labels = real_images
-    ours = interop.load(name, path, source="cifar", scan_blocks=scan_blocks)
-    logits = logits_of(name, ours, images, scan_blocks=scan_blocks)
-    expected = np.load(folder / "resnet20_logits_float64.npy")
+    ours = interop.load(name, path, source="cifar", scan_blocks=True)
+    logits = logits_of(name, ours, real_images[0][:32], scan_blocks=True)
+    expected = np.load(folder / "resnet20_logits_float64.npy")[:32]
     np.testing.assert_allclose(logits, expected, **CLOSE)
-    assert (logits.argmax(1) == labels).sum() == 932
+    back = interop.to_torch(name, ours, source="cifar", scan_blocks=True)
+    same(interop.from_torch(name, back, "cifar", scan_blocks=True), ours)

@@ -138,6 +138,12 @@ def test_truncated_torch(tmp_path, torch, zipped, share, state_dict):
     unreadable(path, "is no whole ", "copy or download it again")
 
 
+def test_an_npz_file_with_more_than_arrays(tmp_path):
+    path = tmp_path / "net.npz"
+    np.savez(path, weights=np.array([{}], dtype=object))
+    unreadable(path, "is no .npz file of plain arrays")
+
+
 class Malicious:
     """Touches a file when it is unpickled."""
 

@@ -275,6 +275,8 @@ def test_a_stem_for_other_channels(caplog):
     same(taken(weights, caplog, "its stem is for 1 channels"), ours)
     same(taken(weights, caplog, input_shape=(28, 28, 1)), ours)
     refused(weights, "input_shape=(32, 32, 1)", input_shape=(32, 32, 3))
+    for shape in ((28, 28), 28, (28, 28, 0)):
+        refused(weights, "it is (height, width, channels)", input_shape=shape)
     scanned = drawn(NAME, input_shape=(8, 8, 5), scan_blocks=True)
     weights = interop.to_torch(NAME, scanned, SOURCE, scan_blocks=True)
     assert weights["conv1.weight"].shape[1] == 5

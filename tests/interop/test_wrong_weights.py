@@ -70,8 +70,13 @@ def test_weights_of_another_depth():
     refused(
         state_dict,
         "60 not of this net: layer1.3.",
-        "as many parameters as resnet32_cifar or plain32_cifar",
+        "nothing was loaded (they have as many parameters as resnet32_cifar)",
     )
+
+
+def test_no_hint_where_there_is_none(state_dict):
+    state_dict["layer1.9.conv1.weight"] = state_dict["layer1.0.conv1.weight"]
+    assert refused(state_dict, "1 not of this").endswith("nothing was loaded")
 
 
 def test_weights_of_another_architecture(state_dict):

@@ -9,6 +9,7 @@ import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.layers.init import zeros
+from cnnjax.layers.moments import normalize
 from cnnjax.layers.norm import NORMS, make_norm
 
 SHAPE = (4, 3, 5, 6)
@@ -264,3 +265,14 @@ def test_misfits_are_sentences(kind, options, shape, words):
     stats = {"mean": jnp.zeros(shape[-1]), "var": jnp.ones(shape[-1])}
     with pytest.raises(UserError, match=words):
         train(module, {"params": params, "batch_stats": stats}, draw(shape))
+
+
+def test_float64_images_are_normalized_in_float64():
+    """By float32 statistics, as those of a file are."""
+    stream = np.random.RandomState(0)
+    x, mean, var = stream.standard_normal((3, 4, 5))
+    mean, var = mean[:1].astype(np.float32), np.abs(var[:1]).astype(np.float32)
+    with jax.enable_x64(True):
+        ours = normalize(jnp.asarray(x), *map(jnp.asarray, (mean, var)), 1e-5)
+    expected = (x - mean.astype(float)) / np.sqrt(var.astype(float) + 1e-5)
+    np.testing.assert_allclose(ours, expected, rtol=1e-13)
