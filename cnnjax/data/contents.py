@@ -10,6 +10,7 @@ import numpy as np
 from cnnjax.errors import printable
 
 WIDTH = 80  # columns of the screen
+FEW = 10  # classes that are named and counted one by one, where there is room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +100,7 @@ def _lines(
     height, width, channels = dataset.image_shape
     paragraphs = [
         f"data {dataset.name}: {height}x{width}x{channels}, {len(names):,} classes: "
-        f"{some(names, 6)}"
+        f"{some(names, FEW if len(names) <= FEW else 6)}"
     ]
     for title, counts, origin in rows:
         number = f"{counts.sum():,}" if counts.sum() else "no"
@@ -119,7 +120,7 @@ def _per_class(class_names: tuple[str, ...], counts: np.ndarray, room: int) -> s
         return ""
     if counts.min() == counts.max():
         return f", {counts.min():,} of each class"
-    if len(counts) <= 10:
+    if len(counts) <= FEW:
         pairs = zip(class_names, counts, strict=True)
         words = "".join(f", {printable(name)}: {count:,}" for name, count in pairs)
         if len(words) <= room:

@@ -97,10 +97,11 @@ def list_images(root: str) -> Listing:
             unsorted[pool] = len(loose)
     names = sorted(classes["train"])
     label = {name: number for number, name in enumerate(names)}
-    for pool in classes.keys() - {"train"}:
+    for pool in sorted(classes):
         for name in classes[pool]:
             if name not in label:
                 raise _unknown_class(root, splits[pool], name, names)
+    sorted_splits = {p: f for p, f in splits.items() if p not in unsorted}
     taken = {pool: of_pool for pool, of_pool in classes.items() if of_pool}
     return Listing(
         class_names=tuple(printable(name) for name in names),
@@ -117,7 +118,7 @@ def list_images(root: str) -> Listing:
             Ignored(reason, count, tuple(examples))
             for reason, (count, examples) in sorted(found.ignored.items())
         ),
-        remarks=tuple(_remarks(found, splits, names, taken)),
+        remarks=tuple(_remarks(found, sorted_splits, names, taken)),
     )
 
 
@@ -308,8 +309,10 @@ def _remarks(
     classes: dict[str, dict[str, list[str]]],
 ) -> Iterator[str]:
     for pool, folder in splits.items():
-        if folder and folder != pool:
+        if pool in classes and folder not in ("", pool):
             yield f"the folder {printable(folder)} is the {pool} split"
+        elif pool not in classes:
+            yield f"the folder {printable(folder)} has no class with images"
     if found.deep:
         yield (
             f"{found.deep:,} images lie in folders within the folder of their class, "

@@ -171,6 +171,47 @@ def test_no_image_is_in_two_splits(train, own, wanted, labelled, seed):
         assert sum(pool == "train" for pool, _ in taken) == train
 
 
+@pytest.mark.parametrize(
+    ("own", "changes", "want"),
+    [
+        ((), {}, (80, 0, 20)),
+        ((), {"num_test": -1}, (100, 0, 0)),
+        ((), {"num_test": -1, "num_validation": 7}, (93, 7, 0)),
+        (("validation",), {}, (100, 15, 0)),
+        (("validation",), {"num_validation": -1}, (100, 0, 0)),
+        (("validation",), {"num_test": 9}, (91, 15, 9)),
+        (("test",), {}, (100, 0, 15)),
+        (("test",), {"num_test": -1, "num_train": 30}, (30, 0, 0)),
+        (("validation", "test"), {}, (100, 15, 15)),
+        (("validation",), {"num_folds": 4, "num_test": -1}, (75, 15, 25)),
+    ],
+)
+def test_what_a_source_in_splits_gives(own, changes, want):
+    pools = {"train": Pool(100, np.arange(100) % 3)} | {p: Pool(15) for p in own}
+    chosen = choose(pools, request(**changes))
+    sizes = [len(chosen[split][1]) for split in ("train", "validation", "test")]
+    assert tuple(sizes) == want
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_none_and_other_channels_of_any_source(name):
+    dataset = load(name, num_train=50, num_validation=-1, num_test=-1)
+    assert [len(dataset.validation), len(dataset.test)] == [0, 0]
+    for channels in (1, 3):
+        for delivery in ("resident", "streaming"):
+            part = load(name, num_train=50, channels=channels, delivery=delivery)
+            assert part.image_shape[2] == channels
+            assert part.train.read(np.arange(3))[0].shape[3] == channels
+
+
+def test_a_choice_that_is_not_stratified_knows_no_labels():
+    """As of TFDS sets, whose labels are read for other reasons."""
+    labels = np.repeat([0, 1], 50)
+    order = split_order(Pool(100, labels, stratified=False), 3)
+    np.testing.assert_array_equal(order, split_order(Pool(100), 3))
+    assert (order != split_order(Pool(100, labels), 3)).any()
+
+
 def test_smaller_training_sets_are_subsets():
     pools = {"train": Pool(100, np.arange(100) % 10), "test": Pool(20)}
     large = choose(pools, request(num_train=50, num_validation=10))

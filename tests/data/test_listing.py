@@ -171,6 +171,14 @@ def test_what_lies_beside_the_splits_is_counted(tmp_path):
     }
 
 
+def test_a_split_that_is_empty_is_said(tmp_path):
+    put(tmp_path, "train/a/x.png", "train/b/x.png")
+    (tmp_path / "test").mkdir()
+    listing = list_images(str(tmp_path))
+    assert listing.remarks == ("the folder test has no class with images",)
+    assert counts(listing).keys() == {"train"}
+
+
 def test_a_split_that_is_not_sorted(tmp_path):
     put(tmp_path, "train/a/x.png", "train/b/x.png", "val/1.png", "val/2.png")
     listing = list_images(str(tmp_path))
