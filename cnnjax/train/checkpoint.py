@@ -13,6 +13,7 @@ import contextlib
 import logging
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,11 +90,8 @@ class Checkpoints:
         writable = keep_last is not None
         if writable:
             self._prepare_directory()
-        elif not self._directory.is_dir():
-            raise UserError(
-                f"there is no checkpoint folder {self._directory}; give the --workdir "
-                "of a run that has been started"
-            )
+        else:
+            _require_folder(self._directory)
         if not os.access(self._directory, os.R_OK | os.X_OK):
             raise UserError(
                 f"cannot read the checkpoint folder {self._directory}: Permission "
@@ -323,3 +321,21 @@ class Checkpoints:
             args = ocp.args.Composite(state=args)
             arrays = self._manager.restore(step, args=args).state
             return {**arrays, **unpack(arrays.get(PACKED), saved)}
+
+
+def _require_folder(folder: Path) -> None:
+    """Raises a UserError unless there is such a folder."""
+    try:
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise UserError(
+            f"cannot read the checkpoint folder {folder}: {error.strerror}; permit it, "
+            "or choose another --workdir"
+        ) from error
+    raise UserError(
+        f"there is no checkpoint folder {folder}; give the --workdir of a run that has "
+        "been started"
+    )
