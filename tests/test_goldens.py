@@ -7,7 +7,7 @@ from golden import texts
 
 from cnnjax.ablation.plan import ablation_names
 from cnnjax.models import list_models
-from tests.models.entries import ARCHITECTURES
+from tests.models.entries import FEW
 
 FOLDER = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -24,9 +24,7 @@ CASES = [
         kind,
         name,
         id=f"{kind}-{name}",
-        marks=[pytest.mark.slow]
-        if kind == "networks" and name not in ARCHITECTURES
-        else [],
+        marks=[pytest.mark.slow] if kind == "networks" and name not in FEW else [],
     )
     for kind, (_, _, names) in KINDS.items()
     for name in names

@@ -169,6 +169,7 @@ def test_ablation_killed_again_and_again(whole_ablation, here, caching):
     assert finished_cells(run) == finished
 
 
+@pytest.mark.slow
 def test_ablation_asked_to_stop(whole_ablation, here, caching):
     command = (*ABLATE, "--jobs=2")
     ended = interrupt(caching, here, command, CHECKPOINT, 0, signal.SIGTERM)

@@ -24,6 +24,7 @@ from tests.models.entries import (
     QUICK_TO_COMPILE,
     SHALLOW,
     STRUCTURES,
+    few_by_default,
     images_of,
     one_seed,
     smallest_shape,
@@ -58,14 +59,9 @@ def logits_of(model, variables, images):
     return np.asarray(run(variables["params"], state, images))
 
 
-def unless_slow(name):
-    slow = name.startswith(
-        ("inception", "alexnet", "googlenet")
-    )  # long to compile, or large
-    return pytest.param(name, marks=[pytest.mark.slow] if slow else [])
-
-
-@pytest.mark.parametrize("name", [unless_slow(n) for n in ARCHITECTURES if foldable(n)])
+@pytest.mark.parametrize(
+    "name", few_by_default(filter(foldable, [*ARCHITECTURES, "preact_resnet18"]))
+)
 def test_logits_stay(name):
     with jax.enable_x64(True):
         model, variables, shape = trained(name, SHALLOW.get(name, {}))
@@ -80,16 +76,7 @@ def test_logits_stay(name):
     assert not any(path.endswith("/scale") for path in paths)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        # Hundreds of layers, of structures that smaller entries have.
-        pytest.param(
-            name, marks=[pytest.mark.slow] if "154" in name or "264" in name else []
-        )
-        for name in STRUCTURES
-    ],
-)
+@pytest.mark.parametrize("name", few_by_default(STRUCTURES))
 def test_every_structure_folds_or_says_why_not(name):
     model, shape = create_model(name, norm="batch"), variant(name).input_shape
     declared = meta.unbox(abstract_variables(model, shape))

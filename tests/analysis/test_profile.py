@@ -18,7 +18,7 @@ from cnnjax.analysis.profile_table import COLUMNS, render_profile
 from cnnjax.errors import UserError
 from cnnjax.models import create_model, list_models, variant
 from cnnjax.models.initialize import init_variables
-from tests.models.entries import ARCHITECTURES
+from tests.models.entries import ARCHITECTURES, few_by_default
 
 # Table of Araujo et al. 2019 (Distill): fields of the last feature map.
 PUBLISHED_FIELDS = {
@@ -35,7 +35,7 @@ PUBLISHED_FIELDS = {
 }
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=few_by_default(ARCHITECTURES))
 def profiled(request):
     name = request.param
     return name, profile_model(create_model(name), variant(name).input_shape, name)
@@ -68,7 +68,14 @@ def test_every_format_has_every_row(profiled):
     assert len(COLUMNS) == len(table[0])
 
 
-@pytest.mark.parametrize("name", PUBLISHED_FIELDS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Deep ones take long to trace.
+        pytest.param(name, marks=[pytest.mark.slow] if field > 1000 else [])
+        for name, field in PUBLISHED_FIELDS.items()
+    ],
+)
 def test_published_receptive_fields(name):
     profile = profile_model(create_model(name), variant(name).input_shape)
     maps = [row for row in profile.layers if row.size and row.kind in STORED]

@@ -68,6 +68,7 @@ def test_googlenet():
     check_evaluation("googlenet", "torchvision", 15, net=googlenet(), **TEN)
 
 
+@pytest.mark.slow
 def test_training_of_googlenet_with_its_heads():
     check_training("googlenet", "torchvision", 33, net=googlenet(), **TEN, **GOOGLENET)
 

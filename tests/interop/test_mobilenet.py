@@ -46,13 +46,10 @@ def training_peer(name, source):
     return peer(source, name, num_classes=10, **changes)
 
 
-# MobileNetV2 trains with the blocks of V3, and is checked with the slow ones.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "source"),
-    [
-        ("mobilenetv1_100", "timm"),
-        pytest.param("mobilenet_v3_small", "torchvision", marks=pytest.mark.slow),
-    ],
+    [("mobilenetv1_100", "timm"), ("mobilenet_v3_small", "torchvision")],
 )
 def test_training(name, source):
     net = training_peer(name, source)

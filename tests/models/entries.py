@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.models import list_models, variant
@@ -51,6 +52,27 @@ def _structure(name):
 # The smallest entry of each class, and of each class with each set of choices.
 ARCHITECTURES = _smallest_of_each(lambda name: variant(name).build)
 STRUCTURES = _smallest_of_each(_structure)
+
+
+# Quick to trace and to compile, and of every kind between them: no norm, plain, with
+# branches, with shortcuts behind and before, by concatenation, with groups and gates.
+FEW = (
+    "lenet5_published",
+    "vgg11_bn_cifar",
+    "googlenet_cifar",
+    "resnet20_cifar",
+    "preact_resnet18",
+    "densenetbc100_12_cifar",
+    "mobilenet_v3_small",
+)
+
+
+def few_by_default(names):
+    """Parameters of a test that loops over entries: all but `FEW` are slow."""
+    return [
+        pytest.param(name, marks=[] if name in FEW else [pytest.mark.slow])
+        for name in names
+    ]
 
 
 def smallest_shape(model, channels):

@@ -13,6 +13,7 @@ import pytest
 from cnnjax.analysis.complexity import model_multiply_adds
 from cnnjax.models import create_model, list_models, variant
 from cnnjax.models.initialize import abstract_variables
+from tests.models.entries import few_by_default
 
 with (pathlib.Path(__file__).parent / "peer_complexity.csv").open() as _file:
     PEERS = {row["model"]: row for row in csv.DictReader(_file)}
@@ -20,7 +21,7 @@ with (pathlib.Path(__file__).parent / "peer_complexity.csv").open() as _file:
 NOT_HERE = {"resnetv2_50x1_bit"}
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", few_by_default(list_models()))
 def test_the_counts_are_the_stated_ones(name):
     entry = variant(name)
     # Equal blocks as one scanned body count the same, and are traced sooner.

@@ -27,6 +27,7 @@ from cnnjax.train.loss import cross_entropy
 from tests.models.entries import (
     ARCHITECTURES,
     DEEP,
+    FEW,
     NUM_IMAGES,
     QUICK_TO_COMPILE,
     SHALLOW,
@@ -47,7 +48,9 @@ CASES = [
         (
             SHALLOW.get(name, {}),
             "quick",
-            [pytest.mark.slow] if name in COMPARED_ELSEWHERE else [],
+            []
+            if name in FEW and name not in COMPARED_ELSEWHERE
+            else [pytest.mark.slow],
         ),
         ({"scan_blocks": True} if name in DEEP else {}, "whole", [pytest.mark.slow]),
     )

@@ -21,7 +21,7 @@ from cnnjax.models import create_model, list_models, variant
 from cnnjax.models.forward import forward_train
 from cnnjax.models.initialize import abstract_variables
 from cnnjax.models.stacks import written_out
-from tests.models.entries import ARCHITECTURES, DEEP, STRUCTURES
+from tests.models.entries import ARCHITECTURES, DEEP, FEW, STRUCTURES, few_by_default
 
 # Hidden layers that are vectors, or a map of one pixel in the auxiliary head of
 # inception_v3: a statistic of one channel would be of one value.
@@ -69,8 +69,7 @@ def beside(leaves, modules):
 
 
 # One kind with a bias and two without say how a net treats them all.
-QUICK = {(name, "group") for name in STRUCTURES}
-QUICK |= {(name, kind) for name in ARCHITECTURES for kind in ("local_response", "none")}
+QUICK = {(name, kind) for name in FEW for kind in ("group", "local_response", "none")}
 CASES = [
     pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [pytest.mark.slow])
     for name in list_models()
@@ -137,7 +136,7 @@ def nonlinear(equation):
     return name in NONLINEAR
 
 
-@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("name", few_by_default(STRUCTURES))
 def test_the_activation_is_taken_everywhere(name):
     """Without norm and with the identity for activation, nothing nonlinear is left."""
 
@@ -157,7 +156,7 @@ def test_the_activation_is_taken_everywhere(name):
     assert not stray, f"{name} computes {stray} beside its norm and activation"
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", few_by_default(ARCHITECTURES))
 def test_a_stray_activation_would_be_seen(name):
     model = create_model(name, norm="none", act="relu")
     variables = meta.unbox(abstract_variables(model, variant(name).input_shape))
@@ -167,7 +166,7 @@ def test_a_stray_activation_would_be_seen(name):
     assert any(nonlinear(equation) for equation in equations(jaxpr.jaxpr))
 
 
-@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("name", few_by_default(STRUCTURES))
 def test_every_activation_is_called_where_the_own_one_is(name):
     counts = {"relu": 0, "tanh": 0}
 

@@ -74,6 +74,7 @@ def test_two_processes_are_one_process(start, ended, tmp_path, alone):
         assert error == result["final"]["test"]["error"] == net.test_error
 
 
+@pytest.mark.slow
 def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):
     flags = (SMALL, "--workdir=run")
     checkpoints = tmp_path / "run/checkpoints"

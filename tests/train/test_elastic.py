@@ -44,6 +44,7 @@ def curves(path):
     ]
 
 
+@pytest.mark.slow
 def test_one_run_on_ever_other_devices(tmp_path):
     alone = fit(run_on(), tmp_path / "alone")
     for i, (mode, layout) in enumerate(STRETCHES[:-1], 1):

@@ -70,11 +70,11 @@ def of_groups(size, *where, **changes):
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
-        # pmap runs the program that shard_map runs.
+        # Batch and group norm, which meet and do not meet other devices, stand for all.
         pytest.param(kind, mode, marks=[pytest.mark.slow] if slow else [])
         for kind in NORMS
         for mode in MODES
-        for slow in [mode == "pmap" and kind not in ("batch", "group")]
+        for slow in [kind not in ("batch", "group")]
     ],
 )
 def test_every_norm_on_eight_devices(kind, mode):
@@ -85,7 +85,7 @@ def test_every_norm_on_eight_devices(kind, mode):
 @pytest.mark.parametrize("data", [2, 4])
 @pytest.mark.parametrize(
     "kind",
-    [k if k == "batch" else pytest.param(k, marks=pytest.mark.slow) for k in NORMS],
+    [pytest.param(kind, marks=pytest.mark.slow) for kind in NORMS],
 )
 def test_every_norm_on_fewer_devices(kind, data, mode):
     laid_out = small_run(kind, f"data={data}", mode)
