@@ -48,6 +48,7 @@ class Listing:
         are not among `paths`.
       ignored: what was not taken, by reason.
       remarks: sentences on what a person might have meant otherwise.
+      in_splits: whether there are folders of splits, with images or without.
     """
 
     class_names: tuple[str, ...]
@@ -56,6 +57,7 @@ class Listing:
     unsorted: dict[str, int]
     ignored: tuple[Ignored, ...]
     remarks: tuple[str, ...]
+    in_splits: bool
 
 
 class _Found:
@@ -119,6 +121,7 @@ def list_images(root: str) -> Listing:
             for reason, (count, examples) in sorted(found.ignored.items())
         ),
         remarks=tuple(_remarks(found, sorted_splits, names, taken)),
+        in_splits=splits["train"] != "",
     )
 
 
