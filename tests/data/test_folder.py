@@ -298,7 +298,7 @@ def test_wrong_folders(tmp_path):
     with pytest.raises(UserError, match="0 subfolders with images"):
         load(tmp_path)
     fill(tmp_path / "train" / "a", 2)
-    with pytest.raises(UserError, match="1 subfolders with images"):
+    with pytest.raises(UserError, match="1 subfolder with images"):
         load(tmp_path)
     fill(tmp_path / "train" / "b", 2)
     fill(tmp_path / "test" / "c", 2)
