@@ -187,8 +187,9 @@ def open_source(request: Request) -> Source:
 
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are asked for."""
+    shape, from_files = source.image_shape, source.root is not None
     splits = {
-        split: StreamedSplit(split, source.read, *of_split, source.image_shape)
+        split: StreamedSplit(split, source.read, *of_split, shape, from_files)
         for split, of_split in chosen.items()
     }
     mark = streamed_fingerprint(source, request, chosen)
