@@ -86,6 +86,44 @@ def split_lines(dataset: Any) -> list[str]:
     return _lines(dataset, rows, f"  not used: {', '.join(unused)}" if unused else "")
 
 
+def remarks_on_splits(
+    request: Any,
+    class_names: tuple[str, ...],
+    found: dict[str, np.ndarray],
+    taken: dict[str, tuple[str, np.ndarray]],
+    divided: bool,
+) -> list[str]:
+    """Sentences on what the choice of images left out.
+
+    Args:
+      request: a `Request`.
+      class_names: in the order of labels.
+      found: as in `Contents`.
+      taken: as in `Contents`.
+      divided: whether a share of the source became the test split unasked.
+    """
+    sentences = []
+    for split in ("validation", "test"):  # on those of train, see `train/cautions.py`
+        pool, counts = taken[split]
+        absent = np.flatnonzero((counts == 0) & (found[pool] > 0))
+        if counts.sum() and len(absent):
+            names = some([class_names[label] for label in absent], 4)
+            sentences.append(
+                f"the {split} images that were chosen of {pool} have none of "
+                f"{len(absent):,} of {len(counts):,} classes: {names}"
+            )
+    if request.num_test == 0 and not taken["test"][1].sum():
+        name, key = request.name, "config.data.num_test"
+        sentences.append(
+            f"{name} has too few images for a share of them to be a test split, so "
+            f"nothing is tested: give a number by {key}"
+            if divided
+            else f"{name} comes in splits without one for tests, so nothing is tested: "
+            f"name the folder of test images 'test', or take some out of train by {key}"
+        )
+    return sentences
+
+
 def some(names: Sequence[str], most: int) -> str:
     """The first names of a list, and how many there are if that is not all."""
     shown = ", ".join(printable(name) for name in names[:most])

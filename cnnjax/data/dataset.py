@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cnnjax.data import digits, folder, synthetic, tfds
-from cnnjax.data.contents import Contents
+from cnnjax.data.contents import Contents, remarks_on_splits
 from cnnjax.data.decoded import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
 from cnnjax.data.images import with_channels
@@ -141,7 +141,7 @@ def load_dataset(
     if delivery not in DELIVERIES:
         raise unknown_name("delivery", delivery, DELIVERIES, "config.data.delivery")
     source = open_source(request)
-    chosen = choose(source.pools, request)
+    chosen = choose(source.pools, request, source.in_splits)
     if delivery == "auto":
         num_images = sum(len(indices) for _, indices in chosen.values())
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
@@ -187,8 +187,9 @@ def open_source(request: Request) -> Source:
 
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are asked for."""
+    shape, from_files = source.image_shape, source.root is not None
     splits = {
-        split: StreamedSplit(split, source.read, *of_split, source.image_shape)
+        split: StreamedSplit(split, source.read, *of_split, shape, from_files)
         for split, of_split in chosen.items()
     }
     mark = streamed_fingerprint(source, request, chosen)
@@ -201,15 +202,14 @@ def _dataset(
     def count(labels: np.ndarray) -> np.ndarray:
         return np.bincount(labels, minlength=len(source.class_names))
 
-    contents = Contents(
-        {name: count(pool.labels) for name, pool in source.pools.items()},
-        {
-            split: (pool, count(source.pools[pool].labels[indices]))
-            for split, (pool, indices) in chosen.items()
-        },
-        source.ignored,
-        (*source.remarks, *_untested(request, chosen)),
-    )
+    found = {name: count(pool.labels) for name, pool in source.pools.items()}
+    taken = {
+        split: (pool, count(source.pools[pool].labels[indices]))
+        for split, (pool, indices) in chosen.items()
+    }
+    divided = not source.in_splits and set(found) == {"train"}
+    said = remarks_on_splits(request, source.class_names, found, taken, divided)
+    contents = Contents(found, taken, source.ignored, (*source.remarks, *said))
     return Dataset(
         name=request.name,
         **splits,
@@ -218,16 +218,6 @@ def _dataset(
         note=source.note,
         contents=contents,
     )
-
-
-def _untested(request: Request, chosen: Chosen) -> list[str]:
-    if request.num_test or len(chosen["test"][1]):
-        return []
-    return [
-        f"{request.name} comes in splits without one for tests, so nothing is tested: "
-        "name the folder of test images 'test', or take some out of train by "
-        "config.data.num_test"
-    ]
 
 
 def _require_certain(source: Source) -> None:
@@ -240,8 +230,13 @@ def _require_certain(source: Source) -> None:
         )
 
 
-def choose(pools: dict[str, Pool], request: Request) -> Chosen:
+def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) -> Chosen:
     """Which images of which pool make up each split.
+
+    Args:
+      pools: of a source.
+      request: how many images of each split.
+      in_splits: as `Source.in_splits`.
 
     Returns:
       split -> (pool, indices in rising order); no image is in two splits.
@@ -267,7 +262,7 @@ def choose(pools: dict[str, Pool], request: Request) -> Chosen:
     used = dict.fromkeys(pools, 0)
     chosen = {}
     # What comes in splits is not divided any further unless a number is asked for.
-    share = TEST_SHARE if set(pools) == {"train"} else 0
+    share = TEST_SHARE if set(pools) == {"train"} and not in_splits else 0
     for split, num in want.items():
         pool = split if split in pools else "train"
         left = pools[pool].size - used[pool]

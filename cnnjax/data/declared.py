@@ -88,7 +88,8 @@ def describe_dataset(**section: str | int) -> tuple[Dataset, str]:
     request = Request(**{k: v for k, v in section.items() if k != "delivery"})
     try:
         source = open_source(request)
-        return streamed(source, request, choose(source.pools, request)), ""
+        chosen = choose(source.pools, request, source.in_splits)
+        return streamed(source, request, chosen), ""
     except MissingData:
         if name not in DECLARED:
             raise

@@ -1,9 +1,10 @@
 """Encoded images to one uint8 array, cropped and resized where a size is asked for.
 
-What becomes of a file, in this order: the first frame of several; 16 bits of grey to 8
-(the high byte, as Pillow does with 16-bit colour); a transparent ground to white; the
-orientation that a camera noted to upright; palettes, CMYK and the like to RGB. Deeper
-grey (32 bits, floating point) has no white that could be known, and is refused.
+What becomes of a file, in this order: the first of several frames or pages; 16 or 12
+bits of grey to 8 (the highest, as Pillow does with 16-bit colour); a transparent ground
+to white; the orientation that a camera noted to upright; palettes, CMYK and the like to
+RGB. Deeper grey (32 bits, floating point) has no white that could be known, and is
+refused. A BMP whose alpha is 0 everywhere is opaque, as for browsers: nobody wrote it.
 """
 
 import io
@@ -11,13 +12,13 @@ import warnings
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from cnnjax.errors import UserError
 
 # Goes up when files are decoded to other pixels than before: what is kept of decoded
 # images, and fingerprints of files that stand for them, must not mix.
-DECODING = 2
+DECODING = 3
 # What Pillow may take a file for, by content; nothing that starts another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 JPEG_START = b"\xff\xd8"
@@ -41,6 +42,8 @@ _LFS = b"version https://git-lfs"
 
 # Up to twice this Pillow decodes, with a warning that helps nobody.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Damaged notes beside the pixels, in words that do not name the file.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def center_square(image: Image.Image, size: int) -> Image.Image:
@@ -170,6 +173,8 @@ def as_viewed(name: str, image: Image.Image) -> Image.Image:
       UserError: grey levels of which white is not known.
     """
     turn = _TURNS.get(_orientation(image))
+    if image.format == "BMP" and image.mode == "RGBA":
+        image = _seen(image)
     image = _flat(name, image)
     return image if turn is None else image.transpose(turn)
 
@@ -214,6 +219,11 @@ def _scale_key(image: Image.Image, content: bytes) -> None:
     )
 
 
+def _seen(image: Image.Image) -> Image.Image:
+    """Without an alpha channel that would hide all of the image."""
+    return image if image.getextrema()[3][1] else image.convert("RGB")
+
+
 def _flat(name: str, image: Image.Image) -> Image.Image:
     """Without depth, transparency and palette: of mode L or RGB."""
     wanted = "L" if image.mode in GREY_MODES else "RGB"
@@ -233,11 +243,22 @@ def _flat(name: str, image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
+    """The highest 8 bits of deep grey; Pillow leaves it as the file has it."""
     levels = np.asarray(image)
-    pixels = (levels >> 8).astype(np.uint8)
+    bits, white_is_zero = _grey_of_tiff(image)
+    pixels = (levels >> (bits - 8)).astype(np.uint8)
+    if white_is_zero:
+        pixels = 255 - pixels
     if (key := image.info.get("transparency")) is not None:
         pixels[levels == key] = WHITE[0]
     return Image.fromarray(pixels)
+
+
+def _grey_of_tiff(image: Image.Image) -> tuple[int, bool]:
+    """(bits of a level, whether 0 is white) of deep grey; (16, False) where untold."""
+    tags = getattr(image, "tag_v2", {})
+    (bits,) = tags.get(TiffImagePlugin.BITSPERSAMPLE, (16,))
+    return bits, tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
 
 
 def _pixels(image: Image.Image, channels: int) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 Two layouts: `<root>/<split>/<class>/...`, where split folders are recognised by
 `SPLITS` in any case, or `<root>/<class>/...`. Images may lie in folders within those of
-their class. The order of classes and files is that of torchvision's ImageFolder.
+their class. The order of classes and files is that of torchvision's ImageFolder, once
+the letters of names are composed (NFC), which Macs take apart.
 """
 
 import collections
 import dataclasses
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -48,6 +49,7 @@ class Listing:
         are not among `paths`.
       ignored: what was not taken, by reason.
       remarks: sentences on what a person might have meant otherwise.
+      in_splits: whether there are folders of splits, with images or without.
     """
 
     class_names: tuple[str, ...]
@@ -56,6 +58,7 @@ class Listing:
     unsorted: dict[str, int]
     ignored: tuple[Ignored, ...]
     remarks: tuple[str, ...]
+    in_splits: bool
 
 
 class _Found:
@@ -93,6 +96,7 @@ def list_images(root: str) -> Listing:
             found.ignore(NOT_A_CLASS, path)
         if pool == "train":
             _require_sorted(root, folder, classes[pool], found)
+            _refuse_splits_within(root, folder, classes[pool])
         elif loose and not classes[pool]:
             unsorted[pool] = len(loose)
     names = sorted(classes["train"])
@@ -119,6 +123,7 @@ def list_images(root: str) -> Listing:
             for reason, (count, examples) in sorted(found.ignored.items())
         ),
         remarks=tuple(_remarks(found, sorted_splits, names, taken)),
+        in_splits=splits["train"] != "",
     )
 
 
@@ -267,11 +272,10 @@ def _scan(root: str, folder: str = "") -> list[os.DirEntry]:
 
 
 def _require_sorted(
-    root: str, folder: str, names: Iterable[str], found: _Found
+    root: str, folder: str, classes: dict[str, list[str]], found: _Found
 ) -> None:
     """Refuses training images that are not sorted into at least two classes."""
-    names = list(names)
-    if len(names) >= 2:
+    if len(classes) >= 2:
         return
     where = printable(os.path.join(root, folder).rstrip("/"))
     loose = found.ignored.get(NOT_A_CLASS, (0,))[0]
@@ -283,11 +287,48 @@ def _require_sorted(
     others = [f"{c[0]:,} x {r}" for r, c in found.ignored.items() if r != NOT_A_CLASS]
     if others:
         also += f"; ignored: {', '.join(others[:3])}"
+    above = {_above_split(image) for images in classes.values() for image in images}
+    if len(above - {""}) == 1 and not folder:
+        inner = printable(os.path.join(root, *above))
+        also += f"; there are folders of splits in {inner}: perhaps that is the set"
     raise UserError(
-        f"{where} has {len(names)} subfolders with images: give a folder "
-        "(config.data.data_dir) with one subfolder for each of at least 2 classes"
-        f"{also}"
+        f"{where} has {len(classes)} subfolder{'s' * (len(classes) != 1)} with images: "
+        "give a folder (config.data.data_dir) with one subfolder for each of at least "
+        f"2 classes{also}"
     )
+
+
+def _above_split(image: str) -> str:
+    """The folder in which that of a split lies, for an image in one; else ''."""
+    *folders, _ = image.split("/")
+    for depth, name in enumerate(folders):
+        if name.lower() in SPLITS:
+            return "/".join(folders[:depth])
+    return ""
+
+
+def _refuse_splits_within(
+    root: str, folder: str, classes: dict[str, list[str]]
+) -> None:
+    """Refuses `<class>/<split>/...`, which would train on images set apart for tests.
+
+    A few such folders are taken for what else their name may mean.
+    """
+    depth = 2 if folder else 1
+    found = []
+    for images in classes.values():
+        parts = (image.split("/") for image in images)
+        below = {"/".join(p[: depth + 1]) for p in parts if len(p) > depth + 1}
+        pools = {path: SPLITS.get(os.path.basename(path).lower()) for path in below}
+        found += sorted(p for p in below if pools[p] in ("validation", "test"))[:1]
+    if 2 * len(found) > len(classes):
+        where = printable(os.path.join(root, folder).rstrip("/"))
+        raise UserError(
+            f"{where} has folders of splits within those of its classes "
+            f"({some(found, 3)}): put the splits outside, as test/<class>, or give one "
+            "of these classes as config.data.data_dir if it is a set of its own, or "
+            "rename the folders if they are no splits"
+        )
 
 
 def _unknown_class(root: str, folder: str, name: str, names: list[str]) -> UserError:
@@ -322,6 +363,13 @@ def _remarks(
         yield (
             "the names of the classes are numbers, in the order of text: "
             f"{some(names, 4)}"
+        )
+    depth = 1 if splits["train"] else 0
+    stored = [classes["train"][name][0].split("/")[depth] for name in names]
+    if stored != sorted(stored):
+        yield (
+            "the order of the classes is that of their names with composed letters "
+            f"(NFC), and not that of torchvision for this folder: {some(names, 4)}"
         )
     cases = collections.Counter(name.casefold() for name in names)
     alike = [name for name in names if cases[name.casefold()] > 1]

@@ -78,6 +78,8 @@ class Source:
       ignored: what lies there and is in no pool.
       remarks: what a person should hear before training.
       certain: whether all images have the channels of the first one.
+      in_splits: whether somebody divided the images, though no pool but 'train' may be
+        left of that.
     """
 
     pools: dict[str, Pool]
@@ -90,6 +92,7 @@ class Source:
     ignored: tuple[Ignored, ...] = ()
     remarks: tuple[str, ...] = ()
     certain: bool = True
+    in_splits: bool = False
 
 
 class MissingData(UserError):

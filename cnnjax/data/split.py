@@ -8,6 +8,10 @@ from cnnjax.data.source import Read
 from cnnjax.errors import UserError
 
 
+class Unreadable(UserError):
+    """A streamed image is not what it was at the start, or should have been."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
@@ -38,6 +42,7 @@ class StreamedSplit:
       pool: of the source.
       indices: which images of the pool, in rising order.
       image_shape: (H, W, C) that all of them must have.
+      from_files: whether an image may be broken; those of embedded sources are not.
     """
 
     name: str
@@ -45,6 +50,7 @@ class StreamedSplit:
     pool: str
     indices: np.ndarray
     image_shape: tuple[int, int, int]
+    from_files: bool = True
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,12 +59,15 @@ class StreamedSplit:
         """As `Split.read`; several threads may read at once.
 
         Raises:
-          UserError: a broken image, or one of another shape than the first.
+          Unreadable: a broken image, or one of another shape than the first.
         """
         if len(indices) == 0:
             return np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int32)
-        images, labels = self.source_read(self.pool, self.indices[indices])
-        require_shape(images, self.image_shape, self.name)
+        try:
+            images, labels = self.source_read(self.pool, self.indices[indices])
+            require_shape(images, self.image_shape, self.name)
+        except UserError as error:
+            raise Unreadable(str(error)) from error
         return images, labels
 
 

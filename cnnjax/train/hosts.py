@@ -101,14 +101,25 @@ def by_first(check: Callable[[], None]) -> None:
     Raises:
       UserError: what it raised; in the other processes, that it did.
     """
+    by_all(lambda: check() if is_first() else None)
+
+
+def by_all(check: Callable[[], None]) -> None:
+    """Lets each process check its share of something that may be refused.
+
+    Args:
+      check: called in every process.
+
+    Raises:
+      UserError: what it raised; where it did so in others alone, that it did.
+    """
     refused: UserError | None = None
-    if is_first():
-        try:
-            check()
-        except UserError as error:
-            refused = error
+    try:
+        check()
+    except UserError as error:
+        refused = error
     if largest(refused is not None):
-        raise refused or UserError("process 0 was refused, see its message")
+        raise refused or UserError("another process was refused, see its message")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.readable import require_readable
+from cnnjax.data.split import Unreadable
 from cnnjax.errors import UserError
 from cnnjax.records import read_metrics
 from cnnjax.train import hosts
@@ -55,7 +58,7 @@ def fit(
 
     Raises:
       UserError: the folder belongs to another config or is trained by another process,
-        or cannot be written.
+        or cannot be written; an image cannot be read.
       Stopped: `stop` was set; a checkpoint was saved.
     """
     folder = RunFolder(workdir, run, name)
@@ -63,6 +66,7 @@ def fit(
     if not hosts.largest(finished is None):
         return finished
     hosts.by_first(lambda: claim(workdir))
+    hosts.by_all(lambda: _require_readable(run.dataset, stop))
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)
@@ -81,6 +85,13 @@ def fit(
                     raise Stopped(f"{name} stopped at step {loop.step}")
                 loop.advance(shown)
             results = loop.finish()
+        except Unreadable as error:
+            shown.end("stopped")
+            raise UserError(
+                f"{error}; put back as it was at the start, the same command goes on "
+                "from the last checkpoint, while another image in its place makes it "
+                "other data, for another --workdir"
+            ) from error
         except BaseException:
             shown.end("stopped")
             raise
@@ -89,6 +100,16 @@ def fit(
         failed = sum(result["status"] == "failed" for result in results)
         shown.end(f"{failed} of {len(results)} seeds failed" if failed else "done")
     return results
+
+
+def _require_readable(dataset: Dataset, stop: StopRequest) -> None:
+    require_readable(
+        (dataset.validation, dataset.test),
+        dataset.fingerprint,
+        process=hosts.process_index(),
+        num_processes=hosts.num_processes(),
+        stop=stop,
+    )
 
 
 class Loop:

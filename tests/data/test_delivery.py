@@ -11,6 +11,7 @@ from PIL import Image
 from cnnjax.data import dataset as data
 from cnnjax.data import folder, images, tfds
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.readable import require_readable
 from cnnjax.data.resident import chunk_indices
 from cnnjax.data.statistics import STANDARDIZE, Sums, measure, measure_split
 from cnnjax.data.streaming import TrainStream
@@ -184,6 +185,59 @@ def test_wrong_images_are_refused_when_they_are_read(pictures):
         stream.take(1)
     with pytest.raises(UserError, match=r"some train images are \(8, 9, 3\)"):
         train.read(np.array([1]))
+
+
+@pytest.fixture
+def with_test(pictures, tmp_path):
+    shutil.copytree(pictures, tmp_path / "whole" / "train")
+    shutil.copytree(pictures, tmp_path / "whole" / "test")
+    return tmp_path / "whole"
+
+
+def look(root, **changes):
+    dataset = load("folder", root)
+    splits = (dataset.validation, dataset.test)
+    require_readable(splits, dataset.fingerprint, **changes)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda path: Image.new("RGB", (9, 8)).save(path), "is 8x9"),
+        (lambda path: path.write_text("<html>not found</html>"), "not a readable"),
+        (cut, "not a readable image"),
+        (lambda path: path.write_bytes(b""), "it is empty"),
+    ],
+)
+def test_test_images_are_read_before_training(with_test, damage, sentence):
+    look(with_test)
+    damage(with_test / "test" / "b" / "13.png")
+    with pytest.raises(UserError, match=rf"test/b/13\.png .*{sentence}"):
+        look(with_test)
+
+
+def test_test_images_are_read_before_training_once(
+    with_test, decoding, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path / "cache"))
+    look(with_test, stop=True)  # keeps no verdict
+    decoding.clear()
+    for process in (0, 1):
+        look(with_test, process=process, num_processes=2)
+        assert sum(decoding) == 12 * (process + 1)
+    decoding.clear()
+    look(with_test)
+    look(with_test)
+    assert sum(decoding) == 24
+    cut(with_test / "test" / "a" / "2.png")
+    with pytest.raises(UserError, match=r"2\.png is not a readable"):
+        look(with_test)
+    dataset = load("digits")
+    assert not dataset.test.from_files  # nothing to look at
 
 
 @pytest.mark.skipif(not REAL, reason="CNNJAX_DATA_DIR names no folder of prepared sets")

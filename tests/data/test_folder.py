@@ -10,21 +10,22 @@ from PIL import Image
 from cnnjax.data import decoded, fingerprints
 from cnnjax.data.contents import data_record, split_lines
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.declared import describe_dataset
 from cnnjax.errors import UserError
+
+KEYS = {
+    "num_train": 0,
+    "num_validation": 0,
+    "num_test": 0,
+    "split_seed": 0,
+    "image_size": 0,
+    "num_classes": 0,
+    "delivery": "resident",
+}
 
 
 def load(data_dir, **changes):
-    keys = {
-        "data_dir": str(data_dir),
-        "num_train": 0,
-        "num_validation": 0,
-        "num_test": 0,
-        "split_seed": 0,
-        "image_size": 0,
-        "num_classes": 0,
-        "delivery": "resident",
-    }
-    return load_dataset("folder", **(keys | changes))
+    return load_dataset("folder", **(KEYS | {"data_dir": str(data_dir)} | changes))
 
 
 def fill(folder, count, *, size=(6, 5), mode="RGB", suffix="png", level=0):
@@ -58,8 +59,12 @@ def test_splits_as_folders(tmp_path):
 DELIVERIES = ("resident", "streaming")
 
 
+def splits_of(dataset):
+    return dataset.train, dataset.validation, dataset.test
+
+
 def sizes(dataset):
-    return [len(s) for s in (dataset.train, dataset.validation, dataset.test)]
+    return [len(split) for split in splits_of(dataset)]
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
@@ -72,6 +77,49 @@ def test_a_sorted_val_leaves_train_whole(tmp_path, delivery):
     assert "nothing is tested" in dataset.contents.remarks[-1]
     assert sizes(load(tmp_path, delivery=delivery, num_test=4)) == [16, 20, 4]
     assert sizes(load(tmp_path, delivery=delivery, num_validation=-1)) == [20, 0, 0]
+
+
+@pytest.mark.parametrize("beside", ["val/1.png", "test/a/", "dev/a/x.png", "val/a/"])
+def test_split_folders_without_a_use_leave_train_whole(tmp_path, beside):
+    """Images in no class, empty folders, and a name that is none of a split."""
+    for name in "ab":
+        fill(tmp_path / "train" / name, 5)
+    path = tmp_path / beside
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if beside.endswith("/"):
+        path.mkdir()
+    else:
+        path.write_bytes(b"")
+    dataset = load(tmp_path, num_validation=-1)
+    assert sizes(dataset) == [10, 0, 0]
+    assert "comes in splits without one for tests" in dataset.contents.remarks[-1]
+    assert sizes(load(tmp_path, num_validation=-1, num_test=4)) == [6, 0, 4]
+    planned, _ = describe_dataset(
+        name="folder", **KEYS | {"data_dir": str(tmp_path), "num_validation": -1}
+    )
+    assert sizes(planned) == [10, 0, 0]
+
+
+def test_what_carving_leaves_out_is_said(tmp_path):
+    fill(tmp_path / "a", 1)
+    fill(tmp_path / "b", 1)
+    dataset = load(tmp_path)
+    assert sizes(dataset) == [2, 0, 0]
+    (said,) = dataset.contents.remarks
+    assert "folder has too few images for a share of them" in said
+    fill(tmp_path / "a", 100)
+    dataset = load(tmp_path, num_validation=9)
+    assert [len(np.unique(split.labels)) for split in splits_of(dataset)] == [2, 1, 1]
+    assert dataset.contents.remarks == (
+        "the validation images that were chosen of train have none of 1 of 2 classes: "
+        "b",
+        "the test images that were chosen of train have none of 1 of 2 classes: b",
+    )
+    for name in "ab":  # the listing has said it of a split of its own
+        fill(tmp_path / "set" / "train" / name, 1)
+    fill(tmp_path / "set" / "test" / "a", 1)
+    (said,) = load(tmp_path / "set").contents.remarks
+    assert said == "the test images have none of 1 of 2 classes: b"
 
 
 def test_none_is_a_number_that_can_be_asked_for(tmp_path):
@@ -250,7 +298,7 @@ def test_wrong_folders(tmp_path):
     with pytest.raises(UserError, match="0 subfolders with images"):
         load(tmp_path)
     fill(tmp_path / "train" / "a", 2)
-    with pytest.raises(UserError, match="1 subfolders with images"):
+    with pytest.raises(UserError, match="1 subfolder with images"):
         load(tmp_path)
     fill(tmp_path / "train" / "b", 2)
     fill(tmp_path / "test" / "c", 2)

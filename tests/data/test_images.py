@@ -4,6 +4,8 @@ torchvision; broken files are one sentence."""
 import io
 import re
 import struct
+import subprocess
+import sys
 import zlib
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image, ImageOps
 
 from cnnjax.data.images import (
     FORMATS,
+    as_viewed,
     decode_all,
     decoded_shape,
     with_channels,
@@ -238,6 +241,48 @@ def test_the_orientation_that_a_camera_noted(kind, orientation):
     assert want.size == ((5, 7) if orientation < 5 else (7, 5))
     np.testing.assert_array_equal(decoded(content), want)
     assert decoded_shape(content, "file", 0, 0) == (*want.size[::-1], 3)
+
+
+def bmp_with_alpha(pixels):
+    """A BMP of version 4, whose masks name an alpha channel; Pillow writes none."""
+    height, width, _ = pixels.shape
+    data = pixels[::-1, :, [2, 1, 0, 3]].tobytes()
+    info = struct.pack("<IiiHHI", 108, width, height, 1, 32, 3)
+    info += struct.pack("<IiiII", len(data), 2835, 2835, 0, 0)
+    info += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    info += b"BGRs" + bytes(48)
+    start = 14 + len(info)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + info + data
+
+
+def test_an_alpha_channel_of_a_bmp_that_nobody_wrote():
+    pixels = PIXELS.copy()
+    pixels[..., 3] = 0
+    content = bmp_with_alpha(pixels)
+    np.testing.assert_array_equal(decoded(content), pixels[..., :3])
+    opened = as_viewed("file", Image.open(io.BytesIO(content)))
+    np.testing.assert_array_equal(opened, pixels[..., :3])
+    pixels[0, 0, 3] = 255  # one that somebody wrote
+    want = np.full((7, 5, 3), 255)
+    want[0, 0] = pixels[0, 0, :3]
+    np.testing.assert_array_equal(decoded(bmp_with_alpha(pixels)), want)
+    clear = Image.new("RGBA", (2, 2), (9, 9, 9, 0))
+    assert (decoded(encoded(clear)) == 255).all()  # a PNG is meant so
+
+
+def test_pillow_says_nothing_of_damaged_notes():
+    """Warnings are errors here, which the filters of `images.py` must undo."""
+    code = (
+        "import sys, warnings; from cnnjax.data.images import decode_all;"
+        "decode_all([('file', sys.stdin.buffer.read())], 1, 3, 0);"
+    )
+    exif = b"Exif\0\0II*\0 rubbish that is no table"
+    content = encoded(COLOUR, "JPEG", exif=exif)
+    with pytest.warns(UserWarning, match="Corrupt EXIF data"):
+        Image.open(io.BytesIO(content)).getexif()
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")

@@ -101,6 +101,8 @@ def test_one_class_in_two_encodings_of_its_letters(tmp_path):
     listing = list_images(str(tmp_path))
     assert listing.class_names == ("zebra", composed)
     assert counts(listing)["test"] == {"zebra": 1, composed: 1}
+    (remark,) = listing.remarks
+    assert "not that of torchvision for this folder: zebra, été" in remark
     put(tmp_path, f"train/{composed}/e.png")
     with pytest.raises(UserError, match=r"two folders .*'e\\u0301t.* merge them"):
         list_images(str(tmp_path))
@@ -145,6 +147,45 @@ def test_names_of_splits(tmp_path, names):
     assert counts(listing) == {p: {"a": n, "b": n} for p, n in want.items()}
     said = [r for r in listing.remarks if r.startswith("the folder")]
     assert len(said) == len(set(names) - {"train", "test"})
+
+
+@pytest.mark.parametrize("start", ["", "train/"])
+@pytest.mark.parametrize(
+    "folders", [("train", "test"), ("Training", "VAL"), ("valid", "testing/deeper")]
+)
+def test_splits_within_classes_are_refused(tmp_path, start, folders):
+    put(tmp_path, *(f"{start}{c}/{f}/x.png" for c in "abc" for f in folders))
+    apart = [f.split("/")[0] for f in folders if f.lower()[:5] != "train"]
+    with pytest.raises(UserError) as raised:
+        list_images(str(tmp_path))
+    first = ", ".join(f"{start}{c}/{sorted(apart)[0]}" for c in "abc")
+    assert f"within those of its classes ({first}): put the splits outside" in str(
+        raised.value
+    )
+
+
+def test_a_name_of_a_split_may_mean_something_else(tmp_path):
+    """In few classes, or where nothing is set apart."""
+    put(tmp_path, "a/test/x.png", "a/x.png", "b/x.png", "vehicles/train/x.png")
+    put(tmp_path, "c/train/x.png", "d/test.png", "d/more/test/x.png")
+    listing = list_images(str(tmp_path))
+    assert counts(listing)["train"] == {"a": 2, "b": 1, "c": 1, "d": 2, "vehicles": 1}
+    assert (
+        "4 images lie in folders within the folder of their class"
+        in (listing.remarks[0])
+    )
+
+
+@pytest.mark.parametrize("inner", ["imagenet", "ILSVRC/Data/CLS-LOC"])
+def test_a_set_that_lies_deeper_is_named(tmp_path, inner):
+    put(tmp_path, *(f"{inner}/{s}/{c}/x.png" for s in ("train", "Val") for c in "ab"))
+    with pytest.raises(UserError) as raised:
+        list_images(str(tmp_path))
+    sentence = str(raised.value)
+    assert "has 1 subfolder with images" in sentence
+    where = tmp_path / inner
+    assert sentence.endswith(f"folders of splits in {where}: perhaps that is the set")
+    list_images(str(where))
 
 
 @pytest.mark.parametrize(

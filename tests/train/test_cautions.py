@@ -128,10 +128,15 @@ def test_classes_without_a_training_image_are_named():
 
 
 def test_classes_of_data_that_is_read_later():
-    """Labels are not known: only fewer images than classes are certain."""
+    """Where labels are not known, only fewer images than classes are certain."""
     config = tiny_config(data__num_train=2)
     data, _ = describe_dataset(**config.data)
-    assert "1 of 3 classes have no image" in cautions(set_up(config, data))["classes"]
+    (absent,) = set(range(3)) - set(data.train.read(np.arange(2))[1].tolist())
+    said = cautions(set_up(config, data))["classes"]
+    assert f"1 of 3 classes ({data.class_names[absent]}) have no image" in said
+    declared = dataclasses.replace(data, contents=None)
+    said = cautions(set_up(config, declared))["classes"]
+    assert "1 of 3 classes have no image" in said
     config = tiny_config()
     data, _ = describe_dataset(**config.data)
     assert "classes" not in cautions(set_up(config, data))

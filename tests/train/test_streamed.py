@@ -227,3 +227,49 @@ def test_a_broken_image_ends_a_run_in_a_sentence(streamed, tmp_path):
     dataset = dataclasses.replace(streamed.dataset, train=broken)
     with pytest.raises(UserError, match="image is broken"):
         fit(dataclasses.replace(streamed, dataset=dataset), tmp_path)
+
+
+@pytest.mark.usefixtures("compiled_once")
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_broken_image_that_is_read_late_is_found_before_training(
+    streamed, tmp_path, split
+):
+    """And nothing is written that would stand in the way of a better one."""
+    broken = with_reader(streamed, split, lambda _: True)
+    with pytest.raises(UserError, match=r"image is broken$"):
+        fit(broken, tmp_path)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not left & {"config.json", "provenance.json", "data.json", "checkpoints"}
+
+
+@pytest.mark.usefixtures("compiled_once")
+def test_an_image_that_breaks_behind_the_last_step_costs_no_step(streamed, tmp_path):
+    broken = with_reader(streamed, "test", bool)
+    with pytest.raises(UserError, match=r"image is broken; put back .* goes on from"):
+        fit(broken, tmp_path)
+    again = fit(with_reader(streamed, "test", lambda _: False), tmp_path)
+    assert (again.shown.first_step, again.shown.updates) == (9, [])
+    assert [result["status"] for result in again.results] == ["done", "done"]
+
+
+def with_reader(run, split, breaks):
+    """A run on files, one split of which breaks; `breaks` hears of train's reading."""
+    read = []
+
+    def of_train(pool, indices):
+        read.append(len(indices))
+        return run.dataset.train.source_read(pool, indices)
+
+    def of_split(pool, indices):
+        if breaks(bool(read)):
+            raise UserError("image is broken")
+        return run.dataset.train.source_read(pool, indices)
+
+    changed = {
+        name: dataclasses.replace(
+            getattr(run.dataset, name), source_read=reader, from_files=True
+        )
+        for name, reader in (("train", of_train), (split, of_split))
+    }
+    dataset = dataclasses.replace(run.dataset, **changed)
+    return dataclasses.replace(run, dataset=dataset)
