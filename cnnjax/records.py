@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import UserError, near_matches
+from cnnjax.errors import ESCAPING, UserError, near_matches
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -71,8 +71,8 @@ def only_read() -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Like `write_json`, for text."""
-    write_bytes(path, text.encode("utf-8"))
+    """Like `write_json`, for text; what UTF-8 cannot write is escaped."""
+    write_bytes(path, text.encode("utf-8", ESCAPING))
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
