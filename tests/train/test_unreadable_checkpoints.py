@@ -180,7 +180,7 @@ def test_what_may_not_be_read_is_one_sentence(two_steps, tmp_path, closed):
 
 def test_impossible_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"cannot write .*file/deep: Not a directory"):
+    with pytest.raises(UserError, match=r"cannot write .*/deep: .*file is a file, not"):
         Checkpoints(tmp_path / "file" / "deep", keep_last=1)
 
 
@@ -207,3 +207,30 @@ def test_folder_without_permission_is_one_sentence(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stderr.startswith(f"refused: cannot write {folder}: Permission denied")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a plain name", "grün", "run [1]", "it's \\ \""])
+def test_damage_is_told_in_whole_words_without_the_folder(two_steps, tmp_path, name):
+    """Libraries name folders, links and sources; the reader knows the checkpoint."""
+    files = [p for p in two_steps.rglob("*") if p.is_file() and "2" in p.parts]
+    above, num_damaged = tmp_path / name / ("x" * 60), 0
+    for number, file in enumerate(files):
+        folder, said = above / str(number), []
+        shutil.copytree(two_steps, folder)
+        (folder / file.relative_to(two_steps)).unlink()
+        with Checkpoints(folder, keep_last=None, warn=said.append) as checkpoints:
+            if checkpoints.restore_latest(TREE)[0] == 2:
+                assert said == []  # a file that nobody needs
+                continue
+        start = f"checkpoint {folder / '2'} is damaged ("
+        end = ") and skipped; the one before it is used if there is one"
+        (sentence,) = said
+        assert sentence.startswith(start)
+        assert sentence.endswith(end)
+        reason = sentence[len(start) : -len(end)]
+        num_damaged += 1
+        for internal in ("xxx", "cnnjax-", "source", "/d/"):
+            assert internal not in reason
+        assert reason.count('"') % 2 == 0
+        assert len(reason) < 280
+    assert num_damaged >= 4
