@@ -186,7 +186,8 @@ def train_cell(
         raise
     except Exception as error:
         write_text(folder / "crash.txt", traceback.format_exc())
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        first_line = next(iter(str(error).splitlines()), "no reason given")
+        reason = f"{type(error).__name__}: {first_line}"
         write_sign(folder, "crashed", reason=reason)
         progress.say(f"{name} crashed and is marked failed: {reason}")
         records = RunFolder(folder, run, name)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cnnjax.ablation import slurm
 from cnnjax.ablation.jobs import read_jobs
+from cnnjax.errors import printable
 from cnnjax.process import seems_alive
 from cnnjax.records import from_line, no_run
 from cnnjax.train.heartbeat import read_sign
@@ -70,7 +71,7 @@ def read_cells(workdir: Path) -> list[Cell]:
             )
         first, count = config["seeds"]["first"], config["seeds"]["count"]
         seeds = range(first, first + count)
-        return [_cell(workdir, workdir.name, seeds, 0, 1.0, {}, None)]
+        return [_cell(workdir, printable(workdir.name), seeds, 0, 1.0, {}, None)]
     jobs = read_jobs(workdir)
     states = slurm.job_states() if jobs["launcher"] == "slurm" else None
     cells = []

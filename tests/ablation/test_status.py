@@ -222,3 +222,12 @@ def test_a_sign_that_is_no_record(sweep, content):
     (folder / "a" / "progress.json").write_text(content)
     (cell,) = status.read_cells(folder)
     assert (cell.status, cell.step) == (status.WAITING, 0)
+
+
+def test_a_folder_that_is_not_utf_8(tmp_path):
+    folder = tmp_path / "run \udcff"
+    write_json(folder / "config.json", {"seeds": {"first": 0, "count": 1}})
+    (cell,) = status.read_cells(folder)
+    assert cell.name == "run \\xff"
+    with pytest.raises(UserError, match=r"run \\xff/gone holds no run"):
+        status.read_cells(folder / "gone")
