@@ -132,7 +132,6 @@ VALUES = [
     ("train.epochs=2 train.steps=9", "steps is 9", "epochs is 2", "exactly one"),
     ("schedule.boundaries=0.75,0.5", "schedule.boundaries (0.75, 0.5)", "increase"),
     ("norm.examples_per_statistic=24", "is 24", "64", "48"),
-    ("norm.kind=group", "config.norm.num_groups", "config.norm.channels_per_group"),
     ("norm.kind=group norm.num_groups=3", "num_groups = 3", "8 channels", "4"),
     ("eval.weights=ema", "config.eval.weights is 'ema'", "config.train.ema_decay is 0"),
     ("data.num_train=5000", "data.num_train=5000", "1297 images left"),
