@@ -4,6 +4,7 @@
 """
 
 import errno
+import io
 import os
 import re
 import sys
@@ -23,7 +24,7 @@ from cnnjax.config import (
     unknown_key,
     wrong_type,
 )
-from cnnjax.errors import UserError, near_matches, shown
+from cnnjax.errors import ESCAPING, UserError, near_matches, shown
 
 HELP = {"--help", "-h", "-help"}
 
@@ -108,6 +109,7 @@ def run(main: Callable[[], int | None]) -> None:
     """
     # Libraries log at warning level what is of no use to the person in front.
     logging.set_verbosity(logging.ERROR)
+    _print_any_text()
     try:
         if HELP & set(sys.argv[1:]):
             print(help_text())
@@ -134,6 +136,13 @@ def run(main: Callable[[], int | None]) -> None:
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
+
+
+def _print_any_text() -> None:
+    """Escapes what the terminal's encoding lacks: no name of a class ends a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPING)
 
 
 def help_text() -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 MOST_LISTED = 40
 # As does a value of more characters.
 MOST_SHOWN = 80
+# For what an encoding lacks, as the bytes of a name that is not UTF-8.
+ESCAPING = "backslashreplace"
 
 
 class UserError(Exception):

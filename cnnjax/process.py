@@ -1,6 +1,7 @@
 """Which process this is, and whether one that was met before still lives."""
 
 import contextlib
+import math
 import os
 import socket
 import subprocess
@@ -32,13 +33,16 @@ def lives(known: Mapping[str, Any]) -> bool | None:
     """Whether a process still runs; None if it is of another machine.
 
     Args:
-      known: holds what `identity` gave.
+      known: what `identity` gave. Where a file has lost or changed some of it, there is
+        no such process.
     """
+    if not _is_whole(known):
+        return False
     if known["host"] != socket.gethostname():
         return None
     try:
         os.kill(known["pid"], 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass
@@ -49,10 +53,9 @@ def seems_alive(sign: Mapping[str, Any]) -> bool:
     """Whether the process of a sign of life runs, as far as can be known from here.
 
     Args:
-      sign: what `identity` gave, and 'updated', when it was written; may lack anything.
+      sign: what `identity` gave, and 'updated', when it was written; may lack anything
+        and hold anything.
     """
-    if not {"host", "pid", "born"} <= sign.keys():
-        return False
     known = lives(sign)
     if known is None and not _is_restarted_job(sign):
         return seconds_of_silence(sign) < QUIET_SECONDS
@@ -61,7 +64,10 @@ def seems_alive(sign: Mapping[str, Any]) -> bool:
 
 def seconds_of_silence(sign: Mapping[str, Any]) -> float:
     """Since a sign of life was written; clocks of other machines may be ahead."""
-    return abs(time.time() - sign.get("updated", 0.0))
+    try:
+        return abs(time.time() - sign.get("updated", 0.0))
+    except (TypeError, OverflowError):  # it is no time
+        return math.inf
 
 
 def slurm_start() -> dict[str, str]:
@@ -69,6 +75,13 @@ def slurm_start() -> dict[str, str]:
     job = os.environ.get("SLURM_JOB_ID")
     restarts = os.environ.get("SLURM_RESTART_COUNT", "0")
     return {"slurm_job": job, "slurm_restarts": restarts} if job else {}
+
+
+def _is_whole(known: Mapping[str, Any]) -> bool:
+    """Whether a record names a process; 0 and below are groups of them to `kill`."""
+    host, pid = known.get("host"), known.get("pid")
+    is_number = isinstance(pid, int) and not isinstance(pid, bool)
+    return isinstance(host, str) and is_number and pid > 0 and "born" in known
 
 
 def _is_restarted_job(sign: Mapping[str, Any]) -> bool:

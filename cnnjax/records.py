@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import UserError, near_matches
+from cnnjax.errors import ESCAPING, UserError, near_matches, printable
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -71,8 +71,8 @@ def only_read() -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Like `write_json`, for text."""
-    write_bytes(path, text.encode("utf-8"))
+    """Like `write_json`, for text; what UTF-8 cannot write is escaped."""
+    write_bytes(path, text.encode("utf-8", ESCAPING))
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -168,9 +168,10 @@ def no_run(
         seen = "" if folder.is_absolute() else f" seen from {os.getcwd()}"
         why = f"there is no such folder{seen}"
     near = list(itertools.islice(_marked_folders(folder, marks), 3))
-    hint = f", such as {' or '.join(map(str, near))}" if near else ""
+    hint = f", such as {' or '.join(map(printable, near))}" if near else ""
     return UserError(
-        f"{workdir} holds no {kind} ({why}): give the --workdir of {wanted}{hint}"
+        f"{printable(workdir)} holds no {kind} ({why}): give the --workdir of "
+        f"{wanted}{hint}"
     )
 
 

@@ -15,7 +15,7 @@ from cnnjax.ablation.training_report import (
     print_training,
     write_training_report,
 )
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, printable
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of an ablation or a training.")
 
@@ -32,7 +32,7 @@ def main() -> None:
     else:
         print_summary(workdir)
         page, *_ = write_report(workdir)
-    print(f"report: {page}")
+    print(f"report: {printable(page)}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from cnnjax.config import flatten, load_recipe, override, parse_changes, splat
 from cnnjax.data.dataset import load_dataset
 from cnnjax.errors import UserError
 from cnnjax.models import VARIANTS
+from cnnjax.models.checks import MOST_LAYERS
 from cnnjax.train.setup import Run, set_up
 from configs import base
 
@@ -202,7 +203,8 @@ def _takes_long(flat: dict) -> bool:
         )
         if is_layers and isinstance(many, list):
             numbers = [n for n in many if isinstance(n, int | float)]
-            if any(n > MANY for n in numbers):
+            # More than MOST_LAYERS are refused before anything is built.
+            if any(MANY < n <= MOST_LAYERS for n in numbers):
                 return True
     return False
 

@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
-from cnnjax.process import identity, lives
+from cnnjax.process import identity, lives, seems_alive
 
 
 @pytest.fixture
@@ -39,3 +40,34 @@ def test_a_number_that_was_given_again_is_another_process():
 
 def test_of_another_machine_nothing_is_known():
     assert lives(identity() | {"host": "elsewhere"}) is None
+
+
+# 0 and -1 stand for groups of processes that live, True for process 1.
+ODD = ["x", None, True, 1.5, [], {}, 0, -1, -(2**70), 2**70, 10**400]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("key", ["pid", "born"])
+def test_an_odd_record_of_this_machine_is_no_process(key, odd):
+    sign = identity() | {"updated": time.time()}
+    assert seems_alive(sign)
+    assert not seems_alive(sign | {key: odd})
+    assert lives(sign | {key: odd}) is False
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_an_odd_record_of_another_machine_is_no_process(odd):
+    sign = identity() | {"host": "elsewhere", "updated": time.time()}
+    assert seems_alive(sign)
+    assert not seems_alive(sign | {"updated": odd})
+    if not isinstance(odd, str):
+        assert not seems_alive(sign | {"host": odd})
+    if not isinstance(odd, int) or isinstance(odd, bool) or odd < 1:
+        assert not seems_alive(sign | {"pid": odd})
+
+
+@pytest.mark.parametrize("lost", ["host", "pid", "born"])
+def test_what_lacks_something_is_no_process(lost):
+    sign = {key: value for key, value in identity().items() if key != lost}
+    assert lives(sign) is False
+    assert not seems_alive(sign | {"updated": time.time()})

@@ -15,7 +15,7 @@ from typing import Any
 
 from cnnjax.ablation.metrics import METRICS
 from cnnjax.ablation.spec import Ablation, spec_from_dict
-from cnnjax.errors import UserError
+from cnnjax.errors import ESCAPING, UserError
 from cnnjax.records import no_run
 
 # done: counted. failed: stopped by an error. running: rows but no result yet. missing:
@@ -227,7 +227,7 @@ def write_csv(sweep: Sweep, path: Path) -> None:
         *facts,
         *COST_KEYS,
     ]
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row in sweep.rows:

@@ -22,10 +22,10 @@ from cnnjax.ablation.slurm import cancel_line, parse_options
 from cnnjax.ablation.status import read_cells, summary
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.process import lives
-from cnnjax.records import read_json, write_text
+from cnnjax.records import write_text
 from cnnjax.train.cautions import cautions_of_arms
 from cnnjax.train.folder import RunFolder
-from cnnjax.train.heartbeat import refuse_taken, write_sign
+from cnnjax.train.heartbeat import read_sign, refuse_taken, write_sign
 from cnnjax.train.interrupt import StopRequest, catching_signals
 from cnnjax.train.setup import Run
 
@@ -254,7 +254,8 @@ class Launch:
         return RunFolder(self.plan.workdir / name, self.runs[name], name)
 
     def _beat(self, name: str) -> dict[str, Any]:
-        return read_json(self.plan.workdir / name / "progress.json")
+        unknown = {"status": "", "reason": "it left no word"}
+        return unknown | read_sign(self.plan.workdir / name)
 
     def _goes_on(self, name: str, record: Record) -> bool:
         """Whether the job of a cell does, or the cell has outlived it."""

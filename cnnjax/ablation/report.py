@@ -13,7 +13,7 @@ from cnnjax.ablation.claims import CONTRADICTED, SUPPORTED, UNDECIDED, judge, me
 from cnnjax.ablation.collect import Sweep, collect, write_csv
 from cnnjax.ablation.figures import build_groups, inline_svg, save_group
 from cnnjax.ablation.metrics import METRICS
-from cnnjax.errors import UserError
+from cnnjax.errors import ESCAPING, UserError
 
 TEMPLATES = Path(__file__).parent / "templates"
 OTHER_SETTING = "published, other data and budget"
@@ -115,7 +115,11 @@ def _range(arms: list[Mapping[str, Any]], key: str) -> str:
 
 
 def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
-    """Fills a template of `templates/` with a context of `make_context`."""
+    """Fills a template of `templates/` with a context of `make_context`.
+
+    Returns:
+      The text, with nothing in it that UTF-8 cannot write.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,
@@ -141,4 +145,5 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "tally": lambda verdicts: Counter(v.verdict for v in verdicts),
         "inline_svg": lambda panel, name: Markup(inline_svg(panel, name)),
     }
-    return environment.get_template(name).render(context)
+    text = environment.get_template(name).render(context)
+    return text.encode("utf-8", ESCAPING).decode("utf-8")

@@ -16,6 +16,7 @@ from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.errors import UserError
+from cnnjax.records import write_text
 from cnnjax.train.cautions import cautions_of_arms
 from cnnjax.train.compile_cache import use_compile_cache
 from cnnjax.train.devices import is_accelerated
@@ -184,8 +185,9 @@ def train_cell(
     except (Stopped, UserError):
         raise
     except Exception as error:
-        (folder / "crash.txt").write_text(traceback.format_exc())
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        write_text(folder / "crash.txt", traceback.format_exc())
+        first_line = next(iter(str(error).splitlines()), "no reason given")
+        reason = f"{type(error).__name__}: {first_line}"
         write_sign(folder, "crashed", reason=reason)
         progress.say(f"{name} crashed and is marked failed: {reason}")
         records = RunFolder(folder, run, name)

@@ -12,8 +12,10 @@ from rich.table import Table
 
 from cnnjax.ablation import slurm
 from cnnjax.ablation.jobs import read_jobs
+from cnnjax.errors import printable
 from cnnjax.process import seems_alive
 from cnnjax.records import from_line, no_run
+from cnnjax.train.heartbeat import read_sign
 from cnnjax.train.progress import duration
 
 DONE, RUNNING, FAILED, WAITING, STOPPED = (
@@ -69,7 +71,7 @@ def read_cells(workdir: Path) -> list[Cell]:
             )
         first, count = config["seeds"]["first"], config["seeds"]["count"]
         seeds = range(first, first + count)
-        return [_cell(workdir, workdir.name, seeds, 0, 1.0, {}, None)]
+        return [_cell(workdir, printable(workdir.name), seeds, 0, 1.0, {}, None)]
     jobs = read_jobs(workdir)
     states = slurm.job_states() if jobs["launcher"] == "slurm" else None
     cells = []
@@ -147,7 +149,7 @@ def _cell(
     """Puts together what the files of a cell and SLURM say of it."""
     results = [_read(folder / f"seed-{seed}" / "result.json") for seed in seeds]
     found = [result for result in results if result]
-    beat = _read(folder / "progress.json") or {}
+    beat = read_sign(folder)
     status = _status(results, beat, state)
     step = found[0]["step"] if status == DONE else beat.get("step", 0)
     total = total_steps or beat.get("total_steps") or step
@@ -195,7 +197,7 @@ def _final_loss(results: Sequence[dict[str, Any]]) -> float | None:
 
 
 def _where(status: str, beat: dict[str, Any]) -> str:
-    known = status == RUNNING and "pid" in beat
+    known = status == RUNNING and {"host", "pid"} <= beat.keys()
     return f"{beat['host']}:{beat['pid']}" if known else ""
 
 

@@ -22,7 +22,7 @@ from cnnjax.ablation.scales import show_values
 from cnnjax.ablation.stats import summarize
 from cnnjax.ablation.status import Cell, read_cells
 from cnnjax.config import flatten
-from cnnjax.errors import UserError
+from cnnjax.errors import ESCAPING, UserError, printable
 from cnnjax.records import no_run, read_json, read_metrics
 
 # What the rows of metrics.jsonl are called in a legend.
@@ -96,7 +96,7 @@ def read_training(workdir: Path) -> Training:
       UserError: its config cannot be read.
     """
     config = flatten(read_json(workdir / "config.json"))
-    name, warnings = workdir.absolute().name, []
+    name, warnings = printable(workdir.absolute().name), []
     arm = {"name": name, "axes": {}}
     rows, points = [], {}
     first, count = config["seeds.first"], config["seeds.count"]
@@ -265,7 +265,7 @@ def _draw(ax: Axes, lines: Mapping[str, Sequence[Curve]], title: str, key: str) 
 
 def _write_csv(training: Training, path: Path) -> None:
     """One line a seed."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seed", "status", "reason", *training.metrics])
         for row in training.rows:

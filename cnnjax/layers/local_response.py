@@ -3,9 +3,13 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from cnnjax.layers.moments import statistics_dtype
+
+# Windows of more channels are one operation: tracing each of their slices takes long.
+_MOST_SLICES = 32
 
 
 class LocalResponseNorm(nn.Module):
@@ -33,10 +37,24 @@ class LocalResponseNorm(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         wide = x.astype(statistics_dtype(x))
         squares = jnp.square(wide)
-        below = self.size // 2
-        pads = [(0, 0, 0)] * (x.ndim - 1) + [(below, self.size - 1 - below, 0)]
-        padded = lax.pad(squares, jnp.zeros((), wide.dtype), pads)
-        channels = x.shape[-1]
-        total = sum(padded[..., i : i + channels] for i in range(self.size))
+        total = _sum_of_neighbours(squares, self.size)
         y = wide * (self.k + self.alpha * total) ** -self.beta
         return y.astype(x.dtype)
+
+
+def _sum_of_neighbours(values: jax.Array, size: int) -> jax.Array:
+    """The sum over the `size` channels around each one, itself in the middle."""
+    channels = values.shape[-1]
+    # No neighbour is further away than the other end.
+    below = min(size // 2, channels - 1)
+    above = min(size - 1 - size // 2, channels - 1)
+    count, whole = below + 1 + above, [(0, 0)] * (values.ndim - 1)
+    if count > _MOST_SLICES:
+        window, strides = (1,) * len(whole) + (count,), (1,) * values.ndim
+        pads = [*whole, (below, above)]
+        return lax.reduce_window(
+            values, np.zeros((), values.dtype), lax.add, window, strides, pads
+        )
+    pads = [(0, 0, 0)] * len(whole) + [(below, above, 0)]
+    padded = lax.pad(values, jnp.zeros((), values.dtype), pads)
+    return sum(padded[..., i : i + channels] for i in range(count))

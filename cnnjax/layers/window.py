@@ -2,7 +2,7 @@
 
 from cnnjax.errors import UserError
 
-# Windows beyond this are a slip, unless images are as large.
+# Windows and paddings beyond this are a slip, unless images are as large.
 MOST_TAPS = 255
 
 Pair = tuple[int, int]
@@ -70,6 +70,12 @@ def output_size(
             f"{layer}: a window of {window[0]}x{window[1]} on a map of "
             f"{size[0]}x{size[1]} sees almost nothing but padding: take a smaller one "
             "(config.model)"
+        )
+    reach = max(step * (taps - 1) for step, taps in zip(dilation, window, strict=True))
+    if max(*padding[0], *padding[1]) > max(MOST_TAPS, 2 * max(size) + 1, reach):
+        raise UserError(
+            f"{layer}: a padding of {padding} around a map of {size[0]}x{size[1]} "
+            "leaves almost nothing but padding: take a smaller one (config.model)"
         )
     sizes = []
     for length, taps, stride, (low, high), step in zip(

@@ -16,6 +16,7 @@ from cnnjax.errors import UserError, shown, unknown_name
 from cnnjax.layers.act import make_act
 from cnnjax.layers.norm import Norm, make_norm
 from cnnjax.layers.ordinary import accepts, as_function
+from cnnjax.models.checks import check_counts
 from cnnjax.models.variant import Variant
 
 # A family is a file of this folder.
@@ -124,6 +125,7 @@ def create_model(
                 f"{defaults[given]!r}"
             )
         arguments[given] = _like(given, value, defaults[given])
+    check_counts(arguments)
     if dtype not in DTYPES:
         raise unknown_name("compute type", dtype, DTYPES, "config.train.dtype")
     if dtype == "float64" and jnp.result_type(float) != jnp.float64:

@@ -1,8 +1,33 @@
 """Checks of arguments that several nets share."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from cnnjax.errors import UserError, shown
+
+# Arguments that count layers or blocks.
+COUNTS = ("depth", "depths", "layers", "num_blocks", "num_convs")
+# Eight times the deepest net in print; each one more takes milliseconds to trace.
+MOST_LAYERS = 10_000
+
+
+def check_counts(arguments: Mapping[str, Any]) -> None:
+    """Refuses nets of so many layers that only building them takes hours.
+
+    Args:
+      arguments: of a net, of the types of its defaults.
+
+    Raises:
+      UserError: says what is allowed.
+    """
+    for key in COUNTS:
+        value = arguments.get(key, 0)
+        counts = value if isinstance(value, tuple) else (value,)
+        if sum(n for n in counts if isinstance(n, int)) > MOST_LAYERS:
+            raise UserError(
+                f"config.model.{key} {shown(value)} asks for more layers than a net "
+                f"can have here: together at most {MOST_LAYERS:,}"
+            )
 
 
 def check_numbers(

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import re
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,14 @@ FOLDER = "damaged"
 _DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 # TensorStore has the system's number in its words alone.
 _NUMBER = re.compile(r"\[OS error (\d+)")
+# Its database, and the list of its sources behind the sentence.
+_DETAILS = re.compile(
+    r' in OCDBT database at local file "(?:[^"\\]|\\.)*"| \[[\w ]+=.*', re.DOTALL
+)
+# The folders of a quoted path, in which it escapes what is not ASCII.
+_ABOVE = re.compile(r'"/(?:[^"\\]|\\.)*/')
+# Characters of a reason; a longer one hides the sentence around it.
+MOST_TOLD = 240
 
 
 class DamagedError(Exception):
@@ -48,9 +57,23 @@ def reading(folder: Path, link: Path) -> Iterator[None]:
                 "to its permissions and its disk, and start again, or choose another "
                 "--workdir"
             ) from error
-        words = str(error).replace(str(link), str(folder))
-        first_line = next(iter(words.splitlines()), "")
-        raise DamagedError(f"{type(error).__name__}: {first_line[:120]}") from error
+        raise DamagedError(_in_short(error, folder, link)) from error
+
+
+def _in_short(error: Exception, folder: Path, link: Path) -> str:
+    """What a library says, without its sources and the folder, which the reader knows.
+
+    Args:
+      error: of the library.
+      folder: of the checkpoint.
+      link: the name by which the library knows the folder.
+    """
+    words = next(iter(_DETAILS.sub("", str(error)).splitlines()), "")
+    words = _ABOVE.sub('"', words)
+    for path in (link, folder):
+        words = words.replace(f"{path}/", "").replace(str(path), folder.name)
+    words = textwrap.shorten(words, MOST_TOLD, placeholder=" ...")
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def set_aside(folder: Path) -> Path:

@@ -24,6 +24,39 @@ from cnnjax.records import read_json, write_failure, write_json
 
 # Least time between two signs of a run that goes on.
 EVERY_SECONDS = 2.0
+_LONGEST_SECONDS = 1e9  # of a step: thirty years
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return is_number and 0 <= value < 2**63
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or _is_count(value)
+
+
+def _is_pace(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < _LONGEST_SECONDS
+
+
+def _anything(value: Any) -> bool:
+    return True
+
+
+# What a sign tells of a run, whoever wrote the file; `process.lives` judges the rest.
+KINDS = {
+    "status": _is_text,
+    "reason": _is_text,
+    "step": _is_count,
+    "total_steps": _is_count,
+    "loss": _is_number,
+    "seconds_per_step": _is_pace,
+}
 
 
 class TakenError(UserError):
@@ -76,11 +109,16 @@ def refuse_taken(
 
 
 def read_sign(folder: Path) -> dict[str, Any]:
-    """The last sign of a run; empty if there is none, or it cannot be read."""
+    """The last sign of a run, without what is not of its kind (`KINDS`).
+
+    Empty if there is none, or it cannot be read.
+    """
     path = folder / "progress.json"
     with contextlib.suppress(UserError):
         sign = read_json(path) if path.is_file() else {}
-        return sign if isinstance(sign, dict) else {}
+        if isinstance(sign, dict):
+            known = KINDS | dict.fromkeys(sign.keys() - KINDS.keys(), _anything)
+            return {key: v for key, v in sign.items() if known[key](v)}
     return {}
 
 

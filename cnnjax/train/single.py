@@ -9,7 +9,7 @@ from rich.table import Table
 
 from cnnjax.config import from_dict, with_new_keys
 from cnnjax.data.contents import split_lines
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.records import no_run, read_json
 from cnnjax.screen import show
 from cnnjax.train.average import statistics_used
@@ -64,7 +64,7 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     for result in results:
         if result["status"] == "failed":
             print(f"seed {result['seed']} failed: {result['reason']}")
-    print(f"results in {workdir}")
+    print(f"results in {printable(workdir)}")
     return 0
 
 
@@ -144,7 +144,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     rows = programs.evaluate(params, model_state, SPLITS, final=True)
     evaluated = _evaluated(run, trained.eval, weights)
     words = described(run, weights, evaluated, step, metadata["loop"])
-    print(f"{workdir}: {words}")
+    print(f"{printable(workdir)}: {words}")
     by_seed = {
         seed: {split: of_split[i] for split, of_split in rows.items()}
         for i, seed in enumerate(run.seeds)

@@ -33,12 +33,18 @@ def test_what_stops_all_arms_is_what_the_person_hears(monkeypatch, tmp_path):
     assert sorted(order) == ["first", "second"]
 
 
-def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [("by zero\nand more", "by zero"), ("", "no reason given"), ("é \udcff",) * 2],
+)
+def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(
+    monkeypatch, tmp_path, message, told
+):
     written, said = [], []
 
     def fit(cell, folder, *, name, **rest):
         if name == "bad":
-            raise ZeroDivisionError("by zero\nand more")
+            raise ZeroDivisionError(message)
 
     class Folder:
         def __init__(self, path, cell, name):
@@ -58,10 +64,10 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(monkeypatch, tmp_pa
     progress = SimpleNamespace(say=said.append)
     plan = SimpleNamespace(workdir=tmp_path)
     run.run_cells(plan, cells, 1, progress, StopRequest())
-    reason = "ZeroDivisionError: by zero"
+    reason = f"ZeroDivisionError: {told}"
     assert written == [{"arm": "bad", "seed": s, "reason": reason} for s in (0, 1)]
     assert said == [f"bad crashed and is marked failed: {reason}"]
-    assert "in fit" in (tmp_path / "bad" / "crash.txt").read_text()
+    assert "in fit" in (tmp_path / "bad" / "crash.txt").read_text("utf-8")
 
 
 def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):

@@ -195,3 +195,39 @@ def test_the_program(programs, here, sweep):
     ended = programs.run(here, "status")
     assert ended.code == 2
     assert ended.err.startswith("error: --workdir is missing")
+
+
+ODD = ["x", None, True, [1], {"a": 1}, -1, 2**70, 1e300]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "key", ["status", "reason", "step", "total_steps", "loss", "seconds_per_step"]
+)
+def test_an_odd_sign_tells_less(sweep, key, odd):
+    """Whoever wrote the file: the table is shown, and a cell counts as it is known."""
+    folder = sweep("a")
+    for state in ("running", "stopped"):
+        sign(folder / "a", state, **{"step": 5, "seconds_per_step": 1.0, key: odd})
+        (cell,) = status.read_cells(folder)
+        assert status.table([cell]).row_count == 1
+        assert status.summary([cell])
+        expected = status.WAITING if key == "status" and odd != "x" else state
+        assert cell.status == ("stopped" if (key, odd) == ("status", "x") else expected)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"x"', "{", "\0", "null"])
+def test_a_sign_that_is_no_record(sweep, content):
+    folder = sweep("a")
+    (folder / "a" / "progress.json").write_text(content)
+    (cell,) = status.read_cells(folder)
+    assert (cell.status, cell.step) == (status.WAITING, 0)
+
+
+def test_a_folder_that_is_not_utf_8(tmp_path):
+    folder = tmp_path / "run \udcff"
+    write_json(folder / "config.json", {"seeds": {"first": 0, "count": 1}})
+    (cell,) = status.read_cells(folder)
+    assert cell.name == "run \\xff"
+    with pytest.raises(UserError, match=r"run \\xff/gone holds no run"):
+        status.read_cells(folder / "gone")

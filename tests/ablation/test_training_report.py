@@ -117,3 +117,18 @@ def test_what_is_a_training(run, tmp_path):
     assert not is_training(tmp_path / "sweep")
     with pytest.raises(UserError, match=r"neither plan.json.*such as .*my run.*sweep"):
         is_training(tmp_path)
+
+
+def test_a_folder_and_a_command_that_are_not_utf_8(run):
+    """Bytes of a name that is no text are escaped, on the screen and in the files."""
+    odd = run.rename(run.with_name("run \udcff"))
+    provenance = odd / "provenance.json"
+    known = json.loads(provenance.read_text()) if provenance.is_file() else {}
+    provenance.write_text(json.dumps(known | {"command": "train --workdir=\udcff"}))
+    edit_result(odd / "seed-0", status="failed", reason="cannot read \udcff")
+    page, text, table, *_ = write_training_report(odd)
+    for file in (page, text):
+        assert "run \\xff" in file.read_text("utf-8")
+        assert "--workdir=\\udcff" in file.read_text("utf-8")
+    assert "cannot read \\udcff" in table.read_text("utf-8")
+    assert "run \\xff" in screen(odd)

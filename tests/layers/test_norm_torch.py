@@ -81,3 +81,23 @@ def test_agrees_with_torch(kind):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results
     )
+
+
+@pytest.mark.parametrize("size", [2, 3, 11, 12, 13, 32, 33, 70, 75, 2**32, 10**30])
+@pytest.mark.parametrize("channels", [1, 6, 40])
+def test_local_response_of_any_window(channels, size):
+    """Also of more channels than there are, and than there can be."""
+    widest = 2 * channels + 1  # reaches from any channel to both ends
+    odd = size if size <= widest else widest
+    options = {"response_size": size, "response_alpha": 0.1, "response_k": 1.5}
+    module = make_norm("local_response", **options)()
+    reference = torch.nn.LocalResponseNorm(odd, alpha=0.1 * odd, beta=0.75, k=1.5)
+    x = np.random.default_rng(0).normal(size=(2, 3, 3, channels)).astype(np.float32)
+    cotangent = np.cos(np.arange(x.size, dtype=np.float32)).reshape(x.shape)
+    y, pull_back = jax.vjp(lambda x: module.apply({}, x, train=True), jnp.asarray(x))
+    images = torch.tensor(x).permute(0, 3, 1, 2).contiguous().requires_grad_()
+    expected = reference(images)
+    expected.backward(torch.tensor(cotangent).permute(0, 3, 1, 2))
+    for mine, other in ((y, expected.detach()), (pull_back(cotangent)[0], images.grad)):
+        other = other.permute(0, 2, 3, 1).numpy()
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-6)

@@ -99,3 +99,16 @@ def test_an_exact_convolution():
 def test_padding_by_name_is_refused():
     with pytest.raises(UserError, match="padding 'SAME' is not explicit"):
         as_padding("SAME")
+
+
+@pytest.mark.parametrize(
+    ("length", "padding", "dilation"),
+    [(8, 255, 1), (1000, 2001, 1), (32, 3 * 400, 400)],
+)
+def test_the_widest_padding(length, padding, dilation):
+    """255, what a map twice as large takes, and what a dilated window reaches."""
+    arguments = {"dilation": (dilation, dilation)}
+    expected = length + 2 * padding - 3 * dilation
+    assert size(length, 4, 1, padding, **arguments) == expected
+    with pytest.raises(UserError, match="almost nothing but padding"):
+        size(length, 4, 1, padding + 1, **arguments)

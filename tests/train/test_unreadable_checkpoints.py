@@ -14,6 +14,7 @@ import pytest
 from cnnjax.errors import UserError
 from cnnjax.train.checkpoint import Checkpoints
 from cnnjax.train.interrupt import Stopped
+from cnnjax.train.plain_path import PlainPath
 from tests.train.tiny import fit, tiny_run
 
 TREE = {"a": np.arange(6.0), "b": np.ones((2, 3), np.int32)}
@@ -188,7 +189,7 @@ def test_what_may_not_be_read_is_one_sentence(two_steps, tmp_path, closed):
 
 def test_impossible_folder_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"file/deep: .*/file is a file, not"):
+    with pytest.raises(UserError, match=r"cannot write .*/deep: .*file is a file, not"):
         Checkpoints(tmp_path / "file" / "deep", keep_last=1)
 
 
@@ -214,3 +215,74 @@ def test_folder_without_permission_is_one_sentence(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.stderr.startswith(f"refused: cannot write {folder}: Permission denied")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["a plain name", "grün", "run [1]", "it's \\ \""])
+def test_damage_is_told_in_whole_words_without_the_folder(two_steps, tmp_path, name):
+    """Libraries name folders, links and sources; the reader knows the checkpoint."""
+    files = [p for p in two_steps.rglob("*") if p.is_file() and "2" in p.parts]
+    above, num_damaged = tmp_path / name / ("x" * 60), 0
+    for number, file in enumerate(files):
+        folder, said = above / str(number), []
+        shutil.copytree(two_steps, folder)
+        (folder / file.relative_to(two_steps)).unlink()
+        with Checkpoints(folder, keep_last=None, warn=said.append) as checkpoints:
+            if checkpoints.restore_latest(TREE)[0] == 2:
+                assert said == []  # a file that nobody needs
+                continue
+        start = f"checkpoint {folder / '2'} is damaged ("
+        end = ") and skipped; the one before it is used if there is one"
+        (sentence,) = said
+        assert sentence.startswith(start)
+        assert sentence.endswith(end)
+        reason = sentence[len(start) : -len(end)]
+        num_damaged += 1
+        for internal in ("xxx", "cnnjax-", "source", "/d/"):
+            assert internal not in reason
+        assert reason.count('"') % 2 == 0
+        assert len(reason) < 280
+    assert num_damaged >= 4
+
+
+HOLD = """
+import sys, tempfile
+from pathlib import Path
+from cnnjax.train.plain_path import PlainPath
+tempfile.tempdir = sys.argv[1]
+print(PlainPath(Path(sys.argv[2])).path, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_links_of_killed_processes_are_removed_and_no_others(tmp_path, monkeypatch):
+    links, target = tmp_path / "links", tmp_path / "run [1]"
+    links.mkdir()
+    target.mkdir()
+    (target / "kept").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(links))
+    command = [sys.executable, "-c", HOLD, str(links), str(target)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    killed, living = (subprocess.Popen(command, **pipes) for _ in range(2))
+    theirs = [Path(process.stdout.readline().strip()) for process in (killed, living)]
+    killed.kill()
+    killed.communicate()
+    # What others made by such a name, and what a process is just making.
+    (links / "cnnjax-link-file").write_text("of another program")
+    (links / "cnnjax-link-other").mkdir()
+    (links / "cnnjax-link-other" / "file").touch()
+    (links / "cnnjax-link-new").mkdir()
+    (links / "cnnjax-link-link").symlink_to(target)
+    before = set(os.listdir(links))
+    assert theirs[0].parent.name in before
+    ours = PlainPath(target)
+    assert os.listdir(ours.path) == ["kept"]
+    made = ours.path.parent.name
+    assert set(os.listdir(links)) == before - {theirs[0].parent.name} | {made}
+    assert os.listdir(theirs[1]) == ["kept"]
+    ours.close()
+    living.communicate()
+    assert os.listdir(links / "cnnjax-link-other") == ["file"]
+    assert os.listdir(target) == ["kept"]
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    PlainPath(target).close()
+    assert theirs[1].is_symlink()  # left by its process, but not of this user
