@@ -40,16 +40,23 @@ def describe_mismatch(
     source: str,
     slots: list[Slot],
     state_dict: Mapping[str, np.ndarray],
+    prefix: str,
+    beside: Mapping[str, Any],
     other_sources: Mapping[str, list[Slot]],
     input_shape: tuple[int, ...],
 ) -> str:
     """The differences in one sentence, with a guess at what was meant.
+
+    What lies beside the net can be a part of it that was renamed, or of something else:
+    it is named, and does not keep the rest from being understood.
 
     Args:
       name: of our net.
       source: whose names `slots` have.
       slots: what is wanted.
       state_dict: what was given.
+      prefix: what stood before its names.
+      beside: name -> tensor, what was there without that prefix.
       other_sources: the same net as other sources name it.
       input_shape: for which the net was built.
     """
@@ -59,7 +66,9 @@ def describe_mismatch(
         or _other_arguments(slots, given, input_shape)
         or _others_of_that_size(name, given)
     )
-    clauses = "; ".join(differences(slots, state_dict))
+    beside = _without_counters(beside)
+    marked = {f"{key} (beside {prefix!r})": value for key, value in beside.items()}
+    clauses = "; ".join(differences(slots, {**state_dict, **marked}))
     return (
         f"these weights are not those of {name!r} as {source} names it: {clauses}; "
         f"nothing was loaded{f' ({hint})' if hint else ''}"
@@ -104,6 +113,7 @@ def _other_arguments(
     }
     wrong |= {name: None for name in given if name not in {s.name for s in slots}}
     hints = [
+        _no_statistics(slots, given, wrong),
         _no_auxiliary_heads(slots, given, wrong),
         _no_head(slots, given, wrong),
         _other_classes(given, wrong),
@@ -114,6 +124,18 @@ def _other_arguments(
 
 
 # Each takes what it explains out of `wrong`: name -> slot, None where it has none.
+
+
+def _no_statistics(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:
+    names = [slot.name for slot in slots if slot.path[0] == "batch_stats"]
+    if not names or not all(n in wrong and n not in given for n in names):
+        return None
+    for name in names:
+        del wrong[name]
+    return (
+        "they are parameters alone, as some averages are, without the statistics of "
+        "batch norm: take the raw weights, or put those statistics with them"
+    )
 
 
 def _no_auxiliary_heads(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:

@@ -136,10 +136,17 @@ def converted(
     kept = heads.without(given.state_dict, initial)
     from_file = [slot for slot in net.slots if slot not in initial]
     if differences(from_file, kept):
-        kept |= {f"{k} (beside {given.prefix!r})": v for k, v in given.beside.items()}
-        others = _other_sources(net)
         raise UserError(
-            describe_mismatch(name, source, from_file, kept, others, net.input_shape)
+            describe_mismatch(
+                name,
+                source,
+                from_file,
+                kept,
+                given.prefix,
+                given.beside,
+                _other_sources(net),
+                net.input_shape,
+            )
         )
     if given.beside:
         notes.append(

@@ -48,9 +48,9 @@ def taken(given, caplog, *said, **arguments):
     return ours
 
 
-def refused(given, *sentence, **arguments):
+def refused(given, *sentence, name=NAME, **arguments):
     with pytest.raises(UserError) as caught:
-        interop.from_torch(NAME, given, source=SOURCE, **arguments)
+        interop.from_torch(name, given, source=SOURCE, **arguments)
     return one_sentence(caught, sentence)
 
 
@@ -68,6 +68,26 @@ def test_what_lies_beside_the_prefix_is_named(state_dict, variables, caplog):
     same(ours, variables)
     del given["model.linear.bias"]
     refused(given, "1 missing: linear.bias", "criterion.weight (beside 'model.')")
+
+
+@pytest.mark.parametrize("tensors", [True, False])
+def test_what_lies_beside_hides_no_hint(tensors, state_dict):
+    """Tensors of torch have methods where arrays have numbers."""
+    if tensors:
+        torch = pytest.importorskip("torch", reason="tensors: extra `peers`")
+        state_dict = {k: torch.tensor(v) for k, v in state_dict.items()}
+    given = under("model.", state_dict) | {
+        "criterion.weight": state_dict["linear.bias"]
+    }
+    beside = "criterion.weight (beside 'model.')"
+    refused(given, beside, "num_classes=10, or initial_head=True", num_classes=7)
+    params = {k: v for k, v in given.items() if "running" not in k}
+    refused(params, beside, "without the statistics of batch norm")
+    renamed = {k.replace("model.linear", "classifier"): v for k, v in given.items()}
+    refused(renamed, "classifier.weight (beside", "they have no head: initial_head")
+    refused(given, beside, name="resnet32_cifar", initial_head=True)
+    average = {k.replace("model.", "ema."): v for k, v in params.items()}
+    refused(given | average, "without the statistics", weights="ema")
 
 
 @pytest.mark.parametrize("place", [("model", "state_dict"), ("checkpoint", "weights")])
