@@ -66,9 +66,10 @@ def describe_mismatch(
         or _other_arguments(slots, given, input_shape)
         or _others_of_that_size(name, given)
     )
-    beside = _without_counters(beside)
-    marked = {f"{key} (beside {prefix!r})": value for key, value in beside.items()}
-    clauses = "; ".join(differences(slots, {**state_dict, **marked}))
+    clauses = differences(slots, state_dict)
+    if beside := _without_counters(beside):
+        clauses.append(f"{len(beside)} beside {prefix!r}: {listed(beside)}")
+    clauses = "; ".join(clauses)
     return (
         f"these weights are not those of {name!r} as {source} names it: {clauses}; "
         f"nothing was loaded{f' ({hint})' if hint else ''}"

@@ -67,7 +67,7 @@ def test_what_lies_beside_the_prefix_is_named(state_dict, variables, caplog):
     ours = taken(given, caplog, "left out what is beside 'model.': criterion.weight")
     same(ours, variables)
     del given["model.linear.bias"]
-    refused(given, "1 missing: linear.bias", "criterion.weight (beside 'model.')")
+    refused(given, "1 missing: linear.bias", "1 beside 'model.': criterion.weight")
 
 
 @pytest.mark.parametrize("tensors", [True, False])
@@ -76,15 +76,14 @@ def test_what_lies_beside_hides_no_hint(tensors, state_dict):
     if tensors:
         torch = pytest.importorskip("torch", reason="tensors: extra `peers`")
         state_dict = {k: torch.tensor(v) for k, v in state_dict.items()}
-    given = under("model.", state_dict) | {
-        "criterion.weight": state_dict["linear.bias"]
-    }
-    beside = "criterion.weight (beside 'model.')"
+    given = under("model.", state_dict)
+    given["criterion.weight"] = state_dict["linear.bias"]
+    beside = "1 beside 'model.': criterion.weight"
     refused(given, beside, "num_classes=10, or initial_head=True", num_classes=7)
     params = {k: v for k, v in given.items() if "running" not in k}
     refused(params, beside, "without the statistics of batch norm")
     renamed = {k.replace("model.linear", "classifier"): v for k, v in given.items()}
-    refused(renamed, "classifier.weight (beside", "they have no head: initial_head")
+    refused(renamed, "3 beside 'model.': classifier.bias", "initial_head=True leaves")
     refused(given, beside, name="resnet32_cifar", initial_head=True)
     average = {k.replace("model.", "ema."): v for k, v in params.items()}
     refused(given | average, "without the statistics", weights="ema")

@@ -167,7 +167,7 @@ def test_wrapped_by_torch(prefix, state_dict, variables):
     wrapped = {prefix + key: value for key, value in state_dict.items()}
     same(interop.from_torch(NAME, wrapped, source=SOURCE), variables)
     wrapped["conv1.weight"] = wrapped.pop(prefix + "conv1.weight")
-    refused(wrapped, "missing: conv1.weight", f"conv1.weight (beside {prefix!r})")
+    refused(wrapped, "missing: conv1.weight", f"1 beside {prefix!r}: conv1.weight")
 
 
 def test_variables_of_another_net(variables):
