@@ -132,4 +132,6 @@ def to_torch(
     if input_shape is None:
         leaves = traverse_util.flatten_dict(variables).items()
         net = net.following({k: v.shape[2] for k, v in leaves if np.ndim(v) == 4})
+    if net.note:
+        _LOG.warning("%s", net.note)
     return state_dict_of(net.slots, variables)

@@ -12,7 +12,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop import heads
 from cnnjax.interop.convert import Slot, fill, other_channels, slots_of
 from cnnjax.interop.files import arrays_of
-from cnnjax.interop.form import check_form
+from cnnjax.interop.form import check_form, check_groups
 from cnnjax.interop.mismatch import describe_mismatch, differences
 from cnnjax.interop.sources import NAMES, RENAMED, SOURCES, sources_of
 from cnnjax.interop.wrappers import listed, prefix_of, state_dict_in, without_counts
@@ -33,6 +33,7 @@ class Net:
       model: with them.
       input_shape: (height, width, channels) of its images.
       slots: of every leaf, blocks written out.
+      note: what a person has to know about the source's net; or nothing.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Net:
     model: nn.Module
     input_shape: tuple[int, ...]
     slots: list[Slot]
+    note: str
 
     @property
     def stacks(self) -> Stacks:
@@ -92,7 +94,9 @@ def net_of(
     check_form(name, entry, model, source)
     shape = entry.input_shape if input_shape is None else _checked(input_shape)
     slots = slots_of(model, shape, namer)
-    return Net(name, source, overrides, model, shape, slots)
+    widths = [slot.shape[0] for slot in slots if slot.path[-1] == "scale"]
+    note = check_groups(name, model.norm, source, widths)
+    return Net(name, source, overrides, model, shape, slots, note)
 
 
 def _checked(input_shape: Any) -> tuple[int, ...]:
@@ -126,7 +130,7 @@ def converted(
     """
     net = net_of(name, source, overrides, input_shape)
     given = _given_for(net, saved, what, weights)
-    notes = given.notes
+    notes = given.notes + [net.note] * bool(net.note)
     if input_shape is None:
         listed_channels = net.input_shape[-1]
         net = net.following(_channels(net, given.state_dict))

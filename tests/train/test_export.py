@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from flax import linen as nn
 
 from cnnjax import load_export, load_run
 from cnnjax.errors import UserError
+from cnnjax.layers.norm import NORMS, NormKind
 from cnnjax.train.export import export
 from cnnjax.train.folder import RunFolder
 from tests.train.tiny import fit, tiny_run
@@ -241,6 +243,18 @@ def test_what_names_do_not_show_is_refused(changes, tmp_path):
     # With our names nobody takes it for what it is not.
     wrote = export(net, tmp_path / "a.safetensors", "torch")
     assert wrote.names == "cnnjax"
+
+
+@pytest.mark.parametrize("kind", ["group", "layer", "layer_channel", "rms", "none"])
+def test_norms_that_a_library_has_not_are_refused(kind, tmp_path, monkeypatch):
+    """The library's own net has other names: nobody could load them."""
+    rms = NormKind(lambda _, name, scale_init: nn.RMSNorm(name=name), has_bias=False)
+    monkeypatch.setitem(NORMS, "rms", rms)
+    _, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR, norm__kind=kind)
+    for source in ("cifar", "cifar_append"):
+        with pytest.raises(UserError, match=f"norm '{kind}' is no net of {source}"):
+            export(net, tmp_path / "a.safetensors", source)
+    assert export(net, tmp_path / "a.safetensors", "torch").names == "cnnjax"
 
 
 def test_what_has_no_effect_at_test_time_is_not_refused(tmp_path):
