@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flax import linen as nn
@@ -15,7 +15,13 @@ from cnnjax.interop.files import arrays_of
 from cnnjax.interop.form import check_form, check_groups
 from cnnjax.interop.mismatch import describe_mismatch, differences
 from cnnjax.interop.sources import NAMES, RENAMED, SOURCES, sources_of
-from cnnjax.interop.wrappers import listed, prefix_of, state_dict_in, without_counts
+from cnnjax.interop.wrappers import (
+    listed,
+    prefix_of,
+    prefixes,
+    state_dict_in,
+    without_counts,
+)
 from cnnjax.models import create_model, variant
 from cnnjax.models.stacks import Stacks, stack_up, stacks_of_net
 
@@ -183,12 +189,15 @@ class _Given:
 
 
 def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
-    found, settled, notes = state_dict_in(saved, what, weights)
-    found, counts = without_counts(found)
-    renamed = RENAMED.get((type(net.model), net.source))
-    if renamed:
-        found = {renamed(key): value for key, value in found.items()}
     names = [slot.name for slot in net.slots]
+    renamed = RENAMED.get((type(net.model), net.source), lambda name: name)
+
+    def names_of_net(given: Iterable[str]) -> int:
+        return max(prefixes(map(renamed, given), names).values(), default=0)
+
+    found, settled, notes = state_dict_in(saved, what, weights, names_of_net)
+    found, counts = without_counts(found)
+    found = {renamed(key): value for key, value in found.items()}
     open_choice = None if settled else weights
     prefix, others, chosen = prefix_of(found, names, what, open_choice)
     # Without a prefix everything is of the net, but what is there a second time.

@@ -105,7 +105,49 @@ def test_a_place_that_nobody_knows(state_dict, variables, caplog):
     refused(contrastive, "several sets of weights ('encoder_q.', 'encoder_k.')")
     saved = {"optimizer": {"momentum": state_dict}, "epoch": 3}
     refused(saved, "holds no state dict")
-    refused(state_dict | {"epoch": 3}, "epoch are no tensors")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("net", "best_net"),
+        ("model", "best_model"),
+        ("state_dict", "teacher"),
+        ("model", "callbacks"),
+        ("hyper_network", "model"),
+    ],
+)
+def test_a_second_set_of_weights_is_never_passed_over(keys, state_dict):
+    first, second = keys
+    saved = {first: state_dict, "epoch": 3, second: {"state": state_dict}}
+    refused(saved, "several sets of weights", repr(first), f"'{second}.state'")
+    refused(state_dict | {"best": state_dict}, "several sets of weights ('', 'best')")
+    refused([state_dict, state_dict], "several sets of weights ('0', '1')")
+
+
+@pytest.mark.parametrize("key", ["modelEMA", "emaModel", "EMAModel", "net_ema"])
+def test_averages_by_any_spelling(key, state_dict, averaged, variables, caplog):
+    saved = {"model": state_dict, key: {"module": averaged}}
+    ours = taken(saved, caplog, f"averaged ones ('{key}.module')")
+    assert scale(ours, variables) == 1
+    ours = interop.from_torch(NAME, saved, SOURCE, weights="ema")
+    assert scale(ours, variables) == EMA
+
+
+def test_sets_of_something_else_are_no_second_choice(state_dict, variables, caplog):
+    loss = {"center": np.zeros(3), "conv1.weight": np.zeros(2)}
+    saved = {"net": state_dict, "model": loss, "best_error": np.float64(0.3)}
+    same(taken(saved, caplog), variables)
+
+
+def test_entries_that_are_no_tensors(state_dict, variables, caplog):
+    said = "no tensors were left out (epoch, layer1._extra_state, optimizer)"
+    mixed = {"epoch": 3, "layer1._extra_state": None, "optimizer": {"lr": 0.1}}
+    same(taken(state_dict | mixed, caplog, said), variables)
+
+
+def test_wrapped_as_deep_as_anyone_likes(state_dict, variables, caplog):
+    same(taken({"a": {"b": [{"c": {"d": state_dict}}]}}, caplog), variables)
 
 
 def of_averaged_model(state_dict, averaged):
@@ -229,6 +271,17 @@ def test_harmless_objects_in_a_file(torch, tmp_path, zipped, state_dict, variabl
     path = tmp_path / "model_best.pth.tar"
     torch.save(saved, path, _use_new_zipfile_serialization=zipped)
     same(interop.load(NAME, path, source=SOURCE), variables)
+
+
+def test_containers_of_objects_in_a_file(torch, tmp_path, state_dict, variables):
+    tensors = {key: torch.tensor(value) for key, value in state_dict.items()}
+    meters = collections.defaultdict(list, loss=[0.5])
+    path = tmp_path / "net.pth"
+    torch.save({"meters": meters, "net": collections.defaultdict(int, tensors)}, path)
+    same(interop.load(NAME, path, source=SOURCE), variables)
+    torch.save({"model": state_dict}, path)
+    with pytest.raises(UserError, match=r"arrays of NumPy, .*`numpy.savez\(path"):
+        interop.load(NAME, path, source=SOURCE)
 
 
 class Settings(dict):
