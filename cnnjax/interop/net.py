@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
@@ -162,6 +163,7 @@ def converted(
         notes.append(
             f"left out what is beside {given.prefix!r}: {listed(given.beside)}"
         )
+    notes += _out_of_range(from_file, kept)
     values = {}
     if initial:
         values = heads.initial_values(net.model, net.input_shape, initial, seed)
@@ -208,6 +210,15 @@ def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
     }
     inside = {k.removeprefix(prefix): v for k, v in found.items() if k not in beside}
     return _Given(arrays_of(inside, what), prefix, beside, notes + counts + chosen)
+
+
+def _out_of_range(slots: list[Slot], state_dict: Mapping[str, Any]) -> list[str]:
+    """What no training that went well leaves: of a damaged file, or a diverged run."""
+    values = [(slot, np.asarray(state_dict[slot.name])) for slot in slots]
+    infinite = [s.name for s, v in values if not np.isfinite(v).all()]
+    below = [s.name for s, v in values if s.path[-1] == "var" and (v < 0).any()]
+    said = {"weights that are not finite": infinite, "negative variances": below}
+    return [f"it has {what} ({listed(names)})" for what, names in said.items() if names]
 
 
 def _channels(net: Net, state_dict: Mapping[str, Any]) -> dict[tuple[str, ...], int]:

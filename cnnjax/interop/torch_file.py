@@ -106,8 +106,8 @@ def _reason(error: Exception) -> str:
         )
     if "Invalid magic number" in text:
         return (
-            "is a pickle that torch.save did not write, and unpickling could run code: "
-            "save `model.state_dict()` by torch.save"
+            "is a plain pickle that torch.save did not write, and unpickling could run "
+            "code: save `model.state_dict()` by torch.save"
         )
     reason = type(error).__name__
     if isinstance(error, RuntimeError | EOFError | OSError):

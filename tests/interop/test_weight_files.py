@@ -138,6 +138,36 @@ def test_truncated_torch(tmp_path, torch, zipped, share, state_dict):
     unreadable(path, "is no whole ", "copy or download it again")
 
 
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.8])
+def test_flipped_bytes_in_a_torch_file(tmp_path, torch, place, state_dict):
+    path = tmp_path / "net.pth"
+    saved_torch(torch, path, state_dict)
+    content = bytearray(path.read_bytes())
+    start = int(place * len(content))
+    content[start : start + 4] = bytes(255 - b for b in content[start : start + 4])
+    path.write_bytes(content)
+    unreadable(path, "is no whole torch file (damaged within", "download it again")
+
+
+def test_torch_files_without_sums(tmp_path, torch, state_dict, variables):
+    """torch can be told to leave them out, and zeros are no damage."""
+    path = tmp_path / "net.pth"
+    torch.serialization.set_crc32_options(False)
+    try:
+        saved_torch(torch, path, state_dict)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    same(interop.load(NAME, path, source=SOURCE), variables)
+
+
+def test_weights_of_a_diverged_run_are_named(state_dict, caplog):
+    state_dict["linear.bias"] = np.full(10, np.nan, np.float16)
+    state_dict["bn1.running_var"] = state_dict["bn1.running_var"] - 2
+    interop.from_torch(NAME, state_dict, source=SOURCE)
+    assert "weights that are not finite (linear.bias)" in caplog.text
+    assert "negative variances (bn1.running_var)" in caplog.text
+
+
 def test_an_npz_file_with_more_than_arrays(tmp_path):
     path = tmp_path / "net.npz"
     np.savez(path, weights=np.array([{}], dtype=object))
