@@ -42,7 +42,7 @@ def describe_mismatch(
     state_dict: Mapping[str, np.ndarray],
     prefix: str,
     beside: Mapping[str, Any],
-    other_sources: Mapping[str, list[Slot]],
+    others: Mapping[str, list[Slot]],
     input_shape: tuple[int, ...],
 ) -> str:
     """The differences in one sentence, with a guess at what was meant.
@@ -57,13 +57,14 @@ def describe_mismatch(
       state_dict: what was given.
       prefix: what stood before its names.
       beside: name -> tensor, what was there without that prefix.
-      other_sources: the same net as other sources name it.
+      others: what to say -> the slots with which these weights might fit.
       input_shape: for which the net was built.
     """
     given = _without_counters(state_dict)
     hint = (
-        _other_source(other_sources, state_dict)
+        _other_net(others, state_dict)
         or _other_arguments(slots, given, input_shape)
+        or _numbered(given)
         or _others_of_that_size(name, given)
     )
     clauses = differences(slots, state_dict)
@@ -96,11 +97,20 @@ def _is_real(value: np.ndarray) -> bool:
     return value.dtype.kind == "f" or value.dtype.name == "bfloat16"
 
 
-def _other_source(sources: Mapping[str, list[Slot]], state_dict) -> str | None:
-    for source, slots in sources.items():
+def _other_net(others: Mapping[str, list[Slot]], state_dict) -> str | None:
+    for words, slots in others.items():
         if not differences(slots, state_dict):
-            return f"{source} names it like this: source={source!r}"
+            return words
     return None
+
+
+def _numbered(given: Mapping[str, np.ndarray]) -> str | None:
+    if not given or not all(name.partition(".")[0].isdigit() for name in given):
+        return None
+    return (
+        "they are numbered, as by nn.Sequential(*net.children()): save the "
+        "state_dict() of the net itself"
+    )
 
 
 def _other_arguments(

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ from cnnjax.interop.wrappers import (
 from cnnjax.models import create_model, variant
 from cnnjax.models.stacks import Stacks, stack_up, stacks_of_net
 
+# Convolutions of a block in each of the three stages of a CIFAR net of one class.
+CIFAR_DEPTH = {"basic": 6, "bottleneck": 9}
 _LOG = logging.getLogger("cnnjax.interop")
 
 
@@ -155,7 +158,7 @@ def converted(
                 kept,
                 given.prefix,
                 given.beside,
-                _other_sources(net),
+                {**_other_sources(net), **_other_forms(net, kept)},
                 net.input_shape,
             )
         )
@@ -231,11 +234,37 @@ def _channels(net: Net, state_dict: Mapping[str, Any]) -> dict[tuple[str, ...], 
 
 
 def _other_sources(net: Net) -> dict[str, list[Slot]]:
+    """What to say -> the slots of the same net as other sources name it."""
     slots = {}
     for other in sources_of(net.name):
         with contextlib.suppress(UserError):  # it may not have this form of the net
             if other != net.source:
-                slots[other] = net_of(
+                words = f"{other} names it like this: source={other!r}"
+                slots[words] = net_of(
                     net.name, other, net.overrides, net.input_shape
                 ).slots
     return slots
+
+
+def _other_forms(net: Net, given: Mapping[str, Any]) -> dict[str, list[Slot]]:
+    """What to say -> slots of a CIFAR net of the depth and shortcuts that were given.
+
+    Their ports have one class for all, and no names that say which net it is.
+    """
+    blocks = [re.match(r"layer1\.(\d+)\.", name) for name in given]
+    count = max((int(block[1]) + 1 for block in blocks if block), default=0)
+    if not count or getattr(net.model, "block", "") not in CIFAR_DEPTH:
+        return {}
+    shortcut = "B" if any(".shortcut." in name for name in given) else "A"
+    depth = CIFAR_DEPTH[net.model.block] * count + 2
+    usual = {"depth": net.model.depth, "shortcut": net.model.shortcut}
+    if usual["shortcut"] == "C" and shortcut == "B":
+        shortcut = "C"
+    found = {"depth": depth, "shortcut": shortcut}
+    changed = {key: value for key, value in found.items() if value != usual[key]}
+    words = ", ".join(f"{key}={value!r}" for key, value in changed.items())
+    with contextlib.suppress(UserError):
+        overrides = {**net.overrides, **changed}
+        other = net_of(net.name, net.source, overrides, net.input_shape)
+        return {f"they are those of this net with {words}": other.slots}
+    return {}

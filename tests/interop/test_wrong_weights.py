@@ -70,7 +70,28 @@ def test_weights_of_another_depth():
     refused(
         state_dict,
         "60 not of this net: layer1.3.",
-        "nothing was loaded (they have as many parameters as resnet32_cifar)",
+        "nothing was loaded (they are those of this net with depth=32)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "hint"),
+    [
+        ({"shortcut": "B"}, {}, "with shortcut='B')"),
+        ({"depth": 14}, {}, "with depth=14)"),
+        ({"depth": 14, "shortcut": "B"}, {}, "with depth=14, shortcut='B')"),
+        ({"depth": 8}, {"shortcut": "B"}, "with depth=8, shortcut='A')"),
+    ],
+)
+def test_a_cifar_net_of_another_form(changes, asked, hint):
+    weights = interop.to_torch(NAME, drawn(NAME, **changes), SOURCE, **changes)
+    refused(weights, f"(they are those of this net {hint}", **asked)
+
+
+def test_names_that_are_numbers(state_dict):
+    refused(
+        {f"{number}.weight": value for number, value in enumerate(state_dict.values())},
+        "as by nn.Sequential(*net.children()): save the state_dict() of the net",
     )
 
 
