@@ -43,6 +43,7 @@ def test_round_trip_through_safetensors(tmp_path, state_dict, variables):
     path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
     same(interop.load(NAME, path, source=SOURCE), variables)
     same(interop.load(NAME, str(path), source=SOURCE), variables)
+    same(interop.load(NAME, bytes(path), source=SOURCE), variables)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -118,6 +119,13 @@ def test_no_file(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     unreadable(tmp_path, "in it there is model.safetensors")
     unreadable(tmp_path / "model.safetensors", "is empty", "download it again")
+
+
+@pytest.mark.parametrize("path", [None, 3, ["net.pth"]])
+def test_no_path(path):
+    with pytest.raises(UserError, match="the path of the weights is") as caught:
+        interop.load(NAME, path, source=SOURCE)
+    one_sentence(caught, [repr(path)])
 
 
 @pytest.mark.parametrize("share", [0.00001, 0.001, 0.5, 0.9, 0.999999])

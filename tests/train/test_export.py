@@ -12,8 +12,9 @@ import pytest
 import safetensors
 import safetensors.numpy
 from flax import linen as nn
+from flax import traverse_util
 
-from cnnjax import load_export, load_run
+from cnnjax import interop, load_export, load_run
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import NORMS, NormKind
 from cnnjax.train.export import export
@@ -262,6 +263,35 @@ def test_what_has_no_effect_at_test_time_is_not_refused(tmp_path):
     changes |= {"model__dropout_rate": 0.5, "train__dtype": "bfloat16"}
     _, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR, **changes)
     assert export(net, tmp_path / "a.safetensors", "cifar").names == "cifar"
+
+
+@pytest.mark.parametrize("name", ["a.th", "A.PTH", "a.Bin", "A.SafeTensors"])
+def test_endings_in_any_spelling(name, tmp_path):
+    _, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR)
+    wrote = export(net, tmp_path / name, "cifar")
+    assert wrote.path.name == name
+    small = {**SMALL_CIFAR, "num_classes": 3}
+    back = interop.load("resnet20_cifar", wrote.path, "cifar", **small)
+    for kind in ("params", "batch_stats"):
+        for path, leaf in traverse_util.flatten_dict(back[kind]).items():
+            ours = traverse_util.flatten_dict(net.plain().variables[kind])[path]
+            np.testing.assert_array_equal(leaf, ours)
+
+
+def test_the_norm_of_a_run_comes_back(tmp_path):
+    """An epsilon is in no weight: the metadata have it, and `load_export` uses it."""
+    changes = {"norm__epsilon": 1e-2, "norm__momentum": 0.5}
+    run, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR, **changes)
+    export(net, tmp_path / "a.safetensors", "safetensors")
+    back, images = load_export(tmp_path / "a.safetensors"), run.dataset.test.images
+    assert (back.network.norm.epsilon, back.network.norm.momentum) == (1e-2, 0.5)
+    np.testing.assert_array_equal(
+        logits_of(back, images), logits_of(net.plain(), images)
+    )
+    export(net, tmp_path / "a.pth", "torch")
+    sidecar = json.loads((tmp_path / "a.pth.json").read_text())
+    assert sidecar["names"] == "cnnjax for torch"
+    assert sidecar["architecture"]["norm"]["epsilon"] == 1e-2
 
 
 def test_files_that_exist_and_endings(cifar, tmp_path):
