@@ -144,8 +144,9 @@ def _no_statistics(slots: list[Slot], given, wrong: dict[str, Any]) -> str | Non
     for name in names:
         del wrong[name]
     return (
-        "they are parameters alone, as some averages are, without the statistics of "
-        "batch norm: take the raw weights, or put those statistics with them"
+        "they have no statistics of batch norm, as an average of parameters alone, or "
+        "a net with group norm: take the raw weights or those statistics with them, or "
+        "norm='group'"
     )
 
 

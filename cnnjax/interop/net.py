@@ -25,6 +25,7 @@ from cnnjax.interop.wrappers import (
     without_counts,
 )
 from cnnjax.models import create_model, variant
+from cnnjax.models.cifar_resnet import CifarResNet
 from cnnjax.models.stacks import Stacks, stack_up, stacks_of_net
 
 # Convolutions of a block in each of the three stages of a CIFAR net of one class.
@@ -253,7 +254,7 @@ def _other_forms(net: Net, given: Mapping[str, Any]) -> dict[str, list[Slot]]:
     """
     blocks = [re.match(r"layer1\.(\d+)\.", name) for name in given]
     count = max((int(block[1]) + 1 for block in blocks if block), default=0)
-    if not count or getattr(net.model, "block", "") not in CIFAR_DEPTH:
+    if not count or not isinstance(net.model, CifarResNet):
         return {}
     shortcut = "B" if any(".shortcut." in name for name in given) else "A"
     depth = CIFAR_DEPTH[net.model.block] * count + 2

@@ -173,8 +173,11 @@ def prefix_of(
     Raises:
       UserError: as in `choose`.
     """
+    wanted = set(wanted)
     found = prefixes(given, wanted)
     most = max(found.values(), default=0)
+    if list(found.values()).count(most) > 1 and 4 * most < len(wanted):
+        return "", (), []  # its blocks rather than several nets
     # An average may be without the statistics, which are half of the names.
     nets = [prefix for prefix, count in found.items() if 2 * count >= most] or [""]
     averaged = [prefix for prefix in nets if _is_averaged(prefix, {})]

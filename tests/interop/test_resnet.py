@@ -104,6 +104,18 @@ def test_group_norm_in_torchvision(width, norm, said, caplog):
     assert f"taken to have norm_layer=lambda c: {said}" in caplog.text
 
 
+def test_children_in_a_sequence(caplog):
+    """Their names are numbers; a whole net in a sequence has them before its own."""
+    block = torchvision.models.resnet.BasicBlock
+    net = torchvision.models.ResNet(block, (1, 1, 1, 1), num_classes=3)
+    small = {"num_blocks": (1, 1, 1, 1), "num_classes": 3}
+    within = torch.nn.Sequential(torch.nn.Identity(), net).state_dict()
+    interop.from_torch("resnet18", within, **small)
+    numbered = torch.nn.Sequential(*net.children()).state_dict()
+    with pytest.raises(UserError, match="numbered, as by nn.Sequential"):
+        interop.from_torch("resnet18", numbered, **small)
+
+
 @pytest.mark.parametrize("kind", ["layer", "layer_channel", "instance", "none"])
 def test_norms_that_no_net_of_torchvision_has(kind):
     for convert in (interop.from_torch, interop.to_torch):

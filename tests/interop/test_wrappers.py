@@ -81,12 +81,22 @@ def test_what_lies_beside_hides_no_hint(tensors, state_dict):
     beside = "1 beside 'model.': criterion.weight"
     refused(given, beside, "num_classes=10, or initial_head=True", num_classes=7)
     params = {k: v for k, v in given.items() if "running" not in k}
-    refused(params, beside, "without the statistics of batch norm")
+    refused(params, beside, "they have no statistics of batch norm")
     renamed = {k.replace("model.linear", "classifier"): v for k, v in given.items()}
     refused(renamed, "3 beside 'model.': classifier.bias", "initial_head=True leaves")
     refused(given, beside, name="resnet32_cifar", initial_head=True)
     average = {k.replace("model.", "ema."): v for k, v in params.items()}
-    refused(given | average, "without the statistics", weights="ema")
+    refused(given | average, "no statistics of batch norm", weights="ema")
+
+
+def test_what_lies_beside_a_net_of_torchvision():
+    small = {"num_blocks": (1, 1), "widths": (8, 8)}
+    weights = interop.to_torch("resnet18", drawn("resnet18", **small), **small)
+    given = under("backbone.", weights) | {"criterion.weight": np.ones(3)}
+    for arguments in ({"num_classes": 7}, {"num_blocks": (2, 1), "initial_head": True}):
+        with pytest.raises(UserError) as caught:
+            interop.from_torch("resnet18", given, **(small | arguments))
+        one_sentence(caught, ["1 beside 'backbone.': criterion.weight"])
 
 
 @pytest.mark.parametrize("place", [("model", "state_dict"), ("checkpoint", "weights")])
