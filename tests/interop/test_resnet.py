@@ -112,7 +112,7 @@ def test_children_in_a_sequence(caplog):
     within = torch.nn.Sequential(torch.nn.Identity(), net).state_dict()
     interop.from_torch("resnet18", within, **small)
     numbered = torch.nn.Sequential(*net.children()).state_dict()
-    with pytest.raises(UserError, match="numbered, as by nn.Sequential"):
+    with pytest.raises(UserError, match=r"numbered, as by nn\.Sequential"):
         interop.from_torch("resnet18", numbered, **small)
 
 
