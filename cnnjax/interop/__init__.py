@@ -19,7 +19,7 @@ from flax import traverse_util
 from flax.core import meta
 
 from cnnjax.interop.convert import state_dict_of
-from cnnjax.interop.files import read_file
+from cnnjax.interop.files import checked_path, read_file
 from cnnjax.interop.net import converted, net_of
 from cnnjax.interop.sources import NAMES, PREPARED, SOURCES, sources_of
 from cnnjax.models import variant
@@ -94,7 +94,8 @@ def load(
     Raises:
       UserError: the file cannot be read, or is not of this net.
     """
-    what = f"weight file {os.fspath(path)}"
+    path = checked_path(path)
+    what = f"weight file {path}"
     variables = converted(read_file(path), what, name, source, **arguments)
     prepared = PREPARED.get((variant(name).build, source))
     if prepared:
@@ -132,4 +133,6 @@ def to_torch(
     if input_shape is None:
         leaves = traverse_util.flatten_dict(variables).items()
         net = net.following({k: v.shape[2] for k, v in leaves if np.ndim(v) == 4})
+    if net.note:
+        _LOG.warning("%s", net.note)
     return state_dict_of(net.slots, variables)

@@ -25,13 +25,27 @@ def read_file(path: str | os.PathLike) -> Any:
       UserError: no such file, another kind of file, a broken one, or one with more
         than tensors in it; or torch is needed and not installed.
     """
-    path = pathlib.Path(path).expanduser()
+    path = checked_path(path)
     kind = kind_of(path)
     if kind == SAFETENSORS:
         return _read_safetensors(path)
     if kind == ARRAYS:
         return _read_arrays(path)
     return read_torch(path)
+
+
+def checked_path(path: Any) -> pathlib.Path:
+    """The path of a file, of text or of bytes.
+
+    Raises:
+      UserError: it is neither.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise UserError(
+            f"the path of the weights is {path!r}: give that of a file, such as "
+            "'net.safetensors'"
+        )
+    return pathlib.Path(os.fsdecode(path)).expanduser()
 
 
 def arrays_of(state_dict: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:

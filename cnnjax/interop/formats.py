@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import pickletools
 import zipfile
 
 from cnnjax.errors import UserError
@@ -36,6 +37,12 @@ _STARTS = (
     (b"\x08\x01\x12", "a SavedModel of TensorFlow", ALLOWED),
     (b"%PDF", "a PDF", AGAIN),
 )
+_PICKLE = (
+    "a plain pickle that torch.save did not write, and unpickling could run code",
+    "save `model.state_dict()` by torch.save",
+)
+# In the head of files that torch wrote before it wrote archives.
+TORCH_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
 # The end of a table of LevelDB, of which the index of a TensorFlow checkpoint is one.
 _LEVELDB = bytes.fromhex("57fb808b247547db")
@@ -64,6 +71,8 @@ def kind_of(path: pathlib.Path) -> str:
     if head[8:9] == b"{":
         return SAFETENSORS
     if head.startswith(b"\x80"):
+        if head[1] > 2 and TORCH_MAGIC not in head[:32]:
+            raise _refused(path, *_PICKLE)
         return TORCH
     if head[257:262] == b"ustar":
         raise _refused(path, "a tar archive", f"unpack it; {ALLOWED}")
@@ -101,6 +110,7 @@ def _kind_of_zip(path: pathlib.Path) -> str:
             "save its weights by torch.save(torch.jit.load(path).state_dict(), new)",
         )
     if "data.pkl" in within:
+        _check_sums(path)
         return TORCH
     if "model.weights.h5" in within:
         raise _refused(path, "a model of Keras", ALLOWED)
@@ -110,11 +120,29 @@ def _kind_of_zip(path: pathlib.Path) -> str:
     raise _refused(path, f"a zip archive with {shown} in it", f"unpack it; {ALLOWED}")
 
 
+def _check_sums(path: pathlib.Path) -> None:
+    """Flipped bytes in the weights, which torch would take as they are."""
+    with zipfile.ZipFile(path) as archive:
+        if not any(entry.CRC for entry in archive.infolist()):
+            return  # torch can leave them out (`set_crc32_options`)
+        try:
+            damaged = archive.testzip()
+        except Exception as error:  # damage to what stands before an entry
+            damaged = str(error) or type(error).__name__
+    if damaged:
+        raise UserError(
+            f"weight file {path} is no whole torch file (damaged within: {damaged}): "
+            f"{AGAIN}"
+        )
+
+
 def _another(path: pathlib.Path, head: bytes) -> tuple[str, str]:
     """What a file is that holds no weights which could be read, and what to do."""
     for start, what, advice in _STARTS:
         if head.startswith(start):
             return what, advice
+    if head[:1] in b"(}]c" and _is_pickle(path):
+        return _PICKLE
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.lower().startswith(_PAGES):
         return "a web page, not what the link stands for", "download the file itself"
@@ -146,6 +174,15 @@ def _json(path: pathlib.Path) -> tuple[str, str]:
         f"the index of weights in {len(shards)} files",
         "join them into one dictionary for `interop.from_torch`",
     )
+
+
+def _is_pickle(path: pathlib.Path) -> bool:
+    """Whether these are operations of a pickle, to its end; none is run."""
+    try:
+        with path.open("rb") as file:
+            return any(op.code == "." for op, _, _ in pickletools.genops(file))
+    except Exception:  # of what a text means as operations
+        return False
 
 
 def _is_msgpack(head: bytes) -> bool:

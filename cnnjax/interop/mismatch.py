@@ -40,26 +40,37 @@ def describe_mismatch(
     source: str,
     slots: list[Slot],
     state_dict: Mapping[str, np.ndarray],
-    other_sources: Mapping[str, list[Slot]],
+    prefix: str,
+    beside: Mapping[str, Any],
+    others: Mapping[str, list[Slot]],
     input_shape: tuple[int, ...],
 ) -> str:
     """The differences in one sentence, with a guess at what was meant.
+
+    What lies beside the net can be a part of it that was renamed, or of something else:
+    it is named, and does not keep the rest from being understood.
 
     Args:
       name: of our net.
       source: whose names `slots` have.
       slots: what is wanted.
       state_dict: what was given.
-      other_sources: the same net as other sources name it.
+      prefix: what stood before its names.
+      beside: name -> tensor, what was there without that prefix.
+      others: what to say -> the slots with which these weights might fit.
       input_shape: for which the net was built.
     """
     given = _without_counters(state_dict)
     hint = (
-        _other_source(other_sources, state_dict)
+        _other_net(others, state_dict)
         or _other_arguments(slots, given, input_shape)
+        or _numbered(given)
         or _others_of_that_size(name, given)
     )
-    clauses = "; ".join(differences(slots, state_dict))
+    clauses = differences(slots, state_dict)
+    if beside := _without_counters(beside):
+        clauses.append(f"{len(beside)} beside {prefix!r}: {listed(beside)}")
+    clauses = "; ".join(clauses)
     return (
         f"these weights are not those of {name!r} as {source} names it: {clauses}; "
         f"nothing was loaded{f' ({hint})' if hint else ''}"
@@ -86,11 +97,20 @@ def _is_real(value: np.ndarray) -> bool:
     return value.dtype.kind == "f" or value.dtype.name == "bfloat16"
 
 
-def _other_source(sources: Mapping[str, list[Slot]], state_dict) -> str | None:
-    for source, slots in sources.items():
+def _other_net(others: Mapping[str, list[Slot]], state_dict) -> str | None:
+    for words, slots in others.items():
         if not differences(slots, state_dict):
-            return f"{source} names it like this: source={source!r}"
+            return words
     return None
+
+
+def _numbered(given: Mapping[str, np.ndarray]) -> str | None:
+    if not given or not all(name.partition(".")[0].isdigit() for name in given):
+        return None
+    return (
+        "they are numbered, as by nn.Sequential(*net.children()): save the "
+        "state_dict() of the net itself"
+    )
 
 
 def _other_arguments(
@@ -104,6 +124,7 @@ def _other_arguments(
     }
     wrong |= {name: None for name in given if name not in {s.name for s in slots}}
     hints = [
+        _no_statistics(slots, given, wrong),
         _no_auxiliary_heads(slots, given, wrong),
         _no_head(slots, given, wrong),
         _other_classes(given, wrong),
@@ -114,6 +135,19 @@ def _other_arguments(
 
 
 # Each takes what it explains out of `wrong`: name -> slot, None where it has none.
+
+
+def _no_statistics(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:
+    names = [slot.name for slot in slots if slot.path[0] == "batch_stats"]
+    if not names or not all(n in wrong and n not in given for n in names):
+        return None
+    for name in names:
+        del wrong[name]
+    return (
+        "they have no statistics of batch norm, as an average of parameters alone, or "
+        "a net with group norm: take the raw weights or those statistics with them, or "
+        "norm='group'"
+    )
 
 
 def _no_auxiliary_heads(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:

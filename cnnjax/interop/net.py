@@ -3,22 +3,33 @@
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop import heads
 from cnnjax.interop.convert import Slot, fill, other_channels, slots_of
 from cnnjax.interop.files import arrays_of
-from cnnjax.interop.form import check_form
+from cnnjax.interop.form import check_form, check_groups
 from cnnjax.interop.mismatch import describe_mismatch, differences
 from cnnjax.interop.sources import NAMES, RENAMED, SOURCES, sources_of
-from cnnjax.interop.wrappers import listed, prefix_of, state_dict_in, without_counts
+from cnnjax.interop.wrappers import (
+    listed,
+    prefix_of,
+    prefixes,
+    state_dict_in,
+    without_counts,
+)
 from cnnjax.models import create_model, variant
+from cnnjax.models.cifar_resnet import CifarResNet
 from cnnjax.models.stacks import Stacks, stack_up, stacks_of_net
 
+# Convolutions of a block in each of the three stages of a CIFAR net of one class.
+CIFAR_DEPTH = {"basic": 6, "bottleneck": 9}
 _LOG = logging.getLogger("cnnjax.interop")
 
 
@@ -33,6 +44,7 @@ class Net:
       model: with them.
       input_shape: (height, width, channels) of its images.
       slots: of every leaf, blocks written out.
+      note: what a person has to know about the source's net; or nothing.
     """
 
     name: str
@@ -41,6 +53,7 @@ class Net:
     model: nn.Module
     input_shape: tuple[int, ...]
     slots: list[Slot]
+    note: str
 
     @property
     def stacks(self) -> Stacks:
@@ -92,7 +105,9 @@ def net_of(
     check_form(name, entry, model, source)
     shape = entry.input_shape if input_shape is None else _checked(input_shape)
     slots = slots_of(model, shape, namer)
-    return Net(name, source, overrides, model, shape, slots)
+    widths = [slot.shape[0] for slot in slots if slot.path[-1] == "scale"]
+    note = check_groups(name, model.norm, source, widths)
+    return Net(name, source, overrides, model, shape, slots, note)
 
 
 def _checked(input_shape: Any) -> tuple[int, ...]:
@@ -126,7 +141,7 @@ def converted(
     """
     net = net_of(name, source, overrides, input_shape)
     given = _given_for(net, saved, what, weights)
-    notes = given.notes
+    notes = given.notes + [net.note] * bool(net.note)
     if input_shape is None:
         listed_channels = net.input_shape[-1]
         net = net.following(_channels(net, given.state_dict))
@@ -136,15 +151,23 @@ def converted(
     kept = heads.without(given.state_dict, initial)
     from_file = [slot for slot in net.slots if slot not in initial]
     if differences(from_file, kept):
-        kept |= {f"{k} (beside {given.prefix!r})": v for k, v in given.beside.items()}
-        others = _other_sources(net)
         raise UserError(
-            describe_mismatch(name, source, from_file, kept, others, net.input_shape)
+            describe_mismatch(
+                name,
+                source,
+                from_file,
+                kept,
+                given.prefix,
+                given.beside,
+                {**_other_sources(net), **_other_forms(net, kept)},
+                net.input_shape,
+            )
         )
     if given.beside:
         notes.append(
             f"left out what is beside {given.prefix!r}: {listed(given.beside)}"
         )
+    notes += _out_of_range(from_file, kept)
     values = {}
     if initial:
         values = heads.initial_values(net.model, net.input_shape, initial, seed)
@@ -172,12 +195,15 @@ class _Given:
 
 
 def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
-    found, settled, notes = state_dict_in(saved, what, weights)
-    found, counts = without_counts(found)
-    renamed = RENAMED.get((type(net.model), net.source))
-    if renamed:
-        found = {renamed(key): value for key, value in found.items()}
     names = [slot.name for slot in net.slots]
+    renamed = RENAMED.get((type(net.model), net.source), lambda name: name)
+
+    def names_of_net(given: Iterable[str]) -> int:
+        return max(prefixes(map(renamed, given), names).values(), default=0)
+
+    found, settled, notes = state_dict_in(saved, what, weights, names_of_net)
+    found, counts = without_counts(found)
+    found = {renamed(key): value for key, value in found.items()}
     open_choice = None if settled else weights
     prefix, others, chosen = prefix_of(found, names, what, open_choice)
     # Without a prefix everything is of the net, but what is there a second time.
@@ -190,6 +216,15 @@ def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
     return _Given(arrays_of(inside, what), prefix, beside, notes + counts + chosen)
 
 
+def _out_of_range(slots: list[Slot], state_dict: Mapping[str, Any]) -> list[str]:
+    """What no training that went well leaves: of a damaged file, or a diverged run."""
+    values = [(slot, np.asarray(state_dict[slot.name])) for slot in slots]
+    infinite = [s.name for s, v in values if not np.isfinite(v).all()]
+    below = [s.name for s, v in values if s.path[-1] == "var" and (v < 0).any()]
+    said = {"weights that are not finite": infinite, "negative variances": below}
+    return [f"it has {what} ({listed(names)})" for what, names in said.items() if names]
+
+
 def _channels(net: Net, state_dict: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
     """Path of each kernel -> its input channels in a state dict."""
     return {
@@ -200,11 +235,37 @@ def _channels(net: Net, state_dict: Mapping[str, Any]) -> dict[tuple[str, ...], 
 
 
 def _other_sources(net: Net) -> dict[str, list[Slot]]:
+    """What to say -> the slots of the same net as other sources name it."""
     slots = {}
     for other in sources_of(net.name):
         with contextlib.suppress(UserError):  # it may not have this form of the net
             if other != net.source:
-                slots[other] = net_of(
+                words = f"{other} names it like this: source={other!r}"
+                slots[words] = net_of(
                     net.name, other, net.overrides, net.input_shape
                 ).slots
     return slots
+
+
+def _other_forms(net: Net, given: Mapping[str, Any]) -> dict[str, list[Slot]]:
+    """What to say -> slots of a CIFAR net of the depth and shortcuts that were given.
+
+    Their ports have one class for all, and no names that say which net it is.
+    """
+    blocks = [re.match(r"layer1\.(\d+)\.", name) for name in given]
+    count = max((int(block[1]) + 1 for block in blocks if block), default=0)
+    if not count or not isinstance(net.model, CifarResNet):
+        return {}
+    shortcut = "B" if any(".shortcut." in name for name in given) else "A"
+    depth = CIFAR_DEPTH[net.model.block] * count + 2
+    usual = {"depth": net.model.depth, "shortcut": net.model.shortcut}
+    if usual["shortcut"] == "C" and shortcut == "B":
+        shortcut = "C"
+    found = {"depth": depth, "shortcut": shortcut}
+    changed = {key: value for key, value in found.items() if value != usual[key]}
+    words = ", ".join(f"{key}={value!r}" for key, value in changed.items())
+    with contextlib.suppress(UserError):
+        overrides = {**net.overrides, **changed}
+        other = net_of(net.name, net.source, overrides, net.input_shape)
+        return {f"they are those of this net with {words}": other.slots}
+    return {}

@@ -25,7 +25,7 @@ HARMLESS = (
         for module in ("pathlib", "pathlib._local")
         for flavour in ("", "Posix", "Windows", "PurePosix", "PureWindows")
     ),
-    *(f"{module}.{name}" for module in _NUMPY for name in ("scalar", "_reconstruct")),
+    *(f"{module}.scalar" for module in _NUMPY),
     *("numpy.dtype", "numpy.ndarray", "numpy.bool_", "numpy.float64", "numpy.int64"),
     *("builtins.slice", "builtins.range", "builtins.frozenset"),
     "torch.torch_version.TorchVersion",
@@ -53,6 +53,15 @@ class Inert:
         pass
 
 
+class ArrayObject(Inert):
+    """Stands for an array of NumPy, whose own reading would run more than torch's."""
+
+
+def plain_dictionary(default: Any = None) -> dict:
+    """For a `defaultdict`, without the call for what is not in it; torch fills it."""
+    return {}
+
+
 def read_torch(path: pathlib.Path) -> Any:
     """What `torch.save` wrote, with tensors on the host.
 
@@ -68,6 +77,8 @@ def read_torch(path: pathlib.Path) -> Any:
             "'peers', or convert the file to .safetensors"
         ) from error
     inert = [(Inert, name) for name in HARMLESS]
+    inert += [(ArrayObject, f"{module}._reconstruct") for module in _NUMPY]
+    inert += [(plain_dictionary, "collections.defaultdict")]
     try:
         # torch looks at a path's ending, too; a file has none.
         with (
@@ -95,8 +106,8 @@ def _reason(error: Exception) -> str:
         )
     if "Invalid magic number" in text:
         return (
-            "is a pickle that torch.save did not write, and unpickling could run code: "
-            "save `model.state_dict()` by torch.save"
+            "is a plain pickle that torch.save did not write, and unpickling could run "
+            "code: save `model.state_dict()` by torch.save"
         )
     reason = type(error).__name__
     if isinstance(error, RuntimeError | EOFError | OSError):

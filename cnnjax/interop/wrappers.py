@@ -5,10 +5,11 @@
 
 import collections
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.interop.torch_file import ArrayObject
 
 # Which weights of a training: those of the optimizer, or their running average.
 WEIGHTS = ("raw", "ema")
@@ -18,13 +19,14 @@ WRAPPERS = (
     *("weights", "params", "module"),
 )
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averag\w*|shadow|polyak)([._]|$)", re.I)
-_OF_TRAINING = re.compile(
-    r"optimi[sz]er|^optims?(_|$)|sched|scaler|callback|hyper|loops$|criterion", re.I
-)
+# Between the words of 'modelEMA' and 'emaModel'.
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# Moments of an optimizer may have the names of the net.
+_OF_TRAINING = re.compile(r"optimi[sz]er|^optims?(_|$)", re.I)
 # Counts that others keep beside the weights: torch's AveragedModel, thop.
 COUNTS = ("n_averaged", "total_ops", "total_params")
-# Wrappers in wrappers, such as {"model": {"state_dict": ...}}.
-DEPTH = 3
+# Wrappers in wrappers, such as {"model": {"state_dict": ...}}; a pickle may be endless.
+DEPTH = 8
 # How many names a sentence lists.
 MOST_NAMED = 4
 
@@ -32,7 +34,10 @@ Place = tuple[str, ...]
 
 
 def state_dict_in(
-    saved: Any, what: str, weights: str | None
+    saved: Any,
+    what: str,
+    weights: str | None,
+    names_of_net: Callable[[Iterable[str]], int],
 ) -> tuple[dict[str, Any], bool, list[str]]:
     """The state dict within what a trainer saved.
 
@@ -40,6 +45,7 @@ def state_dict_in(
       saved: a state dict, or a dictionary with one or more of them in it.
       what: what to call it in sentences.
       weights: an element of `WEIGHTS`, or None for the only ones, or raw ones.
+      names_of_net: how many of these names are those of the net.
 
     Returns:
       name -> tensor; whether the choice of weights was made; what a person may want to
@@ -50,20 +56,43 @@ def state_dict_in(
     """
     if weights is not None and weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "weights")
-    places = {(): saved} if _is_state_dict(saved) else dict(_state_dicts(saved))
+    empty = isinstance(saved, Mapping) and not saved
+    places = {(): saved} if empty else dict(_state_dicts(saved))
     if not places:
         raise UserError(
-            f"{what} holds no state dict (name -> tensor){_odd_entries(saved)}: save "
+            f"{what} holds no state dict (name -> tensor){_why_none(saved)}: save "
             "`model.state_dict()`"
         )
+    places = _of_the_net(places, names_of_net)
     averaged = [p for p, d in places.items() if _is_averaged(".".join(p), d)]
     raw = [place for place in places if place not in averaged]
-    raw = [place for place in raw if place and place[-1] in WRAPPERS] or raw
     names = {place: repr(".".join(place)) for place in places}
     if len(raw) == 1 and not averaged:  # it may hold both under their prefixes
-        return dict(places[raw[0]]), False, []
-    chosen, notes = choose(raw, averaged, names, what, weights)
-    return dict(places[chosen]), True, notes
+        chosen, settled, notes = raw[0], False, []
+    else:
+        (chosen, notes), settled = choose(raw, averaged, names, what, weights), True
+    odd = [str(key) for key, value in places[chosen].items() if not _is_tensor(value)]
+    if odd:
+        notes = [*notes, f"entries that are no tensors were left out ({listed(odd)})"]
+    kept = {key: value for key, value in places[chosen].items() if _is_tensor(value)}
+    return kept, settled, notes
+
+
+def _of_the_net(
+    places: dict[Place, Mapping], names_of_net: Callable[[Iterable[str]], int]
+) -> dict[Place, Mapping]:
+    """Those with at least half as many names of the net as that with the most.
+
+    An average may be without the statistics, which are half of the names. Of another
+    net those with the most names are taken, where trainers put them.
+    """
+    counts = {place: names_of_net(map(str, d)) for place, d in places.items()}
+    if not any(counts.values()):
+        usual = {p: d for p, d in places.items() if p and p[-1] in WRAPPERS}
+        places = usual or places
+        counts = {place: len(d) for place, d in places.items()}
+    most = max(counts.values())
+    return {place: d for place, d in places.items() if 2 * counts[place] >= most}
 
 
 def choose(
@@ -112,6 +141,17 @@ def without_counts(state_dict: Mapping[str, Any]) -> tuple[dict[str, Any], list[
     return kept, [f"counters were left out ({', '.join(sorted(left))})"] if left else []
 
 
+def prefixes(given: Iterable[str], wanted: Iterable[str]) -> collections.Counter:
+    """What stands before names of the net -> how many of them."""
+    wanted = set(wanted)
+    return collections.Counter(
+        name[:start]
+        for name in given
+        for start in (0, *(dot.end() for dot in re.finditer(r"\.", name)))
+        if name[start:] in wanted
+    )
+
+
 def prefix_of(
     given: Iterable[str],
     wanted: Iterable[str],
@@ -134,13 +174,10 @@ def prefix_of(
       UserError: as in `choose`.
     """
     wanted = set(wanted)
-    found = collections.Counter(
-        name[:start]
-        for name in given
-        for start in (0, *(dot.end() for dot in re.finditer(r"\.", name)))
-        if name[start:] in wanted
-    )
+    found = prefixes(given, wanted)
     most = max(found.values(), default=0)
+    if list(found.values()).count(most) > 1 and 4 * most < len(wanted):
+        return "", (), []  # its blocks rather than several nets
     # An average may be without the statistics, which are half of the names.
     nets = [prefix for prefix, count in found.items() if 2 * count >= most] or [""]
     averaged = [prefix for prefix in nets if _is_averaged(prefix, {})]
@@ -157,33 +194,44 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _is_state_dict(saved: Any) -> bool:
-    return isinstance(saved, Mapping) and all(
-        isinstance(name, str) and hasattr(value, "dtype")
-        for name, value in saved.items()
-    )
+def _is_tensor(value: Any) -> bool:
+    return hasattr(value, "dtype")
 
 
 def _state_dicts(saved: Any, place: Place = ()) -> Iterable[tuple[Place, Mapping]]:
-    if not isinstance(saved, Mapping) or len(place) == DEPTH:
+    """Every mapping of names to tensors, perhaps with other entries among them."""
+    if len(place) > DEPTH:
         return
-    for key, value in saved.items():
-        if not isinstance(key, str) or _OF_TRAINING.search(key):
-            continue
-        if isinstance(value, Mapping) and value and _is_state_dict(value):
-            yield (*place, key), value
-        else:
-            yield from _state_dicts(value, (*place, key))
+    if isinstance(saved, list | tuple):
+        saved, keys = dict(enumerate(saved)), int
+    elif isinstance(saved, Mapping):
+        keys = str
+    else:
+        return
+    named = {key: value for key, value in saved.items() if isinstance(key, keys)}
+    if keys is str and any(map(_is_tensor, named.values())):
+        yield place, saved
+    for key, value in named.items():
+        if not _is_tensor(value) and not _OF_TRAINING.search(str(key)):
+            yield from _state_dicts(value, (*place, str(key)))
 
 
 def _is_averaged(place: str, state_dict: Mapping[str, Any]) -> bool:
-    return bool(_AVERAGED.search(place)) or "n_averaged" in state_dict
+    return bool(_AVERAGED.search(_WORDS.sub("_", place))) or "n_averaged" in state_dict
 
 
-def _odd_entries(saved: Any) -> str:
-    """What in a flat dictionary with tensors is no tensor."""
-    if not isinstance(saved, Mapping):
-        return ""
-    odd = [name for name, value in saved.items() if not hasattr(value, "dtype")]
-    few = 0 < len(odd) < len(saved)
-    return f": {listed(map(str, odd))} are no tensors" if few else ""
+def _why_none(saved: Any) -> str:
+    if _any(saved, lambda value: isinstance(value, ArrayObject)):
+        return (
+            ", but arrays of NumPy, which torch stores as objects and which are saved "
+            "by `numpy.savez(path, **arrays)`"
+        )
+    return ""
+
+
+def _any(saved: Any, holds: Callable[[Any], bool], depth: int = 0) -> bool:
+    if isinstance(saved, Mapping):
+        saved = list(saved.values())
+    if isinstance(saved, list | tuple) and depth <= DEPTH:
+        return any(_any(value, holds, depth + 1) for value in saved)
+    return holds(saved)

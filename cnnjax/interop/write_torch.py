@@ -8,7 +8,7 @@ import numpy as np
 from cnnjax.errors import UserError
 
 # Endings that say that torch itself is to write the file.
-TORCH_ENDINGS = (".pth", ".pt", ".bin")
+TORCH_ENDINGS = (".pth", ".pt", ".bin", ".th")
 
 
 def torch_file(state_dict: Mapping[str, np.ndarray]) -> bytes:

@@ -79,7 +79,7 @@ def check_target(path: str | os.PathLike, format: str) -> Path:
     endings = {"safetensors": (SAFETENSORS,), "orbax": ()}.get(
         format, (*TORCH_ENDINGS, SAFETENSORS)
     )
-    if endings and path.suffix not in endings:
+    if endings and path.suffix.lower() not in endings:
         raise UserError(
             f"a file of the format {format!r} ends in {' or '.join(endings)}, "
             f"{path.name!r} does not: change --out"
@@ -232,7 +232,7 @@ def _write_state_dict(
 ) -> Exported:
     # What load_export reads has our layouts as well; these are those of torch.
     known = metadata(net, f"{names} for torch" if names == OURS else names)
-    if path.suffix == SAFETENSORS:
+    if path.suffix.lower() == SAFETENSORS:
         _write_safetensors(path, state_dict, known)
         return Exported(path, None, names)
     write_bytes(path, torch_file(state_dict))

@@ -68,6 +68,13 @@ def test_an_epsilon_that_no_shape_would_show():
     )
 
 
+def test_groups_of_narrow_layers_are_to_be_given():
+    """torchvision's `norm_layer` says how many there are, no weight does."""
+    for convert in (interop.from_torch, interop.to_torch):
+        with pytest.raises(UserError, match=r"not all its widths \(16, 24, 32, 64 and"):
+            convert("mobilenet_v2", {}, norm="group")
+
+
 def test_the_twin_with_full_convolutions_has_no_peer():
     with pytest.raises(UserError, match="no MobileNet with full convolutions"):
         interop.from_torch("mobilenet_v1_full", {}, source="timm")

@@ -81,6 +81,57 @@ def test_logits(name, arguments):
     check_evaluation(name, "timm", 33, net, num_classes=10, **SMALL, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("width", "norm", "said"),
+    [
+        (32, "group", "GroupNorm(32, c)"),
+        (16, make_norm("group", channels_per_group=4), "GroupNorm(c // 4, c)"),
+    ],
+)
+def test_group_norm_in_torchvision(width, norm, said, caplog):
+    """The net is built with any groups there, and no weight shows which."""
+
+    def layer(channels):
+        return torch.nn.GroupNorm(32 if norm == "group" else channels // 4, channels)
+
+    block = torchvision.models.resnet.Bottleneck
+    net = torchvision.models.ResNet(
+        block, (1, 1, 1, 1), 10, width_per_group=width, norm_layer=layer
+    )
+    net = randomised(net.double())
+    small = {"num_blocks": (1, 1, 1, 1), "base_width": width, "num_classes": 10}
+    check_evaluation("resnet50", "torchvision", 33, net, norm=norm, **small)
+    assert f"taken to have norm_layer=lambda c: {said}" in caplog.text
+
+
+def test_children_in_a_sequence(caplog):
+    """Their names are numbers; a whole net in a sequence has them before its own."""
+    block = torchvision.models.resnet.BasicBlock
+    net = torchvision.models.ResNet(block, (1, 1, 1, 1), num_classes=3)
+    small = {"num_blocks": (1, 1, 1, 1), "num_classes": 3}
+    within = torch.nn.Sequential(torch.nn.Identity(), net).state_dict()
+    interop.from_torch("resnet18", within, **small)
+    numbered = torch.nn.Sequential(*net.children()).state_dict()
+    with pytest.raises(UserError, match=r"numbered, as by nn\.Sequential"):
+        interop.from_torch("resnet18", numbered, **small)
+
+
+@pytest.mark.parametrize("kind", ["layer", "layer_channel", "instance", "none"])
+def test_norms_that_no_net_of_torchvision_has(kind):
+    for convert in (interop.from_torch, interop.to_torch):
+        with pytest.raises(UserError, match=f"norm '{kind}' is no net of torchvision"):
+            convert("resnet18", {}, norm=kind)
+
+
+def test_default_groups_are_those_of_timm_where_they_are_32(caplog):
+    net = peer("timm", "resnet50_gn", layers=(1, 1, 1, 1), num_classes=3)
+    small = {"num_blocks": (1, 1, 1, 1), "num_classes": 3}
+    weights = {k: v.numpy() for k, v in net.state_dict().items()}
+    interop.from_torch("resnet50", weights, "timm", norm="group", **small)
+    interop.from_torch("resnet50_gn", weights, "timm", **small)
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("name", ["resnetv2_18", "resnetv2_50"])
 def test_logits_of_preactivation(name):
     net = small_preactivated(name)
@@ -175,9 +226,15 @@ def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
         (
             "resnet50_gn",
             {"norm": make_norm("group", num_groups=16)},
-            "another norm ('group')",
+            "another norm ('group', 16 of 64 channels",
         ),
-        ("resnet50_gn", {"norm": "layer"}, "another norm ('layer')"),
+        ("resnet50_gn", {"norm": "layer"}, "with norm 'layer' is no net of timm"),
+        ("resnet50", {"norm": "none"}, "with norm 'none' is no net of timm"),
+        (
+            "resnet50",
+            {"norm": make_norm("group", epsilon=1e-3)},
+            "epsilon 0.001): norm=make_norm('group', num_groups=32) is that of timm",
+        ),
         ("resnet50", {"act": "silu"}, "with another act computes another function"),
         (
             "resnet50",

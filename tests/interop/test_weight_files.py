@@ -43,6 +43,7 @@ def test_round_trip_through_safetensors(tmp_path, state_dict, variables):
     path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
     same(interop.load(NAME, path, source=SOURCE), variables)
     same(interop.load(NAME, str(path), source=SOURCE), variables)
+    same(interop.load(NAME, bytes(path), source=SOURCE), variables)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -120,6 +121,13 @@ def test_no_file(tmp_path):
     unreadable(tmp_path / "model.safetensors", "is empty", "download it again")
 
 
+@pytest.mark.parametrize("path", [None, 3, ["net.pth"]])
+def test_no_path(path):
+    with pytest.raises(UserError, match="the path of the weights is") as caught:
+        interop.load(NAME, path, source=SOURCE)
+    one_sentence(caught, [repr(path)])
+
+
 @pytest.mark.parametrize("share", [0.00001, 0.001, 0.5, 0.9, 0.999999])
 def test_truncated_safetensors(tmp_path, share, state_dict):
     path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
@@ -136,6 +144,36 @@ def test_truncated_torch(tmp_path, torch, zipped, share, state_dict):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
     unreadable(path, "is no whole ", "copy or download it again")
+
+
+@pytest.mark.parametrize("place", [0.3, 0.5, 0.8])
+def test_flipped_bytes_in_a_torch_file(tmp_path, torch, place, state_dict):
+    path = tmp_path / "net.pth"
+    saved_torch(torch, path, state_dict)
+    content = bytearray(path.read_bytes())
+    start = int(place * len(content))
+    content[start : start + 4] = bytes(255 - b for b in content[start : start + 4])
+    path.write_bytes(content)
+    unreadable(path, "is no whole torch file (damaged within", "download it again")
+
+
+def test_torch_files_without_sums(tmp_path, torch, state_dict, variables):
+    """torch can be told to leave them out, and zeros are no damage."""
+    path = tmp_path / "net.pth"
+    torch.serialization.set_crc32_options(False)
+    try:
+        saved_torch(torch, path, state_dict)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    same(interop.load(NAME, path, source=SOURCE), variables)
+
+
+def test_weights_of_a_diverged_run_are_named(state_dict, caplog):
+    state_dict["linear.bias"] = np.full(10, np.nan, np.float16)
+    state_dict["bn1.running_var"] = state_dict["bn1.running_var"] - 2
+    interop.from_torch(NAME, state_dict, source=SOURCE)
+    assert "weights that are not finite (linear.bias)" in caplog.text
+    assert "negative variances (bn1.running_var)" in caplog.text
 
 
 def test_an_npz_file_with_more_than_arrays(tmp_path):

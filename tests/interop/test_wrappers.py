@@ -48,9 +48,9 @@ def taken(given, caplog, *said, **arguments):
     return ours
 
 
-def refused(given, *sentence, **arguments):
+def refused(given, *sentence, name=NAME, **arguments):
     with pytest.raises(UserError) as caught:
-        interop.from_torch(NAME, given, source=SOURCE, **arguments)
+        interop.from_torch(name, given, source=SOURCE, **arguments)
     return one_sentence(caught, sentence)
 
 
@@ -67,7 +67,36 @@ def test_what_lies_beside_the_prefix_is_named(state_dict, variables, caplog):
     ours = taken(given, caplog, "left out what is beside 'model.': criterion.weight")
     same(ours, variables)
     del given["model.linear.bias"]
-    refused(given, "1 missing: linear.bias", "criterion.weight (beside 'model.')")
+    refused(given, "1 missing: linear.bias", "1 beside 'model.': criterion.weight")
+
+
+@pytest.mark.parametrize("tensors", [True, False])
+def test_what_lies_beside_hides_no_hint(tensors, state_dict):
+    """Tensors of torch have methods where arrays have numbers."""
+    if tensors:
+        torch = pytest.importorskip("torch", reason="tensors: extra `peers`")
+        state_dict = {k: torch.tensor(v) for k, v in state_dict.items()}
+    given = under("model.", state_dict)
+    given["criterion.weight"] = state_dict["linear.bias"]
+    beside = "1 beside 'model.': criterion.weight"
+    refused(given, beside, "num_classes=10, or initial_head=True", num_classes=7)
+    params = {k: v for k, v in given.items() if "running" not in k}
+    refused(params, beside, "they have no statistics of batch norm")
+    renamed = {k.replace("model.linear", "classifier"): v for k, v in given.items()}
+    refused(renamed, "3 beside 'model.': classifier.bias", "initial_head=True leaves")
+    refused(given, beside, name="resnet32_cifar", initial_head=True)
+    average = {k.replace("model.", "ema."): v for k, v in params.items()}
+    refused(given | average, "no statistics of batch norm", weights="ema")
+
+
+def test_what_lies_beside_a_net_of_torchvision():
+    small = {"num_blocks": (1, 1), "widths": (8, 8)}
+    weights = interop.to_torch("resnet18", drawn("resnet18", **small), **small)
+    given = under("backbone.", weights) | {"criterion.weight": np.ones(3)}
+    for arguments in ({"num_classes": 7}, {"num_blocks": (2, 1), "initial_head": True}):
+        with pytest.raises(UserError) as caught:
+            interop.from_torch("resnet18", given, **(small | arguments))
+        one_sentence(caught, ["1 beside 'backbone.': criterion.weight"])
 
 
 @pytest.mark.parametrize("place", [("model", "state_dict"), ("checkpoint", "weights")])
@@ -86,7 +115,49 @@ def test_a_place_that_nobody_knows(state_dict, variables, caplog):
     refused(contrastive, "several sets of weights ('encoder_q.', 'encoder_k.')")
     saved = {"optimizer": {"momentum": state_dict}, "epoch": 3}
     refused(saved, "holds no state dict")
-    refused(state_dict | {"epoch": 3}, "epoch are no tensors")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("net", "best_net"),
+        ("model", "best_model"),
+        ("state_dict", "teacher"),
+        ("model", "callbacks"),
+        ("hyper_network", "model"),
+    ],
+)
+def test_a_second_set_of_weights_is_never_passed_over(keys, state_dict):
+    first, second = keys
+    saved = {first: state_dict, "epoch": 3, second: {"state": state_dict}}
+    refused(saved, "several sets of weights", repr(first), f"'{second}.state'")
+    refused(state_dict | {"best": state_dict}, "several sets of weights ('', 'best')")
+    refused([state_dict, state_dict], "several sets of weights ('0', '1')")
+
+
+@pytest.mark.parametrize("key", ["modelEMA", "emaModel", "EMAModel", "net_ema"])
+def test_averages_by_any_spelling(key, state_dict, averaged, variables, caplog):
+    saved = {"model": state_dict, key: {"module": averaged}}
+    ours = taken(saved, caplog, f"averaged ones ('{key}.module')")
+    assert scale(ours, variables) == 1
+    ours = interop.from_torch(NAME, saved, SOURCE, weights="ema")
+    assert scale(ours, variables) == EMA
+
+
+def test_sets_of_something_else_are_no_second_choice(state_dict, variables, caplog):
+    loss = {"center": np.zeros(3), "conv1.weight": np.zeros(2)}
+    saved = {"net": state_dict, "model": loss, "best_error": np.float64(0.3)}
+    same(taken(saved, caplog), variables)
+
+
+def test_entries_that_are_no_tensors(state_dict, variables, caplog):
+    said = "no tensors were left out (epoch, layer1._extra_state, optimizer)"
+    mixed = {"epoch": 3, "layer1._extra_state": None, "optimizer": {"lr": 0.1}}
+    same(taken(state_dict | mixed, caplog, said), variables)
+
+
+def test_wrapped_as_deep_as_anyone_likes(state_dict, variables, caplog):
+    same(taken({"a": {"b": [{"c": {"d": state_dict}}]}}, caplog), variables)
 
 
 def of_averaged_model(state_dict, averaged):
@@ -210,6 +281,17 @@ def test_harmless_objects_in_a_file(torch, tmp_path, zipped, state_dict, variabl
     path = tmp_path / "model_best.pth.tar"
     torch.save(saved, path, _use_new_zipfile_serialization=zipped)
     same(interop.load(NAME, path, source=SOURCE), variables)
+
+
+def test_containers_of_objects_in_a_file(torch, tmp_path, state_dict, variables):
+    tensors = {key: torch.tensor(value) for key, value in state_dict.items()}
+    meters = collections.defaultdict(list, loss=[0.5])
+    path = tmp_path / "net.pth"
+    torch.save({"meters": meters, "net": collections.defaultdict(int, tensors)}, path)
+    same(interop.load(NAME, path, source=SOURCE), variables)
+    torch.save({"model": state_dict}, path)
+    with pytest.raises(UserError, match=r"arrays of NumPy, .*`numpy.savez\(path"):
+        interop.load(NAME, path, source=SOURCE)
 
 
 class Settings(dict):

@@ -70,7 +70,28 @@ def test_weights_of_another_depth():
     refused(
         state_dict,
         "60 not of this net: layer1.3.",
-        "nothing was loaded (they have as many parameters as resnet32_cifar)",
+        "nothing was loaded (they are those of this net with depth=32)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "hint"),
+    [
+        ({"shortcut": "B"}, {}, "with shortcut='B')"),
+        ({"depth": 14}, {}, "with depth=14)"),
+        ({"depth": 14, "shortcut": "B"}, {}, "with depth=14, shortcut='B')"),
+        ({"depth": 8}, {"shortcut": "B"}, "with depth=8, shortcut='A')"),
+    ],
+)
+def test_a_cifar_net_of_another_form(changes, asked, hint):
+    weights = interop.to_torch(NAME, drawn(NAME, **changes), SOURCE, **changes)
+    refused(weights, f"(they are those of this net {hint}", **asked)
+
+
+def test_names_that_are_numbers(state_dict):
+    refused(
+        {f"{number}.weight": value for number, value in enumerate(state_dict.values())},
+        "as by nn.Sequential(*net.children()): save the state_dict() of the net",
     )
 
 
@@ -167,7 +188,7 @@ def test_wrapped_by_torch(prefix, state_dict, variables):
     wrapped = {prefix + key: value for key, value in state_dict.items()}
     same(interop.from_torch(NAME, wrapped, source=SOURCE), variables)
     wrapped["conv1.weight"] = wrapped.pop(prefix + "conv1.weight")
-    refused(wrapped, "missing: conv1.weight", f"conv1.weight (beside {prefix!r})")
+    refused(wrapped, "missing: conv1.weight", f"1 beside {prefix!r}: conv1.weight")
 
 
 def test_variables_of_another_net(variables):

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
+from flax import linen as nn
+from flax import traverse_util
 
-from cnnjax import load_export, load_run
+from cnnjax import interop, load_export, load_run
 from cnnjax.errors import UserError
+from cnnjax.layers.norm import NORMS, NormKind
 from cnnjax.train.export import export
 from cnnjax.train.folder import RunFolder
 from tests.train.tiny import fit, tiny_run
@@ -243,11 +246,52 @@ def test_what_names_do_not_show_is_refused(changes, tmp_path):
     assert wrote.names == "cnnjax"
 
 
+@pytest.mark.parametrize("kind", ["group", "layer", "layer_channel", "rms", "none"])
+def test_norms_that_a_library_has_not_are_refused(kind, tmp_path, monkeypatch):
+    """The library's own net has other names: nobody could load them."""
+    rms = NormKind(lambda _, name, scale_init: nn.RMSNorm(name=name), has_bias=False)
+    monkeypatch.setitem(NORMS, "rms", rms)
+    _, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR, norm__kind=kind)
+    for source in ("cifar", "cifar_append"):
+        with pytest.raises(UserError, match=f"norm '{kind}' is no net of {source}"):
+            export(net, tmp_path / "a.safetensors", source)
+    assert export(net, tmp_path / "a.safetensors", "torch").names == "cnnjax"
+
+
 def test_what_has_no_effect_at_test_time_is_not_refused(tmp_path):
     changes = {"norm__momentum": 0.5, "model__zero_last_scale": True}
     changes |= {"model__dropout_rate": 0.5, "train__dtype": "bfloat16"}
     _, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR, **changes)
     assert export(net, tmp_path / "a.safetensors", "cifar").names == "cifar"
+
+
+@pytest.mark.parametrize("name", ["a.th", "A.PTH", "a.Bin", "A.SafeTensors"])
+def test_endings_in_any_spelling(name, tmp_path):
+    _, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR)
+    wrote = export(net, tmp_path / name, "cifar")
+    assert wrote.path.name == name
+    small = {**SMALL_CIFAR, "num_classes": 3}
+    back = interop.load("resnet20_cifar", wrote.path, "cifar", **small)
+    for kind in ("params", "batch_stats"):
+        for path, leaf in traverse_util.flatten_dict(back[kind]).items():
+            ours = traverse_util.flatten_dict(net.plain().variables[kind])[path]
+            np.testing.assert_array_equal(leaf, ours)
+
+
+def test_the_norm_of_a_run_comes_back(tmp_path):
+    """An epsilon is in no weight: the metadata have it, and `load_export` uses it."""
+    changes = {"norm__epsilon": 1e-2, "norm__momentum": 0.5}
+    run, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR, **changes)
+    export(net, tmp_path / "a.safetensors", "safetensors")
+    back, images = load_export(tmp_path / "a.safetensors"), run.dataset.test.images
+    assert (back.network.norm.epsilon, back.network.norm.momentum) == (1e-2, 0.5)
+    np.testing.assert_array_equal(
+        logits_of(back, images), logits_of(net.plain(), images)
+    )
+    export(net, tmp_path / "a.pth", "torch")
+    sidecar = json.loads((tmp_path / "a.pth.json").read_text())
+    assert sidecar["names"] == "cnnjax for torch"
+    assert sidecar["architecture"]["norm"]["epsilon"] == 1e-2
 
 
 def test_files_that_exist_and_endings(cifar, tmp_path):
