@@ -78,6 +78,8 @@ def _changed(
         if not isinstance(here, Norm):
             yield field, here, there, network.clone(**{field: there})
             continue
+        if here.kind == "group":
+            continue  # groups are said or refused where names are given (`form`)
         for inner in (f.name for f in dataclasses.fields(here)):
             own, usual = getattr(here, inner), getattr(there, inner)
             if own != usual:

@@ -52,6 +52,8 @@ def test_another_function_is_named(changes, words):
         {"placement": "pre"},
         {"shortcut": "B"},
         {"norm": make_norm("layer")},
+        # `to_torch` says which groups the other net is to have.
+        {"norm": make_norm("group", num_groups=2)},
     ],
     ids=str,
 )
