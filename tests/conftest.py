@@ -45,3 +45,11 @@ def pytest_addoption(parser):
         help="write tests/golden/ anew; see tests/test_goldens.py for when to do so",
     )
     parser.addoption("--against", help="commit for tests/test_smoke_numbers.py")
+
+
+# They wait for programs that they start: last, they would run beside nothing.
+FIRST = ("test_interruption", "test_processes", "test_slurm", "test_wrong_files")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.path.stem not in FIRST)
