@@ -75,13 +75,43 @@ def is_saved(folder):
     return lambda: list(folder.glob("checkpoints/[0-9]*"))
 
 
+def stop_at_first_checkpoint(folders):
+    """Stops the process of each run when it has saved; returns their numbers.
+
+    A command of SLURM may take seconds, in which a run that is not stopped would end.
+    """
+    stopped = {}
+
+    def each_has_saved():
+        for folder in folders:
+            if folder not in stopped and is_saved(folder)():
+                pid = json.loads((folder / "progress.json").read_text())["pid"]
+                os.kill(pid, signal.SIGSTOP)
+                stopped[folder] = pid
+        return len(stopped) == len(folders)
+
+    wait_for(each_has_saved)
+    for folder in folders:
+        assert not list(folder.glob("seed-*/result.json")), "ended: train for longer"
+    return [stopped[folder] for folder in folders]
+
+
+def disturb(slurm, job, pid, name):
+    """Sends a signal by SLURM to a process that is stopped, then lets it run."""
+    slurm.command("scancel", f"--signal={name}", f"{job}.0")
+    wait_for(has_got(pid, getattr(signal, f"SIG{name}")))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
+
+
 def has_got(pid, number):
-    """Whether a process that is stopped has a signal waiting, or has ended by it."""
+    """Whether a process that is stopped has a signal waiting, or was killed by it."""
 
     def got():
         try:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
+            assert number == signal.SIGKILL, "it has ended"
             return True
         waiting = re.findall(r"(?:SigPnd|ShdPnd):\s*(\w+)", status)
         bits = [int(mask, 16) >> (number - 1) & 1 for mask in waiting]
@@ -100,21 +130,16 @@ def test_a_disturbed_sweep(slurm, caching, here):
             write_json(result, {"status": "done", "step": 120, "cost": {}})
     finish(caching, inline, *ABLATE)
     caching.start(here, *ABLATE, "--launcher=slurm", "--launcher_options=time=30")
-    for arm, name in DISTURBED.items():
-        wait_for(is_saved(run / arm))
-        # It must not end before scancel, which takes its time.
-        pid = json.loads((run / arm / "progress.json").read_text())["pid"]
-        os.kill(pid, signal.SIGSTOP)
-        job = json.loads((run / "launcher" / "jobs.json").read_text())["cells"][arm]
-        slurm.command("scancel", f"--signal={name}", f"{job['job']}.0")
-        wait_for(has_got(pid, getattr(signal, f"SIG{name}")))
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
+    processes = stop_at_first_checkpoint([run / arm for arm in DISTURBED])
+    jobs = json.loads((run / "launcher" / "jobs.json").read_text())["cells"]
+    for (arm, name), pid in zip(DISTURBED.items(), processes, strict=True):
+        disturb(slurm, jobs[arm]["job"], pid, name)
     ended = caching.wait()
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.startswith("2 of 4 arms are done already\n2 cells  handed to")
     assert re.findall(r"(\S+)  .*attempt 2 of 2", ended.out) == ["plain-8"]
-    assert "Restarts=1" in slurm.command("scontrol", "show", "job", job["job"])
+    shown = slurm.command("scontrol", "show", "job", jobs["residual-8"]["job"])
+    assert "Restarts=1" in shown
     assert numbers(run) == numbers(inline / "run")
     assert {f"{arm}/seed-0/metrics.jsonl" for arm in DISTURBED} <= set(numbers(run))
     shown = finish(caching, here, "status", "--workdir=run")
@@ -155,8 +180,8 @@ def test_the_documented_batch_script(slurm, caching, variables, here, num_tasks)
         check=True,
     )
     job = sent.stdout.strip()
-    wait_for(is_saved(run))
-    slurm.command("scancel", "--signal=TERM", f"{job}.0")
+    (pid,) = stop_at_first_checkpoint([run])
+    disturb(slurm, job, pid, "TERM")
     wait_for(lambda: slurm.states()[job] in ("COMPLETED", "FAILED"))
     said = log.read_text()
     assert slurm.states()[job] == "COMPLETED", said
