@@ -5,11 +5,11 @@ from pathlib import Path
 
 from benchmarks.profile import profiled
 from cnnjax.config import load_recipe
-from cnnjax.train.interrupt import StopRequest
-from cnnjax.train.loop import fit
-from cnnjax.train.programs import compile_programs, shared_keys
-from cnnjax.train.setup import initial_state, set_up
-from cnnjax.train.shared import Shared
+from cnnjax.interrupt import StopRequest
+from cnnjax.run.loop import fit
+from cnnjax.run.programs import compile_programs, shared_keys
+from cnnjax.run.setup import initial_state, set_up
+from cnnjax.run.shared import Shared
 
 # What XLA on CPU calls the execution of one program in a profile.
 EXECUTION = "ThunkExecutor::Execute (wait for completion)"

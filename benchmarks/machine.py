@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks.measure import Times
+from cnnjax.devices import parallel
+from cnnjax.devices.available import devices
 from cnnjax.onednn.library import DISTRIBUTION
-from cnnjax.train import parallel
-from cnnjax.train.devices import devices
-from cnnjax.train.provenance import package_version, processor
+from cnnjax.run.provenance import package_version, processor
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", DISTRIBUTION, "torch")
 SIDE = 2048

@@ -13,10 +13,10 @@ from typing import Any
 
 # Looked up on first use, so that what reads files alone does not wait for jax.
 _PUBLIC = {
-    "create_model": "cnnjax.models",
-    "list_models": "cnnjax.models",
-    "load_run": "cnnjax.train.load",
-    "load_export": "cnnjax.train.export",
+    "create_model": "cnnjax.models.registry",
+    "list_models": "cnnjax.models.registry",
+    "load_run": "cnnjax.run.trained.load",
+    "load_export": "cnnjax.run.trained.export",
     "interop": None,
 }
 __all__ = sorted(_PUBLIC)

@@ -306,17 +306,3 @@ def _takes_none(known: Mapping[str, inspect.Parameter], key: str) -> bool:
     annotation = known.get(key, *rest).annotation
     silent = annotation in (Any, inspect.Parameter.empty)
     return silent or type(None) in typing.get_args(annotation)
-
-
-def in_range(key: str, value: float, low: float, high: float, unit: str = "") -> None:
-    """Refuses a number outside [low, high].
-
-    Raises:
-      UserError: names the key, the value and the range.
-    """
-    if not low <= value <= high or value == float("inf"):
-        unit = f" {unit}" if unit else ""
-        bounds = f"from {low} to {high}"
-        if high == float("inf"):
-            bounds = f"at least {low}" if value < low else f"finite and at least {low}"
-        raise UserError(f"config.{key} is {value} but must be {bounds}{unit}")

@@ -63,3 +63,17 @@ def unknown_name(
     if len(allowed) > MOST_LISTED:
         choice = f"there are {len(allowed)} to choose from"
     return UserError(f"unknown {what} {shown(given)}: {hint}{choice} (set by {where})")
+
+
+def in_range(key: str, value: float, low: float, high: float, unit: str = "") -> None:
+    """Refuses a number outside [low, high].
+
+    Raises:
+      UserError: names the key, the value and the range.
+    """
+    if not low <= value <= high or value == float("inf"):
+        unit = f" {unit}" if unit else ""
+        bounds = f"from {low} to {high}"
+        if high == float("inf"):
+            bounds = f"at least {low}" if value < low else f"finite and at least {low}"
+        raise UserError(f"config.{key} is {value} but must be {bounds}{unit}")

@@ -7,7 +7,7 @@ arguments of the chosen net, which `model_section(name)` reads from the net itse
 import ml_collections
 from ml_collections import config_dict
 
-from cnnjax.models import variant
+from cnnjax.models.registry import variant
 
 
 def section(**keys) -> ml_collections.ConfigDict:

@@ -41,13 +41,13 @@ cli.define_parallel_flags()
 
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from cnnjax.ablation.adaptive import AUTO, Budget, parse_seeds, train_seeds
-    from cnnjax.ablation.estimate import print_plan
-    from cnnjax.ablation.launch import train_cells
+    from cnnjax.ablation.execute.adaptive import AUTO, Budget, parse_seeds, train_seeds
+    from cnnjax.ablation.execute.dispatch import train_cells
+    from cnnjax.ablation.execute.dry_run import print_plan
     from cnnjax.ablation.plan import load_ablation, make_plan
-    from cnnjax.ablation.report import write_report
-    from cnnjax.ablation.summary import print_summary
-    from cnnjax.train.hosts import is_first, joined
+    from cnnjax.ablation.report.pages import write_report
+    from cnnjax.ablation.report.terminal import print_summary
+    from cnnjax.devices.distributed import is_first, joined
 
     if SEEDS.value != AUTO and (MAX_SEEDS.present or MINUTES.present):
         raise UserError(f"--max_seeds and --budget_minutes are for --seeds={AUTO}")

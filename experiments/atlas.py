@@ -49,8 +49,8 @@ def main() -> int:
     names, root = atlas.chosen_names(ONLY.value), pathlib.Path(WORKDIR.value)
     atlas.check_scale(names, SCALE.value)
     if DRY_RUN.value:
-        from cnnjax.ablation.adaptive import parse_seeds
-        from cnnjax.ablation.estimate import print_atlas
+        from cnnjax.ablation.execute.adaptive import parse_seeds
+        from cnnjax.ablation.execute.dry_run import print_atlas
 
         return print_atlas(
             names,

@@ -26,7 +26,7 @@ PUBLISH = flags.DEFINE_bool(
 
 def main() -> None:
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from benchmarks.suites import run_suites
+    from benchmarks.run import run_suites
 
     run_suites(
         SUITE.value,

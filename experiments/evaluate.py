@@ -24,7 +24,7 @@ DATA_DIR = flags.DEFINE_string(
 
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from cnnjax.train.single import evaluate
+    from cnnjax.run.single import evaluate
 
     if not WORKDIR.value:
         raise UserError("--workdir is missing: give the folder of a run")

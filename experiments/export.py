@@ -34,8 +34,8 @@ def main() -> None:
     if not OUT.value:
         raise UserError("--out is missing: give the file to write")
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from cnnjax.train.export import check_target, export
-    from cnnjax.train.load import load_run
+    from cnnjax.run.trained.export import check_target, export
+    from cnnjax.run.trained.load import load_run
 
     out = check_target(OUT.value, FORMAT.value)
     net = load_run(WORKDIR.value, WEIGHTS.value, SEED.value, data_dir=DATA_DIR.value)

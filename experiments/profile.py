@@ -35,7 +35,7 @@ def main() -> None:
     from cnnjax.analysis.listing import find_models
     from cnnjax.analysis.profile import profile_model
     from cnnjax.analysis.profile_table import render_profile
-    from cnnjax.models import create_model, variant
+    from cnnjax.models.registry import create_model, variant
 
     check_format(FORMAT.value)
     if COMPARE.value:

@@ -23,7 +23,7 @@ SCALE = flags.DEFINE_string("scale", "laptop", "With --atlas: smoke, laptop or p
 def main() -> None:
     from cnnjax.ablation.atlas import check_scale
     from cnnjax.ablation.plan import ablation_names
-    from cnnjax.ablation.publish import publish, publish_atlas
+    from cnnjax.ablation.report.publish import publish, publish_atlas
 
     repository = pathlib.Path(__file__).parent.parent
     if not ATLAS.value:

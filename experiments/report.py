@@ -8,9 +8,9 @@ import pathlib
 from absl import flags
 
 from cnnjax import cli
-from cnnjax.ablation.report import write_report
-from cnnjax.ablation.summary import print_summary
-from cnnjax.ablation.training_report import (
+from cnnjax.ablation.report.pages import write_report
+from cnnjax.ablation.report.terminal import print_summary
+from cnnjax.ablation.report.training import (
     is_training,
     print_training,
     write_training_report,

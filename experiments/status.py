@@ -8,7 +8,7 @@ import pathlib
 from absl import flags
 
 from cnnjax import cli
-from cnnjax.ablation.status import read_cells, table
+from cnnjax.ablation.execute.status import read_cells, table
 from cnnjax.errors import UserError
 from cnnjax.screen import show
 

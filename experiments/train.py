@@ -34,8 +34,8 @@ cli.define_parallel_flags()
 
 def main() -> int:
     # Imported late: --help and wrong flags answer without waiting for jax.
-    from cnnjax.train.hosts import joined
-    from cnnjax.train.single import print_dry_run, train
+    from cnnjax.devices.distributed import joined
+    from cnnjax.run.single import print_dry_run, train
 
     config = CONFIG.value
     if config is None:

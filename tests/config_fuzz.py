@@ -13,9 +13,9 @@ from cnnjax import cli
 from cnnjax.config import flatten, load_recipe, override, parse_changes, splat
 from cnnjax.data.dataset import load_dataset
 from cnnjax.errors import UserError
-from cnnjax.models import VARIANTS
-from cnnjax.models.checks import MOST_LAYERS
-from cnnjax.train.setup import Run, set_up
+from cnnjax.models.blocks.checks import MOST_LAYERS
+from cnnjax.models.registry import VARIANTS
+from cnnjax.run.setup import Run, set_up
 from configs import base
 
 RECIPES = (

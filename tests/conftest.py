@@ -3,7 +3,8 @@
 import os
 
 import pytest
-from programs import Programs
+
+from tests.programs import Programs
 
 # Eight emulated devices, so that everything parallel is tested on any machine.
 # Compiling is most of what the tests do, and most of that is LLVM making code fast that

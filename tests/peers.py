@@ -13,9 +13,9 @@ import pytest
 from cnnjax import interop
 from cnnjax.analysis.features import features
 from cnnjax.interop.convert import slots_of
-from cnnjax.models import create_model, variant
-from cnnjax.models.forward import forward_train
-from cnnjax.train.loss import cross_entropy
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.forward import forward_train
+from cnnjax.training.loss import cross_entropy
 from tests.models.entries import QUICK_TO_COMPILE
 
 torch = pytest.importorskip("torch", reason="compares with torch: extra `peers`")

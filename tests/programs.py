@@ -20,10 +20,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 NEEDED = (
     "cnnjax.cli",
-    "cnnjax.train.single",
-    "cnnjax.ablation.run",
-    "cnnjax.ablation.report",
-    "cnnjax.ablation.summary",
+    "cnnjax.run.single",
+    "cnnjax.ablation.execute.inline",
+    "cnnjax.ablation.report.pages",
+    "cnnjax.ablation.report.terminal",
     "configs.base",
     "ml_collections.config_flags",
     "sklearn.datasets",

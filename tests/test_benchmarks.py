@@ -5,15 +5,15 @@ import json
 import jax
 import pytest
 
-from benchmarks import accelerator
 from benchmarks.idle import busy
 from benchmarks.machine import MATMUL, SIDE
 from benchmarks.measure import Times, interleave
 from benchmarks.nets import NETS, Net
 from benchmarks.rows import regressions, rows_of, to_json, to_markdown
-from benchmarks.suites import SUITES, Options, run_suites
+from benchmarks.run import SUITES, Options, run_suites
+from benchmarks.suites import accelerator
 from cnnjax.errors import UserError
-from cnnjax.train.setup import set_up
+from cnnjax.run.setup import set_up
 
 ABOUT = {
     "date": "2026-01-01",
@@ -114,7 +114,9 @@ def test_every_suite_has_its_place_in_the_docs():
 @pytest.mark.parametrize("name", NETS)
 def test_torch_has_the_same_net(name):
     torch_nets = pytest.importorskip(
-        "benchmarks.torch_nets", reason="compares with torch", exc_type=ImportError
+        "benchmarks.peers.torch_nets",
+        reason="compares with torch",
+        exc_type=ImportError,
     )
     net = NETS[name]
     config = net.config(1)

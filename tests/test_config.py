@@ -10,19 +10,18 @@ from cnnjax.config import (
     differences,
     digest,
     flatten,
-    in_range,
     load_recipe,
     override,
     parse_changes,
     splat,
     to_dict,
 )
-from cnnjax.errors import UserError
-from cnnjax.models import create_model, list_models, variant
-from cnnjax.train.setup import SECTIONS, set_up
-from cnnjax.train.single import stored_config
+from cnnjax.errors import UserError, in_range
+from cnnjax.models.registry import create_model, list_models, variant
+from cnnjax.run.setup import SECTIONS, set_up
+from cnnjax.run.single import stored_config
 from configs import base
-from tests.train.tiny import tiny_config, tiny_run
+from tests.run.tiny import tiny_config, tiny_run
 
 
 def refused(changes, config=None):

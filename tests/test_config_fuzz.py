@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnjax.train.setup import Run
+from cnnjax.run.setup import Run
 from tests.config_fuzz import QUICK, STARTS, run_case
 
 SEED = 13

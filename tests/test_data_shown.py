@@ -6,11 +6,11 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from test_wrong_input import assert_one_sentence
 
 from cnnjax.errors import UserError
-from cnnjax.train.setup import set_up
-from tests.train.tiny import tiny_config
+from cnnjax.run.setup import set_up
+from tests.run.tiny import tiny_config
+from tests.test_wrong_input import assert_one_sentence
 
 PLAIN = (
     "train",

@@ -17,7 +17,7 @@ RECIPE = (
     "    config.train.batch_size = 77\n    return config\n"
 )
 ABLATION = """
-from cnnjax.ablation.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define.spec import Ablation, Axis, Scale
 
 
 def get_ablation():

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from golden import texts
 
 from cnnjax.ablation.plan import ablation_names
-from cnnjax.models import list_models
+from cnnjax.models.registry import list_models
+from tests.golden import texts
 from tests.models.entries import FEW
 
 FOLDER = Path(__file__).parent / "golden"

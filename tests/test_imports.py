@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,73 +11,55 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# What the files of a room may import of ours, besides their own room.
-ROOMS = {
+BASICS = {"errors", "records", "cache", "process", "screen", "interrupt"}
+LAYERS = {"layers", "layers/functional", "shard"}
+CONFIGS = {"config", "definitions"}
+# What the files of a folder, or a file at the top, may import of ours besides their own
+# folder. Files belong to the deepest folder that is named here.
+FOLDERS = {
     "errors": set(),
-    "batch": set(),
+    "shard": set(),
     "cache": set(),
     "process": set(),
     "screen": set(),
+    "interrupt": set(),
     "records": {"errors"},
-    "config": {"definitions", "errors"},
     "definitions": {"errors"},
+    "config": {"definitions", "errors"},
     "cli": {"config", "errors"},
     "onednn": set(),
-    "layers": {"batch", "errors", "onednn"},
-    "models": {"layers", "errors"},
-    "data": {"batch", "cache", "errors"},
-    "train": {
-        "batch",
-        "cache",
-        "config",
-        "data",
-        "errors",
-        "models",
-        "process",
-        "records",
-        "screen",
+    "layers/functional": {"onednn", "shard", "errors"},
+    "layers": {"layers/functional", "shard", "errors"},
+    "models/blocks": {*LAYERS, "errors"},
+    "models": {"models/blocks", *LAYERS, "errors"},
+    "net": {"models", "models/blocks", *LAYERS, "errors"},
+    "data": {"shard", "cache", "errors"},
+    "training": {"net", "data", *LAYERS, "errors"},
+    "devices": {*LAYERS, *BASICS},
+    "probes": {"training", "net", "errors"},
+    "analysis": {"net", "models", "models/blocks", *LAYERS, "errors"},
+    "interop": {"net", "models", "models/blocks", *LAYERS, "errors"},
+    "ablation/define": {"errors"},
+    "ablation": {"ablation/define", "ablation/report", *CONFIGS, *BASICS},
+    "ablation/judge": {"ablation/define", *BASICS},
+    "ablation/report": {
+        "ablation",
+        "ablation/define",
+        "ablation/judge",
+        "ablation/execute",
+        *CONFIGS,
+        *BASICS,
     },
-    "analysis": {"layers", "models", "errors"},
-    "interop": {"models", "layers", "errors"},
-    "ablation": {"config", "definitions", "errors", "process", "records", "screen"},
 }
-# Files that put rooms together, and what they may import beyond their room's list.
+# These put the others together.
 ASSEMBLERS = {
-    "cnnjax/train/setup.py": {"analysis", "layers"},
-    "cnnjax/train/parallel.py": {"layers"},
-    "cnnjax/train/devices.py": {"layers"},
-    "cnnjax/train/yardstick.py": {"layers"},
-    "cnnjax/train/trained.py": {"layers"},
-    "cnnjax/train/export.py": {"interop", "layers"},
-    "cnnjax/ablation/run.py": {"data", "train"},
-    "cnnjax/ablation/estimate.py": {"data", "train"},
-    "cnnjax/ablation/adaptive.py": {"train"},
-    "cnnjax/ablation/cell.py": {"train"},
-    "cnnjax/ablation/launch.py": {"train"},
-    "cnnjax/ablation/status.py": {"train"},
+    "run": {f for f in FOLDERS if not f.startswith("ablation") and f != "cli"},
+    "ablation/execute": {
+        *(f for f in FOLDERS if f not in ("ablation/report", "cli")),
+        "run",
+    },
 }
-FREE_OF_JAX = [
-    "cnnjax.records",
-    "cnnjax.config",
-    *(
-        f"cnnjax.ablation.{name}"
-        for name in (
-            "spec",
-            "plan",
-            "collect",
-            "stats",
-            "claims",
-            "report",
-            "training_report",
-            "gallery",
-            "publish",
-            "atlas",
-            "summary",
-            "launchers",
-            "status",
-        )
-    ),
-]
+FOLDERS |= ASSEMBLERS
 ACROSS_DEVICES = {
     "axis_index",
     "axis_index_groups",
@@ -122,28 +105,53 @@ def identifiers(file):
             yield from node.name.split(".")
 
 
-def room_of(dotted):
+def folder_of(dotted):
     """'layers' for 'cnnjax.layers.norm'; None if it is not ours."""
     parts = dotted.split(".")
-    return parts[1] if parts[0] == "cnnjax" and len(parts) > 1 else None
+    if parts[0] != "cnnjax":
+        return None
+    for end in range(len(parts), 1, -1):
+        if (folder := "/".join(parts[1:end])) in FOLDERS:
+            return folder
+    return None
 
 
-def room_of_file(file):
-    return Path(file).with_suffix("").parts[1]
+def module_of(file):
+    """'cnnjax.layers.norm' for 'cnnjax/layers/norm.py'."""
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-def test_every_room_is_in_the_table():
-    rooms = {room_of_file(file) for file in files("cnnjax")} - {"__init__"}
-    assert rooms <= set(ROOMS), "add the new room to ROOMS and to docs/design.md"
+def test_every_folder_is_in_the_table():
+    for file in set(files("cnnjax")) - {"cnnjax/__init__.py"}:
+        assert folder_of(module_of(file)), f"{file}: add its folder to docs/design.md"
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_imports_point_one_way(room):
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_folders_import_what_they_may(folder):
     for file in files("cnnjax"):
-        if room_of_file(file) == room:
-            allowed = ROOMS[room] | {room} | ASSEMBLERS.get(file, set())
-            used = {room_of(dotted) for dotted in imports(file)} - {None}
-            assert used <= allowed, f"{file} must not import {sorted(used - allowed)}"
+        if folder_of(module_of(file)) == folder:
+            used = {folder_of(dotted) for dotted in imports(file)} - {None, folder}
+            wrong = used - FOLDERS[folder]
+            assert not wrong, f"{file} must not import {sorted(wrong)}"
+
+
+def test_no_imports_in_a_circle():
+    modules = {module_of(file): file for file in files("cnnjax")}
+    edges = {}
+    for module, file in modules.items():
+        # 'from package import module' and 'from module import name' look alike.
+        tried = [(d, d.rpartition(".")[0]) for d in imports(file)]
+        found = {next((m for m in pair if m in modules), None) for pair in tried}
+        edges[module] = found - {None, module}
+    order = graphlib.TopologicalSorter(edges)
+    order.prepare()  # names the circle, if there is one
+
+
+def test_folders_are_small():
+    for folder in {Path(file).parent for file in files("cnnjax")}:
+        num_files = len(list((ROOT / folder).glob("[!_]*.py")))
+        most = 100 if folder.name == "models" else 17
+        assert num_files <= most, f"{folder} has {num_files} files: divide it"
 
 
 def test_nothing_imports_the_programs_and_the_package_imports_no_config():
@@ -153,40 +161,25 @@ def test_nothing_imports_the_programs_and_the_package_imports_no_config():
         assert "configs" not in tops or file.startswith("configs/"), file
 
 
-DESCRIPTIONS = ("cnnjax.ablation.spec.", "cnnjax.ablation.comparisons.")
-
-
 def test_configs_import_descriptions_only():
     for file in files("configs"):
-        used = {room_of(dotted) for dotted in imports(file)} - {None}
-        assert used <= {"config", "models", "ablation"}, file
-        if "ablation" in used:
-            ours = {d for d in imports(file) if room_of(d) == "ablation"}
-            assert all(d.startswith(DESCRIPTIONS) for d in ours), file
+        used = {folder_of(dotted) for dotted in imports(file)} - {None}
+        assert used <= {"config", "models", "ablation/define"}, file
 
 
-@pytest.mark.parametrize("file", files("cnnjax", "configs", "experiments"))
-def test_no_other_framework(file):
-    tops = {dotted.split(".")[0] for dotted in imports(file)}
+def test_no_other_framework():
     # Torch's own files are read and written by torch alone; only then is it imported.
-    with_torch = ("cnnjax/interop/torch_file.py", "cnnjax/interop/write_torch.py")
-    allowed = {"torch"} if file in with_torch else set()
-    assert not (tops - allowed) & FOREIGN_FRAMEWORKS
-    assert not any("flax.metrics" in dotted for dotted in imports(file))
+    for file in files("cnnjax", "configs", "experiments"):
+        allowed = {"torch"} if file.startswith("cnnjax/interop/files/") else set()
+        tops = {dotted.split(".")[0] for dotted in imports(file)}
+        assert not (tops - allowed) & FOREIGN_FRAMEWORKS, file
+        assert not any("flax.metrics" in dotted for dotted in imports(file)), file
 
 
-def test_only_parallel_names_what_runs_on_devices():
+def test_only_devices_names_what_runs_on_devices():
     for file in files("cnnjax", "experiments"):
-        if file != "cnnjax/train/parallel.py":
-            found = PARALLEL_NAMES & set(identifiers(file))
-            assert not found, f"{file} names {sorted(found)}: only parallel.py may"
-
-
-def test_only_two_files_name_operations_across_devices():
-    allowed = ("cnnjax/train/parallel.py", "cnnjax/train/parts.py")
-    for file in files("cnnjax", "experiments"):
-        if file not in allowed:
-            found = ACROSS_DEVICES & set(identifiers(file))
+        if not file.startswith("cnnjax/devices/"):
+            found = (PARALLEL_NAMES | ACROSS_DEVICES) & set(identifiers(file))
             assert not found, f"{file} names {sorted(found)}"
 
 
@@ -201,28 +194,26 @@ def apply_calls(node):
 
 
 def test_only_two_functions_apply_a_model():
-    # Augmentations in the data room have an `apply` of their own; no model goes there.
-    # `repeat` applies one block, within the net's own forward pass.
-    allowed = ("cnnjax/models/forward.py", "cnnjax/layers/repeat.py")
+    # Augmentations have an `apply` of their own. `scan_blocks` applies one block,
+    # within the forward pass of the net.
+    allowed = ("cnnjax/net/forward.py", "cnnjax/layers/scan_blocks.py")
     for file in files("cnnjax", "experiments"):
-        if room_of_file(file) != "data" and file not in allowed:
+        if not file.startswith("cnnjax/data/") and file not in allowed:
             lines = [call.lineno for call in apply_calls(parse(file))]
             assert not lines, f"{file} calls .apply in lines {lines}"
     functions = [
         node
-        for node in parse("cnnjax/models/forward.py").body
+        for node in parse("cnnjax/net/forward.py").body
         if isinstance(node, ast.FunctionDef) and apply_calls(node)
     ]
     assert len(functions) == 2
 
 
-def test_the_step_knows_no_config():
-    rooms = {room_of(dotted) for dotted in imports("cnnjax/train/step.py")}
-    assert "config" not in rooms
-
-
 def test_judging_and_reporting_need_no_jax():
-    code = f"import sys, {', '.join(FREE_OF_JAX)}; sys.exit('jax' in sys.modules)"
+    modules = ["cnnjax.config", "cnnjax.records", "cnnjax.definitions"]
+    modules += map(module_of, files("cnnjax/ablation"))
+    modules = [m for m in modules if not m.startswith("cnnjax.ablation.execute")]
+    code = f"import sys, {', '.join(modules)}; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from cnnjax.config import BEFORE, differences, digest, flatten, override, to_dict
-from cnnjax.train.setup import set_up
-from cnnjax.train.single import stored_config
+from cnnjax.run.setup import set_up
+from cnnjax.run.single import stored_config
 from configs import base
-from tests.train.tiny import tiny_run
+from tests.run.tiny import tiny_run
 
 
 @pytest.mark.parametrize("key", BEFORE)

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from cnnjax.run.progress import Progress
 from cnnjax.screen import show
-from cnnjax.train.progress import Progress
 
 ROWS = [("0", "train", "1,297", "63.07"), ("0", "validation", "250", "61.20")]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnjax.ablation.collect import COST_KEYS
+from cnnjax.ablation.judge.collect import COST_KEYS
 from cnnjax.ablation.plan import ablation_names
 
 ROOT = Path(__file__).parents[1]

@@ -7,11 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from programs import ROOT, Ended, obeys_permissions
-from test_wrong_input import assert_one_sentence
 
 from cnnjax.data.prepare.archive import Contents, encode_png
 from cnnjax.data.prepare.write import write_images
+from tests.programs import ROOT, Ended, obeys_permissions
+from tests.test_wrong_input import assert_one_sentence
 
 MLP = (
     "train",

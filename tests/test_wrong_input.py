@@ -7,7 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from programs import ROOT, Ended
+
+from tests.programs import ROOT, Ended
 
 DIGITS = "train --config=resnet_digits"
 SMOKE = "ablate --scale=smoke"

@@ -1,1 +1,1 @@
-
+"""Ablations: a question, its runs, its verdicts and its report."""

@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cnnjax.ablation.gallery import read_entry, write_index
 from cnnjax.ablation.plan import ablation_names, load_ablation
-from cnnjax.ablation.report import write_report
+from cnnjax.ablation.report.overview import read_entry, write_index
+from cnnjax.ablation.report.pages import write_report
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, write_json
 

@@ -9,14 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.ablation.spec import Ablation, Arm, Scale, spec_to_dict, to_plain
-from cnnjax.config import (
-    differences,
-    digest,
-    load_recipe,
-    override,
-    to_dict,
-)
+from cnnjax.ablation.define.spec import Ablation, Arm, Scale, spec_to_dict, to_plain
+from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from cnnjax.analysis.formats import Column, as_csv, as_markdown, as_text
 from cnnjax.errors import UserError
-from cnnjax.models import variant
+from cnnjax.models.registry import variant
 
 GIGA, MEGA = 1e9, 1e6
 DATA = "ImageNet"

@@ -14,8 +14,8 @@ from flax import linen as nn
 from flax.core import meta
 from jax.extend import core
 
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.initialize import abstract_variables
 
 
 def multiply_adds(function: Callable, *args: Any) -> int:

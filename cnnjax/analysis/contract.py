@@ -1,6 +1,6 @@
 """What a net does with a batch that training must know, read off its traced program.
 
-Our layers ask `cnnjax.batch` wherever a batch as a whole matters. An ordinary Linen
+Our layers ask `cnnjax.shard` wherever a batch as a whole matters. An ordinary Linen
 layer knows the images that it is given; so on several devices, or in micro-batches, its
 results are those of the batch only if each image is computed by itself.
 """
@@ -18,8 +18,8 @@ from jax.ad_checkpoint import checkpoint_name
 from cnnjax.analysis.receptive_field import Field, of_image, propagate
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
-from cnnjax.layers.regularize import Dropout, StochasticDepth
-from cnnjax.models.forward import forward_eval, forward_train
+from cnnjax.layers.dropout import Dropout, StochasticDepth
+from cnnjax.net.forward import forward_eval, forward_train
 
 NUM_IMAGES = 2
 # Fields are followed along the axis of images; what a random key reaches has this mark.

@@ -7,8 +7,9 @@ import jax
 from flax import linen as nn
 
 from cnnjax.errors import UserError, near_matches
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.stacks import stacks_of_net, write_out, written_out
+from cnnjax.net.execution import written_out
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.stacked import stacks_of_net, write_out
 
 
 def features(

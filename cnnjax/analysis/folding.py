@@ -19,8 +19,9 @@ from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import make_norm
-from cnnjax.models.initialize import abstract_variables
-from cnnjax.models.stacks import stacks_of_net, write_out, written_out
+from cnnjax.net.execution import written_out
+from cnnjax.net.initialize import abstract_variables
+from cnnjax.net.stacked import stacks_of_net, write_out
 
 # How many norms the sentence of a refusal names.
 MOST_NAMED = 3

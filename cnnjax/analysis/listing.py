@@ -4,7 +4,7 @@ import json
 
 from cnnjax.analysis.formats import Column, as_csv, as_markdown, as_text
 from cnnjax.errors import UserError, near_matches
-from cnnjax.models import ALIASES, VARIANTS, list_models, variant
+from cnnjax.models.registry import ALIASES, VARIANTS, list_models, variant
 
 _COUNT = "{:,}".format
 

@@ -23,13 +23,13 @@ from cnnjax.analysis import receptive_field
 from cnnjax.analysis.complexity import products, subprograms
 from cnnjax.analysis.pooling import Pooling
 from cnnjax.layers.flatten import Flatten
+from cnnjax.layers.functional.window import as_pair
 from cnnjax.layers.group_norm import MOST_GROUPS, GroupNorm, default_groups
 from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
-from cnnjax.layers.window import as_pair
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.initialize import abstract_variables
-from cnnjax.models.inside import norms_of
-from cnnjax.models.stacks import written_out
+from cnnjax.net.execution import written_out
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.initialize import abstract_variables
+from cnnjax.net.observe import norms_of
 
 # "auxiliary" are heads that only training runs.
 KINDS = ("conv", "pool", "dense", "norm", "flatten", "other", "auxiliary")

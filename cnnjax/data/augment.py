@@ -8,7 +8,7 @@ standardize='none' a zero is black.
 Each random operation draws from its own stream, `fold_in(key, stream)`: switching one
 on or off changes nothing for the others. Every draw names its type, so that x64 mode
 draws the same. Draws are made for the whole batch, of which each program takes its own
-part (`cnnjax.batch`): they are small, and do not depend on how the batch is divided.
+part (`cnnjax.shard`): they are small, and do not depend on how the batch is divided.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.batch import part
-from cnnjax.data.statistics import Statistics, measure
+from cnnjax.data.standardize import Statistics, measure
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.shard import part
 
 # (key, images float32 [B, H, W, C], targets float32 [B, classes], amount) -> the same
 Apply = Callable[..., tuple[jax.Array, jax.Array]]

@@ -103,7 +103,7 @@ def remarks_on_splits(
       divided: whether a share of the source became the test split unasked.
     """
     sentences = []
-    for split in ("validation", "test"):  # on those of train, see `train/cautions.py`
+    for split in ("validation", "test"):  # on those of train, see `run/cautions.py`
         pool, counts = taken[split]
         absent = np.flatnonzero((counts == 0) & (found[pool] > 0))
         if counts.sum() and len(absent):

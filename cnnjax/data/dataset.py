@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cnnjax.data import digits, folder, synthetic, tfds
 from cnnjax.data.contents import Contents, remarks_on_splits
-from cnnjax.data.decoded import decoded_once
+from cnnjax.data.decoded_cache import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
 from cnnjax.data.images import with_channels
 from cnnjax.data.labels import checked_pools
-from cnnjax.data.source import Chosen, Pool, Request, Source
+from cnnjax.data.sources import digits, folder, synthetic, tfds
+from cnnjax.data.sources.source import Chosen, Pool, Request, Source
 from cnnjax.data.split import Split, StreamedSplit, require_shape
 from cnnjax.errors import UserError, unknown_name
 

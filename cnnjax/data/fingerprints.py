@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from cnnjax.data.images import DECODING
-from cnnjax.data.source import Chosen, Request, Source
+from cnnjax.data.sources.source import Chosen, Request, Source
 from cnnjax.data.split import Split
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnnjax.data.source import Pool
+from cnnjax.data.sources.source import Pool
 from cnnjax.errors import UserError
 
 UNLABELLED = -1  # what TFDS writes where the label is a secret

@@ -10,7 +10,7 @@ from PIL import Image
 
 from cnnjax.data.augment import apply_statistics
 from cnnjax.data.images import as_viewed, resize_batch, with_channels
-from cnnjax.data.statistics import Statistics
+from cnnjax.data.standardize import Statistics
 from cnnjax.errors import UserError
 
 COLOURS = {1: "grey", 3: "RGB"}

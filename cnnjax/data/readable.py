@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import numpy as np
 import PIL
 
-from cnnjax.data import kept
+from cnnjax.data import array_cache
 from cnnjax.data.split import Split, StreamedSplit
 from cnnjax.data.streaming import PIECE, ReadAhead, num_cores
 
@@ -46,11 +46,11 @@ def require_readable(
         # Pillow's releases may differ in what they read.
         words = (fingerprint, PIL.__version__, split.name, process, num_processes)
         key = hashlib.sha256(repr(words).encode()).hexdigest()[:32]
-        if kept.find(KIND, key, ("count",)) is not None:
+        if array_cache.find(KIND, key, ("count",)) is not None:
             continue
         if not _read(split, share, stop):
             return
-        kept.keep(KIND, key, MOST_BYTES, count=np.array(len(share)))
+        array_cache.keep(KIND, key, MOST_BYTES, count=np.array(len(share)))
 
 
 def _read(split: StreamedSplit, share: np.ndarray, stop: object) -> bool:

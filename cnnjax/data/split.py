@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from cnnjax.data.source import Read
+from cnnjax.data.sources.source import Read
 from cnnjax.errors import UserError
 
 

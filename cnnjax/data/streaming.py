@@ -1,6 +1,6 @@
 """Batches of data sets that do not fit a device, read ahead by threads.
 
-The order of the examples is that of resident delivery (`data/resident.py`): a function
+The order of the examples is that of resident delivery (`data/order.py`): a function
 of key and step, so there is no state to save, and to resume is to start at another
 step. A process reads the places in each batch that it is asked for, and no others.
 

@@ -19,11 +19,11 @@ from flax import traverse_util
 from flax.core import meta
 
 from cnnjax.interop.convert import state_dict_of
-from cnnjax.interop.files import checked_path, read_file
+from cnnjax.interop.files.read import checked_path, read_file
 from cnnjax.interop.net import converted, net_of
 from cnnjax.interop.sources import NAMES, PREPARED, SOURCES, sources_of
-from cnnjax.models import variant
-from cnnjax.models.stacks import write_out
+from cnnjax.models.registry import variant
+from cnnjax.net.stacked import write_out
 
 _LOG = logging.getLogger(__name__)
 

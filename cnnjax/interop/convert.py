@@ -10,8 +10,8 @@ from flax import traverse_util
 from flax.core import meta
 
 from cnnjax.errors import UserError
-from cnnjax.models.initialize import abstract_variables
-from cnnjax.models.stacks import written_out
+from cnnjax.net.execution import written_out
+from cnnjax.net.initialize import abstract_variables
 
 # What a leaf of ours is called there.
 LEAVES = {

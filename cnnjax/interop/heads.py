@@ -8,8 +8,8 @@ from flax import traverse_util
 
 from cnnjax.interop.convert import Slot
 from cnnjax.layers.init import Declared
-from cnnjax.models.initialize import abstract_variables, draw_variables
-from cnnjax.models.stacks import written_out
+from cnnjax.net.execution import written_out
+from cnnjax.net.initialize import abstract_variables, draw_variables
 
 
 def head_slots(slots: list[Slot], state_dict: Mapping[str, Any]) -> list[Slot]:

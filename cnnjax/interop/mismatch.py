@@ -8,7 +8,7 @@ import numpy as np
 from cnnjax.errors import near_matches
 from cnnjax.interop.convert import COUNTER, Slot
 from cnnjax.interop.wrappers import MOST_NAMED, listed
-from cnnjax.models import VARIANTS
+from cnnjax.models.registry import VARIANTS
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -13,7 +13,7 @@ from flax import linen as nn
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop import heads
 from cnnjax.interop.convert import Slot, fill, other_channels, slots_of
-from cnnjax.interop.files import arrays_of
+from cnnjax.interop.files.read import arrays_of
 from cnnjax.interop.form import check_form, check_groups
 from cnnjax.interop.mismatch import describe_mismatch, differences
 from cnnjax.interop.sources import NAMES, RENAMED, SOURCES, sources_of
@@ -24,9 +24,9 @@ from cnnjax.interop.wrappers import (
     state_dict_in,
     without_counts,
 )
-from cnnjax.models import create_model, variant
 from cnnjax.models.cifar_resnet import CifarResNet
-from cnnjax.models.stacks import Stacks, stack_up, stacks_of_net
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.stacked import Stacks, stack_up, stacks_of_net
 
 # Convolutions of a block in each of the three stages of a CIFAR net of one class.
 CIFAR_DEPTH = {"basic": 6, "bottleneck": 9}

@@ -10,9 +10,9 @@ from flax import linen as nn
 from cnnjax.errors import UserError
 from cnnjax.interop.convert import Namer, slots_of
 from cnnjax.layers.norm import Norm
-from cnnjax.models import create_model
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.stacks import EXECUTION
+from cnnjax.models.registry import create_model
+from cnnjax.net.execution import EXECUTION
+from cnnjax.net.forward import forward_eval
 
 # How a net is executed, or trained: rates are those of dropout and its kin.
 _WITHOUT_EFFECT = {*EXECUTION, "dtype", "num_classes", "name", "parent"}

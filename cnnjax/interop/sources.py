@@ -5,7 +5,8 @@ A new family is one file with a table `NAMES` and one line in `FAMILIES`.
 
 from collections.abc import Callable
 
-from cnnjax.interop import (
+from cnnjax.interop.convert import Namer
+from cnnjax.interop.names import (
     alexnet,
     cifar,
     densenet,
@@ -15,8 +16,7 @@ from cnnjax.interop import (
     resnet,
     vgg,
 )
-from cnnjax.interop.convert import Namer
-from cnnjax.models import variant
+from cnnjax.models.registry import variant
 
 FAMILIES = (alexnet, vgg, googlenet, inception, cifar, resnet, densenet, mobilenet)
 

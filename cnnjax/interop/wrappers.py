@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.interop.torch_file import ArrayObject
+from cnnjax.interop.files.torch_file import ArrayObject
 
 # Which weights of a training: those of the optimizer, or their running average.
 WEIGHTS = ("raw", "ema")

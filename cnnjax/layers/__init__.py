@@ -1,1 +1,1 @@
-
+"""Linen modules that know no network."""

@@ -7,12 +7,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from cnnjax.batch import part
 from cnnjax.errors import UserError
-from cnnjax.layers.batch_normalize import batch_normalize
-from cnnjax.layers.channels import per_channel
+from cnnjax.layers.functional.batch_norm import batch_normalize
+from cnnjax.layers.functional.channels import per_channel
+from cnnjax.layers.functional.moments import affine, normalize
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.moments import affine, normalize
+from cnnjax.shard import part
 
 
 def statistics_of_batch() -> AbstractContextManager:
@@ -76,7 +76,7 @@ class BatchNorm(nn.Module):
     In training the statistics are those of each group of `examples_per_statistic`
     consecutive images, and the running ones move by the average over the groups; in
     evaluation the running ones are used. Where a program computes a part of the batch
-    (`cnnjax.batch`), groups are those of the whole batch all the same.
+    (`cnnjax.shard`), groups are those of the whole batch all the same.
 
     Args:
       momentum: share of the running statistics kept at each step.

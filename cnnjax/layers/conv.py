@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import UserError
-from cnnjax.layers.channels import check_features, per_channel
-from cnnjax.layers.convolution import check, convolution
-from cnnjax.layers.convolution_geometry import Geometry
+from cnnjax.layers.functional.channels import check_features, per_channel
+from cnnjax.layers.functional.conv import check, convolution
+from cnnjax.layers.functional.conv_geometry import Geometry
+from cnnjax.layers.functional.window import Padding, Pair, as_padding, as_pair
 from cnnjax.layers.init import Initializer, he_normal, lecun_normal, zeros
-from cnnjax.layers.window import Padding, Pair, as_padding, as_pair
 
 
 class Conv(nn.Module):
@@ -26,7 +26,7 @@ class Conv(nn.Module):
       kernel_init: initial filters.
       bias_init: initial bias.
       dtype: type in which to compute; parameters are float32.
-      impl: 'auto', 'xla', 'lax' or None, see `cnnjax.layers.convolution`.
+      impl: 'auto', 'xla', 'lax' or None, see `cnnjax.layers.functional.conv`.
       exact: refuse a map of which the last window would leave a rest.
 
     Raises:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import jax
 from flax import linen as nn
 
+from cnnjax.layers.functional.window import Padding, Pair
 from cnnjax.layers.norm import Norm
-from cnnjax.layers.window import Padding, Pair
 
 
 class ConvNormAct(nn.Module):

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import UserError
+from cnnjax.layers.functional.moments import affine, moments, normalize
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.moments import affine, moments, normalize
 
 # Wu & He 2018, section 3.2: "By default, we set the group number as 32".
 MOST_GROUPS = 32

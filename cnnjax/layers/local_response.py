@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from cnnjax.layers.moments import statistics_dtype
+from cnnjax.layers.functional.moments import statistics_dtype
 
 # Windows of more channels are one operation: tracing each of their slices takes long.
 _MOST_SLICES = 32

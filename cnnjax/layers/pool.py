@@ -13,8 +13,14 @@ from flax import linen as nn
 from jax import lax
 
 from cnnjax.errors import unknown_name
-from cnnjax.layers.implementation import chosen
-from cnnjax.layers.window import Padding, Pair, as_padding, as_pair, output_size
+from cnnjax.layers.functional.implementation import chosen
+from cnnjax.layers.functional.window import (
+    Padding,
+    Pair,
+    as_padding,
+    as_pair,
+    output_size,
+)
 
 MAX_SLICES = 9
 

@@ -22,8 +22,8 @@ from cnnjax.layers.conv import Conv
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import pool_of
-from cnnjax.models.checks import check_numbers
-from cnnjax.models.dense_classifier import dense_classifier
+from cnnjax.models.blocks.checks import check_numbers
+from cnnjax.models.blocks.classifier import dense_classifier
 from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # Where a net of 2012 or 2013 has local response normalization: behind these layers.

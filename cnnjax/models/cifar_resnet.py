@@ -18,7 +18,7 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.norm import Norm
-from cnnjax.models.residual_trunk import (
+from cnnjax.models.blocks.residual_stages import (
     BLOCKS,
     block_factory,
     check_widths,

@@ -16,12 +16,12 @@ from flax import linen as nn
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.conv_norm_act import ConvNormAct
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.flatten import Flatten
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import POOLS, GlobalAvgPool
-from cnnjax.layers.regularize import Dropout
-from cnnjax.models.checks import check_numbers
+from cnnjax.models.blocks.checks import check_numbers
 from cnnjax.models.variant import Variant
 
 HALVINGS = (*POOLS, "stride", "none")

@@ -18,9 +18,9 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.conv import Conv, Dense
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import AvgPool, GlobalAvgPool, MaxPool
-from cnnjax.layers.regularize import Dropout
 from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # (kernel size, stride) of the convolutions of a stem.

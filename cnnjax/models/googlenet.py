@@ -26,15 +26,15 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.auxiliary import auxiliary_head
-from cnnjax.layers.branches import Branch, Branches, Pool, same
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.conv_norm_act import ConvNormAct
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.flatten import Flatten
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
-from cnnjax.layers.regularize import Dropout
-from cnnjax.models.checks import check_numbers
+from cnnjax.models.blocks.checks import check_numbers
+from cnnjax.models.blocks.inception import Branch, Branches, Pool, same
 from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 # Table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection of each module.

@@ -24,14 +24,14 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.act import identity
-from cnnjax.layers.branches import HALVE, Branch, Branches, follow, same, valid
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.conv_norm_act import ConvNormAct
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool
-from cnnjax.layers.regularize import Dropout
 from cnnjax.models import inception_v3, inception_v4
+from cnnjax.models.blocks.inception import HALVE, Branch, Branches, follow, same, valid
 from cnnjax.models.inception_v4 import (
     AVERAGE,
     COLUMN,

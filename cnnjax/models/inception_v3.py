@@ -21,13 +21,21 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.auxiliary import auxiliary_head
-from cnnjax.layers.branches import HALVE, Branch, Branches, Pool, follow, same, valid
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.conv_norm_act import ConvNormAct
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import AvgPool, GlobalAvgPool
-from cnnjax.layers.regularize import Dropout
+from cnnjax.models.blocks.inception import (
+    HALVE,
+    Branch,
+    Branches,
+    Pool,
+    follow,
+    same,
+    valid,
+)
 from cnnjax.models.variant import Published, Variant
 
 # Side of the smallest map that the auxiliary head can work on: 5 x 5 windows with

@@ -15,12 +15,20 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnjax.errors import UserError
-from cnnjax.layers.branches import HALVE, Branch, Branches, Pool, follow, same, valid
 from cnnjax.layers.conv import Conv, Dense
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool
-from cnnjax.layers.regularize import Dropout
+from cnnjax.models.blocks.inception import (
+    HALVE,
+    Branch,
+    Branches,
+    Pool,
+    follow,
+    same,
+    valid,
+)
 from cnnjax.models.variant import Published, Variant
 
 ROW, COLUMN = (1, 7), (7, 1)

@@ -21,14 +21,14 @@ import numpy as np
 from flax import linen as nn
 
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.layers.channels import per_channel
 from cnnjax.layers.conv import Conv, Dense
-from cnnjax.layers.convolution import convolution
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.flatten import Flatten
+from cnnjax.layers.functional.channels import per_channel
+from cnnjax.layers.functional.conv import convolution
 from cnnjax.layers.init import Initializer, he_normal, ones, zeros
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import POOLS, avg_pool
-from cnnjax.layers.regularize import Dropout
 from cnnjax.models.variant import Published, Variant
 
 # Table I: for each map of C3, the maps of S2 that it sees.

@@ -8,10 +8,10 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.layers.conv import Dense
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.flatten import Flatten
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
-from cnnjax.layers.regularize import Dropout
 from cnnjax.models.variant import Variant
 
 

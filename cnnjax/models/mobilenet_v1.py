@@ -17,12 +17,12 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from cnnjax.layers.channels import round_channels
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.conv_norm_act import ConvNormAct
+from cnnjax.layers.dropout import Dropout
+from cnnjax.layers.functional.channels import round_channels
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool
-from cnnjax.layers.regularize import Dropout
 from cnnjax.models.variant import Published, Variant
 
 # Table 1: (channels, number of blocks, stride of the first block) of each stage.

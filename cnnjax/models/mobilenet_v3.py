@@ -20,13 +20,13 @@ from flax import linen as nn
 
 from cnnjax.errors import unknown_name
 from cnnjax.layers.act import hard_swish, make_act
-from cnnjax.layers.channels import round_channels
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.conv_norm_act import ConvNormAct
+from cnnjax.layers.dropout import Dropout
+from cnnjax.layers.functional.channels import round_channels
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool
-from cnnjax.layers.regularize import Dropout
-from cnnjax.models.inverted_residual import InvertedResidual
+from cnnjax.models.blocks.inverted_residual import InvertedResidual
 from cnnjax.models.variant import Published, Variant
 
 STEM_WIDTH = 16

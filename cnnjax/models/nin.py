@@ -17,11 +17,11 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv
+from cnnjax.layers.dropout import Dropout
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool, pool_of
-from cnnjax.layers.regularize import Dropout
-from cnnjax.models.checks import check_numbers
+from cnnjax.models.blocks.checks import check_numbers
 from cnnjax.models.variant import Published, Variant
 
 

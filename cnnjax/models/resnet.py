@@ -20,7 +20,7 @@ from flax import linen as nn
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import MaxPool
-from cnnjax.models.residual_trunk import (
+from cnnjax.models.blocks.residual_stages import (
     block_factory,
     check_widths,
     classify,

@@ -21,8 +21,8 @@ from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.init import he_normal
 from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import GlobalAvgPool, pool_of
-from cnnjax.models.checks import check_numbers
-from cnnjax.models.dense_classifier import dense_classifier
+from cnnjax.models.blocks.checks import check_numbers
+from cnnjax.models.blocks.classifier import dense_classifier
 from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
 HEADS = ("dense", "gap")

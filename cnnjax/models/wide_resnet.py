@@ -17,7 +17,7 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import Norm
-from cnnjax.models.residual_trunk import (
+from cnnjax.models.blocks.residual_stages import (
     block_factory,
     classify,
     conv_factory,

@@ -8,8 +8,8 @@ Nets `residual` have shortcuts A. Stated beforehand: 15 epochs, in which residua
 converge; blocks are left out at depth 20, where the plain net trains as well, and 56.
 """
 
-from cnnjax.ablation.comparisons import higher
-from cnnjax.ablation.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.claims import higher
+from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
 
 HE, VEIT = "He et al. 2015, arXiv 1512.03385", "Veit et al. 2016, arXiv 1605.06431"
 TABLE3, FIG6, FIG7 = f"{HE}, Table 3", f"{HE}, Fig. 6; Table 6", f"{HE}, Fig. 7"

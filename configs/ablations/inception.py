@@ -9,7 +9,7 @@ Stated beforehand: 1, 2 and 1 modules a stage with a quarter of the channels, ba
 in the trunk, one head behind the first module of the second stage with weight 0.3.
 """
 
-from cnnjax.ablation.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
 
 GOOGLENET = "Szegedy et al. 2014, arXiv 1409.4842"
 RETHINKING = "Szegedy et al. 2015, arXiv 1512.00567"

@@ -11,8 +11,8 @@ pixels), 8 groups (at least 2 channels each, as published), and 64 epochs of few
 in which batch norm at 2x32 fits them. One arm at a time, since step times are compared.
 """
 
-from cnnjax.ablation.comparisons import higher
-from cnnjax.ablation.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.claims import higher
+from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
 
 PAPER, TEST, GAP = "Wu & He 2018, arXiv 1803.08494", "test_error", "generalization_gap"
 TABLE1, TABLE2, TABLE3, FIG4 = (

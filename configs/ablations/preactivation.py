@@ -8,8 +8,8 @@ beside it. As in the paper all nets can fit their training images, so these are 
 steps of resnet_few_digits bring the original unit at depth 110 to 0% training error.
 """
 
-from cnnjax.ablation.comparisons import higher
-from cnnjax.ablation.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.claims import higher
+from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
 
 PAPER, TEST, TRAIN = "He et al. 2016, arXiv 1603.05027", "test_error", "train_error"
 # fmt: off

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from cnnjax.records import write_json
-from cnnjax.train.heartbeat import write_sign
+from cnnjax.run.heartbeat import write_sign
 
 
 def short_cell(workdir: str, arm: str) -> None:

@@ -1,6 +1,6 @@
 """A definition of six claims for tests; the real one may grow."""
 
-from cnnjax.ablation.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
 
 PAPER = "He et al. 2015, arXiv 1512.03385"
 FIG6, TABLE6, SEEN = f"{PAPER}, Fig. 6", f"{PAPER}, Table 6", "the order only (curves)"

@@ -7,9 +7,9 @@ import pytest
 from jax import lax
 
 from cnnjax.analysis.complexity import model_multiply_adds, multiply_adds
-from cnnjax.layers.convolution import convolution
-from cnnjax.models import create_model
-from tests.train.tiny import tiny_run
+from cnnjax.layers.functional.conv import convolution
+from cnnjax.models.registry import create_model
+from tests.run.tiny import tiny_run
 
 
 def spec(*shape):

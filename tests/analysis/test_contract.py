@@ -8,8 +8,8 @@ from flax import linen as nn
 
 from cnnjax.analysis.contract import Findings, examine
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, variant
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.initialize import abstract_variables
 from tests import ordinary
 from tests.models.entries import ARCHITECTURES
 

@@ -15,9 +15,9 @@ from cnnjax.layers.conv import Conv
 from cnnjax.layers.conv_norm_act import ConvNormAct
 from cnnjax.layers.norm import Norm, make_norm
 from cnnjax.layers.ordinary import as_function
-from cnnjax.models import create_model, list_models, variant
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.registry import create_model, list_models, variant
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.initialize import abstract_variables
 from tests import ordinary
 from tests.models.entries import (
     ARCHITECTURES,

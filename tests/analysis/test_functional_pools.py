@@ -11,7 +11,7 @@ from cnnjax.analysis.profile_table import as_record, render_profile
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import make_norm
 from cnnjax.layers.pool import AvgPool, GlobalAvgPool, MaxPool
-from cnnjax.models import create_model
+from cnnjax.models.registry import create_model
 from tests import ordinary
 
 SHAPE = (16, 16, 3)

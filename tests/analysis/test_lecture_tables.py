@@ -12,9 +12,9 @@ import pytest
 from cnnjax.analysis.profile import profile_model
 from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv
-from cnnjax.layers.window import output_size
-from cnnjax.models import create_model
-from cnnjax.models.initialize import num_params
+from cnnjax.layers.functional.window import output_size
+from cnnjax.models.registry import create_model
+from cnnjax.net.initialize import num_params
 
 # name, channels, size, memory KB, parameters k, operations M (pooling its window's).
 ALEXNET_227 = [

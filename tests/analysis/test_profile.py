@@ -16,8 +16,8 @@ from cnnjax.analysis.formats import thousands
 from cnnjax.analysis.profile import STORED, profile_model
 from cnnjax.analysis.profile_table import COLUMNS, render_profile
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, list_models, variant
-from cnnjax.models.initialize import init_variables
+from cnnjax.models.registry import create_model, list_models, variant
+from cnnjax.net.initialize import init_variables
 from tests.models.entries import ARCHITECTURES, few_by_default
 
 # Table of Araujo et al. 2019 (Distill): fields of the last feature map.

@@ -11,7 +11,7 @@ from cnnjax.analysis.profile import profile_model
 from cnnjax.analysis.receptive_field import Field, of_image, propagate
 from cnnjax.layers.conv import Conv
 from cnnjax.layers.pool import AvgPool, MaxPool
-from cnnjax.models import create_model
+from cnnjax.models.registry import create_model
 
 SIDE = 40
 

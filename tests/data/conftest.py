@@ -1,9 +1,9 @@
 """Fixtures: a server on localhost, a small CIFAR-10 prepared from it, torchvision."""
 
 import pytest
-from small_archives import SMALL, known_as, serving
 
 from cnnjax.data import prepare
+from tests.data.small_archives import SMALL, known_as, serving
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnjax.data.augment import OPERATIONS, make_augment
-from cnnjax.data.statistics import STANDARDIZE, measure
+from cnnjax.data.standardize import STANDARDIZE, measure
 from cnnjax.errors import UserError
 
 KEY = jax.random.key(3)

@@ -15,7 +15,7 @@ from cnnjax.data.contents import (
     split_lines,
 )
 from cnnjax.data.dataset import load_dataset
-from cnnjax.data.listing import list_images
+from cnnjax.data.sources.listing import list_images
 
 
 def described(num_classes, counts, ignored=(), remarks=()):

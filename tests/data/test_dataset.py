@@ -13,7 +13,7 @@ from PIL import Image
 
 from cnnjax.data.dataset import SOURCES, choose, load_dataset, split_order
 from cnnjax.data.images import center_square
-from cnnjax.data.source import Pool, Request
+from cnnjax.data.sources.source import Pool, Request
 from cnnjax.errors import UserError
 
 DEFAULTS = {
@@ -256,7 +256,7 @@ def test_no_tensorflow_and_no_late_imports(prepared):
     root, _ = prepared
     program = f"""
 import sys
-from cnnjax.data import augment, dataset, resident
+from cnnjax.data import augment, dataset, order
 keys = {DEFAULTS!r}
 dataset.load_dataset("synthetic", **keys)
 assert not {{"sklearn", "tensorflow_datasets"}} & set(sys.modules)

@@ -4,9 +4,9 @@ import struct
 
 import numpy as np
 import pytest
-from test_images import DEEP, decoded
 
 from cnnjax.errors import UserError
+from tests.data.test_images import DEEP, decoded
 
 
 def raw_tiff(width, height, bits, photometric, data, end="<"):

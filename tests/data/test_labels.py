@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from small_sets import image_features, labelled, png, write_set
 
 from cnnjax.data import dataset as loading
 from cnnjax.data.contents import data_record, split_lines
 from cnnjax.data.dataset import load_dataset
-from cnnjax.data.declared import describe_dataset
 from cnnjax.data.labels import checked_pools
-from cnnjax.data.source import Pool, Source
+from cnnjax.data.published_sizes import describe_dataset
+from cnnjax.data.sources.source import Pool, Source
 from cnnjax.errors import UserError
+from tests.data.small_sets import image_features, labelled, png, write_set
 
 DELIVERIES = ("resident", "streaming")
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from cnnjax.data.dataset import load_dataset
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.statistics import STANDARDIZE, measure
+from cnnjax.data.standardize import STANDARDIZE, measure
 from cnnjax.errors import UserError
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (6, 8, 8, 3), np.uint8)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cnnjax.data import streaming
-from cnnjax.data.resident import chunk_indices, eval_batches
+from cnnjax.data.order import chunk_indices, eval_batches
 from cnnjax.data.split import Split
 from cnnjax.data.streaming import EpochOrder, EvalStream, TrainStream
 from cnnjax.errors import UserError

@@ -12,15 +12,15 @@ import numpy as np
 from flax import traverse_util
 from flax.core import meta
 
+from cnnjax.ablation.define.spec import spec_to_dict
 from cnnjax.ablation.plan import load_ablation, make_plan
-from cnnjax.ablation.spec import spec_to_dict
 from cnnjax.config import differences, load_recipe, splat, to_dict
-from cnnjax.data.declared import describe_dataset
+from cnnjax.data.published_sizes import describe_dataset
 from cnnjax.layers.init import Declared
-from cnnjax.models import create_model, variant
-from cnnjax.models.initialize import abstract_variables
-from cnnjax.models.stacks import written_out
-from cnnjax.train.optimizer import make_optimizer
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.execution import written_out
+from cnnjax.net.initialize import abstract_variables
+from cnnjax.training.optimizer import make_optimizer
 
 # Numbers of equal blocks: '/stage1_block2/' is one of those that a line stands for.
 BLOCK = re.compile(r"(?<=_block)\d+(?=/)|(?<=_layer)\d+(?=/)")

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from cnnjax.models import create_model, variant
-from cnnjax.models.initialize import init_variables
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.initialize import init_variables
 
 NAME, SOURCE = "resnet20_cifar", "cifar"
 

@@ -6,7 +6,7 @@ import pytest
 from cnnjax.errors import UserError
 from cnnjax.interop.same_function import refuse_another_function
 from cnnjax.layers.norm import make_norm
-from cnnjax.models import create_model
+from cnnjax.models.registry import create_model
 from tests.models.entries import one_seed
 
 NAME, SHAPE = "resnet20_cifar", (8, 8, 3)

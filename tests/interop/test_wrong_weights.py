@@ -8,8 +8,8 @@ import pytest
 
 from cnnjax import interop
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, variant
-from cnnjax.models.initialize import init_variables
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.initialize import init_variables
 from tests.interop.small_weights import NAME, SOURCE, drawn, one_sentence, same
 
 

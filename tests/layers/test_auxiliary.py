@@ -10,8 +10,8 @@ from flax import linen as nn
 
 from cnnjax.layers.auxiliary import AUXILIARY, auxiliary_head
 from cnnjax.layers.conv import Dense
-from cnnjax.models.forward import forward_eval, forward_train
-from cnnjax.train.loss import cross_entropy
+from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.training.loss import cross_entropy
 
 
 class Head(nn.Module):

@@ -8,7 +8,7 @@ import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv, Dense
-from cnnjax.layers.convolution import convolution
+from cnnjax.layers.functional.conv import convolution
 
 KEY = jax.random.key(0)
 

@@ -9,8 +9,8 @@ from flax.traverse_util import flatten_dict
 
 from cnnjax.layers import init
 from cnnjax.layers.conv import Conv
-from cnnjax.models import create_model
-from cnnjax.models.initialize import (
+from cnnjax.models.registry import create_model
+from cnnjax.net.initialize import (
     KernelInit,
     abstract_variables,
     draw_variables,

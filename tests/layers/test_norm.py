@@ -10,9 +10,9 @@ from flax import linen as nn
 from flax import traverse_util
 
 from cnnjax.errors import UserError
+from cnnjax.layers.functional.moments import normalize
 from cnnjax.layers.group_norm import default_groups
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.moments import normalize
 from cnnjax.layers.norm import NORMS, Norm, make_norm
 
 SHAPE = (4, 3, 5, 6)

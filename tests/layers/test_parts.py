@@ -10,8 +10,8 @@ import pytest
 from cnnjax.layers.act import identity
 from cnnjax.layers.conv import Conv
 from cnnjax.layers.conv_norm_act import ConvNormAct
-from cnnjax.layers.convolution import convolution
 from cnnjax.layers.flatten import Flatten
+from cnnjax.layers.functional.conv import convolution
 from cnnjax.layers.norm import make_norm
 
 KEY = jax.random.key(0)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.models import list_models, variant
-from cnnjax.models.initialize import abstract_variables, init_variables
+from cnnjax.models.registry import list_models, variant
+from cnnjax.net.initialize import abstract_variables, init_variables
 
 NUM_IMAGES = 4
 SIZES = (8, 16, 28, 32, 48, 64, 67, 80, 96, 112, 128, 160, 192, 224, 227, 299)

@@ -2,8 +2,8 @@
 
 from flax import linen as nn
 
-from cnnjax.models import create_model
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.registry import create_model
+from cnnjax.net.initialize import abstract_variables
 
 
 def output_shapes(name, side, **arguments):

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax.models import create_model
-from cnnjax.models.forward import forward_eval, forward_train
-from cnnjax.models.initialize import init_variables
-from cnnjax.train.loss import cross_entropy
+from cnnjax.models.registry import create_model
+from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.net.initialize import init_variables
+from cnnjax.training.loss import cross_entropy
 
 torch = pytest.importorskip("torch")
 reference = pytest.importorskip("tests.models.torch_resnet")

@@ -10,11 +10,11 @@ from flax.traverse_util import flatten_dict
 from cnnjax.errors import UserError
 from cnnjax.layers.init import Declared, ones, zeros
 from cnnjax.layers.norm import make_norm
-from cnnjax.models import create_model
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.initialize import abstract_variables, init_variables, num_params
-from cnnjax.models.residual_block import PLACEMENTS
-from cnnjax.models.shortcut import SHORTCUTS
+from cnnjax.models.blocks.residual import PLACEMENTS
+from cnnjax.models.blocks.shortcut import SHORTCUTS
+from cnnjax.models.registry import create_model
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.initialize import abstract_variables, init_variables, num_params
 
 # Two stages of two blocks: one block that keeps the shape and one that changes it.
 SHALLOW = {"basic": 10, "bottleneck": 14}

@@ -12,10 +12,10 @@ import pytest
 from flax import linen as nn
 
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, variant
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.initialize import abstract_variables, init_variables
 from cnnjax.models.lenet import TABLE_I, TrainedPool
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.initialize import abstract_variables, init_variables
 
 # A convolution: (output side, input channels of one filter, side of it, filters).
 ALEXNET = [

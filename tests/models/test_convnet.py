@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.models import create_model
-from cnnjax.models.forward import forward_eval
-from cnnjax.models.initialize import abstract_variables, init_variables
+from cnnjax.models.registry import create_model
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.initialize import abstract_variables, init_variables
 from tests.models.shapes import output_shapes
 
 STACKS = {"one 7x7": (7, 1, 49), "three 3x3": (3, 3, 27)}

@@ -11,8 +11,8 @@ import jax
 import pytest
 
 from cnnjax.analysis.complexity import model_multiply_adds
-from cnnjax.models import create_model, list_models, variant
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.registry import create_model, list_models, variant
+from cnnjax.net.initialize import abstract_variables
 from tests.models.entries import few_by_default
 
 with (pathlib.Path(__file__).parent / "peer_complexity.csv").open() as _file:

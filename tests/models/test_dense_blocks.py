@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, variant
-from cnnjax.models.initialize import init_variables, num_params
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.initialize import init_variables, num_params
 from tests.models.entries import QUICK_TO_COMPILE
 
 TINY = {"depth": 0, "layers": (2, 1), "growth_rate": 4}

@@ -13,13 +13,13 @@ from flax.traverse_util import flatten_dict
 from cnnjax.analysis.complexity import multiply_adds
 from cnnjax.errors import UserError
 from cnnjax.layers.auxiliary import AUXILIARY
-from cnnjax.layers.branches import Branches
 from cnnjax.layers.conv import Conv
 from cnnjax.layers.norm import make_norm
-from cnnjax.models import create_model, variant
-from cnnjax.models.forward import forward_eval
+from cnnjax.models.blocks.inception import Branches
 from cnnjax.models.googlenet import inception
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.forward import forward_eval
+from cnnjax.net.initialize import abstract_variables
 from tests.models.shapes import output_shapes
 
 # Table 1 of arXiv 1409.4842, typed once more: side of the map, then channels of the

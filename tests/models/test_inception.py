@@ -5,8 +5,8 @@ from flax.core import meta
 from flax.traverse_util import flatten_dict
 
 from cnnjax.errors import UserError
-from cnnjax.models import create_model, variant
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.initialize import abstract_variables
 from tests.models.shapes import output_shapes
 
 # The figures of arXiv 1602.07261, typed once more. A convolution is (taps, channels);

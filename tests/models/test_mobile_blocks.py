@@ -7,10 +7,10 @@ import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.layers.act import hard_swish, relu6
-from cnnjax.layers.channels import round_channels
-from cnnjax.models import create_model, variant
-from cnnjax.models.initialize import init_variables, num_params
+from cnnjax.layers.functional.channels import round_channels
 from cnnjax.models.mobilenet_v3 import early_activation
+from cnnjax.models.registry import create_model, variant
+from cnnjax.net.initialize import init_variables, num_params
 from tests.models.entries import QUICK_TO_COMPILE
 
 # Howard et al. 2017, table 1: channels and stride behind each 3x3, at width 1.

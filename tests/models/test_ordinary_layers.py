@@ -14,17 +14,17 @@ from cnnjax.errors import UserError
 from cnnjax.layers.act import ACTIVATIONS
 from cnnjax.layers.conv_norm_act import ConvNormAct
 from cnnjax.layers.norm import NORMS, NormKind, make_norm
-from cnnjax.models import VARIANTS, create_model
-from cnnjax.models.forward import forward_eval, forward_train
-from cnnjax.models.initialize import (
+from cnnjax.models.blocks.residual import ResidualBlock
+from cnnjax.models.registry import VARIANTS, create_model
+from cnnjax.models.variant import Variant
+from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.net.initialize import (
     KernelInit,
     abstract_variables,
     draw_variables,
     init_variables,
 )
-from cnnjax.models.residual_block import ResidualBlock
-from cnnjax.models.stacks import stacks_of_net, write_out
-from cnnjax.models.variant import Variant
+from cnnjax.net.stacked import stacks_of_net, write_out
 from tests import ordinary
 
 SHAPE = (8, 8, 2)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cnnjax.models import ALIASES, VARIANTS, variant
+from cnnjax.models.registry import ALIASES, VARIANTS, variant
 from cnnjax.models.variant import OF_TORCHVISION
 
 WITH_RESULT = [name for name, entry in VARIANTS.items() if entry.published]

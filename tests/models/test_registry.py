@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict
 
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
-from cnnjax.models import (
+from cnnjax.models.registry import (
     ALIASES,
     FAMILIES,
     VARIANTS,
@@ -21,9 +21,9 @@ from cnnjax.models import (
     list_models,
     variant,
 )
-from cnnjax.models.forward import forward_eval, forward_train
-from cnnjax.models.initialize import num_params
-from cnnjax.train.loss import cross_entropy
+from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.net.initialize import num_params
+from cnnjax.training.loss import cross_entropy
 from tests.models.entries import (
     ARCHITECTURES,
     DEEP,

@@ -10,12 +10,12 @@ from flax.core import meta
 from flax.traverse_util import flatten_dict
 
 from cnnjax.errors import UserError
+from cnnjax.layers.dropout import Dropout, StochasticDepth
 from cnnjax.layers.init import zeros
-from cnnjax.layers.regularize import Dropout, StochasticDepth
-from cnnjax.models import create_model
-from cnnjax.models.forward import forward_eval, forward_train
-from cnnjax.models.initialize import abstract_variables, init_variables, num_params
-from cnnjax.models.residual_block import reduced_width
+from cnnjax.models.blocks.residual import reduced_width
+from cnnjax.models.registry import create_model
+from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.net.initialize import abstract_variables, init_variables, num_params
 from tests.models.entries import QUICK_TO_COMPILE
 
 INPUT = (32, 32, 3)

@@ -9,7 +9,7 @@ import pathlib
 
 import pytest
 
-from cnnjax.models import variant
+from cnnjax.models.registry import variant
 
 with (pathlib.Path(__file__).parent / "peer_complexity.csv").open() as _file:
     PEERS = {row["model"]: row for row in csv.DictReader(_file)}

@@ -4,8 +4,8 @@ import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import make_norm
-from cnnjax.models import create_model
-from cnnjax.models.initialize import abstract_variables
+from cnnjax.models.registry import create_model
+from cnnjax.net.initialize import abstract_variables
 
 # Net, image side, argument, value, what the sentence must say.
 REFUSED = [

@@ -17,10 +17,10 @@ from cnnjax.errors import UserError
 from cnnjax.layers.act import ACTIVATIONS
 from cnnjax.layers.norm import NORMS, make_norm
 from cnnjax.layers.squeeze_excite import SqueezeExcite
-from cnnjax.models import create_model, list_models, variant
-from cnnjax.models.forward import forward_train
-from cnnjax.models.initialize import abstract_variables
-from cnnjax.models.stacks import written_out
+from cnnjax.models.registry import create_model, list_models, variant
+from cnnjax.net.execution import written_out
+from cnnjax.net.forward import forward_train
+from cnnjax.net.initialize import abstract_variables
 from tests.models.entries import ARCHITECTURES, DEEP, FEW, STRUCTURES, few_by_default
 
 # Hidden layers that are vectors, or a map of one pixel in the auxiliary head of

@@ -3,8 +3,8 @@
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.models import VARIANTS, create_model
-from cnnjax.models.checks import COUNTS, MOST_LAYERS
+from cnnjax.models.blocks.checks import COUNTS, MOST_LAYERS
+from cnnjax.models.registry import VARIANTS, create_model
 
 # One net for each family and key.
 PAIRS = {

@@ -11,10 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cnnjax.layers.conv import Conv
-from cnnjax.layers.convolution import convolution
-from cnnjax.layers.convolution_geometry import Geometry
-from cnnjax.layers.convolution_onednn import by_onednn
-from cnnjax.layers.window import as_padding, as_pair
+from cnnjax.layers.functional.conv import convolution
+from cnnjax.layers.functional.conv_geometry import Geometry
+from cnnjax.layers.functional.conv_onednn import by_onednn
+from cnnjax.layers.functional.window import as_padding, as_pair
 from cnnjax.onednn import calls
 from cnnjax.onednn.convolutions import ROLES, Spec
 from cnnjax.onednn.library import VARIABLE, library

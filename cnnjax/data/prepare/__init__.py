@@ -11,8 +11,8 @@ from cnnjax.data.prepare import cifar, mnist
 from cnnjax.data.prepare.archive import ImageSet
 from cnnjax.data.prepare.download import download
 from cnnjax.data.prepare.write import check_known, write_images, write_with_tensorflow
-from cnnjax.data.source import check_directory, data_folder
-from cnnjax.data.tfds import PREFIX, find_prepared
+from cnnjax.data.sources.source import check_directory, data_folder
+from cnnjax.data.sources.tfds import PREFIX, find_prepared
 from cnnjax.errors import UserError
 
 # Prepared without TensorFlow. Add a set: its file, and one line here.

@@ -1,0 +1,106 @@
+"""Suite scaling: a training step on more and more devices, against one.
+
+Strong scaling divides one batch, weak scaling gives each device as many images, and
+seeds over devices share nothing. On a CPU the devices are emulated and share its cores:
+D of them on C cores can be min(D, C) times as fast as one at best, and one uses several
+cores already; what is left to see there is what dividing costs.
+"""
+
+import time
+from collections.abc import Callable
+
+import jax
+
+from benchmarks.measure import interleave
+from benchmarks.nets import NETS
+from benchmarks.profile import collective_seconds, profiled
+from benchmarks.rows import Row, rows_of
+from cnnjax.errors import UserError
+from cnnjax.run.programs import compile_programs
+from cnnjax.run.setup import Run, initial_state, set_up
+
+NET = "CIFAR ResNet-20, batch 128"
+IMAGES_EACH = 32  # of each device in weak scaling
+STEPS = 2  # in one dispatch
+MODES = ("jit", "shard_map")
+ONE = "1 device"
+
+
+def suite(options) -> list[Row]:
+    """Efficiency against one device: strong, weak, and of seeds.
+
+    Raises:
+      UserError: there is one device only.
+    """
+    available = len(jax.devices())
+    counts = [d for d in (2, 4, 8, 16, 32, 64, 128, 256) if d <= available]
+    if not counts:
+        raise UserError(
+            "suite scaling needs several devices and JAX finds 1: set XLA_FLAGS="
+            "--xla_force_host_platform_device_count=8 to emulate some on CPU"
+        )
+    scalings = {
+        "strong: batch 128": lambda d, mode: run_of(f"data={d}", mode, batch=128),
+        f"weak: {IMAGES_EACH} images a device": lambda d, mode: run_of(
+            f"data={d}", mode, batch=IMAGES_EACH * d
+        ),
+        "seeds: one a device, batch 128": lambda d, mode: run_of(
+            f"seed={d}", mode, batch=128, seeds=d
+        ),
+    }
+    rows = []
+    for case, make in scalings.items():
+        if options.only.lower() in case.lower():
+            rows += measured(case, make, counts, options.rounds)
+    return rows
+
+
+def run_of(layout: str, mode: str, *, batch: int, seeds: int = 1) -> Run:
+    """CIFAR ResNet-20 under a layout."""
+    config = NETS[NET].config(STEPS)
+    config.train.batch_size, config.seeds.count = batch, seeds
+    config.data.num_train = STEPS * batch
+    config.parallel.layout, config.parallel.mode = layout, mode
+    return set_up(config)
+
+
+def measured(case: str, make: Callable, counts: list[int], rounds: int) -> list[Row]:
+    """Rows of one kind of scaling; the efficiency is in their notes."""
+    ways = {ONE: training(make(1, "jit"))}
+    devices = {ONE: 1}
+    for mode in MODES:
+        for count in counts:
+            way = f"{count} devices, {mode}"
+            ways[way], devices[way] = training(make(count, mode)), count
+    times = interleave(ways, rounds=rounds)
+    grows = not case.startswith("strong")
+    notes = {}
+    for way, own in times.items():
+        # Work done, in that of one device, over the devices and the time it took.
+        work = devices[way] if grows else 1
+        efficiency = work / devices[way] / own.ratio_to(times[ONE])[0]
+        share = collective_share(ways[way], devices[way])
+        notes[way] = f"efficiency {efficiency:.0%}, in collectives {share:.0%}"
+    return rows_of(case, times, ONE, unit="step", units=STEPS, notes=notes)
+
+
+def training(run: Run) -> Callable[[], None]:
+    """So many steps in one dispatch."""
+    state = initial_state(run)
+    programs = compile_programs(run, state)
+    holder = [run.parallel.put(state)]
+
+    def advance():
+        holder[0], _ = programs.advance(holder[0], 0, STEPS)
+        jax.block_until_ready(holder[0])
+
+    return advance
+
+
+def collective_share(advance: Callable[[], None], num_devices: int) -> float:
+    """Share of the devices' time in a dispatch that goes to collective operations."""
+    with profiled() as events:
+        start = time.perf_counter()
+        advance()
+        seconds = time.perf_counter() - start
+    return collective_seconds(events) / (num_devices * seconds)

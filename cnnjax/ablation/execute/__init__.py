@@ -1,0 +1,1 @@
+"""Runs the cells of a plan: in this process, in others, or by SLURM."""

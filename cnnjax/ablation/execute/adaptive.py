@@ -1,0 +1,176 @@
+"""Adds seeds until each claim is decided, or there is no more to spend.
+
+The verdicts are those of `sequential`: they may be looked at after every round.
+"""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from cnnjax.ablation.judge.collect import Sweep, collect
+from cnnjax.ablation.judge.verdicts import UNDECIDED, Verdict, judge
+from cnnjax.ablation.plan import Plan
+from cnnjax.devices.distributed import num_processes
+from cnnjax.errors import UserError
+
+AUTO = "auto"  # --seeds
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """What may be spent.
+
+    Attributes:
+      seeds: of any arm, at most.
+      minutes: of this command, at most; 0 for no limit. A round is started only if it
+        should fit, by the time that the seeds so far took.
+    """
+
+    seeds: int
+    minutes: float
+
+    def __post_init__(self) -> None:
+        if self.seeds < 2 or self.minutes < 0:
+            raise UserError(
+                f"--max_seeds={self.seeds} and --budget_minutes={self.minutes:g}: "
+                "give 2 seeds or more, and 0 minutes (no limit) or more"
+            )
+
+
+def train_seeds(
+    make: Callable[..., Plan],
+    train: Callable[[Plan], int],
+    seeds: str,
+    budget: Budget,
+    say: Callable[[str], None] = print,
+) -> tuple[int, Plan]:
+    """Trains as many seeds as asked for.
+
+    Args:
+      make: `make_plan` without its arguments `num_seeds` and `sequential`.
+      train: trains what is not done of a plan; returns an exit code.
+      seeds: a number, 'auto', or '' for what was planned before or the scale says.
+      budget: of 'auto'.
+      say: takes one sentence.
+
+    Returns:
+      The exit code, and the last plan.
+
+    Raises:
+      UserError: something else than these.
+    """
+    if seeds == AUTO:
+        if num_processes() > 1:
+            raise UserError(
+                "--seeds=auto is for one process that waits for its results: give a "
+                "number of seeds, or leave the coordinator's flags out"
+            )
+        rounds = functools.partial(make, sequential=True)
+        return train_until_decided(rounds, train, budget, say)
+    plan = make(num_seeds=parse_seeds(seeds))
+    return train(plan), plan
+
+
+def parse_seeds(seeds: str) -> int | None:
+    """The number in --seeds; None for '' and 'auto'.
+
+    Raises:
+      UserError: something else than these.
+    """
+    if seeds in ("", AUTO):
+        return None
+    if not seeds.isdecimal() or int(seeds) < 1:
+        raise UserError(f"--seeds={seeds}: give a whole number from 1, or auto")
+    return int(seeds)
+
+
+def train_until_decided(
+    make: Callable[..., Plan],
+    train: Callable[[Plan], int],
+    budget: Budget,
+    say: Callable[[str], None],
+) -> tuple[int, Plan]:
+    """Trains rounds of seeds, each for the arms of the claims that are still open.
+
+    Args:
+      make: plans seeds per arm, `num_seeds`; None for those planned before.
+      train: trains what is not done of a plan; returns an exit code.
+      budget: what may be spent.
+      say: takes one sentence.
+
+    Returns:
+      The exit code, and the last plan.
+    """
+    start, counts = time.monotonic(), None
+    while True:
+        plan = make(num_seeds=counts)
+        if plan.cells[0].fold is not None:
+            raise UserError(
+                "--seeds=auto takes independent runs, and those of --folds have images "
+                "in common: give a number of seeds"
+            )
+        trained = time.monotonic()
+        code = train(plan)
+        if code:
+            return code, plan
+        sweep = collect(plan.workdir)
+        if any(row.status in ("missing", "running") for row in sweep.rows):
+            say("not all runs have ended; the same command goes on when they have")
+            return 0, plan
+        verdicts = judge(sweep)
+        open_claims = [v for v in verdicts if v.verdict == UNDECIDED]
+        if not open_claims:
+            say(f"all {len(verdicts)} claims are decided")
+            return 0, plan
+        counts = next_counts(plan, sweep, open_claims, budget.seeds)
+        added = {a: n - sum(_seeds(plan, a)) for a, n in counts.items()}
+        if not any(added.values()):
+            limit = f"--max_seeds={budget.seeds}"
+            say(f"{len(open_claims)} claims stay undecided at {limit}")
+            return 0, plan
+        now = time.monotonic()
+        needed = _estimate(sweep, added, now - trained)
+        if budget.minutes and (now - start + needed) > 60 * budget.minutes:
+            say(
+                f"{len(open_claims)} claims stay undecided: another round takes about "
+                f"{needed / 60:.1f} min, more than is left of --budget_minutes"
+            )
+            return 0, plan
+        arms = [arm for arm, more in added.items() if more]
+        say(
+            f"{len(open_claims)} claims are undecided: more seeds for {', '.join(arms)}"
+        )
+
+
+def next_counts(
+    plan: Plan, sweep: Sweep, open_claims: Sequence[Verdict], limit: int
+) -> dict[str, int]:
+    """Seeds of every arm in the next round; equal to now where nothing is to be added.
+
+    A round has as many seeds as the scale says, so that all rounds run one program.
+    """
+    counts = {arm.name: sum(_seeds(plan, arm.name)) for arm in plan.arms}
+    step = plan.ablation.scale(plan.scale).num_seeds
+    wanted = dict(counts)
+    for verdict in open_claims:
+        arms = verdict.claim.contrast
+        target = min(min(counts[arm] for arm in arms) + step, limit)
+        for arm in arms:
+            wanted[arm] = max(wanted[arm], target)
+    return wanted
+
+
+def _seeds(plan: Plan, arm: str) -> list[int]:
+    return [len(cell.seeds) for cell in plan.cells if cell.arm.name == arm]
+
+
+def _estimate(sweep: Sweep, added: Mapping[str, int], last_round: float) -> float:
+    """Seconds of a round by what its arms took; by the last round if unknown."""
+    seconds = 0.0
+    for arm, more in added.items():
+        costs = [row.cost("run_seconds") for row in sweep.rows if row.arm == arm]
+        known = [cost for cost in costs if math.isfinite(cost)]
+        seconds += more * sum(known) / len(known) if known else last_round
+    return seconds

@@ -1,0 +1,320 @@
+"""Hands the cells of a plan to processes of their own, and waits for them."""
+
+import contextlib
+import os
+import time
+from typing import Any
+
+import jax
+
+from cnnjax.ablation.execute.cell import run_cell
+from cnnjax.ablation.execute.inline import (
+    facts,
+    in_order,
+    is_done,
+    run_ablation,
+    set_up_all,
+)
+from cnnjax.ablation.execute.jobs import (
+    Record,
+    alone,
+    read_jobs,
+    refuse_other_jobs,
+    write_jobs,
+)
+from cnnjax.ablation.execute.launchers import Local, Slurm
+from cnnjax.ablation.execute.slurm import cancel_line, parse_options
+from cnnjax.ablation.execute.status import read_cells, summary
+from cnnjax.ablation.plan import Plan, write_plan
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.interrupt import StopRequest, catching_signals
+from cnnjax.process import lives
+from cnnjax.records import write_text
+from cnnjax.run.cautions import cautions_of_arms
+from cnnjax.run.folder import RunFolder
+from cnnjax.run.heartbeat import read_sign, refuse_taken, write_sign
+from cnnjax.run.setup import Run
+
+# Threads of this process, processes of this machine, or jobs of a cluster.
+LAUNCHERS = ("inline", "local", "slurm")
+ATTEMPTS = 2
+NOTICE = b"\nasked to stop\n"
+SHOW_SECONDS = 5.0
+LOG_LINES = 30  # of a cell that was killed, kept in its crash.txt
+
+
+def train_cells(
+    plan: Plan, *, launcher: str, jobs: int, launcher_options: str, wait: bool
+) -> int:
+    """Trains every arm that is not done yet; returns an exit code.
+
+    Args:
+      plan: of `make_plan`.
+      launcher: one of `LAUNCHERS`.
+      jobs: cells at a time; 0 for what the scale says, or there is room for.
+      launcher_options: for SLURM, as `slurm.parse_options` reads them.
+      wait: whether to stay until the last cell has ended.
+
+    Raises:
+      UserError: options that do not fit, or something that stops all arms, such as a
+        full disk.
+    """
+    if launcher not in LAUNCHERS:
+        raise unknown_name("launcher", launcher, LAUNCHERS, "--launcher")
+    if launcher != "slurm" and (launcher_options or not wait):
+        raise UserError(
+            "--launcher_options and --wait=false are for --launcher=slurm, not for "
+            f"{launcher}: leave them out"
+        )
+    options = parse_options(launcher_options)
+    jobs = jobs or plan.ablation.scale(plan.scale).jobs
+    refuse_other_jobs(plan.workdir, launcher)
+    if launcher == "inline":
+        return run_ablation(plan, jobs=jobs)
+    return hand_out(plan, launcher, jobs, options, wait)
+
+
+def hand_out(
+    plan: Plan, launcher: str, jobs: int, options: dict[str, Any], wait: bool
+) -> int:
+    """Trains in processes of their own; arguments as in `train_cells`."""
+    plan_on_cpu(options.get("gpus_per_node", 1))
+    runs = set_up_all(plan)
+    write_plan(plan, {name: facts(run) for name, run in runs.items()})
+    todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}
+    for sentence in cautions_of_arms(todo):
+        say(f"note: {sentence}")
+    if len(todo) < len(runs):
+        say(f"{len(runs) - len(todo)} of {len(runs)} arms are done already")
+    if not todo:
+        return 0
+    # A folder of the caller's place must not hide ours in the cells, see launch.sh.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    folder = plan.workdir.absolute() / "launcher"
+    with alone(folder), catching_signals(NOTICE) as stop:
+        system = (
+            Local(folder, jobs) if launcher == "local" else Slurm(folder, jobs, options)
+        )
+        launch = Launch(plan, in_order(todo), system)
+        launch.attach()
+        launch.start()
+        return launch.follow(stop) if wait else launch.leave()
+
+
+class Launch:
+    """The cells that are not done: those to be started, and those that go on.
+
+    Args:
+      plan: of `make_plan`.
+      runs: what is to be trained, in the order of starting.
+      system: where cells run.
+    """
+
+    def __init__(self, plan: Plan, runs: dict[str, Run], system: Local | Slurm):
+        self.plan, self.runs, self.system = plan, runs, system
+        self.attempts = dict.fromkeys(runs, 1)
+        self.queue = list(runs)
+        self.active: dict[str, Record] = {}
+        self.cancelled: list[str] = []
+        self.num_ended, self.next_show, self.shown = 0, 0.0, ""
+
+    # -- start ------------------------------------------------------------------------
+
+    def attach(self) -> None:
+        """Takes over the cells that an earlier launcher left running.
+
+        Raises:
+          UserError: the cluster does not answer.
+        """
+        known = read_jobs(self.plan.workdir)
+        if known["launcher"] != self.system.name:
+            return
+        if not self.system.poll():
+            raise UserError(
+                "squeue does not answer, and cells of this folder may be in its queue: "
+                "start again when SLURM is back"
+            )
+        for name in list(self.queue):
+            record = known["cells"].get(name)
+            if record and self._goes_on(name, record):
+                self.active[name] = record
+                self.attempts[name] = record["attempt"]
+                self.queue.remove(name)
+        if self.active:
+            say(f"{len(self.active)} cells of an earlier start go on")
+
+    def start(self) -> None:
+        """Starts as many cells as there is room for."""
+        active = list(self.active.values())
+        names = self.queue[: self.system.room(active)]
+        if not names:
+            return
+        for name in names:
+            refuse_taken(self.plan.workdir / name)
+            write_sign(self.plan.workdir / name, "waiting")
+        self._note()  # the cells read from it what the person's command was
+        workdir = str(self.plan.workdir.absolute())
+        cells = [(workdir, name) for name in names]
+        records = self.system.submit(run_cell, cells, active)
+        for name, record in zip(names, records, strict=True):
+            self.active[name] = record | {"attempt": self.attempts[name]}
+        self.queue = self.queue[len(names) :]
+        self._note()
+        jobs = list(dict.fromkeys(record["job"].split("_")[0] for record in records))
+        what = names[0] if len(names) == 1 else f"{len(names)} cells"
+        kind = "process" if self.system.name == "local" else "job"
+        say(f"{what}  handed to {self.system.name}, {kind} {', '.join(jobs)}")
+
+    def _note(self) -> None:
+        write_jobs(self.plan.workdir, self.system.name, self.active)
+
+    # -- wait -------------------------------------------------------------------------
+
+    def follow(self, stop: StopRequest) -> int:
+        """Waits for all cells, starting others as there is room; the exit code."""
+        began = time.monotonic()
+        while self.active or self.queue:
+            if stop:
+                return self.end(stop)
+            try:
+                self.look()
+                self.start()
+            except UserError:
+                self.end(stop)
+                raise
+            self._show()
+            # Patient with the cluster when cells take long.
+            waited = time.monotonic() - began
+            time.sleep(0.3 if self.system.name == "local" else min(10, 1 + waited / 30))
+        self._note()
+        if self.cancelled:
+            say(
+                f"cancelled by somebody: {', '.join(self.cancelled)}; the same command "
+                "goes on from their checkpoints"
+            )
+        return 1 if self.cancelled else 0
+
+    def look(self) -> None:
+        """Sees to the cells that have ended.
+
+        Raises:
+          UserError: one of them met a mistake that concerns all.
+        """
+        if not self.system.poll():
+            say("squeue does not answer; asking again")
+            return
+        for name, record in list(self.active.items()):
+            if self._goes_on(name, record):
+                continue
+            del self.active[name]
+            beat, state = self._beat(name), self.system.state(record)
+            # SLURM forgets the tasks of an array that were cancelled while they waited.
+            never_began = self.system.name == "slurm" and beat["status"] == "waiting"
+            if results := self._folder(name).finished_results():
+                failed = sum(result["status"] == "failed" for result in results)
+                some = f"{failed} of {len(results)} seeds failed"
+                self._ended(name, some if failed else "done")
+            elif state == "CANCELLED" or (never_began and not state):
+                self.cancelled.append(name)
+                self._ended(name, "cancelled")
+            elif beat["status"] == "stopped" or state == "PREEMPTED":
+                say(f"{name}  was stopped and saved; it goes on")
+                self.queue.insert(0, name)
+            elif beat["status"] == "refused":
+                raise UserError(f"cell {name}: {beat['reason']}")
+            else:
+                self._failed(name, record, beat)
+
+    def _failed(self, name: str, record: Record, beat: dict[str, Any]) -> None:
+        crashed = beat["status"] == "crashed"
+        reason = beat["reason"] if crashed else self._verdict(record)
+        if self.attempts[name] < ATTEMPTS:
+            self.attempts[name] += 1
+            say(f"{name}  {reason}; attempt {self.attempts[name]} of {ATTEMPTS}")
+            self.queue.insert(0, name)
+            return
+        log = self.system.log(record)
+        if not crashed:
+            with contextlib.suppress(OSError):
+                last = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+                write_text(
+                    self.plan.workdir / name / "crash.txt",
+                    "\n".join([f"{reason}; the end of {log}:", *last, ""]),
+                )
+        folder, seeds = self._folder(name), self.runs[name].seeds
+        reason = f"{reason} ({ATTEMPTS} attempts)"
+        folder.write_results([folder.crashed(seed, reason) for seed in seeds])
+        self._ended(name, f"failed: {reason}; see {log}")
+
+    def _verdict(self, record: Record) -> str:
+        """Why a cell that left no word ended."""
+        state = self.system.state(record)
+        said = f", SLURM says {state}" if state else ""
+        return f"its process was killed or ended by itself{said}"
+
+    def _ended(self, name: str, how: str) -> None:
+        self.num_ended += 1
+        say(f"{name}  {how}  ({self.num_ended}/{len(self.runs)} cells)")
+
+    def _folder(self, name: str) -> RunFolder:
+        return RunFolder(self.plan.workdir / name, self.runs[name], name)
+
+    def _beat(self, name: str) -> dict[str, Any]:
+        unknown = {"status": "", "reason": "it left no word"}
+        return unknown | read_sign(self.plan.workdir / name)
+
+    def _goes_on(self, name: str, record: Record) -> bool:
+        """Whether the job of a cell does, or the cell has outlived it."""
+        if self.system.is_active(record):
+            return True
+        beat = self._beat(name)
+        return beat["status"] in ("starting", "running") and bool(lives(beat))
+
+    def _show(self) -> None:
+        start = time.monotonic()
+        if start < self.next_show:
+            return
+        line = summary(read_cells(self.plan.workdir))
+        # Reading thousands of cells must stay a small share of the time.
+        took = time.monotonic() - start
+        self.next_show = start + max(SHOW_SECONDS, 20 * took)
+        if line != self.shown:
+            say(line)
+        self.shown = line
+
+    # -- end --------------------------------------------------------------------------
+
+    def end(self, stop: StopRequest) -> int:
+        """Leaves, with the local cells saved; returns an exit code."""
+        if not self.system.stop(list(self.active.values())):
+            self.leave()
+            return stop.exit_code
+        while self.system.poll() and any(
+            self.system.is_active(record) for record in self.active.values()
+        ):
+            time.sleep(0.1)
+        self.system.poll()
+        say("stopped; the same command goes on from here")
+        return stop.exit_code
+
+    def leave(self) -> int:
+        """Says what becomes of the cells without us."""
+        jobs = [record["job"] for record in self.active.values()]
+        say(
+            "SLURM goes on with the cells: ./launch.sh status --workdir="
+            f"{self.plan.workdir} shows them, the same command waits for them, "
+            f"'{cancel_line(jobs)}' cancels them"
+        )
+        return 0
+
+
+def plan_on_cpu(num_devices: int) -> None:
+    """Leaves the accelerators to the cells, and plans for as many as each will have."""
+    jax.config.update("jax_platforms", "cpu")
+    if num_devices > 1:
+        jax.config.update("jax_num_cpu_devices", num_devices)
+
+
+def say(sentence: str) -> None:
+    """Prints a line at once, also into a file."""
+    print(sentence, flush=True)

@@ -1,0 +1,230 @@
+"""What a plan would train and how long it would take, without training or data."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from cnnjax.ablation.execute.inline import require_test_images
+from cnnjax.ablation.plan import Plan, load_ablation, make_plan
+from cnnjax.config import override, splat
+from cnnjax.data.contents import source_lines
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.published_sizes import describe_dataset
+from cnnjax.data.standardize import STANDARDIZE
+from cnnjax.devices.speed import training_rate
+from cnnjax.errors import UserError
+from cnnjax.run.cautions import cautions_of_arms
+from cnnjax.run.setup import set_up
+from cnnjax.screen import show
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmEstimate:
+    """The training of one arm.
+
+    Attributes:
+      arm: name.
+      num_trainings: seeds, times folds where there are any.
+      steps: of each.
+      epochs: of each.
+      num_params: parameters of the net.
+      multiply_adds: of one image, forward.
+      work: multiply-adds of all its trainings.
+    """
+
+    arm: str
+    num_trainings: int
+    steps: int
+    epochs: float
+    num_params: int
+    multiply_adds: int
+    work: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A whole plan.
+
+    Attributes:
+      arms: in the order of the plan.
+      notes: sentences on data that was not found, or on what is hardly meant.
+      is_declared: whether data was not found.
+      data: what the sources hold that are there.
+    """
+
+    arms: tuple[ArmEstimate, ...]
+    notes: tuple[str, ...]
+    is_declared: bool
+    data: tuple[str, ...] = ()
+
+    @property
+    def num_trainings(self) -> int:
+        return sum(arm.num_trainings for arm in self.arms)
+
+    @property
+    def work(self) -> float:
+        """Multiply-adds."""
+        return sum(arm.work for arm in self.arms)
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Traces the net of every arm once; reads no image.
+
+    Raises:
+      UserError: what would be refused in training, too.
+    """
+    data: dict[str, tuple[Dataset, str]] = {}
+    arms, runs = [], {}
+    for arm in plan.arms:
+        cells = [cell for cell in plan.cells if cell.arm.name == arm.name]
+        config = _for_planning(cells[0].config)
+        key = config.data.to_json()
+        if key not in data:
+            data[key] = splat("data", describe_dataset, config.data)
+            require_test_images(plan, data[key][0])
+        run = runs[arm.name] = set_up(config, data[key][0])
+        num_trainings = sum(len(cell.seeds) for cell in cells)
+        arms.append(
+            ArmEstimate(
+                arm=arm.name,
+                num_trainings=num_trainings,
+                steps=run.total_steps,
+                epochs=run.total_steps / run.steps_per_epoch,
+                num_params=run.num_params,
+                multiply_adds=run.multiply_adds,
+                work=run.work() / len(run.seeds) * num_trainings,
+            )
+        )
+    absent = dict.fromkeys(note for _, note in data.values() if note)
+    notes = (*absent, *(f"note: {words}" for words in cautions_of_arms(runs)))
+    # Arms take other parts of one source.
+    lines = dict.fromkeys(
+        "\n".join(source_lines(dataset)) for dataset, note in data.values() if not note
+    )
+    return Estimate(tuple(arms), notes, bool(absent), tuple(lines))
+
+
+def _for_planning(config: ConfigDict) -> ConfigDict:
+    """The config without what looks at images or traces the net once more."""
+    config = ConfigDict(config.to_dict())
+    override(config, {"eval.probes": ()})
+    if callable(STANDARDIZE.get(config.augment.standardize)):
+        override(config, {"augment.standardize": "none"})
+    return config
+
+
+def print_plan(plan: Plan, console: Console | None = None) -> None:
+    """The dry run: arms, parameters, multiply-adds, time; nothing is written.
+
+    Args:
+      plan: of `make_plan`.
+      console: where to print; the terminal if None.
+    """
+    console = console or Console()
+    found, rate = estimate(plan), training_rate()
+    title = f"{plan.ablation.name}, scale {plan.scale}"
+    table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
+    titles = ("runs", "steps", "epochs", "params", "mult-adds", "TFLOP", "time")
+    table.add_column("arm", overflow="fold")
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for arm in found.arms:
+        table.add_row(
+            arm.arm,
+            str(arm.num_trainings),
+            f"{arm.steps:,}",
+            f"{arm.epochs:.4g}",
+            large(arm.num_params),
+            large(arm.multiply_adds),
+            tflop(arm.work),
+            duration(arm.work / rate),
+        )
+    show(table, console)
+    for note in (*found.data, *found.notes):
+        console.print(note, soft_wrap=True, markup=False, highlight=False)
+    total = (
+        f"{found.num_trainings} trainings, {tflop(found.work)} TFLOP: about "
+        f"{duration(found.work / rate)} of computing here, one arm at a time, by a "
+        f"{rate_words(rate)}, compiling not counted. A rough estimate: small nets "
+        "compute less efficiently."
+    )
+    console.print(total, soft_wrap=True, highlight=False)
+
+
+def rate_words(rate: float) -> str:
+    """How fast this machine was found to be."""
+    return f"measured {2 * rate / 1e9:,.1f} GFLOP/s"
+
+
+def large(count: float) -> str:
+    """A number with four digits: '19,074', '269.7 k', '40.55 M', '2.829 G'."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e5)):
+        if count >= size:
+            return f"{count / (1e3 if unit == 'k' else size):.4g} {unit}"
+    return f"{count:,.0f}"
+
+
+def tflop(work: float) -> str:
+    """Floating-point operations of so many multiply-adds, in 10^12."""
+    value = 2 * work / 1e12
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that suits: '42 s', '7.5 min', '3.1 h', '12 d'."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < size * limit:
+            return f"{seconds / size:.3g} {unit}"
+    days = seconds / 86400
+    return f"{days:,.0f} d" if days >= 100 else f"{days:.3g} d"
+
+
+def print_atlas(
+    names: Sequence[str],
+    root: Path,
+    scale: str,
+    say: Callable[[str], None] = print,
+    **options: Any,
+) -> int:
+    """The dry run of many ablations: a line each, and the totals.
+
+    Args:
+      names: of ablations.
+      root: folder of runs.
+      scale: of all.
+      say: takes one line.
+      **options: of `make_plan`, but for `workdir`.
+
+    Returns:
+      0, or 1 if an ablation was refused, which is a line, too.
+    """
+    rate, all_found = training_rate(), []
+    for name in names:
+        try:
+            workdir = str(root / name / scale)
+            plan = make_plan(load_ablation(name), scale, workdir=workdir, **options)
+            found = estimate(plan)
+        except UserError as error:
+            say(f"{name}: refused: {error}")
+            continue
+        all_found.append(found)
+        absent = (
+            " (published facts of data that is not there)" if found.is_declared else ""
+        )
+        say(f"{name}: {len(found.arms)} arms, {_totals([found], rate)}{absent}")
+    say(f"all: {_totals(all_found, rate)}, by a {rate_words(rate)}")
+    return int(len(all_found) < len(names))
+
+
+def _totals(found: Sequence[Estimate], rate: float) -> str:
+    work = sum(one.work for one in found)
+    return (
+        f"{sum(one.num_trainings for one in found):,} trainings, {tflop(work)} TFLOP, "
+        f"about {duration(work / rate)} here"
+    )

@@ -1,0 +1,211 @@
+"""Runs the cells of a plan, several at a time, and goes on where it was ended."""
+
+import contextlib
+import os
+import traceback
+from collections import defaultdict
+from collections.abc import Hashable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.execute.jobs import alone
+from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
+from cnnjax.config import splat
+from cnnjax.data.contents import source_lines
+from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.devices.available import is_accelerated
+from cnnjax.devices.compile_cache import use_compile_cache
+from cnnjax.devices.distributed import is_first, largest, num_processes
+from cnnjax.devices.layout import ONE_DEVICE
+from cnnjax.errors import UserError
+from cnnjax.interrupt import Stopped, StopRequest, catching_signals
+from cnnjax.records import write_text
+from cnnjax.run.cautions import cautions_of_arms
+from cnnjax.run.folder import RunFolder
+from cnnjax.run.heartbeat import write_sign
+from cnnjax.run.loop import fit
+from cnnjax.run.programs import shared_keys
+from cnnjax.run.progress import Progress
+from cnnjax.run.setup import Run, set_up
+from cnnjax.run.shared import Shared
+
+
+def set_up_all(plan: Plan) -> dict[str, Run]:
+    """Builds and checks the runs of all cells; equal data is read once."""
+    data: dict[str, Dataset] = {}
+    runs = {}
+    for cell in plan.cells:
+        key = cell.config.data.to_json()
+        if key not in data:
+            data[key] = splat("data", load_dataset, cell.config.data)
+            require_test_images(plan, data[key])
+        runs[cell.name] = set_up(cell.config, data[key])
+    return runs
+
+
+def require_test_images(plan: Plan, dataset: Dataset) -> None:
+    """Refuses data that leaves nothing to judge the claims by."""
+    used = [*plan.ablation.metrics, *(claim.metric for claim in plan.ablation.claims)]
+    paths = {METRICS[name].path for name in used}
+    if not len(dataset.test) and any("test" in path for path in paths):
+        raise UserError(
+            f"{plan.ablation.name} compares test errors, and data {dataset.name} gives "
+            "no test images: take some out of its training images by "
+            "--set=data.num_test=N, or add a split of that name"
+        )
+
+
+def run_ablation(plan: Plan, *, jobs: int) -> int:
+    """Trains every arm that is not done yet; returns an exit code.
+
+    Args:
+      plan: of `make_plan`.
+      jobs: arms at a time; 0 for one per CPU core, or one on an accelerator.
+
+    Raises:
+      UserError: something that stops all arms, such as a full disk, or another process
+        that trains them.
+    """
+    use_compile_cache()
+    runs = set_up_all(plan)
+    refuse_other_configs(plan)
+    with alone(plan.workdir / "launcher") if is_first() else contextlib.nullcontext():
+        return _train(plan, runs, jobs)
+
+
+def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
+    write_plan(plan, {name: facts(run) for name, run in runs.items()})
+    # Several processes must train the same arms.
+    todo = {
+        name: run for name, run in runs.items() if largest(not is_done(plan, name, run))
+    }
+    jobs = jobs or (1 if is_accelerated() else os.cpu_count() or 1)
+    laid_out = {r.laid_out() for r in runs.values() if r.parallel.layout != ONE_DEVICE}
+    if num_processes() > 1 or any(r.parallel.layout.data > 1 for r in runs.values()):
+        jobs = 1  # what waits for each other must do the same things in turn
+    work = {name: run.work() for name, run in todo.items()}
+    with catching_signals() as stop, Progress(work) as progress:
+        datasets = [source_lines(run.dataset) for run in runs.values()]
+        for words in dict.fromkeys("\n".join(lines) for lines in datasets):
+            progress.say(words)
+        for words in sorted(laid_out):
+            progress.say(words)
+        for sentence in cautions_of_arms(todo) if is_first() else ():
+            progress.say(f"note: {sentence}")
+        if len(todo) < len(runs):
+            progress.say(
+                f"{len(runs) - len(todo)} of {len(runs)} arms are done already"
+            )
+        try:
+            run_cells(plan, in_order(todo), jobs, progress, stop)
+        except Stopped:
+            progress.say("stopped; the same command goes on from here")
+            return stop.exit_code
+    return 0
+
+
+def in_order(runs: dict[str, Run]) -> dict[str, Run]:
+    """Runs of equal programs side by side; groups and runs with much work first.
+
+    At the end no core waits for a last long one, and few programs are held at a time.
+    """
+    groups: dict[Hashable, dict[str, Run]] = defaultdict(dict)
+    for name in sorted(runs, key=lambda name: -runs[name].work()):
+        groups[shared_keys(runs[name])][name] = runs[name]
+    longest_first = sorted(
+        groups.values(), key=lambda group: -sum(run.work() for run in group.values())
+    )
+    return {name: run for group in longest_first for name, run in group.items()}
+
+
+def run_cells(
+    plan: Plan, runs: dict[str, Run], jobs: int, progress: Progress, stop: StopRequest
+) -> None:
+    """Trains the given arms in threads.
+
+    XLA leaves Python's lock while it compiles and computes, and small nets do not keep
+    two cores busy: two arms side by side take little more time than one. Equal data and
+    programs are made once; see `shared_keys`.
+    """
+    shared = Shared(key for run in runs.values() for key in shared_keys(run))
+
+    def cell(name: str, run: Run) -> None:
+        if stop:
+            raise Stopped(name)
+        folder = plan.workdir / name
+        train_cell(folder, name, run, progress, stop, shared)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(cell, name, run) for name, run in runs.items()]
+        done, waiting = wait_for(futures)
+        for future in waiting:
+            future.cancel()
+        if any(future.exception() for future in done):
+            # An error that concerns all arms: let the running ones save and end.
+            stop.set(0)
+    errors = [future.exception() for future in futures if not future.cancelled()]
+    # An error is why the others were stopped: it is what the person must hear.
+    for error in sorted(filter(None, errors), key=lambda e: isinstance(e, Stopped)):
+        raise error
+
+
+def wait_for(futures: list[Future]) -> tuple[set[Future], set[Future]]:
+    """Waits until all are done or one has raised; returns the done and the waiting.
+
+    Wakes up now and then: only this thread runs Python's signal handlers, and it sleeps
+    on when the system hands the signal to another one.
+    """
+    while True:
+        done, waiting = wait(futures, timeout=0.5, return_when=FIRST_EXCEPTION)
+        if not waiting or any(future.exception() for future in done):
+            return done, waiting
+
+
+def train_cell(
+    folder: Path,
+    name: str,
+    run: Run,
+    progress: Progress,
+    stop: StopRequest,
+    shared: Shared,
+) -> None:
+    """Trains one arm; a crash in it is recorded and the others go on."""
+    try:
+        fit(
+            run,
+            folder,
+            name=name,
+            progress=progress,
+            stop=stop,
+            warn=progress.say,
+            shared=shared,
+        )
+    except (Stopped, UserError):
+        raise
+    except Exception as error:
+        write_text(folder / "crash.txt", traceback.format_exc())
+        first_line = next(iter(str(error).splitlines()), "no reason given")
+        reason = f"{type(error).__name__}: {first_line}"
+        write_sign(folder, "crashed", reason=reason)
+        progress.say(f"{name} crashed and is marked failed: {reason}")
+        records = RunFolder(folder, run, name)
+        records.write_results([records.crashed(seed, reason) for seed in run.seeds])
+    finally:
+        shared.done(shared_keys(run))
+
+
+def is_done(plan: Plan, name: str, run: Run) -> bool:
+    """Whether all seeds of an arm have a result already."""
+    return RunFolder(plan.workdir / name, run, name).finished_results() is not None
+
+
+def facts(run: Run) -> dict[str, Any]:
+    """What `plan.json` tells of an arm."""
+    return {
+        "num_params": run.num_params,
+        "multiply_adds": run.multiply_adds,
+        "steps": run.total_steps,
+        "epochs": round(run.total_steps / run.steps_per_epoch, 4),
+    }

@@ -1,0 +1,105 @@
+"""The folder `launcher/`: who trains the cells, and what was handed out."""
+
+import contextlib
+import fcntl
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from cnnjax.ablation.execute import slurm
+from cnnjax.errors import UserError
+from cnnjax.process import identity, lives
+from cnnjax.records import from_line, read_json, to_line, write_failure, write_json
+
+Record = dict[str, Any]  # 'job', its name there, and what else identifies it
+
+
+def write_jobs(workdir: Path, launcher: str, cells: Mapping[str, Record]) -> None:
+    """Writes `launcher/jobs.json`.
+
+    Args:
+      workdir: folder of the ablation.
+      launcher: 'local' or 'slurm'.
+      cells: arm -> record, of those that wait or run.
+    """
+    record = {"launcher": launcher, "command": sys.argv, "cells": dict(cells)}
+    write_json(_path(workdir), record)
+
+
+def read_jobs(workdir: Path) -> dict[str, Any]:
+    """The content of the file; without cells if there is none."""
+    if not _path(workdir).is_file():
+        return {"launcher": "", "command": sys.argv, "cells": {}}
+    return read_json(_path(workdir))
+
+
+def refuse_other_jobs(workdir: Path, launcher: str) -> None:
+    """Keeps a launcher from training what jobs of another one are training.
+
+    Args:
+      workdir: folder of the ablation.
+      launcher: the one that is about to start.
+
+    Raises:
+      UserError: there are such jobs.
+    """
+    known = read_jobs(workdir)
+    if known["launcher"] in ("", launcher):
+        return
+    records = known["cells"].values()
+    if known["launcher"] == "slurm":
+        states = slurm.job_states() or {}
+        jobs = [r["job"] for r in records if slurm.goes_on(states.get(r["job"]))]
+    else:
+        jobs = [r["job"] for r in records if lives(r)]
+    if jobs:
+        raise UserError(
+            f"{len(jobs)} cells of {workdir} still run by --launcher="
+            f"{known['launcher']} ({', '.join(jobs)}): wait for them with that "
+            "launcher, or end them"
+        )
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps a second ablation out of a folder.
+
+    Args:
+      folder: of the launcher's files; its lock names the process that has it.
+
+    Raises:
+      UserError: one is at work there, or nothing can be written there.
+    """
+    path = folder / "lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise write_failure(path, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{_who(path)} waits for the cells of {folder.parent}: let it, or end "
+                "it with Ctrl-C first; ./launch.sh status shows them"
+            ) from None
+        except OSError:
+            pass  # some network file systems have no locks: each cell has its sign
+        file.truncate(0)
+        file.write(to_line(identity()))
+        file.flush()
+        yield
+
+
+def _who(path: Path) -> str:
+    try:
+        known = from_line(path.read_text(encoding="utf-8"))
+        return f"another ablate (process {known['pid']} on {known['host']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another ablate"  # it has just begun, or is of an older version
+
+
+def _path(workdir: Path) -> Path:
+    return workdir / "launcher" / "jobs.json"

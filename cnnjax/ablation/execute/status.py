@@ -1,0 +1,224 @@
+"""How far the cells of an ablation are, or a single run, by their files alone."""
+
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from cnnjax.ablation.execute import slurm
+from cnnjax.ablation.execute.jobs import read_jobs
+from cnnjax.errors import printable
+from cnnjax.process import seems_alive
+from cnnjax.records import from_line, no_run
+from cnnjax.run.heartbeat import read_sign
+from cnnjax.run.progress import duration
+
+DONE, RUNNING, FAILED, WAITING, STOPPED = (
+    "done",
+    "running",
+    "failed",
+    "waiting",
+    "stopped",
+)
+STATUSES = (DONE, RUNNING, FAILED, WAITING, STOPPED)
+STYLES = {DONE: "green", RUNNING: "bold", FAILED: "red", STOPPED: "yellow"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One arm, with all its seeds.
+
+    Attributes:
+      name: of the arm.
+      status: one of `STATUSES`; 'stopped' cells go on with the same command.
+      step: steps done.
+      total_steps: of the whole run; 0 where it is not known.
+      loss: mean over the seeds, of the last dispatch or of the whole training set.
+      seconds_left: of a running cell; None where it is not known.
+      work: multiply-adds of a step, over all seeds; 1 for a single run.
+      where: host and number of the process that trains it.
+      note: reason of a failure, or the launcher's job and which attempt it is.
+    """
+
+    name: str
+    status: str
+    step: int
+    total_steps: int
+    loss: float | None
+    seconds_left: float | None
+    work: float
+    where: str
+    note: str
+
+
+def read_cells(workdir: Path) -> list[Cell]:
+    """The cells of an ablation in the order of its plan, or the one of a single run.
+
+    Raises:
+      UserError: the folder holds neither.
+    """
+    plan = _read(workdir / "plan.json")
+    if plan is None:
+        config = _read(workdir / "config.json")
+        if config is None:
+            raise no_run(
+                workdir, "a training or an ablation", ("plan.json", "config.json")
+            )
+        first, count = config["seeds"]["first"], config["seeds"]["count"]
+        seeds = range(first, first + count)
+        return [_cell(workdir, printable(workdir.name), seeds, 0, 1.0, {}, None)]
+    jobs = read_jobs(workdir)
+    states = slurm.job_states() if jobs["launcher"] == "slurm" else None
+    cells = []
+    for arm, planned in ((a, cell) for a in plan["arms"] for cell in a["cells"]):
+        name, seeds = planned["name"], planned["seeds"]
+        config = _read(workdir / name / "config.json")
+        batch = config["train"]["batch_size"] if config else 1
+        work = float(arm["multiply_adds"] * batch * len(seeds))
+        job = jobs["cells"].get(name, {})
+        state = (states or {}).get(job.get("job", ""))
+        cell = _cell(workdir / name, name, seeds, arm["steps"], work, job, state)
+        cells.append(cell)
+    return cells
+
+
+def seconds_left(cells: Sequence[Cell]) -> float | None:
+    """Of all cells, if as many run side by side as now; None if none does."""
+    left = sum(
+        (cell.total_steps - cell.step) * cell.work
+        for cell in cells
+        if cell.status not in (DONE, FAILED)
+    )
+    pace = sum(
+        (cell.total_steps - cell.step) * cell.work / cell.seconds_left
+        for cell in cells
+        if cell.seconds_left
+    )
+    if not left:
+        return 0.0
+    return left / pace if pace else None
+
+
+def summary(cells: Sequence[Cell]) -> str:
+    """One line: how many cells are in which state, and the time left."""
+    count = Counter(cell.status for cell in cells)
+    shown = (DONE, RUNNING, FAILED, WAITING) + (STOPPED,) * (count[STOPPED] > 0)
+    words = [f"{count[status]} {status}" for status in shown]
+    return f"{', '.join(words)}; left {duration(seconds_left(cells))}"
+
+
+def table(cells: Sequence[Cell]) -> Table:
+    """One row per cell."""
+    goes_on = any(cell.status == STOPPED for cell in cells)
+    hint = "\nstopped cells go on with the same command" if goes_on else ""
+    found = Table(caption=summary(cells) + hint)
+    for title in ("cell", "status", "step", "loss", "left", "host:process", "note"):
+        right = title in ("step", "loss", "left")
+        found.add_column(
+            title, justify="right" if right else "left", no_wrap=title != "note"
+        )
+    for cell in cells:
+        total = f"{cell.total_steps:,}" if cell.total_steps else "?"
+        found.add_row(
+            escape(cell.name),
+            cell.status,
+            f"{cell.step:,}/{total}",
+            "" if cell.loss is None else f"{cell.loss:.4g}",
+            duration(cell.seconds_left) if cell.status == RUNNING else "",
+            escape(cell.where),
+            escape(cell.note),
+            style=STYLES.get(cell.status),
+        )
+    return found
+
+
+def _cell(
+    folder: Path,
+    name: str,
+    seeds: Sequence[int],
+    total_steps: int,
+    work: float,
+    job: dict[str, Any],
+    state: str | None,
+) -> Cell:
+    """Puts together what the files of a cell and SLURM say of it."""
+    results = [_read(folder / f"seed-{seed}" / "result.json") for seed in seeds]
+    found = [result for result in results if result]
+    beat = read_sign(folder)
+    status = _status(results, beat, state)
+    step = found[0]["step"] if status == DONE else beat.get("step", 0)
+    total = total_steps or beat.get("total_steps") or step
+    pace = beat.get("seconds_per_step")
+    return Cell(
+        name=name,
+        status=status,
+        step=step,
+        total_steps=total,
+        loss=_final_loss(found) if status == DONE else beat.get("loss"),
+        seconds_left=pace * (total - step) if status == RUNNING and pace else None,
+        work=work,
+        where=_where(status, beat),
+        note=_note(status, found, beat, job),
+    )
+
+
+def _status(
+    results: Sequence[dict | None], beat: dict[str, Any], state: str | None
+) -> str:
+    over = [result for result in results if result and not result.get("crashed")]
+    if len(over) == len(results):
+        return DONE if all(r["status"] == "done" for r in over) else FAILED
+    if beat.get("status") in ("starting", "running") and _is_alive(beat, state):
+        return RUNNING
+    if state == "RUNNING":
+        return RUNNING
+    if slurm.goes_on(state):
+        return WAITING
+    if any(result and result.get("crashed") for result in results):
+        return FAILED
+    return STOPPED if beat.get("status", "waiting") != "waiting" else WAITING
+
+
+def _is_alive(beat: dict[str, Any], state: str | None) -> bool:
+    if state is not None and state != "RUNNING":
+        return False
+    return seems_alive(beat)
+
+
+def _final_loss(results: Sequence[dict[str, Any]]) -> float | None:
+    losses = [((r.get("final") or {}).get("train") or {}).get("loss") for r in results]
+    known = [loss for loss in losses if loss is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _where(status: str, beat: dict[str, Any]) -> str:
+    known = status == RUNNING and {"host", "pid"} <= beat.keys()
+    return f"{beat['host']}:{beat['pid']}" if known else ""
+
+
+def _note(
+    status: str, results: Sequence[dict], beat: dict[str, Any], job: dict[str, Any]
+) -> str:
+    if status == FAILED:
+        failed = [result for result in results if result["status"] == "failed"]
+        return f"{len(failed)} seeds: {failed[0]['reason']}"
+    if status == STOPPED:
+        return beat.get("reason", "")
+    words = []
+    if status in (RUNNING, WAITING) and job:
+        words.append(f"job {job['job']}")
+        words += [f"attempt {job['attempt']}"] * (job["attempt"] > 1)
+    return ", ".join(words)
+
+
+def _read(path: Path) -> Any:
+    """A JSON file that others may be writing or removing; None if there is none."""
+    try:
+        return from_line(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None

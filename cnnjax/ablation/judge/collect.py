@@ -1,0 +1,397 @@
+"""Reads the folder of an ablation, finished or not, into one table.
+
+Nothing is dropped in silence: every planned cell gives a row with a status, and rows
+that differ in what must be equal are kept out of all averages, with the reason.
+"""
+
+import csv
+import dataclasses
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.define.spec import Ablation, spec_from_dict
+from cnnjax.errors import ESCAPING, UserError
+from cnnjax.records import no_run
+
+# done: counted. failed: stopped by an error. running: rows but no result yet. missing:
+# not started. excluded: done, but not comparable with the others.
+STATUSES = ("done", "failed", "running", "missing", "excluded")
+# A seed, or a fold and a seed.
+Replicate = int | tuple[int, int]
+COST_KEYS = (
+    "compile_seconds",
+    "run_seconds",
+    "images_per_second",
+    "step_seconds",
+    "memory_bytes",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One planned run: an arm with a seed, on one fold.
+
+    Attributes:
+      arm: name of the arm.
+      axes: axis name -> label.
+      seed: the seed.
+      fold: of cross-validation, or None.
+      status: one of `STATUSES`.
+      reason: why the status is not 'done', else ''.
+      result: the content of `result.json`; empty if there is none.
+    """
+
+    arm: str
+    axes: Mapping[str, str]
+    seed: int
+    status: str
+    reason: str
+    result: Mapping[str, Any]
+    fold: int | None = None
+
+    @property
+    def replicate(self) -> Replicate:
+        """What is paired across arms."""
+        return self.seed if self.fold is None else (self.fold, self.seed)
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it failed because its loss became infinite, not by a crash."""
+        return self.status == "failed" and not self.result.get("crashed")
+
+    @property
+    def run(self) -> str:
+        """Which of the runs of its arm, in words."""
+        return ("" if self.fold is None else f"fold {self.fold} ") + f"seed {self.seed}"
+
+    def metric(self, name: str) -> float:
+        """The value of a metric of `METRICS`; nan where it was not measured."""
+        metric = METRICS[name]
+        value = self._number(metric.path)
+        if metric.minus:
+            value -= self._number(metric.minus)
+        return metric.factor * value
+
+    def _number(self, path: Sequence[str]) -> float:
+        value: Any = self.result
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        return float(value) if isinstance(value, int | float) else math.nan
+
+    def cost(self, key: str) -> float:
+        """One of `COST_KEYS`; nan where it was not measured."""
+        value = (self.result.get("cost") or {}).get(key)
+        return float(value) if isinstance(value, int | float) else math.nan
+
+    def resolution(self, name: str) -> float:
+        """Step of an error rate, 100 / number of examples; 0 for other metrics."""
+        if METRICS[name].unit not in ("%", "points"):
+            return 0.0
+        path = " ".join(METRICS[name].path)
+        # What is not the error of a split is measured on test images.
+        split = next((s for s in ("train", "validation") if s in path), "test")
+        count = ((self.result.get("final") or {}).get(split) or {}).get("count")
+        return 100.0 / count if count else 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Error of one cell over training.
+
+    Attributes:
+      arm: name of the arm.
+      seed: the seed.
+      split: 'train', 'validation' or 'test' (whole split evaluated), or 'running'
+        (training batches as they came, augmented, averaged since the row before).
+      epochs: position, increasing.
+      errors: percent.
+    """
+
+    arm: str
+    seed: int
+    split: str
+    epochs: Sequence[float]
+    errors: Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """All that the files of one ablation say.
+
+    Attributes:
+      ablation: the definition.
+      scale_name: the scale that was planned.
+      plan: the content of `plan.json`.
+      rows: one per arm and seed, in the order of the plan.
+      curves: of every cell that has rows.
+      provenance: arm -> the content of its `provenance.json`.
+      warnings: sentences on what could not be read.
+    """
+
+    ablation: Ablation
+    scale_name: str
+    plan: Mapping[str, Any]
+    rows: Sequence[Row]
+    curves: Sequence[Curve]
+    provenance: Mapping[str, Mapping[str, Any]]
+    warnings: Sequence[str]
+
+    @property
+    def arm_names(self) -> list[str]:
+        """The arms of the plan, in its order."""
+        return [arm["name"] for arm in self.plan["arms"]]
+
+    @property
+    def sequential(self) -> bool:
+        """Whether seeds were added until claims were decided."""
+        return bool(self.plan.get("sequential"))
+
+    @property
+    def overlap(self) -> float:
+        """Test images for each training image of cross-validation; 0 without it."""
+        rows = [r for r in self.rows if r.status == "done" and r.fold is not None]
+        counts = [
+            [r.result["final"][s]["count"] for s in ("test", "train")] for r in rows
+        ]
+        return max((test / train for test, train in counts), default=0.0)
+
+    def values(self, metric: str) -> dict[str, dict[Replicate, float]]:
+        """Arm -> seed, or (fold, seed) -> value, over the runs that count."""
+        table: dict[str, dict[Replicate, float]] = {arm: {} for arm in self.arm_names}
+        for row in self.rows:
+            value = row.metric(metric)
+            guess = self.ablation.diverged_error
+            if row.diverged and guess is not None and metric.endswith("_error"):
+                table[row.arm][row.replicate] = guess
+            elif row.status == "done" and math.isfinite(value):
+                table[row.arm][row.replicate] = value
+        return table
+
+    def resolution(self, metric: str) -> float:
+        """Largest step of an error rate over the cells that count."""
+        steps = [row.resolution(metric) for row in self.rows if row.status == "done"]
+        return max(steps, default=0.0)
+
+
+def collect(workdir: str | Path) -> Sweep:
+    """Reads `plan.json` and every cell that it names.
+
+    Raises:
+      UserError: if the folder has no readable plan.
+    """
+    workdir = Path(workdir)
+    plan = _read_plan(workdir)
+    ablation, scale_name = spec_from_dict(plan["spec"])
+    warnings: list[str] = []
+    rows, curves, provenance = [], [], {}
+    for arm in plan["arms"]:
+        for cell in arm["cells"]:
+            folder = workdir / cell["name"]
+            record = _read_json(folder / "provenance.json", warnings)
+            provenance[cell["name"]] = record or {}
+            for seed in cell["seeds"]:
+                row = read_row(folder / f"seed-{seed}", arm, seed, warnings)
+                rows.append(dataclasses.replace(row, fold=cell["fold"]))
+                one = _read_curves(folder / f"seed-{seed}", arm["name"], seed, warnings)
+                curves += one
+    rows = _exclude_other_configs(rows, plan)
+    rows = _exclude_other_data(rows, plan)
+    return Sweep(ablation, scale_name, plan, rows, curves, provenance, warnings)
+
+
+def write_csv(sweep: Sweep, path: Path) -> None:
+    """Writes one line per cell; what depends on the machine's speed comes last."""
+    axes = [axis.name for axis in sweep.ablation.axes]
+    facts = ("config_hash", "data_fingerprint", "num_params", "multiply_adds")
+    facts += ("step", "epochs")
+    metrics = [
+        name
+        for name, metric in METRICS.items()
+        if metric.path[0] != "cost"
+        and any(not math.isnan(row.metric(name)) for row in sweep.rows)
+    ]
+    fold = ["fold"] if any(row.fold is not None for row in sweep.rows) else []
+    header = [
+        "arm",
+        *axes,
+        *fold,
+        "seed",
+        "status",
+        "reason",
+        *metrics,
+        *facts,
+        *COST_KEYS,
+    ]
+    with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row in sweep.rows:
+            numbers = [_number(row.metric(m)) for m in metrics]
+            known = [row.result.get(fact, "") for fact in facts]
+            costs = [_number(row.cost(key)) for key in COST_KEYS]
+            labels = [row.axes.get(axis, "") for axis in axes]
+            labels += [row.fold] * len(fold)
+            start = [row.arm, *labels, row.seed, row.status, row.reason]
+            writer.writerow(start + numbers + known + costs)
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else repr(value)
+
+
+def _read_plan(workdir: Path) -> dict[str, Any]:
+    path = workdir / "plan.json"
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        if missing := {"spec", "arms", "seeds"} - set(plan):
+            raise KeyError(*sorted(missing))
+        if not all("cells" in arm for arm in plan["arms"]):
+            raise KeyError("cells")
+    except (FileNotFoundError, NotADirectoryError):
+        raise no_run(workdir, "an ablation", ("plan.json",), "ablation") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({type(error).__name__}: {error}): run the "
+            "ablation again with the same --workdir to rewrite it"
+        ) from error
+    return plan
+
+
+def _read_json(path: Path, warnings: list[str]) -> dict[str, Any] | None:
+    """The object in a file; None if absent; None and a warning if unreadable."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        data = error
+    if isinstance(data, dict):
+        return data
+    name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+    warnings.append(f"{name} cannot be read and is taken as not written.")
+    return None
+
+
+def read_row(
+    folder: Path, arm: Mapping[str, Any], seed: int, warnings: list[str]
+) -> Row:
+    """What the folder of one seed says.
+
+    Args:
+      folder: of the seed.
+      arm: its 'name' and 'axes', as in `plan.json`.
+      seed: the seed.
+      warnings: takes a sentence on what cannot be read.
+    """
+    result = _read_json(folder / "result.json", warnings)
+    if result is None:
+        started = (folder / "metrics.jsonl").exists()
+        status = "running" if started else "missing"
+        reason = "not finished" if started else "not started"
+    elif result.get("status") == "done":
+        # Earlier versions called a run done whose last evaluation was not finite.
+        reason = _not_finite(result.get("final") or {})
+        status = "failed" if reason else "done"
+    else:
+        status, reason = "failed", result.get("reason") or "no reason was recorded"
+    return Row(arm["name"], arm["axes"], seed, status, reason, result or {})
+
+
+def _not_finite(final: Mapping[str, Any]) -> str:
+    """Of which split the loss is not finite; '' if there is none."""
+    for split, row in final.items():
+        loss = row.get("loss") if isinstance(row, Mapping) else None
+        is_number = isinstance(loss, int | float) and math.isfinite(loss)
+        if loss is not None and not is_number:
+            return f"the loss on the {split} images is {loss}"
+    return ""
+
+
+def _read_curves(folder: Path, arm: str, seed: int, warnings: list[str]) -> list[Curve]:
+    points: dict[str, dict[int, tuple[float, float]]] = {}
+    for row in _read_lines(folder / "metrics.jsonl", warnings):
+        try:
+            split = row["split"] if row["kind"] == "eval" else "running"
+            point = (float(row["epoch"]), float(row["error"]))
+            # A resumed run writes the steps after its checkpoint again: the last wins.
+            points.setdefault(split, {})[int(row["step"])] = point
+        except (KeyError, TypeError, ValueError):
+            continue
+    curves = []
+    for split, by_step in points.items():
+        epochs, errors = zip(*(by_step[step] for step in sorted(by_step)), strict=True)
+        curves.append(Curve(arm, seed, split, epochs, errors))
+    return curves
+
+
+def _read_lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    rows, unreadable = [], []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            unreadable.append(number)
+    # A kill may tear the last line; anything before it is worth a word.
+    inner = [n for n in unreadable if n < len(lines)]
+    if inner:
+        name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+        warnings.append(f"{name}: unreadable line(s) {inner} are skipped.")
+    return [row for row in rows if isinstance(row, dict)]
+
+
+def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
+    """Keeps out the cells that ran under another config than the planned one."""
+    planned = _of_cells(plan, "config_hash")
+    return [
+        _excluded(row, "ran with another config than the plan")
+        if row.status == "done" and row.result.get("config_hash") != planned[_cell(row)]
+        else row
+        for row in rows
+    ]
+
+
+def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
+    """Keeps out the runs whose data are not those of most that ask for the same."""
+    asked = _of_cells(plan, "data_hash")
+    prints: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.status == "done":
+            prints[asked[_cell(row)]][row.result.get("data_fingerprint")] += 1
+    usual = {key: count.most_common(1)[0][0] for key, count in prints.items()}
+    return [
+        _excluded(
+            row,
+            "saw other data than most runs, which have fingerprint "
+            f"{usual[asked[_cell(row)]]}",
+        )
+        if row.status == "done"
+        and row.result.get("data_fingerprint") != usual[asked[_cell(row)]]
+        else row
+        for row in rows
+    ]
+
+
+def _cell(row: Row) -> tuple[str, int | None]:
+    """What has one config, but for its seeds."""
+    return row.arm, row.fold
+
+
+def _of_cells(plan: Mapping[str, Any], key: str) -> dict[tuple[str, int | None], Any]:
+    return {
+        (arm["name"], cell["fold"]): cell[key]
+        for arm in plan["arms"]
+        for cell in arm["cells"]
+    }
+
+
+def _excluded(row: Row, reason: str) -> Row:
+    return dataclasses.replace(row, status="excluded", reason=reason)

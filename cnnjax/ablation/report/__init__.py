@@ -1,0 +1,1 @@
+"""Pages, tables and figures from files alone; needs no JAX."""

@@ -1,0 +1,164 @@
+"""An overview of many ablations: one row per question, from their files alone."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from cnnjax.ablation.define.spec import Ablation, Claim
+from cnnjax.ablation.judge.collect import Sweep, collect
+from cnnjax.ablation.judge.verdicts import Verdict, judge
+from cnnjax.ablation.plan import load_ablation
+from cnnjax.ablation.report import tables
+from cnnjax.ablation.report.pages import render
+from cnnjax.ablation.report.plots.figures import first_panel, inline_svg, save_png
+from cnnjax.errors import UserError
+from cnnjax.records import write_text
+
+THUMBNAIL_DPI = 72
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One row of the overview.
+
+    Attributes:
+      name: of the ablation.
+      ablation: its definition, of the plan where there is one; None if it is broken.
+      sweep: its runs; None before any was planned.
+      verdicts: on the claims of the scale.
+      not_posed: the claims that the scale has no arms for.
+      trouble: a sentence on why it was refused or ended early, or ''.
+    """
+
+    name: str
+    ablation: Ablation | None = None
+    sweep: Sweep | None = None
+    verdicts: Sequence[Verdict] = ()
+    not_posed: Sequence[Claim] = ()
+    trouble: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.ablation.title if self.ablation else self.name
+
+    @property
+    def num_runs(self) -> int:
+        return len(self.sweep.rows) if self.sweep else 0
+
+    @property
+    def num_done(self) -> int:
+        return sum(row.status == "done" for row in self.sweep.rows) if self.sweep else 0
+
+    @property
+    def num_failed(self) -> int:
+        """Runs that ended without a result, such as those that diverged."""
+        rows = self.sweep.rows if self.sweep else ()
+        return sum(row.status == "failed" for row in rows)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to run, and nothing was run with other configs."""
+        return self.sweep is not None and self.num_done + self.num_failed == len(
+            self.sweep.rows
+        )
+
+    @property
+    def num_arms(self) -> int:
+        return len(self.sweep.arm_names) if self.sweep else 0
+
+    @property
+    def seeds(self) -> str:
+        """Runs of each arm: '5', or '3 to 8'."""
+        counts = Counter(row.arm for row in self.sweep.rows).values()
+        low, high = min(counts), max(counts)
+        return str(low) if low == high else f"{low} to {high}"
+
+    @property
+    def seconds(self) -> float:
+        """Of compiling and running, summed over all runs."""
+        total = tables.total_cost(tables.cost_lines(self.sweep))
+        return total.compile_seconds + total.run_seconds
+
+    @property
+    def tally(self) -> Counter[str]:
+        """Verdict -> how often."""
+        return Counter(verdict.verdict for verdict in self.verdicts)
+
+    @property
+    def svg(self) -> Markup:
+        """A small picture for a page; empty if nothing was measured."""
+        panel = first_panel(self.sweep) if self.sweep else None
+        if panel is None:
+            return Markup("")
+        return Markup(inline_svg(panel, self.name.replace("_", "-")))
+
+
+def read_entry(name: str, workdir: Path, trouble: str = "") -> Entry:
+    """What is known of an ablation.
+
+    Args:
+      name: of `configs/ablations/`.
+      workdir: folder of its runs, which may not exist.
+      trouble: how its last start ended, if not well.
+    """
+    try:
+        if not (workdir / "plan.json").is_file():
+            return Entry(name, load_ablation(name), trouble=trouble)
+        sweep = collect(workdir)
+    except UserError as error:
+        return Entry(name, trouble=str(error))
+    posed = sweep.ablation.posed(sweep.scale_name)
+    not_posed = [claim for claim in sweep.ablation.claims if claim not in posed]
+    return Entry(name, sweep.ablation, sweep, judge(sweep), not_posed, trouble)
+
+
+def write_index(folder: Path, scale: str, entries: Sequence[Entry]) -> Path:
+    """Writes `index.html` and `index.md`, which link to `../<name>/<scale>/`.
+
+    Args:
+      folder: where to; made if missing.
+      scale: of all entries.
+      entries: rows, in this order.
+
+    Returns:
+      The page.
+    """
+    thumbnails = folder / "thumbnails"
+    thumbnails.mkdir(parents=True, exist_ok=True)
+    pictures = {
+        entry.name: f"thumbnails/{entry.name}.png"
+        for entry in entries
+        if save_thumbnail(entry, thumbnails / f"{entry.name}.png")
+    }
+    context = gallery_context(scale, entries) | {"pictures": pictures}
+    links = {e.name: f"../{e.name}/{scale}/report" for e in entries if e.sweep}
+    for form in ("html", "md"):
+        own = {name: f"{link}.{form}" for name, link in links.items()}
+        text = render(f"index.{form}.j2", context | {"links": own}, form == "html")
+        write_text(folder / f"index.{form}", text)
+    return folder / "index.html"
+
+
+def gallery_context(scale: str, entries: Sequence[Entry]) -> dict[str, Any]:
+    """What the templates of an overview show, but for links and pictures."""
+    run = [entry for entry in entries if entry.sweep]
+    return {
+        "scale_name": scale,
+        "entries": entries,
+        "num_run": len(run),
+        "all_verdicts": [verdict for entry in entries for verdict in entry.verdicts],
+        "num_trainings": sum(entry.num_done + entry.num_failed for entry in run),
+        "total_seconds": sum(e.seconds for e in run if e.seconds == e.seconds),
+    }
+
+
+def save_thumbnail(entry: Entry, path: Path) -> bool:
+    """Writes the first panel of a report as a small PNG; False if it has none."""
+    panel = first_panel(entry.sweep) if entry.sweep else None
+    if panel is not None:
+        save_png([panel], 1, path, THUMBNAIL_DPI)
+    return panel is not None

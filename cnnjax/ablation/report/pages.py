@@ -1,0 +1,159 @@
+"""Writes the report of an ablation from its files alone, finished or not."""
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.judge.collect import Sweep, collect, write_csv
+from cnnjax.ablation.judge.verdicts import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    judge,
+    method,
+)
+from cnnjax.ablation.report import tables
+from cnnjax.ablation.report.plots.figures import (
+    build_groups,
+    inline_svg,
+    save_group,
+)
+from cnnjax.errors import ESCAPING, UserError
+
+TEMPLATES = Path(__file__).parents[1] / "templates"
+OTHER_SETTING = "published, other data and budget"
+SAME_SETTING = "published"
+CHOICE = (
+    "Errors are those of the last step, but for the test error at the best validation "
+    "error: of the weights with the lowest validation error. The test set chooses "
+    "nothing."
+)
+MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?"}
+
+
+def write_report(workdir: str | Path) -> list[Path]:
+    """Writes results.csv, plots, report.md and report.html into the folder.
+
+    Args:
+      workdir: folder of an ablation, with `plan.json` and any number of finished cells.
+
+    Returns:
+      The paths written, the page first.
+
+    Raises:
+      UserError: if there is no plan or the folder cannot be written.
+    """
+    workdir = Path(workdir)
+    sweep = collect(workdir)
+    try:
+        return _write(sweep, workdir)
+    except OSError as error:
+        raise UserError(
+            f"the report cannot be written into {workdir} ({error.strerror}): free the "
+            "space or the permission, then run report again"
+        ) from error
+
+
+def _write(sweep: Sweep, workdir: Path) -> list[Path]:
+    context = make_context(sweep)
+    groups = context["groups"]
+    plots = workdir / "plots"
+    plots.mkdir(exist_ok=True)
+    pictures = [path for group in groups for path in save_group(group, plots)]
+    table = workdir / "results.csv"
+    write_csv(sweep, table)
+    page, text = workdir / "report.html", workdir / "report.md"
+    text.write_text(render("report.md.j2", context, autoescape=False), "utf-8")
+    page.write_text(render("report.html.j2", context, autoescape=True), "utf-8")
+    return [page, text, table, *pictures]
+
+
+def make_context(sweep: Sweep) -> dict[str, Any]:
+    """What the templates show."""
+    verdicts = judge(sweep)
+    scale = sweep.ablation.scale(sweep.scale_name)
+    posed = sweep.ablation.posed(sweep.scale_name)
+    costs = tables.cost_lines(sweep)
+    return {
+        "verdicts": verdicts,
+        "not_posed": [c for c in sweep.ablation.claims if c not in posed],
+        "method": method(sweep),
+        "runs_per_arm": tables.runs_per_arm(sweep),
+        "guess": tables.guess_words(sweep),
+        "seeds": sorted({row.seed for row in sweep.rows}),
+        "groups": build_groups(sweep, verdicts),
+        "ablation": sweep.ablation,
+        "scale_name": sweep.scale_name,
+        "scale": scale,
+        "recipe": _recipe(scale.recipe),
+        "plan": sweep.plan,
+        "budget": _budget(sweep.plan),
+        "rows": sweep.rows,
+        "num_done": sum(row.status == "done" for row in sweep.rows),
+        "warnings": sweep.warnings,
+        "troubles": tables.troubles(sweep),
+        "metrics": tables.measured_metrics(sweep),
+        "published_metrics": tables.published_metrics(sweep),
+        "published_label": SAME_SETTING if scale.as_published else OTHER_SETTING,
+        "lines": tables.arm_lines(sweep),
+        "costs": costs,
+        "total": tables.total_cost(costs),
+        "provenance": tables.shared_provenance(sweep),
+    }
+
+
+def _recipe(name: str) -> str:
+    """A recipe of ours by name, any other by its file, without the folders above."""
+    path = Path(name)
+    return path.name if path.suffix == ".py" else f"configs/{name}.py"
+
+
+def _budget(plan: Mapping[str, Any]) -> str:
+    epochs, steps = (_range(plan["arms"], key) for key in ("epochs", "steps"))
+    return f"{epochs} epochs, {steps} steps each"
+
+
+def _range(arms: list[Mapping[str, Any]], key: str) -> str:
+    values = [round(arm[key], 2) for arm in arms]
+    low, high = f"{min(values):,.10g}", f"{max(values):,.10g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
+    """Fills a template of `templates/` with a context of `make_context`.
+
+    Returns:
+      The text, with nothing in it that UTF-8 cannot write.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": tables.number,
+        "value": tables.value,
+        "known": tables.known,
+        "interval": tables.interval,
+        "p_value": tables.p_value,
+        "count": tables.count,
+        "seconds": tables.seconds,
+        # A bar would end a cell of a Markdown table.
+        "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
+    }
+    environment.globals |= {
+        "METRICS": METRICS,
+        "MARKS": MARKS,
+        "CHOICE": CHOICE,
+        "tally": lambda verdicts: Counter(v.verdict for v in verdicts),
+        "inline_svg": lambda panel, name: Markup(inline_svg(panel, name)),
+    }
+    text = environment.get_template(name).render(context)
+    return text.encode("utf-8", ESCAPING).decode("utf-8")

@@ -1,0 +1,288 @@
+"""Turns panels into files (PNG, SVG) and into SVG that lives inside a page.
+
+The inline SVG draws text, axes and grid in the colour of the surrounding text, so that
+one picture serves a light and a dark page.
+"""
+
+import dataclasses
+import io
+import re
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.judge.collect import Sweep
+from cnnjax.ablation.judge.verdicts import Verdict
+from cnnjax.ablation.report.plots import curves, draw, profiles
+from cnnjax.ablation.report.plots.series import legend_rows, x_title
+
+# A colour that nothing else uses; replaced by currentColor in SVG.
+SENTINEL = "#010203"
+PAPER_INK = "#1b1f24"
+PANEL_SIZE = (4.8, 3.6)  # inches
+EFFECTS_WIDTH = 7.2
+TITLE_LETTERS = 40
+PNG_DPI = 120
+PNG_COLORS = 96  # few enough for small files, enough for smooth edges
+MOST_COLUMNS = 3
+CURVES_A_PANEL = 7
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One set of axes.
+
+    Attributes:
+      title: heading of the panel.
+      draw: draws on the axes that it is given.
+      width: in inches.
+      height: in inches.
+    """
+
+    title: str
+    draw: Callable[[Axes], None]
+    width: float = PANEL_SIZE[0]
+    height: float = PANEL_SIZE[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Panels that belong together: one file in `plots/`, one row in the page.
+
+    Attributes:
+      name: of the file.
+      title: heading.
+      caption: what the reader sees.
+      panels: in reading order, `columns` a row.
+      columns: panels side by side in the file.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: Sequence[Panel]
+    columns: int
+
+
+def build_groups(sweep: Sweep, verdicts: Sequence[Verdict]) -> list[Group]:
+    """The figures of a report that have something to show."""
+    groups = [_metric_group(sweep), _effect_group(verdicts), _curve_group(sweep)]
+    groups += _probe_groups(sweep)
+    return [group for group in groups if group.panels]
+
+
+def save_group(group: Group, folder: Path) -> list[Path]:
+    """Writes a group as PNG and SVG; the same files give the same bytes."""
+    png, svg = folder / f"{group.name}.png", folder / f"{group.name}.svg"
+    save_png(group.panels, group.columns, png)
+    svg.write_text(_svg(group.panels, group.columns, group.name, True), "utf-8")
+    return [png, svg]
+
+
+def save_png(
+    panels: Sequence[Panel], columns: int, path: Path, dpi: int = PNG_DPI
+) -> None:
+    """Writes panels with a palette of few colours, a third of the usual size."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_style(PAPER_INK, path.stem)):
+        figure = _figure(panels, columns, titles=True)
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    image = Image.open(buffer).convert("RGB")
+    few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+
+
+def inline_svg(panel: Panel, name: str) -> str:
+    """One panel as an SVG element that scales with the page."""
+    text = _svg([panel], 1, name, titles=False)
+    text = text[text.index("<svg") :]
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-labelledby="{name}-title">{rest}'
+
+
+def first_panel(sweep: Sweep) -> Panel | None:
+    """What stands for the whole report in an overview; None if nothing is measured."""
+    panels = _metric_group(sweep).panels
+    return panels[0] if panels else None
+
+
+def _metric_group(sweep: Sweep) -> Group:
+    size = draw.metric_size(sweep, PANEL_SIZE)
+    shown = draw.plotted_metrics(sweep)
+    panels = [
+        Panel(
+            _upper(METRICS[metric].title),
+            lambda ax, metric=metric: draw.draw_metric(ax, sweep, metric),
+            *size,
+        )
+        for metric in shown
+    ]
+    caption = (
+        "Large markers: mean over seeds; bars: 95% t interval of the mean; small "
+        "markers: single seeds. Where errors span decades the axis is linear below 1% "
+        "and logarithmic above."
+    )
+    if any(row.status == "failed" for row in sweep.rows):
+        caption += " Crosses at the end of the axis: runs that failed."
+    rates = all(METRICS[metric].unit == "%" for metric in shown)
+    what = "Error" if rates else " and ".join(METRICS[m].title for m in shown)
+    columns = 2 if size[0] == PANEL_SIZE[0] else 1
+    title = f"{_upper(what)} against {_axis(sweep)}"
+    return Group("error", title, caption, panels, columns)
+
+
+def _effect_group(verdicts: Sequence[Verdict]) -> Group:
+    by_title: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.contrast is not None:
+            title = f"effect ({effect_unit(verdict.claim.metric)})"
+            by_title.setdefault(title, []).append(verdict)
+    caption = (
+        "Each claim says that its effect lies to the right of its margin, the vertical "
+        "bar. Paired over seeds, 95% interval, not corrected for the number of "
+        "claims. Circles: supported; squares: contradicted; crosses: undecided."
+    )
+    panels = [
+        Panel(
+            "Effect per claim" if len(by_title) == 1 else _upper(title),
+            lambda ax, own=own, title=title: draw.draw_effects(ax, own, title),
+            EFFECTS_WIDTH,
+            1.2 + 0.34 * len(own),
+        )
+        for title, own in by_title.items()
+    ]
+    return Group("effects", "Effects", caption, panels, 1)
+
+
+def effect_unit(metric: str) -> str:
+    """The unit of a difference of two values of a metric; its name where it has none.
+
+    Differences of rates are percentage points.
+    """
+    about = METRICS[metric]
+    if about.unit in ("%", "points"):
+        return "percentage points"
+    return about.unit or about.title
+
+
+def _curve_group(sweep: Sweep) -> Group:
+    exact = curves.curves_of(sweep, "train")
+    train = "train" if exact else "running"
+    names = {train: "training error", "validation": "validation error"}
+    sets = curves.curve_sets(sweep, CURVES_A_PANEL)
+    panels = [
+        Panel(
+            _upper(f"{title}: {name}".removeprefix(": ")),
+            lambda ax, arms=arms, split=split: curves.draw_curves(
+                ax, sweep, arms, split
+            ),
+        )
+        for split, name in names.items()
+        for title, arms in sets
+        if any(curve.arm in arms for curve in curves.curves_of(sweep, split))
+    ]
+    how = (
+        "over the whole training set"
+        if exact
+        else "over the training batches as they came, averaged since the point before"
+    )
+    caption = (
+        f"By {_axis(sweep)}. Lines: mean over seeds; bands: smallest to "
+        f"largest seed. Training error {how}."
+    )
+    columns = min(len(sets), MOST_COLUMNS)
+    return Group("curves", "Training curves", caption, panels, columns)
+
+
+def _probe_groups(sweep: Sweep) -> list[Group]:
+    """One group a probe; its profiles below each other, sets of arms side by side."""
+    sets = curves.curve_sets(sweep, CURVES_A_PANEL)
+    panels: dict[str, list[Panel]] = {}
+    for profile in profiles.profiles_of(sweep):
+        for title, arms in sets:
+            if profile.values.keys() & set(arms):
+                own = panels.setdefault(profile.probe, [])
+                own.append(
+                    Panel(
+                        _upper(", ".join(filter(None, (title, profile.name)))),
+                        lambda ax, arms=arms, profile=profile: profiles.draw_profile(
+                            ax, sweep, profile, arms
+                        ),
+                    )
+                )
+    caption = "Lines: mean over seeds; bands: smallest to largest seed."
+    columns = min(len(sets), MOST_COLUMNS)
+    return [
+        Group(probe, _upper(probe.replace("_", " ")), caption, own, columns)
+        for probe, own in panels.items()
+    ]
+
+
+def _axis(sweep: Sweep) -> str:
+    """Title of the horizontal axis, without its unit."""
+    return x_title(sweep).split(" (")[0]
+
+
+def _upper(title: str) -> str:
+    return title[:1].upper() + title[1:]
+
+
+def _figure(panels: Sequence[Panel], columns: int, titles: bool) -> Figure:
+    columns = min(columns, len(panels))
+    rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    heights = [max(panel.height for panel in row) for row in rows]
+    width = max(panel.width for panel in panels)
+    figure = Figure(figsize=(width * columns, sum(heights)))
+    figure.set_layout_engine("constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
+    for index, panel in enumerate(panels):
+        ax = figure.add_subplot(grid[divmod(index, columns)])
+        panel.draw(ax)
+        if titles:
+            labels = ax.get_legend_handles_labels()[1]
+            pad = 8 + 16 * legend_rows(labels)
+            title = "\n".join(textwrap.wrap(panel.title, TITLE_LETTERS))
+            ax.set_title(title, loc="left", fontweight="bold", pad=pad)
+    return figure
+
+
+def _svg(panels: Sequence[Panel], columns: int, name: str, titles: bool) -> str:
+    buffer = io.StringIO()
+    with matplotlib.rc_context(_style(SENTINEL, name)):
+        _figure(panels, columns, titles).savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
+    text = buffer.getvalue().replace(SENTINEL, "currentColor")
+    # Several pictures share one page: their ids must differ.
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    return text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+
+
+def _style(ink: str, salt: str) -> dict[str, object]:
+    inked = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color")
+    return {
+        **matplotlib.rcParamsDefault,
+        **dict.fromkeys((*inked, "ytick.color", "grid.color"), ink),
+        "axes.axisbelow": True,
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "backend": "agg",
+        "font.size": 10.5,
+        "grid.alpha": 0.18,
+        "legend.fontsize": 9.5,
+        "lines.linewidth": 1.8,
+        "svg.fonttype": "none",
+        "svg.hashsalt": salt,
+    }

@@ -1,0 +1,111 @@
+"""Draws what probes have measured along the depth of nets, or along an amount."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from cnnjax.ablation.judge.collect import Sweep
+from cnnjax.ablation.report.plots.curves import short_label
+from cnnjax.ablation.report.plots.series import show_legend, style
+
+# Values that span more than this factor are drawn on a logarithmic axis.
+MOST_LINEAR = 30.0
+MOST_MARKED = 30  # points of a line that have markers
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What one probe has measured under one name, over all runs that count.
+
+    Attributes:
+      probe: name of the probe.
+      name: of the profile, '' where the probe has no other.
+      x: title of the horizontal axis.
+      y: of the vertical one.
+      values: arm -> (positions, values [seeds, positions]).
+    """
+
+    probe: str
+    name: str
+    x: str
+    y: str
+    values: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+def profiles_of(sweep: Sweep) -> list[Profile]:
+    """All profiles that finished runs have, in the order of `result.json`."""
+    found: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
+    for row in sweep.rows:
+        if row.status == "done":
+            for probe, record in (row.result.get("probes") or {}).items():
+                for name, profile in record["profiles"].items():
+                    by_arm = found.setdefault((probe, name), {})
+                    by_arm.setdefault(row.arm, []).append(profile)
+    return [
+        Profile(
+            probe,
+            name,
+            *next(iter(by_arm.values()))[0]["axes"],
+            {arm: _table(seeds) for arm, seeds in by_arm.items()},
+        )
+        for (probe, name), by_arm in found.items()
+    ]
+
+
+def draw_profile(ax: Axes, sweep: Sweep, profile: Profile, arms: Sequence[str]) -> None:
+    """One line an arm: mean over seeds, and a band from the smallest to the largest.
+
+    Args:
+      ax: axes.
+      sweep: the runs.
+      profile: what is drawn; panels of one profile share the kind of the axis.
+      arms: names, in the order of the legend.
+    """
+    for index, arm in enumerate(arms):
+        if arm not in profile.values:
+            continue
+        positions, table = profile.values[arm]
+        look = style(index)
+        span = {"color": look["color"], "alpha": 0.2, "lw": 0}
+        ax.fill_between(positions, table.min(0), table.max(0), **span)
+        ax.plot(
+            positions,
+            table.mean(0),
+            label=short_label(sweep, arm),
+            markersize=4,
+            markevery=max(1, len(positions) // MOST_MARKED),
+            **look,
+        )
+    ax.set_xlabel(profile.x)
+    ax.set_ylabel(profile.y)
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.grid(axis="y")
+    _show_values(ax, profile)
+    show_legend(ax)
+
+
+def _table(seeds: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    values = [
+        [np.nan if value is None else value for value in profile["values"]]
+        for profile in seeds
+    ]
+    return np.array(seeds[0]["positions"]), np.array(values, float)
+
+
+def _show_values(ax: Axes, profile: Profile) -> None:
+    """One scale for all panels of a profile, so that they can be compared."""
+    values = np.concatenate([table.ravel() for _, table in profile.values.values()])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return
+    low, high = values.min(), values.max()
+    if low > 0 and high > MOST_LINEAR * low and not profile.y.endswith("(%)"):
+        ax.set_yscale("log")
+        ax.set_ylim(low / 1.3, 1.3 * high)
+    else:
+        room = 0.05 * (high - min(low, 0.0) or 1.0)
+        ax.set_ylim(min(low - room, 0.0), high + room)

@@ -1,0 +1,97 @@
+"""Which arms of a plan form a line of a plot, and how the lines are told apart.
+
+Colours are those of Okabe and Ito, told apart by the colour-blind; every line also has
+a marker and a dash pattern of its own.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from cnnjax.ablation.judge.collect import Sweep
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+# Numbers of colours, markers and dashes without a common divisor: no pair comes twice
+# among the first 42 lines.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
+LINES = ("-", "--", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), ":")
+LEGEND_WIDTH = 54  # letters in a row of a legend
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """Arms that differ in the horizontal axis alone.
+
+    Attributes:
+      label: what the legend calls it; '' where it is the only one.
+      arms: label on the horizontal axis -> arm.
+    """
+
+    label: str
+    arms: Mapping[str, str]
+
+
+def x_labels(sweep: Sweep) -> list[str]:
+    """Labels of the horizontal axis that the plan has, in the order of the axis."""
+    axis = sweep.ablation.x_axis
+    planned = {arm["axes"][axis] for arm in sweep.plan["arms"]}
+    defined = next(a.values for a in sweep.ablation.axes if a.name == axis)
+    return [label for label in defined if label in planned]
+
+
+def x_title(sweep: Sweep) -> str:
+    """Title of the horizontal axis, with its unit."""
+    own = next(a for a in sweep.ablation.axes if a.name == sweep.ablation.x_axis)
+    return own.title or own.name
+
+
+def lines_of(sweep: Sweep) -> list[Line]:
+    """All arms of the plan as lines: one per choice on the axes that are not drawn.
+
+    An axis on which the plan has one label alone is left out of the labels of lines;
+    that of the series comes first.
+    """
+    ablation, arms = sweep.ablation, sweep.plan["arms"]
+    others = [a.name for a in ablation.axes if a.name != ablation.x_axis]
+    others.sort(key=lambda name: name != ablation.series_axis)
+    varied = [n for n in others if len({arm["axes"][n] for arm in arms}) > 1]
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    for arm in arms:
+        choice = tuple(arm["axes"][name] for name in varied)
+        lines.setdefault(choice, {})[arm["axes"][ablation.x_axis]] = arm["name"]
+    return [Line(", ".join(choice), arms) for choice, arms in lines.items()]
+
+
+def style(index: int) -> dict[str, Any]:
+    """Colour, marker and dashes of a line by its place in the legend."""
+    return {
+        "color": COLORS[index % len(COLORS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "ls": LINES[index % len(LINES)],
+    }
+
+
+def legend_rows(labels: Sequence[str]) -> int:
+    """Rows that a legend of these labels takes above a panel."""
+    return -(-len(labels) // _legend_columns(labels)) if labels else 0
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    longest = max(map(len, labels)) + 6  # and the sample of the line
+    return min(len(labels), max(1, LEGEND_WIDTH // longest))
+
+
+def show_legend(ax: Axes) -> None:
+    """Puts the legend above the panel, in as many rows as it takes."""
+    labels = ax.get_legend_handles_labels()[1]
+    if labels:
+        ax.legend(
+            ncols=_legend_columns(labels),
+            loc="lower left",
+            bbox_to_anchor=(0.0, 1.0),
+            frameon=False,
+            columnspacing=1.2,
+            handlelength=2.3,
+        )

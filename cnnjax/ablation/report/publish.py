@@ -1,0 +1,124 @@
+"""Copies finished reports into `docs/results/`, and their tables into the README."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.report.overview import (
+    Entry,
+    gallery_context,
+    read_entry,
+    save_thumbnail,
+)
+from cnnjax.ablation.report.pages import make_context, render, write_report
+from cnnjax.errors import UserError
+from cnnjax.records import replace_block, write_text
+
+KEPT = ("report.md", "results.csv")
+THUMBNAIL = "plots/thumbnail.png"
+
+
+def publish(workdir: Path, repository: Path) -> Path:
+    """Writes `docs/results/<ablation>-<scale>/`, and the README's block of that name.
+
+    Args:
+      workdir: folder of a finished ablation.
+      repository: folder that holds README.md and docs/.
+
+    Returns:
+      The folder written.
+
+    Raises:
+      UserError: a run is missing or does not fit, or the README has no place for it.
+    """
+    sweep = collect(workdir)
+    entry = read_entry(sweep.ablation.name, workdir)
+    if not entry.is_finished:
+        raise UserError(
+            f"{workdir} has runs that are not done, or not comparable: finish the "
+            "ablation"
+        )
+    folder = _publish_report(entry, workdir, repository)
+    block = render("readme.md.j2", make_context(sweep), autoescape=False)
+    replace_block(repository / "README.md", folder.name, block)
+    return folder
+
+
+def without_folders(text: str) -> str:
+    """Commands without the folders of the machine that they were given on."""
+    keys = "data_dir|workdir|config|ablation"
+    # Also in --set=data.data_dir=/data/tfds; a word with blanks is in quotes.
+    quoted = rf"('[^\s']*(?:{keys})=)[~/][^']*/([^/']+')"
+    plain = rf"((?:{keys})=)[~/](?:[^\s/]*/)*([^/\s]+)"
+    return re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
+
+
+def publish_atlas(
+    root: Path, scale: str, repository: Path, names: Sequence[str]
+) -> tuple[list[Path], list[str]]:
+    """Publishes all finished ablations of a scale, with a gallery of them.
+
+    Writes a folder for each in `docs/results/`, the gallery `docs/results/README.md`,
+    and the block `atlas-<scale>` of the README.
+
+    Args:
+      root: folder of runs.
+      scale: of all.
+      repository: folder that holds README.md and docs/.
+      names: of the ablations.
+
+    Returns:
+      The folders written, and the names of those that are not finished.
+
+    Raises:
+      UserError: none is finished, or the README has no place for it.
+    """
+    entries = [read_entry(name, root / name / scale) for name in names]
+    finished = [entry for entry in entries if entry.is_finished]
+    if not finished:
+        raise UserError(
+            f"no ablation in {root} is finished at scale {scale}: run ./launch.sh "
+            f"atlas --scale={scale} first, or give its --workdir"
+        )
+    folders = [
+        _publish_report(entry, root / entry.name / scale, repository)
+        for entry in finished
+    ]
+    context = gallery_context(scale, finished)
+    _write_gallery(context, finished, folders, repository / "docs" / "results")
+    reports = [f"docs/results/{folder.name}/report.md" for folder in folders]
+    links = dict(zip((entry.name for entry in finished), reports, strict=True))
+    block = render("readme_atlas.md.j2", context | {"links": links}, autoescape=False)
+    replace_block(repository / "README.md", f"atlas-{scale}", block)
+    return folders, [entry.name for entry in entries if not entry.is_finished]
+
+
+def _publish_report(entry: Entry, workdir: Path, repository: Path) -> Path:
+    write_report(workdir)
+    name = f"{entry.sweep.ablation.name}-{entry.sweep.scale_name}"
+    folder = repository / "docs" / "results" / name
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "plots").mkdir(parents=True)
+    for file in KEPT:
+        text = (workdir / file).read_text(encoding="utf-8")
+        write_text(folder / file, without_folders(text))
+    for picture in sorted((workdir / "plots").glob("*.png")):
+        shutil.copy(picture, folder / "plots" / picture.name)
+    save_thumbnail(entry, folder / THUMBNAIL)
+    return folder
+
+
+def _write_gallery(
+    context: dict, entries: Sequence[Entry], folders: Sequence[Path], results: Path
+) -> None:
+    pairs = list(zip((entry.name for entry in entries), folders, strict=True))
+    links = {name: f"{folder.name}/report.md" for name, folder in pairs}
+    pictures = {
+        name: f"{folder.name}/{THUMBNAIL}"
+        for name, folder in pairs
+        if (folder / THUMBNAIL).is_file()
+    }
+    shown = context | {"links": links, "pictures": pictures}
+    write_text(results / "README.md", render("index.md.j2", shown, autoescape=False))

@@ -1,0 +1,270 @@
+"""Rows of the tables of a report, and how numbers are written in them."""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.define.spec import Published
+from cnnjax.ablation.judge.collect import Row, Sweep
+from cnnjax.ablation.judge.stats import Summary, summarize
+
+RATES = ("%", "points")  # units of rates and of their differences
+# Metrics that tables show for every ablation, where they were measured.
+ALWAYS = ("best_test_error", "generalization_gap")
+MOST_DECIMALS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmLine:
+    """One arm, averaged over its seeds.
+
+    Attributes:
+      arm: name.
+      num_done: cells that count.
+      num_planned: cells of the plan.
+      summaries: metric -> mean and interval.
+      published: metric -> the number of the source, where there is one.
+      num_params: parameters of the net.
+      multiply_adds: of one image.
+    """
+
+    arm: str
+    num_done: int
+    num_planned: int
+    summaries: Mapping[str, Summary]
+    published: Mapping[str, Published]
+    num_params: int
+    multiply_adds: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CostLine:
+    """Time of one arm, summed over its seeds; nan where nothing is recorded."""
+
+    arm: str
+    compile_seconds: float
+    run_seconds: float
+    images_per_second: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """Runs of one arm that do not count, for one reason."""
+
+    arm: str
+    status: str
+    runs: str
+    reason: str
+
+
+def arm_lines(sweep: Sweep) -> list[ArmLine]:
+    """One line per planned arm, with the metrics of the ablation."""
+    metrics = measured_metrics(sweep)
+    values = {metric: sweep.values(metric) for metric in metrics}
+    published = {(row.arm, row.metric): row for row in sweep.ablation.published}
+    lines = []
+    for arm in sweep.plan["arms"]:
+        name = arm["name"]
+        rows = [row for row in sweep.rows if row.arm == name]
+        lines.append(
+            ArmLine(
+                arm=name,
+                num_done=sum(row.status == "done" for row in rows),
+                num_planned=len(rows),
+                summaries={
+                    m: summarize(list(values[m][name].values())) for m in metrics
+                },
+                published={
+                    m: published[name, m] for m in METRICS if (name, m) in published
+                },
+                num_params=arm["num_params"],
+                multiply_adds=arm["multiply_adds"],
+            )
+        )
+    return lines
+
+
+def measured_metrics(sweep: Sweep) -> list[str]:
+    """Metrics of the tables that at least one run has; all before any is done.
+
+    Those of the ablation first, then `ALWAYS`.
+    """
+    metrics = list(dict.fromkeys((*sweep.ablation.metrics, *ALWAYS)))
+    return [m for m in metrics if any(sweep.values(m).values())] or metrics
+
+
+def published_metrics(sweep: Sweep) -> list[str]:
+    """Metrics for which the source printed a number of a planned arm."""
+    arms = set(sweep.arm_names)
+    known = {row.metric for row in sweep.ablation.published if row.arm in arms}
+    return [metric for metric in METRICS if metric in known]
+
+
+def cost_lines(sweep: Sweep) -> list[CostLine]:
+    """Cost of every arm that has a result, failed ones included."""
+    lines = []
+    for arm in sweep.arm_names:
+        rows = [row for row in sweep.rows if row.arm == arm and row.result]
+        if rows:
+            rates = [row.cost("images_per_second") for row in rows]
+            lines.append(
+                CostLine(
+                    arm,
+                    _sum_known([row.cost("compile_seconds") for row in rows]),
+                    _sum_known([row.cost("run_seconds") for row in rows]),
+                    _sum_known(rates) / len(rates),
+                )
+            )
+    return lines
+
+
+def total_cost(lines: list[CostLine]) -> CostLine:
+    """Sums of the seconds; the rate is not summed."""
+    return CostLine(
+        "all arms",
+        _sum_known([line.compile_seconds for line in lines]),
+        _sum_known([line.run_seconds for line in lines]),
+        math.nan,
+    )
+
+
+def troubles(sweep: Sweep) -> list[Trouble]:
+    """Runs that do not count, grouped by arm and reason, in the order of the plan."""
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in sweep.rows:
+        if row.status != "done":
+            groups.setdefault((row.arm, row.status, row.reason), []).append(row)
+    return [
+        Trouble(arm, status, _which(rows), reason)
+        for (arm, status, reason), rows in groups.items()
+    ]
+
+
+def _which(rows: Sequence[Row]) -> str:
+    """'seed 3', 'seeds 0, 2' or 'fold 0 seed 1, fold 1 seed 1'."""
+    if any(row.fold is not None for row in rows):
+        return ", ".join(row.run for row in rows)
+    seeds = ", ".join(str(row.seed) for row in rows)
+    return f"seed{'s' * (len(rows) > 1)} {seeds}"
+
+
+def guess_words(sweep: Sweep) -> str:
+    """What becomes of runs that diverged, where they count; else ''."""
+    guess, count = sweep.ablation.diverged_error, sum(r.diverged for r in sweep.rows)
+    if guess is None or not count:
+        return ""
+    return (
+        f"The loss of {count} of them became infinite: their errors count as "
+        f"{guess:g}% in averages and claims."
+    )
+
+
+def runs_per_arm(sweep: Sweep) -> str:
+    """How often each arm is run, in words."""
+    counts = Counter(row.arm for row in sweep.rows).values()
+    folds = {row.fold for row in sweep.rows} - {None}
+    low, high = min(counts), max(counts)
+    many = f"{low}" if low == high else f"{low} to {high}"
+    of = f", {len(folds)} folds" if folds else ""
+    return f"{many} run{'s' * (high > 1)} of each arm{of}"
+
+
+def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
+    """Flat (key, value) pairs; a value that differs between arms is listed per arm.
+
+    The moment when each arm started is left out: the plan's date says when.
+    """
+    of_arms = {arm: flat(data) for arm, data in sweep.provenance.items() if data}
+    keys = dict.fromkeys(key for pairs in of_arms.values() for key in pairs)
+    keys.pop("created", None)
+    out = []
+    for key in keys:
+        by_value: dict[str, list[str]] = {}
+        for arm, pairs in of_arms.items():
+            by_value.setdefault(pairs.get(key, "not recorded"), []).append(arm)
+        if len(by_value) == 1:
+            out.append((key, next(iter(by_value))))
+        else:
+            text = "; ".join(f"{v} ({', '.join(arms)})" for v, arms in by_value.items())
+            out.append((key, text))
+    return out
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A fixed number of digits; a dash for what is not known."""
+    if not math.isfinite(value):
+        return "–" if math.isnan(value) else "∞"
+    # Adding zero turns a rounded -0.00 into 0.00.
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def value(number_: float, metric: str) -> str:
+    """A value or a difference of a metric: two decimals of rates, else three digits."""
+    if METRICS[metric].unit in RATES or not math.isfinite(number_) or not number_:
+        return number(number_)
+    return _with_digits(number_, number_, 3)
+
+
+def interval(summary: Summary, metric: str) -> str:
+    """Mean and half width of the interval, as far as there are enough runs."""
+    half = summary.half_width
+    if math.isnan(half):
+        return value(summary.mean, metric)
+    if METRICS[metric].unit in RATES or not half:
+        return f"{value(summary.mean, metric)} ± {value(half, metric)}"
+    return f"{_with_digits(summary.mean, half, 2)} ± {_with_digits(half, half, 2)}"
+
+
+def known(value: float) -> str:
+    """What a table is sorted by; nothing for what is not known."""
+    return "" if math.isnan(value) else repr(value)
+
+
+def p_value(p: float) -> str:
+    """Two significant digits; very small ones as a bound."""
+    if math.isnan(p):
+        return "–"
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def count(value: float) -> str:
+    """A whole number in groups of three digits; a dash for what is not known."""
+    return "–" if math.isnan(value) else f"{value:,.0f}"
+
+
+def seconds(value: float) -> str:
+    """Seconds below two minutes, else minutes or hours."""
+    if math.isnan(value):
+        return "–"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def _with_digits(value: float, size: float, digits: int) -> str:
+    """A number up to the last of some significant digits of a size."""
+    decimals = digits - 1 - math.floor(math.log10(abs(size)))
+    if decimals > MOST_DECIMALS:
+        return f"{value:.{digits}g}"
+    return f"{value:,.{max(decimals, 0)}f}"
+
+
+def _sum_known(values: list[float]) -> float:
+    known = [v for v in values if not math.isnan(v)]
+    return sum(known) if known else math.nan
+
+
+def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted key -> value in words, of nested records."""
+    out: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            out |= flat(value, f"{prefix}{key}.")
+        elif isinstance(value, list):
+            out[prefix + key] = ", ".join(map(str, value))
+        else:
+            out[prefix + key] = str(value)
+    return out

@@ -1,0 +1,109 @@
+"""The screen version of a report: one table of arms, one of verdicts."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.judge.collect import Sweep, collect
+from cnnjax.ablation.judge.stats import Summary
+from cnnjax.ablation.judge.verdicts import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    Verdict,
+    judge,
+)
+from cnnjax.ablation.report import tables
+from cnnjax.screen import show
+
+STYLES = {SUPPORTED: "bold green", CONTRADICTED: "bold red", UNDECIDED: "bold yellow"}
+
+
+def print_summary(workdir: str | Path, console: Console | None = None) -> None:
+    """Prints what the files of an ablation say so far.
+
+    Args:
+      workdir: folder of an ablation.
+      console: where to print; the terminal if None.
+
+    Raises:
+      UserError: if the folder has no plan.
+    """
+    console = console or Console()
+    sweep = collect(workdir)
+    show(_arm_table(sweep), console)
+    for trouble in tables.troubles(sweep):
+        console.print(
+            f"[yellow]{escape(trouble.arm)}[/] {trouble.runs}: {trouble.status}"
+            f" ({escape(trouble.reason)})"
+        )
+    for warning in sweep.warnings:
+        console.print(f"[yellow]{escape(warning)}[/]")
+    if verdicts := judge(sweep):
+        show(_verdict_table(verdicts), console)
+    elif sweep.ablation.claims:
+        console.print(f"scale {escape(sweep.scale_name)} has no arms for the claims")
+
+
+def _arm_table(sweep: Sweep) -> Table:
+    metrics = tables.measured_metrics(sweep)[:2]
+    table = Table(
+        title=f"{escape(sweep.ablation.title)}, scale {escape(sweep.scale_name)}",
+        caption="mean ± half width of the 95% t interval over runs",
+    )
+    table.add_column("arm", no_wrap=True)
+    table.add_column("runs", justify="right")
+    for metric in metrics:
+        about = METRICS[metric]
+        unit = f" ({about.unit})" if about.unit else ""
+        table.add_column(about.title + unit, justify="right")
+    table.add_column("parameters", justify="right")
+    for line in tables.arm_lines(sweep):
+        table.add_row(
+            escape(line.arm),
+            f"{line.num_done}/{line.num_planned}",
+            *(_unbroken(line.summaries[metric], metric) for metric in metrics),
+            tables.count(line.num_params),
+        )
+    return table
+
+
+def _unbroken(summary: Summary, metric: str) -> str:
+    """Mean and interval in one line, below a title that may take several."""
+    return tables.interval(summary, metric).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _verdict_table(verdicts: list[Verdict]) -> Table:
+    table = Table(
+        title="Claims",
+        caption="effect with 95% interval; p corrected for the number of claims (Holm)",
+    )
+    table.add_column("claim")
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("effect", justify="right")
+    table.add_column("p", justify="right", no_wrap=True)
+    for verdict in verdicts:
+        style, c = STYLES[verdict.verdict], verdict.contrast
+        metric = verdict.claim.metric
+        effect = (
+            f"{tables.value(c.effect, metric)}\n[dim]{tables.value(c.low, metric)} to "
+            f"{tables.value(c.high, metric)}[/]"
+            if c
+            else "–"
+        )
+        why = (
+            ""
+            if verdict.verdict == SUPPORTED
+            else f"\n[dim]{escape(verdict.reason)}[/]"
+        )
+        caveat = f"\n[yellow]{escape(verdict.caveat)}[/]" if verdict.caveat else ""
+        table.add_row(
+            escape(verdict.claim.text) + why + caveat,
+            f"[{style}]{verdict.verdict}[/]",
+            effect,
+            tables.p_value(verdict.p_holm),
+        )
+    return table

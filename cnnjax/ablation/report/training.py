@@ -1,0 +1,274 @@
+"""The report of a single training, from its files alone, finished or not."""
+
+import csv
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.execute.status import Cell, read_cells
+from cnnjax.ablation.judge.collect import Curve, Row, read_row
+from cnnjax.ablation.judge.stats import summarize
+from cnnjax.ablation.report import tables
+from cnnjax.ablation.report.pages import render
+from cnnjax.ablation.report.plots.curves import draw_lines
+from cnnjax.ablation.report.plots.figures import Group, Panel, save_group
+from cnnjax.ablation.report.plots.scales import show_values
+from cnnjax.config import flatten
+from cnnjax.errors import ESCAPING, UserError, printable
+from cnnjax.records import no_run, read_json, read_metrics
+
+# What the rows of metrics.jsonl are called in a legend.
+LINES = {
+    "running": "training batches",
+    "train": "training set",
+    "validation": "validation",
+    "test": "test",
+}
+QUANTITIES = {"error": "error (%)", "loss": "loss", "learning_rate": "learning rate"}
+FACTS = ("num_params", "multiply_adds", "step", "epochs", "config_hash")
+# On a screen of 80 columns.
+SCREEN = ("train_error", "validation_error", "test_error", "best_test_error")
+CAPTION = (
+    "Lines: mean over seeds; bands: smallest to largest seed. Training batches are as "
+    "they came, augmented and averaged since the point before; all else is a whole "
+    "split."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What the folder of a training says.
+
+    Attributes:
+      name: of the folder.
+      config: dotted key -> value.
+      rows: one per seed.
+      points: (seed, name of `LINES`) -> step -> row of `metrics.jsonl`.
+      provenance: the content of `provenance.json`.
+      cell: how far it is.
+      warnings: sentences on what could not be read.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    rows: Sequence[Row]
+    points: Mapping[tuple[int, str], Mapping[int, Mapping[str, Any]]]
+    provenance: Mapping[str, Any]
+    cell: Cell
+    warnings: Sequence[str]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Those that at least one seed has, without costs."""
+        return [
+            name
+            for name, metric in METRICS.items()
+            if metric.path[0] != "cost"
+            and any(math.isfinite(row.metric(name)) for row in self.rows)
+        ]
+
+
+def is_training(workdir: Path) -> bool:
+    """Whether a folder is that of a training, and not of an ablation.
+
+    Raises:
+      UserError: it is neither.
+    """
+    marks = ("plan.json", "config.json")
+    found = [mark for mark in marks if (workdir / mark).exists()]
+    if not found:
+        raise no_run(workdir, "a training or an ablation", marks)
+    return found == ["config.json"]
+
+
+def read_training(workdir: Path) -> Training:
+    """Reads the folder of a training, or of one arm of an ablation.
+
+    Raises:
+      UserError: its config cannot be read.
+    """
+    config = flatten(read_json(workdir / "config.json"))
+    name, warnings = printable(workdir.absolute().name), []
+    arm = {"name": name, "axes": {}}
+    rows, points = [], {}
+    first, count = config["seeds.first"], config["seeds.count"]
+    for seed in range(first, first + count):
+        folder = workdir / f"seed-{seed}"
+        rows.append(read_row(folder, arm, seed, warnings))
+        for row in read_metrics(folder / "metrics.jsonl"):
+            line = row.get("split", "running")
+            # A resumed run writes the steps after its checkpoint again.
+            points.setdefault((seed, line), {})[row["step"]] = row
+    provenance = workdir / "provenance.json"
+    known = read_json(provenance) if provenance.is_file() else {}
+    (cell,) = read_cells(workdir)
+    if cell.status != "running":  # a seed that has rows and no result
+        words = {"running": "not finished"}
+        rows = [
+            dataclasses.replace(row, status=words.get(row.status, row.status))
+            for row in rows
+        ]
+    return Training(name, config, rows, points, known, cell, warnings)
+
+
+def write_training_report(workdir: Path) -> list[Path]:
+    """Writes results.csv, plots, report.md and report.html into the folder.
+
+    Args:
+      workdir: folder of a training.
+
+    Returns:
+      The paths written, the page first.
+
+    Raises:
+      UserError: its config cannot be read, or the folder cannot be written.
+    """
+    training = read_training(workdir)
+    context = _context(training)
+    page, text, table = (
+        workdir / name for name in ("report.html", "report.md", "results.csv")
+    )
+    plots = workdir / "plots"
+    try:
+        plots.mkdir(exist_ok=True)
+        groups = context["groups"]
+        pictures = [path for group in groups for path in save_group(group, plots)]
+        _write_csv(training, table)
+        text.write_text(render("training.md.j2", context, autoescape=False), "utf-8")
+        page.write_text(render("training.html.j2", context, autoescape=True), "utf-8")
+    except OSError as error:
+        raise UserError(
+            f"the report cannot be written into {workdir} ({error.strerror}): free the "
+            "space or the permission, then run report again"
+        ) from error
+    return [page, text, table, *pictures]
+
+
+def print_training(workdir: Path, console: Console | None = None) -> None:
+    """Prints a row a seed, and what is not done."""
+    training = read_training(workdir)
+    console = console or Console()
+    table = Table(title=escape(training.name))
+    shown = [m for m in SCREEN if m in training.metrics]
+    titles = (f"{METRICS[m].title} ({METRICS[m].unit})" for m in shown)
+    for title in ("seed", "status", *titles):
+        table.add_column(title, justify="left" if title == "status" else "right")
+    for row in training.rows:
+        values = (tables.value(row.metric(m), m) for m in shown)
+        table.add_row(str(row.seed), row.status, *values)
+    console.print(table)
+    console.print(_state(training), highlight=False)
+    for sentence in _troubles(training):
+        console.print(f"[yellow]{escape(sentence)}[/]")
+
+
+def _context(training: Training) -> dict[str, Any]:
+    """What the templates show."""
+    done = [row for row in training.rows if row.status == "done"]
+    values = {m: [row.metric(m) for row in done] for m in training.metrics}
+    facts = next((row.result for row in training.rows if row.result), {})
+    return {
+        "training": training,
+        "state": _state(training),
+        "question": _what(training.config),
+        "troubles": _troubles(training),
+        "metrics": training.metrics,
+        "summaries": {m: summarize(v) for m, v in values.items()},
+        "num_done": len(done),
+        "groups": _groups(training),
+        "facts": [(key, facts[key]) for key in FACTS if key in facts],
+        "provenance": tables.flat(training.provenance),
+    }
+
+
+def _what(config: Mapping[str, Any]) -> str:
+    budget = f"{config['train.epochs']:g} epochs"
+    if config["train.steps"]:
+        budget = f"{config['train.steps']:,} steps"
+    return (
+        f"{config['model.name']} on {config['data.name']}, {budget} of "
+        f"{config['train.batch_size']:,} images"
+    )
+
+
+def _state(training: Training) -> str:
+    cell = training.cell
+    done = sum(row.status == "done" for row in training.rows)
+    seeds = f"{done} of {len(training.rows)} seeds done"
+    if cell.status in ("done", "failed"):
+        return seeds
+    total = f" of {cell.total_steps:,}" if cell.total_steps else ""
+    return f"{seeds}; {cell.status}, step {cell.step:,}{total}"
+
+
+def _troubles(training: Training) -> list[str]:
+    failed = [row for row in training.rows if row.status == "failed"]
+    words = [f"seed {row.seed} failed: {row.reason}" for row in failed]
+    return words + list(training.warnings)
+
+
+def _groups(training: Training) -> list[Group]:
+    panels = []
+    for key, title in QUANTITIES.items():
+        lines = _lines(training, key)
+        if lines:
+            panels.append(
+                Panel(
+                    title[0].upper() + title[1:],
+                    lambda ax, lines=lines, title=title, key=key: _draw(
+                        ax, lines, title, key
+                    ),
+                )
+            )
+    if not panels:
+        return []
+    return [Group("curves", "Training curves", CAPTION, panels, len(panels))]
+
+
+def _lines(training: Training, key: str) -> dict[str, list[Curve]]:
+    """Label -> a curve a seed, over epochs, of what has several points."""
+    lines: dict[str, list[Curve]] = {}
+    for (seed, name), by_step in training.points.items():
+        rows = [by_step[step] for step in sorted(by_step)]
+        known = [
+            (row["epoch"], row[key])
+            for row in rows
+            if isinstance(row.get(key), int | float) and math.isfinite(row[key])
+        ]
+        if len(known) > 1:
+            epochs, values = zip(*known, strict=True)
+            label = LINES.get(name, name)
+            curve = Curve(training.name, seed, name, epochs, values)
+            lines.setdefault(label, []).append(curve)
+    return lines
+
+
+def _draw(ax: Axes, lines: Mapping[str, Sequence[Curve]], title: str, key: str) -> None:
+    draw_lines(ax, lines)
+    if key == "learning_rate":
+        ax.set(ylim=(0, None), ylabel=title)
+        ax.grid(axis="y")
+        ax.get_legend().remove()
+        return
+    values = [v for curves in lines.values() for c in curves for v in c.errors]
+    show_values(ax, "y", "train_error" if key == "error" else "train_loss", values)
+    ax.set_ylabel(title)
+
+
+def _write_csv(training: Training, path: Path) -> None:
+    """One line a seed."""
+    with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["seed", "status", "reason", *training.metrics])
+        for row in training.rows:
+            values = [row.metric(metric) for metric in training.metrics]
+            known = ["" if math.isnan(value) else repr(value) for value in values]
+            writer.writerow([row.seed, row.status, row.reason, *known])

@@ -1,0 +1,288 @@
+"""Any TFDS set that is prepared as ArrayRecord files; needs no TensorFlow.
+
+Looked for in `<data_dir>/<name>/[<TFDS config>/]<version>/dataset_info.json`; of
+several versions the highest is read.
+"""
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl.logging import get_absl_logger
+
+from cnnjax.data import array_cache
+from cnnjax.data.contents import Ignored
+from cnnjax.data.decoded_cache import key_of
+from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
+from cnnjax.data.sources.source import (
+    MissingData,
+    Pool,
+    Request,
+    Source,
+    check_directory,
+    data_folder,
+)
+from cnnjax.errors import UserError
+
+# 'tfds:<name>' reads any set; these have short names.
+PREFIX = "tfds:"
+NAMES = ("cifar10", "cifar100", "mnist", "fashion_mnist", "svhn_cropped")
+POOLS = ("train", "validation", "test")
+# Published as exact pixels: JPEG inside means somebody has changed them.
+LOSSLESS = NAMES
+BLOCK = 1024  # records read at once
+# Labels on disk: oldest entries go first beyond this.
+MOST_BYTES = 2**28
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+
+
+def open_source(request: Request) -> Source:
+    """Opens a prepared set; all labels are read, once, and one image.
+
+    Args:
+      request: `name` with or without 'tfds:'; `data_dir` the folder that TFDS calls so;
+        `image_size` is needed where stored images differ in size.
+
+    Raises:
+      UserError: the set is missing, broken, not ArrayRecord, or not images with labels.
+    """
+    name = request.name.removeprefix(PREFIX)
+    directory = find_prepared(name, request.data_dir)
+    builder = _open_builder(directory)
+    image_key, label_key = _keys(builder.info, name)
+    splits, features = builder.info.splits, builder.info.features
+    sizes = {p: splits[p].num_examples for p in POOLS if p in splits}
+    if "train" not in sizes:
+        raise UserError(f"{directory} has no split 'train', only {', '.join(splits)}")
+    for pool, num in sizes.items():
+        _require_records(directory, splits[pool], pool, num)
+    sources = {pool: _open_split(builder, pool) for pool in sizes}
+
+    def records(pool: str, indices: np.ndarray) -> Iterator[tuple[str, Any]]:
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        for start in range(0, len(indices), BLOCK):
+            block = [int(i) for i in indices[start : start + BLOCK]]
+            with _readable(directory, pool):
+                raw = sources[pool].__getitems__(block)
+            for index, content in zip(block, raw, strict=True):
+                with _readable(directory, pool):
+                    # Parsing the field that matters is several times faster than going
+                    # through TFDS's feature decoding.
+                    fields = tf_example_pb2.Example.FromString(content).features.feature
+                yield f"{directory.name} {pool} record {index}", fields
+
+    def images(pool: str, indices: np.ndarray) -> Iterator[tuple[str, bytes]]:
+        for where, fields in records(pool, indices):
+            with _readable(directory, pool):
+                yield where, fields[image_key].bytes_list.value[0]
+
+    def labels(pool: str) -> Iterator[int]:
+        for _, fields in records(pool, np.arange(sizes[pool])):
+            with _readable(directory, pool):
+                yield fields[label_key].int64_list.value[0]
+
+    def files() -> Iterator[str]:
+        return iter(os.listdir(directory))
+
+    found = _labels_once(directory, files(), label_key, sizes, labels)
+    size, channels = request.image_size, request.channels
+    stored = features[image_key].shape[-1]
+    first_name, first = next(images("train", np.array([0])))
+    known = channels or {1: 1, 3: 3, 4: 3}.get(stored, 0)
+    shape = decoded_shape(first, first_name, size, known)
+
+    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        encoded, convert = images(pool, indices), channels == 1
+        pixels = decode_all(encoded, len(indices), shape[2], size, convert)
+        return pixels, found[pool][indices].astype(np.int32)
+
+    return Source(
+        # Not stratified: the choice of images is older than the knowledge of labels.
+        {pool: Pool(num, found[pool], False) for pool, num in sizes.items()},
+        tuple(features[label_key].names),
+        shape,
+        read,
+        _note(name, first),
+        directory,
+        files,
+        tuple(
+            Ignored(f"record of the split {split!r}", splits[split].num_examples)
+            for split in sorted(splits.keys() - sizes.keys())
+        ),
+        certain=bool(known) or shape[2] == 3,
+    )
+
+
+def _require_records(directory: Path, info: Any, split: str, num: int) -> None:
+    """Refuses a split whose files hold more or fewer records than it says."""
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    held = 0
+    with _readable(directory, split):
+        for part in info.file_instructions:
+            reader = ArrayRecordReader(os.fspath(part.filename))
+            held += reader.num_records()
+            reader.close()
+    if held != num:
+        raise UserError(
+            f"the files of split {split!r} in {directory} hold {held:,} records, but "
+            f"its dataset_info.json says {num:,}: delete that folder and prepare it "
+            "again"
+        )
+
+
+def _labels_once(
+    directory: Path,
+    files: Iterable[str],
+    label_key: str,
+    sizes: dict[str, int],
+    labels: Callable[[str], Iterator[int]],
+) -> dict[str, np.ndarray]:
+    """The labels of each pool, int64, as they are; kept in the user's cache folder."""
+    key = key_of((directory / file for file in files), ("labels", label_key))
+    found = array_cache.find("labels", key, tuple(sizes))
+    if found is None:
+        found = [np.fromiter(labels(p), np.int64, num) for p, num in sizes.items()]
+        array_cache.keep(
+            "labels", key, MOST_BYTES, **dict(zip(sizes, found, strict=True))
+        )
+    return dict(zip(sizes, found, strict=True))
+
+
+def find_prepared(name: str, data_dir: str) -> Path:
+    """The folder of the highest prepared version of a set.
+
+    Raises:
+      UserError: `data_dir` is empty, missing or unreadable; the set is not in it.
+    """
+    command = (
+        f"./launch.sh prepare --dataset={name} --data_dir={data_dir or '<folder>'}"
+    )
+    if not data_dir:
+        raise MissingData(
+            f"config.data.data_dir is empty, but {name} is read from prepared files: "
+            f"give the folder that holds them, or prepare them with {command}"
+        )
+    root = data_folder(data_dir)
+    if not name.strip("./ "):
+        raise UserError(
+            f"config.data.name is {PREFIX + name!r}: give the name of a set behind it"
+        )
+    if not os.path.exists(root):
+        raise MissingData(
+            f"{name} is not there: the folder {root} does not exist "
+            "(config.data.data_dir or --data_dir); with a network, prepare it with "
+            f"{command}"
+        )
+    check_directory(root)
+    # What may not be read must not be taken for missing.
+    for folder in (root / name, *(root / name).glob("*")):
+        if folder.is_dir():
+            check_directory(folder)
+    found = {}
+    for info in (root / name).glob("**/dataset_info.json"):  # a name is no pattern
+        if version := _VERSION.fullmatch(info.parent.name):
+            found[tuple(int(part) for part in version.groups())] = info.parent
+    if not found:
+        raise MissingData(
+            f"{name} is not there: no dataset_info.json in "
+            f"{root / name}/<version>/ (config.data.data_dir or --data_dir); with a "
+            f"network, prepare it with {command}"
+        )
+    check_directory(found[max(found)])
+    return found[max(found)]
+
+
+def _open_builder(directory: Path):
+    # TFDS is imported here, and not above, because it takes half a second.
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder_from_directory(directory)
+        stored = builder.info.file_format
+    # Its readers raise whatever their JSON and protobuf libraries raise.
+    except Exception as error:
+        raise UserError(
+            f"{directory} cannot be read as a TFDS set ({_one_line(error)}): delete "
+            "that folder and prepare it again"
+        ) from error
+    if stored is None or stored.value != "array_record":
+        kind = stored.value if stored else "an unknown format"
+        raise UserError(
+            f"{directory} is stored as {kind}, which needs TensorFlow to read: prepare "
+            "it with file_format='array_record'"
+        )
+    return builder
+
+
+def _open_split(builder, split: str):
+    from tensorflow_datasets.core.decode import DeserializeMethod
+
+    # Filters, and not the level: several threads read.
+    get_absl_logger().addFilter(_is_no_group_size)
+    return builder.as_data_source(split, deserialize_method=DeserializeMethod.RAW_BYTES)
+
+
+def _keys(info, name: str) -> tuple[str, str]:
+    """Names of the features that hold the image and the label."""
+    import tensorflow_datasets as tfds
+
+    keys, features = info.supervised_keys, dict(info.features.items())
+    pair = isinstance(keys, tuple) and len(keys) == 2
+    image, label = keys if pair and set(keys) <= set(features) else ("image", "label")
+    # By type: a sequence of labels or images answers for what is in it.
+    if not isinstance(features.get(image), tfds.features.Image) or not (
+        isinstance(features.get(label), tfds.features.ClassLabel)
+        and features[label].num_classes
+    ):
+        held = ", ".join(f"{key} ({type(f).__name__})" for key, f in features.items())
+        raise UserError(
+            f"{name} is no image classification set: it needs an image (Image) and one "
+            f"class label (ClassLabel) each, it has {held}; choose another "
+            "config.data.name"
+        )
+    dtype = np.dtype(features[image].np_dtype)
+    if dtype not in (np.uint8, np.uint16):
+        raise UserError(
+            f"the images of {name} are {dtype}: only uint8 and uint16 have a black and "
+            "a white; choose another config.data.name"
+        )
+    return image, label
+
+
+@contextlib.contextmanager
+def _readable(directory: Path, split: str):
+    from google.protobuf.message import DecodeError
+
+    try:
+        yield
+    # array_record raises RuntimeError, a record without the field IndexError.
+    except (RuntimeError, ValueError, IndexError, DecodeError) as error:
+        raise UserError(
+            f"the records of split {split!r} in {directory} are missing, cut short or "
+            f"corrupt ({_one_line(error)}): delete that folder and prepare it again"
+        ) from error
+
+
+def _is_no_group_size(record: logging.LogRecord) -> bool:
+    """Drops what array_record logs as an error about harmless group sizes."""
+    return "requires group size" not in record.getMessage()
+
+
+def _note(name: str, encoded: bytes) -> str:
+    if name in LOSSLESS and encoded.startswith(JPEG_START):
+        return (
+            f"{name}: these images are stored as lossy JPEG, not with the original "
+            "pixels; errors are not comparable with published ones"
+        )
+    return ""
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

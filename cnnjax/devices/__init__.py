@@ -1,0 +1,1 @@
+"""From pure functions to programs on devices, in one process or several."""

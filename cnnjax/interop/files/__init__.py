@@ -1,0 +1,1 @@
+"""Weight files: recognised, read without trust, written."""

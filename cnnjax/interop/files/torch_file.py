@@ -1,0 +1,121 @@
+"""Reading files of torch without running what is in them.
+
+torch rebuilds tensors and plain containers alone (`weights_only=True`) and refuses any
+other object. Trainers store settings and scores beside the weights; objects of known
+harmless classes are therefore replaced by empty ones, so that no code of theirs runs.
+"""
+
+import pathlib
+import pickle
+import re
+import warnings
+from typing import Any
+
+from cnnjax.errors import UserError
+from cnnjax.interop.files.formats import AGAIN
+
+_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
+# What trainers store beside the weights: settings, scores, dates, places.
+HARMLESS = (
+    *("argparse.Namespace", "types.SimpleNamespace"),
+    *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta")),
+    *("datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
+    *(
+        f"{module}.{flavour}Path"
+        for module in ("pathlib", "pathlib._local")
+        for flavour in ("", "Posix", "Windows", "PurePosix", "PureWindows")
+    ),
+    *(f"{module}.scalar" for module in _NUMPY),
+    *("numpy.dtype", "numpy.ndarray", "numpy.bool_", "numpy.float64", "numpy.int64"),
+    *("builtins.slice", "builtins.range", "builtins.frozenset"),
+    "torch.torch_version.TorchVersion",
+    *("builtins.dict", "builtins.list", "builtins.tuple", "typing.Any"),
+    *("builtins.int", "builtins.float", "builtins.str", "builtins.bool"),
+    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
+    *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"),
+    *(
+        f"omegaconf.nodes.{kind}Node"
+        for kind in ("Any", "String", "Integer", "Float", "Boolean", "Enum")
+    ),
+)
+
+
+class Inert:
+    """Stands for an object that nobody asks for: takes anything and does nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+class ArrayObject(Inert):
+    """Stands for an array of NumPy, whose own reading would run more than torch's."""
+
+
+def plain_dictionary(default: Any = None) -> dict:
+    """For a `defaultdict`, without the call for what is not in it; torch fills it."""
+    return {}
+
+
+def read_torch(path: pathlib.Path) -> Any:
+    """What `torch.save` wrote, with tensors on the host.
+
+    Raises:
+      UserError: torch is not installed; the file is broken, or holds objects that are
+        neither tensors nor known to be harmless.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError(
+            f"reading {path} needs torch, which is not installed: install the extra "
+            "'peers', or convert the file to .safetensors"
+        ) from error
+    inert = [(Inert, name) for name in HARMLESS]
+    inert += [(ArrayObject, f"{module}._reconstruct") for module in _NUMPY]
+    inert += [(plain_dictionary, "collections.defaultdict")]
+    try:
+        # torch looks at a path's ending, too; a file has none.
+        with (
+            path.open("rb") as file,
+            warnings.catch_warnings(),
+            torch.serialization.safe_globals(inert),
+        ):
+            warnings.simplefilter("ignore")
+            return torch.load(file, map_location="cpu", weights_only=True)
+    # Damaged bytes can make the unpickler fail in any way.
+    except Exception as error:
+        raise UserError(f"weight file {path} {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    code = re.search(r"GLOBAL ([\w.]+)", text)
+    if isinstance(error, pickle.UnpicklingError) and (code or "Can only" in text):
+        return (
+            f"holds more than tensors ({code[1] if code else first_sentence(error)}), "
+            "which could run code: save `model.state_dict()` alone, or, only if you "
+            "trust the file, convert it where it was written by "
+            "`torch.save(torch.load(path, weights_only=False)['state_dict'], new)`, "
+            "with `.state_dict()` in place of the brackets for a whole net"
+        )
+    if "Invalid magic number" in text:
+        return (
+            "is a plain pickle that torch.save did not write, and unpickling could run "
+            "code: save `model.state_dict()` by torch.save"
+        )
+    reason = type(error).__name__
+    if isinstance(error, RuntimeError | EOFError | OSError):
+        reason = first_sentence(error)
+    return f"is no whole torch file ({reason}): {AGAIN}"
+
+
+def first_sentence(error: Exception) -> str:
+    """Of an error of others: enough to see what it was."""
+    text = str(error).strip() or type(error).__name__
+    return re.split(r"\.\s|\n", text)[0].rstrip(".")

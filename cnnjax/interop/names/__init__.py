@@ -1,0 +1,1 @@
+"""Names of layers in other libraries, one family a file."""

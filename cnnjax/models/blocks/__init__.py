@@ -1,0 +1,1 @@
+"""Blocks and stages that several families of networks share."""

@@ -1,0 +1,12 @@
+"""How the blocks of a net are executed, which is no part of what it computes."""
+
+from flax import linen as nn
+
+# Fields that say how the blocks of a net are executed, not what they compute: those of
+# `config.EXECUTION` in section `model`; and their values for the plainest execution.
+EXECUTION = {"scan_blocks": False, "remat": "none"}
+
+
+def written_out(model: nn.Module) -> nn.Module:
+    """The same net with its blocks one after another, each under its own name."""
+    return model.clone(**{f: v for f, v in EXECUTION.items() if hasattr(model, f)})

@@ -1,0 +1,94 @@
+"""The gradient that reaches each convolution: at the start, in the middle, at the end.
+
+The L2 norm of the gradient of the training loss (with label smoothing and auxiliary
+heads, without weight decay) with respect to the kernel, in training mode, on a fixed
+batch of training images without augmentation. Convolutions beside the main path
+(projections, gates, squeeze and excitation) are left out.
+
+Source: Glorot and Bengio 2010, AISTATS, section 4.2.2, look at gradients by layer.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.net.forward import forward_train
+from cnnjax.net.observe import layers_of_shape
+from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.probes.probe import Probe, Subject, number, profile
+from cnnjax.training.loss import cross_entropy, smooth
+
+AXES = ("convolution", "L2 norm of the gradient of its kernel")
+TITLES = {"start": "at initialisation", "middle": "half way", "end": "at the end"}
+
+
+def _measure(subject: Subject):
+    paths = [
+        layer.path for layer in layers_of_shape(subject.model, subject.image_shape)
+    ]
+    stacks = stacks_of_net(subject.model, subject.image_shape)
+    factors = subject.factors
+
+    def measure(params, model_state, images, labels, mask):
+        targets = jax.nn.one_hot(labels[0], subject.num_classes, dtype=jnp.float32)
+        targets = smooth(targets, factors["label_smoothing"])
+
+        def loss(params):
+            # The same units are dropped every time.
+            logits, auxiliary, _ = forward_train(
+                subject.model,
+                params,
+                model_state,
+                subject.preprocess(images[0]),
+                jax.random.key(0),
+            )
+            heads = sum(cross_entropy(head, targets).mean() for head in auxiliary)
+            return (
+                cross_entropy(logits, targets).mean()
+                + factors["auxiliary_weight"] * heads
+            )
+
+        gradient = write_out(jax.grad(loss)(params), stacks)
+        return {"norm": jnp.stack([_norm(_kernel(gradient, path)) for path in paths])}
+
+    return measure
+
+
+def _kernel(tree, path: str):
+    for name in path.split("/"):
+        tree = tree[name]
+    return tree["kernel"]
+
+
+def _norm(x):
+    return jnp.sqrt(jnp.sum(x.astype(jnp.float32) ** 2))
+
+
+def _report(subject: Subject, measured):
+    layers = layers_of_shape(subject.model, subject.image_shape)
+    labels = [layer.path for layer in layers]
+    norms = {moment: np.asarray(of["norm"], float) for moment, of in measured.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log10(norms["start"][0] / norms["start"][-1])
+    return {
+        "ratio": number(ratio),
+        "profiles": {
+            title: profile(AXES, labels, norms[moment])
+            for moment, title in TITLES.items()
+        },
+    }
+
+
+def _fits(model, image_shape) -> bool:
+    return bool(layers_of_shape(model, image_shape))
+
+
+GRADIENT_NORMS = Probe(
+    split="train",
+    most_images=256,
+    moments=tuple(TITLES),
+    measure=_measure,
+    report=_report,
+    needs="a convolution",
+    fits=_fits,
+)

@@ -1,0 +1,342 @@
+"""Checkpoints on Orbax: asynchronous, atomic, verified when read.
+
+One step is one folder holding a JSON record (the caller's metadata and, for every leaf,
+shape, dtype and CRC-32) and the bytes of all leaves in the order of the record as one
+array (`packing.py`). Orbax notices truncated files but not flipped bytes; the checksums
+do. What cannot be read is moved aside, never deleted (`damaged.py`).
+
+What is best on validation goes into the same tree as the state: one manager that keeps
+both the newest and the best may delete the newest.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from cnnjax.devices import distributed
+from cnnjax.errors import UserError
+from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.run.checkpoints import earlier
+from cnnjax.run.checkpoints.damaged import DamagedError, reading, set_aside
+from cnnjax.run.checkpoints.packing import (
+    PACKED,
+    in_words,
+    named_leaves,
+    pack,
+    place,
+    record_crc,
+    restore_args_of,
+    shape_dtype_of,
+    unpack,
+)
+from cnnjax.run.checkpoints.plain_path import PlainPath
+
+# TensorStore reports failed writes as ValueError with the system's words inside.
+_SYSTEM_WORDS = (
+    "No space left on device",
+    "Permission denied",
+    "Read-only file system",
+    "Disk quota exceeded",
+    "File too large",
+)
+_MAX_NAMED_LEAVES = 3
+_CHUNK_BYTES = 64 * 2**20
+
+# Orbax hands folders between its threads through tables of the whole process: two
+# saves at a time, in two folders, take each other's.
+_ONE_SAVE = threading.Lock()
+
+_LOG = logging.getLogger(__name__)
+
+# Orbax logs a page of nested tracebacks for what we raise or warn as one sentence.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+
+
+class Checkpoints:
+    """The checkpoints of one run in one folder.
+
+    Args:
+      directory: the folder; created if missing.
+      keep_last: how many of the newest checkpoints stay, at least 1; None opens the
+        folder for reading only: nothing is created, cleaned or written.
+      warn: called with one sentence when a damaged checkpoint is skipped.
+
+    Raises:
+      UserError: the folder cannot be created or written (or, to read, is missing).
+    """
+
+    _last_saver: ClassVar["Checkpoints | None"] = None
+
+    def __init__(
+        self,
+        directory: str | os.PathLike,
+        *,
+        keep_last: int | None,
+        warn: Callable[[str], None] = _LOG.warning,
+    ):
+        # Orbax saves nothing, silently, under a relative path.
+        self._directory = Path(directory).absolute()
+        self._warn = warn
+        self._failure: Exception | None = None
+        writable = keep_last is not None
+        if writable:
+            self._prepare_directory()
+        else:
+            _require_folder(self._directory)
+        if not os.access(self._directory, os.R_OK | os.X_OK):
+            raise UserError(
+                f"cannot read the checkpoint folder {self._directory}: Permission "
+                "denied; permit it, or choose another --workdir"
+            )
+        self._plain = PlainPath(self._directory)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep_last, create=False, read_only=not writable
+        )
+        handlers = {
+            # Random-looking float32 does not compress; trying costs time only.
+            "state": ocp.PyTreeCheckpointHandler(use_compression=False),
+            "record": ocp.JsonCheckpointHandler(),
+        }
+        self._manager = ocp.CheckpointManager(
+            self._plain.path, options=options, item_handlers=handlers
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def steps(self) -> list[int]:
+        """Steps on disk, ascending; a damaged one is listed too."""
+        return sorted(self._manager.all_steps())
+
+    def latest_step(self) -> int | None:
+        """The newest step on disk, damaged or not; None if there is none."""
+        return max(self.steps(), default=None)
+
+    def save(self, step: int, tree: Any, metadata: dict[str, Any]) -> None:
+        """Copies the tree and writes it in the background.
+
+        Args:
+          step: must be later than every saved step.
+          tree: a pytree of arrays; it may be donated or changed right after the call.
+          metadata: what JSON can hold; comes back with the tree.
+
+        Raises:
+          ValueError: the step, or a later one, is there already (`set_aside_after`).
+          UserError: this save, or the one before it, could not be written.
+        """
+        latest = self.latest_step()
+        if latest is not None and step <= latest:
+            raise ValueError(
+                f"cannot save step {step} in {self._directory}: step {latest} is there "
+                f"already; call set_aside_after({step - 1}) first"
+            )
+        arrays, table = pack(named_leaves(tree))
+        record = {"metadata": to_line(metadata), "leaves": table}
+        record["crc"] = record_crc(record)
+        save_args = {n: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES) for n in arrays}
+        args = ocp.args.Composite(
+            state=ocp.args.PyTreeSave(arrays, save_args=save_args),
+            record=ocp.args.JsonSave(record),
+        )
+        with self._writing(), _ONE_SAVE:
+            if Checkpoints._last_saver not in (None, self):
+                Checkpoints._last_saver._settle()
+            Checkpoints._last_saver = self
+            started = self._manager.save(step, args=args)
+        if not started:
+            raise RuntimeError(f"Orbax did not save step {step} in {self._directory}")
+
+    def restore_latest(
+        self, example: Any, accept: Callable[[dict[str, Any]], None] | None = None
+    ) -> tuple[int, Any, dict[str, Any]] | None:
+        """Reads the newest whole checkpoint; a damaged one is skipped with a warning.
+
+        Args:
+          example: a tree of the wanted structure: arrays or `jax.ShapeDtypeStruct`.
+            Leaves that are NumPy arrays come back as such, others on their sharding,
+            whatever number of devices saved them. None: all leaves, by dotted names.
+          accept: called with the metadata before anything else is compared; raises
+            when the checkpoint is not for this run.
+
+        Returns:
+          (step, tree, metadata), or None if there is no whole checkpoint.
+
+        Raises:
+          UserError: the saved tree has other leaves, shapes or dtypes, or the system
+            does not let it be read.
+        """
+        self.wait()
+        wanted = {} if example is None else named_leaves(example)
+        for step in reversed(self.steps()):
+            try:
+                metadata, table = self._read_record(step)
+                if accept is not None:
+                    accept(metadata)
+                if example is None:
+                    return step, self._read_leaves(step, table, {}), metadata
+                source = earlier.sources(wanted, table)
+                from_disk = {source[n]: leaf for n, leaf in wanted.items()}
+                self._check_fit(step, table, from_disk)
+                leaves = self._read_leaves(step, table, from_disk)
+            except DamagedError as error:
+                self._warn(
+                    f"checkpoint {self._directory / str(step)} is damaged ({error}) "
+                    "and skipped; the one before it is used if there is one"
+                )
+                continue
+            if words := earlier.in_words(source):
+                self._warn(f"checkpoint {self._directory / str(step)} {words}")
+            leaves = earlier.placed_by(source, leaves)
+            placed = [place(leaves[name], leaf) for name, leaf in wanted.items()]
+            tree = jax.tree.unflatten(jax.tree.structure(example), placed)
+            return step, tree, metadata
+        return None
+
+    def set_aside_after(self, step: int) -> None:
+        """Moves checkpoints later than a resume point out of the way, and says where.
+
+        They are those that `restore_latest` skipped.
+        """
+        self.wait()
+        later = [s for s in self.steps() if s > step]
+        if not later:
+            return
+        with self._writing():
+            for folder in [self._directory / str(s) for s in later]:
+                if jax.process_index() == 0 and folder.exists():
+                    self._warn(f"{folder} is kept as {set_aside(folder)}")
+            distributed.largest(0)  # nobody looks again before all are moved
+            self._manager.reload()
+
+    def wait(self) -> None:
+        """Returns when everything saved is on disk; raises UserError if it is not."""
+        with self._writing():
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits, then frees the threads."""
+        try:
+            self.wait()
+        finally:
+            with _ONE_SAVE:
+                if Checkpoints._last_saver is self:
+                    Checkpoints._last_saver = None
+            with self._writing():  # Orbax raises what `wait` has raised again
+                self._manager.close()
+            self._plain.close()
+
+    def _settle(self) -> None:
+        """Waits on behalf of another run; a failure is kept for this one to hear."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:
+            self._failure = error
+
+    def _prepare_directory(self) -> None:
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise write_failure(self._directory, error) from error
+        if not os.access(self._directory, os.W_OK | os.X_OK):
+            raise write_failure(self._directory, PermissionError("Permission denied"))
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Frees what a killed or failed save left behind; never a whole checkpoint."""
+        if jax.process_index() == 0:
+            for path in self._directory.glob("*.orbax-checkpoint-tmp*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turns what the system refuses into one sentence."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            words = next((w for w in _SYSTEM_WORDS if w in str(error)), None)
+            if words is None and not isinstance(error, OSError):
+                raise
+            self._remove_leftovers()
+            reason = error if words is None else OSError(words)
+            raise write_failure(self._directory, reason) from error
+
+    def _reading(self, step: int) -> contextlib.AbstractContextManager[None]:
+        name = str(step)
+        return reading(self._directory / name, self._plain.path / name)
+
+    def _read_record(self, step: int) -> tuple[dict[str, Any], dict[str, list]]:
+        """The caller's metadata and the table of leaves."""
+        with self._reading(step):
+            args = ocp.args.Composite(record=ocp.args.JsonRestore())
+            record = self._manager.restore(step, args=args).record
+            if record["crc"] != record_crc(record):
+                raise DamagedError("its record has changed")
+        return from_line(record["metadata"]), record["leaves"]
+
+    def _check_fit(
+        self, step: int, saved: dict[str, list], wanted: dict[str, Any]
+    ) -> None:
+        differences = []
+        for name in dict.fromkeys([*wanted, *saved]):
+            there = in_words(saved[name][:2]) if name in saved else "missing"
+            here = (
+                in_words(shape_dtype_of(wanted[name])) if name in wanted else "missing"
+            )
+            if there != here:
+                differences.append(f"{name} is {there} there and {here} here")
+        if differences:
+            named = "; ".join(differences[:_MAX_NAMED_LEAVES])
+            more = len(differences) - _MAX_NAMED_LEAVES
+            raise UserError(
+                f"checkpoint {self._directory / str(step)} does not fit this model: "
+                f"{named}{f'; and {more} more' if more > 0 else ''}; change the config "
+                "back or choose another --workdir"
+            )
+
+    def _read_leaves(
+        self, step: int, saved: dict[str, list], wanted: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Every leaf: whole on this host, or on its own sharding if it is spread."""
+        apart = {n: wanted.get(n) for n, entry in saved.items() if entry[2] is None}
+        restore_args = {name: restore_args_of(leaf) for name, leaf in apart.items()}
+        if len(apart) < len(saved):
+            restore_args[PACKED] = ocp.RestoreArgs(restore_type=np.ndarray)
+        with self._reading(step):
+            args = ocp.args.PyTreeRestore(restore_args=restore_args)
+            args = ocp.args.Composite(state=args)
+            arrays = self._manager.restore(step, args=args).state
+            return {**arrays, **unpack(arrays.get(PACKED), saved)}
+
+
+def _require_folder(folder: Path) -> None:
+    """Raises a UserError unless there is such a folder."""
+    try:
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise UserError(
+            f"cannot read the checkpoint folder {folder}: {error.strerror}; permit it, "
+            "or choose another --workdir"
+        ) from error
+    raise UserError(
+        f"there is no checkpoint folder {folder}; give the --workdir of a run that has "
+        "been started"
+    )

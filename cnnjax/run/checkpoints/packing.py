@@ -1,0 +1,108 @@
+"""A tree of arrays as one array of bytes and a table, and back.
+
+A deep net has hundreds of small leaves, and Orbax's cost is per array. Leaves spread
+over several hosts stay arrays of their own.
+"""
+
+import json
+import math
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from cnnjax.run.checkpoints.damaged import DamagedError
+
+PACKED = "packed"
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """Leaves by path, such as 'params.head.kernel', in the order of the tree."""
+    pairs = jax.tree_util.tree_leaves_with_path(tree)
+    names = [jax.tree_util.keystr(p, simple=True, separator=".") for p, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError("two leaves of the tree have the same path")
+    return dict(zip(names, (leaf for _, leaf in pairs), strict=True))
+
+
+def _is_local(leaf: Any) -> bool:
+    """Whether this process holds all of the leaf (False: many hosts share it)."""
+    sharding = getattr(leaf, "sharding", None)
+    return sharding is None or sharding.is_fully_addressable
+
+
+def shape_dtype_of(leaf: Any) -> list:
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+    return [list(np.shape(leaf)), np.dtype(dtype).name]
+
+
+def in_words(shape_dtype: list) -> str:
+    shape, dtype = shape_dtype
+    return f"{dtype}{shape}"
+
+
+def record_crc(record: dict[str, Any]) -> int:
+    body = {key: record[key] for key in ("metadata", "leaves")}
+    return zlib.crc32(json.dumps(body, sort_keys=True).encode())
+
+
+def pack(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
+    """The arrays to save, and [shape, dtype, CRC-32] by leaf.
+
+    A leaf spread over hosts is an array of its own and has None for a checksum.
+    """
+    local = jax.device_get({n: leaf for n, leaf in leaves.items() if _is_local(leaf)})
+    arrays, table, pieces = {}, {}, []
+    for name, leaf in leaves.items():
+        crc = None
+        if name in local:
+            piece = np.ascontiguousarray(local[name]).reshape(-1).view(np.uint8)
+            crc = zlib.crc32(piece)
+            pieces.append(piece)
+        else:
+            arrays[name] = leaf
+        table[name] = [*shape_dtype_of(leaf), crc]
+    if pieces:
+        # A copy: the caller may donate the buffers that the pieces are views of.
+        arrays[PACKED] = np.concatenate(pieces)
+    return arrays, table
+
+
+def unpack(packed: np.ndarray | None, table: dict[str, list]) -> dict[str, np.ndarray]:
+    """The packed leaves; raises DamagedError if one is not what was saved."""
+    leaves, start = {}, 0
+    for name, (shape, dtype, crc) in table.items():
+        if crc is None:
+            continue
+        dtype = jnp.dtype(dtype)
+        end = start + math.prod(shape) * dtype.itemsize
+        piece = packed[start:end]
+        if zlib.crc32(piece) != crc:
+            raise DamagedError(f"{name} has changed")
+        leaves[name] = np.array(piece).view(dtype).reshape(shape)
+        start = end
+    return leaves
+
+
+def restore_args_of(leaf: Any) -> ocp.RestoreArgs:
+    if _is_local(leaf):
+        return ocp.RestoreArgs(restore_type=np.ndarray)
+    return ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype)
+
+
+def place(leaf: Any, example: Any) -> Any:
+    """Puts a leaf where its example lives; NumPy examples stay on the host."""
+    if isinstance(example, np.ndarray) or not isinstance(leaf, np.ndarray):
+        return leaf
+    if not _is_local(example):
+        return jax.make_array_from_callback(
+            leaf.shape, example.sharding, lambda index: leaf[index]
+        )
+    # Committing what was free would compile the step a second time.
+    committed = getattr(example, "committed", True)
+    return jax.device_put(
+        leaf, getattr(example, "sharding", None) if committed else None
+    )

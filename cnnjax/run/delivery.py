@@ -1,0 +1,188 @@
+"""How images reach the programs of a run: resident on the devices, or streamed.
+
+Both deliveries have the same methods, and the same batches in the same order; the
+programs differ only in where a batch comes from.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+import jax
+import numpy as np
+
+from cnnjax.data.streaming import EvalStream, TrainStream
+from cnnjax.devices.distributed import num_processes
+from cnnjax.devices.parallel import BATCHES, DATA, HOST, STREAM
+from cnnjax.run.setup import Run, resident_shapes, split_sizes
+from cnnjax.training.chunk import resident_batches, streamed_batches
+from cnnjax.training.evaluate import resident_batch, split_batches, streamed_batch
+from cnnjax.training.state import stream_key
+
+# Images of one dispatch in a process. Three such amounts are in the host's memory at
+# most: those that are read ahead, the next dispatch and the one that is computed.
+DISPATCH_BYTES = 2**28
+# Batches of evaluation that are read before they are asked for.
+EVAL_AHEAD = 2
+
+
+def streamed_steps(run: Run) -> int:
+    """Largest number of steps of one dispatch whose images fit `DISPATCH_BYTES`."""
+    layout = run.parallel.layout
+    of_device = (
+        (len(run.seeds) // layout.seed)
+        * (run.train.batch_size // layout.data)
+        * int(np.prod(run.dataset.image_shape))
+    )
+    of_process = of_device * layout.num_devices // num_processes()
+    return max(1, DISPATCH_BYTES // of_process)
+
+
+class Resident:
+    """All images are on every device, and each program chooses its batches there.
+
+    Args:
+      run: of `set_up`.
+      data: of `resident_data`, on the devices; None where programs are only compiled.
+    """
+
+    train_kind, evaluation_kinds = DATA, (DATA, HOST, HOST)
+    evaluation_batch = staticmethod(resident_batch)
+
+    def __init__(self, run: Run, data: Any = None):
+        sizes = split_sizes(run.dataset)
+        self._data = data
+        self._evaluations = split_batches(sizes, run.eval_batch_size)
+        self.batches = resident_batches(run.train.batch_size, sizes["train"])
+        # Examples for compiling: of what `take` gives, and of `evaluation`.
+        self.train_example = resident_shapes(run.dataset)
+        self.evaluation_example = (self.train_example, *self._evaluations["train"][:2])
+        # The most steps of one call of `first_steps`.
+        self.first_room = run.eval.precise_batches
+
+    def take(self, first_step: int, num_steps: int) -> Any:
+        """What the training program needs for these steps, on the devices."""
+        return self._data
+
+    def prepare(self, first_step: int, num_steps: int) -> None:
+        """Makes ready what `take` will be asked for next, while the devices compute."""
+
+    def first_steps(self, num_steps: int) -> Generator[tuple]:
+        """The first training batches: (first step, number of steps, data) a call."""
+        yield np.int32(0), np.int32(num_steps), self._data
+
+    def evaluation(self, split: str) -> Generator[tuple]:
+        """A split: (number of batches, *source) a call of the evaluation program."""
+        indices, mask, num_batches = self._evaluations[split]
+        yield num_batches, self._data, indices, mask
+
+    def waiting_bytes(self) -> int:
+        """Bytes of images that wait on each device for the next dispatch."""
+        return 0
+
+    def close(self) -> None:
+        """Ends what `take` has started."""
+
+
+class Streamed:
+    """Images are read while the devices compute; each process reads its share alone.
+
+    On a device are the images of a dispatch and of the next, or a batch of evaluation
+    and the next. Nothing runs before the first call.
+
+    Args:
+      run: of `set_up`.
+      max_steps: largest number of steps of one dispatch.
+    """
+
+    train_kind, evaluation_kinds = STREAM, (BATCHES,)
+    batches = staticmethod(streamed_batches)
+    evaluation_batch = staticmethod(streamed_batch)
+
+    def __init__(self, run: Run, max_steps: int):
+        self._run = run
+        self.first_room = self._max_steps = max_steps
+        self._stream: TrainStream | None = None
+        self._next_step = 0
+        self._prepared: tuple[Any, Any] = (None, None)
+        of_dispatch = len(run.seeds), max_steps, run.train.batch_size
+        self.train_example = _examples(run, of_dispatch)
+        of_batch = 1, run.eval_batch_size
+        mask = jax.ShapeDtypeStruct(of_batch, np.float32)
+        self.evaluation_example = (_examples(run, of_batch) | {"mask": mask},)
+
+    def take(self, first_step: int, num_steps: int) -> Any:
+        steps, data = self._prepared
+        self._prepared = (None, None)
+        if steps == (first_step, num_steps):
+            return data
+        return self._read(first_step, num_steps)
+
+    def prepare(self, first_step: int, num_steps: int) -> None:
+        if num_steps:
+            data = self._read(first_step, num_steps)
+            self._prepared = ((first_step, num_steps), data)
+
+    def first_steps(self, num_steps: int) -> Generator[tuple]:
+        with self._open(0, num_steps) as stream:
+            for first in range(0, num_steps, self._max_steps):
+                num = min(self._max_steps, num_steps - first)
+                yield np.int32(first), np.int32(num), self._next(stream, num)
+
+    def evaluation(self, split: str) -> Generator[tuple]:
+        batch_size = self._run.eval_batch_size
+        with EvalStream(
+            getattr(self._run.dataset, split),
+            batch_size=batch_size,
+            positions=self._run.parallel.own("data", batch_size),
+            ahead=EVAL_AHEAD,
+            # Elsewhere an image does not depend on the others of its batch.
+            fill=self._run.eval.statistics == "batch",
+        ) as stream:
+            for batch in stream:
+                names = ("images", "labels", "mask")
+                arrays = {
+                    name: array[None] for name, array in zip(names, batch, strict=True)
+                }
+                yield np.int32(1), self._run.parallel.put(arrays, BATCHES)
+
+    def waiting_bytes(self) -> int:
+        sizes = (x.size * x.dtype.itemsize for x in self.train_example.values())
+        return sum(sizes) // self._run.parallel.layout.num_devices
+
+    def close(self) -> None:
+        self._prepared = (None, None)
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _read(self, first_step: int, num_steps: int) -> Any:
+        if self._stream is None or self._next_step != first_step:
+            self.close()
+            self._stream = self._open(first_step, self._run.total_steps)
+        self._next_step = first_step + num_steps
+        return self._next(self._stream, num_steps)
+
+    def _next(self, stream: TrainStream, num_steps: int) -> Any:
+        return self._run.parallel.put(stream.take(num_steps, self._max_steps), STREAM)
+
+    def _open(self, first_step: int, end_step: int) -> TrainStream:
+        run, parallel = self._run, self._run.parallel
+        seeds = np.asarray(run.seeds, np.int32)[parallel.own("seed", len(run.seeds))]
+        return TrainStream(
+            run.dataset.train,
+            jax.vmap(lambda seed: stream_key(seed, "shuffle"))(seeds),
+            batch_size=run.train.batch_size,
+            first_step=first_step,
+            end_step=end_step,
+            positions=parallel.own("data", run.train.batch_size),
+            ahead=self._max_steps,
+        )
+
+
+def _examples(run: Run, leading: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of images and labels."""
+    images = (*leading, *run.dataset.image_shape)
+    return {
+        "images": jax.ShapeDtypeStruct(images, np.uint8),
+        "labels": jax.ShapeDtypeStruct(leading, np.int32),
+    }

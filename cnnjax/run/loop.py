@@ -1,0 +1,397 @@
+"""The training loop: dispatch, log, evaluate, save, until the last step."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.readable import require_readable
+from cnnjax.data.split import Unreadable
+from cnnjax.devices import distributed
+from cnnjax.errors import UserError
+from cnnjax.interrupt import Stopped, StopRequest
+from cnnjax.records import read_metrics
+from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.saved import restore_latest, save, save_statistics
+from cnnjax.run.folder import RunFolder
+from cnnjax.run.heartbeat import Heartbeat, claim
+from cnnjax.run.metrics import MetricsWriter
+from cnnjax.run.outcome import failure, record_of_best
+from cnnjax.run.probing import Measuring
+from cnnjax.run.programs import Programs, compile_programs
+from cnnjax.run.setup import SPLITS, Run, saved_example
+from cnnjax.run.shared import Shared
+from cnnjax.training.evaluate import not_finite
+from cnnjax.training.state import TrainState
+from cnnjax.training.step import METRICS
+
+# Times of dispatches that a checkpoint keeps: enough for a median.
+MOST_TIMES = 500
+
+
+def fit(
+    run: Run,
+    workdir: Path,
+    *,
+    name: str,
+    progress: Any,
+    stop: StopRequest,
+    warn: Callable[[str], None],
+    shared: Shared | None = None,
+) -> list[dict[str, Any]]:
+    """Trains all seeds of a run, or goes on where an earlier call was ended.
+
+    Args:
+      run: of `set_up`.
+      workdir: folder of the run; see docs/design.md for what is in it.
+      name: of the arm, for results and display.
+      progress: gives a handle `start_run(name, total_steps, first_step)`.
+      stop: read between dispatches.
+      warn: takes one sentence.
+      shared: data and programs that other runs of the process use as well.
+
+    Returns:
+      The results of all seeds, as in `result.json`.
+
+    Raises:
+      UserError: the folder belongs to another config or is trained by another process,
+        or cannot be written; an image cannot be read.
+      Stopped: `stop` was set; a checkpoint was saved.
+    """
+    folder = RunFolder(workdir, run, name)
+    finished = folder.finished_results()
+    if not distributed.largest(finished is None):
+        return finished
+    distributed.by_first(lambda: claim(workdir))
+    distributed.by_all(lambda: _require_readable(run.dataset, stop))
+    folder.write_records()
+    progress = Heartbeat(progress, workdir)
+    start = saved_example(run)
+    programs = compile_programs(run, start["state"], shared)
+    with Checkpoints(
+        workdir / "checkpoints", keep_last=run.checkpoint.keep_last, warn=warn
+    ) as checkpoints:
+        loop = Loop(run, programs, checkpoints, folder)
+        loop.restore_or_start(start)
+        shown = progress.start_run(name, run.total_steps, loop.step)
+        try:
+            while loop.step < run.total_steps and not loop.all_failed:
+                stop.exit_code = distributed.largest(stop.exit_code)
+                if stop.exit_code:
+                    loop.save()
+                    raise Stopped(f"{name} stopped at step {loop.step}")
+                loop.advance(shown)
+            results = loop.finish()
+        except Unreadable as error:
+            shown.end("stopped")
+            raise UserError(
+                f"{error}; put back as it was at the start, the same command goes on "
+                "from the last checkpoint, while another image in its place makes it "
+                "other data, for another --workdir"
+            ) from error
+        except BaseException:
+            shown.end("stopped")
+            raise
+        finally:
+            loop.close()
+        failed = sum(result["status"] == "failed" for result in results)
+        shown.end(f"{failed} of {len(results)} seeds failed" if failed else "done")
+    return results
+
+
+def _require_readable(dataset: Dataset, stop: StopRequest) -> None:
+    require_readable(
+        (dataset.validation, dataset.test),
+        dataset.fingerprint,
+        process=distributed.process_index(),
+        num_processes=distributed.num_processes(),
+        stop=stop,
+    )
+
+
+class Loop:
+    """What changes while a run goes on, on the host's side.
+
+    Everything here that outlives a dispatch is saved with each checkpoint, so that a
+    run that was killed goes on exactly as if it had not been.
+    """
+
+    def __init__(
+        self, run: Run, programs: Programs, checkpoints: Checkpoints, folder: RunFolder
+    ):
+        self.run, self.programs = run, programs
+        self.checkpoints, self.folder = checkpoints, folder
+        num_seeds = len(run.seeds)
+        self.step = 0
+        self.state: TrainState | None = None
+        self.best: Any = None  # (params, model_state) that are best on validation
+        self.best_error = np.full(num_seeds, np.inf)
+        self.best_step = np.zeros(num_seeds, int)
+        self.failed_at = np.full(num_seeds, -1)  # step of the first non-finite loss
+        self.last_good = [""] * num_seeds
+        self.pending = self._no_sums()  # training metrics since the last row
+        self.run_seconds = 0.0
+        # Of the dispatches of this run; the first of each process is slower.
+        self.step_seconds: list[float] = []
+        self.warm = False
+        self.compile_seconds = programs.compile_seconds
+        self.measuring = Measuring(run)
+        self.writers: list[MetricsWriter] = []
+        self.log_every = run.interval(run.log.every_epochs)
+        self.eval_every = run.interval(run.eval.every_epochs)
+        self.save_every = run.interval(run.checkpoint.every_epochs)
+
+    # -- start and end ----------------------------------------------------------------
+
+    def restore_or_start(self, start: dict[str, Any]) -> None:
+        """Goes on from the newest whole checkpoint, or from the initial weights."""
+        found = restore_latest(
+            self.checkpoints, self.run, start, self.folder.check_metadata
+        )
+        tree = start
+        if found is not None:
+            self.step, tree, metadata = found
+            self._load(metadata["loop"])
+        distributed.require_same(self.step, "the newest checkpoint")
+        self.checkpoints.set_aside_after(self.step)
+        self.state = self.run.parallel.put(tree["state"])
+        self.best = self.run.parallel.put(tree["best"])
+        self._measure()
+        for seed in self.run.seeds if distributed.is_first() else ():
+            writer = MetricsWriter(
+                self.folder.seed_folder(seed), self.run.log.tensorboard
+            )
+            writer.truncate_after(self.step)
+            self.writers.append(writer)
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Evaluates the last and the best weights and writes the results."""
+        start = time.perf_counter()
+        weights = self._settled(self.programs.weights(self.state))
+        final = self.programs.evaluate(*weights, SPLITS, final=True)
+        best = of_best = None
+        if self.best is not None:
+            of_best = self._settled(self.best)
+            best = self.programs.evaluate(*of_best, ("test",), final=True)["test"]
+        if self.run.eval.statistics == "precise":
+            settled = {"final": weights[1], "best": of_best and of_best[1]}
+            save_statistics(self.folder.path, self.run, self.step, settled)
+        self.run_seconds += time.perf_counter() - start
+        if not self.all_failed:
+            self.measuring.look(self.step, *weights)
+        results = []
+        for i, seed in enumerate(self.run.seeds):
+            of_final = {split: rows[i] for split, rows in final.items()}
+            of_best = None
+            if best is not None and np.isfinite(self.best_error[i]):
+                judged = int(self.best_step[i]), float(self.best_error[i])
+                of_best = record_of_best(self.run, *judged, best[i])
+            failed = int(self.failed_at[i]), self.last_good[i]
+            if reason := failure(self.run, *failed, of_final, of_best):
+                results.append(self.folder.failed(seed, reason, self._cost()))
+                continue
+            probes = self.measuring.results(i)
+            results.append(
+                self.folder.done(seed, of_final, of_best, self._cost(), probes)
+            )
+            if not self.writers:
+                continue
+            # A run killed between here and the results left some of these rows.
+            rows = read_metrics(self.writers[i].path)
+            there = {row.get("split") for row in rows if row["step"] == self.step}
+            for split, row in of_final.items():
+                if row["count"] and split not in there:
+                    self._write_eval(i, split, row)
+        self.folder.write_results(results)
+        return results
+
+    def close(self) -> None:
+        self.programs.close()
+        for writer in self.writers:
+            writer.close()
+
+    # -- one dispatch -----------------------------------------------------------------
+
+    def advance(self, shown: Any) -> None:
+        """Trains up to the next event, then logs, evaluates and saves what is due."""
+        start = time.perf_counter()
+        stop = self._next_stop(self.step)
+        num_steps, then = stop - self.step, self._next_stop(stop) - stop
+        self.state, rows = self.programs.advance(self.state, self.step, num_steps, then)
+        self._note_failures(rows)
+        self._add(rows)
+        self.step += num_steps
+        seconds = time.perf_counter() - start
+        if self.warm:
+            self.step_seconds.append(seconds / num_steps)
+        self.warm = True
+        if self._due(self.log_every):
+            self._log()
+        if self.run.eval.every_epochs and self._due(self.eval_every):
+            self._validate()
+        self.run_seconds += time.perf_counter() - start
+        self._measure()
+        loss_sum, count = rows["loss"]
+        images = num_steps * self.run.train.batch_size * len(self.run.seeds)
+        shown.update(
+            self.step,
+            {"loss": float(loss_sum.sum() / count.sum())},
+            images / seconds,
+        )
+        if self._due(self.save_every) and not self.all_failed:
+            self.save()
+
+    def save(self) -> None:
+        """Saves everything that a later process needs to go on exactly from here."""
+        if self.checkpoints.latest_step() == self.step:
+            return
+        tree = {"state": self.state, "best": self.best}
+        metadata = self.folder.metadata(self._dump())
+        save(self.checkpoints, self.run, self.step, tree, metadata)
+
+    @property
+    def all_failed(self) -> bool:
+        return bool((self.failed_at >= 0).all())
+
+    def _next_stop(self, step: int) -> int:
+        """Where the dispatch that starts at a step ends."""
+        events = [self.run.total_steps, step + self.programs.max_steps]
+        for every in (self.log_every, self.eval_every, self.save_every):
+            events.append((step // every + 1) * every)
+        events += [stop for stop in self.measuring.stops if stop > step]
+        return min(events)
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.run.total_steps
+
+    # -- metrics ----------------------------------------------------------------------
+
+    def _no_sums(self) -> dict[str, np.ndarray]:
+        return {name: np.zeros((2, len(self.run.seeds))) for name in METRICS}
+
+    def _add(self, rows: dict[str, Any]) -> None:
+        for name in METRICS:
+            # float64 on the host: long runs do not lose the small terms.
+            self.pending[name] += np.asarray(rows[name], np.float64).sum(axis=-1)
+
+    def _note_failures(self, rows: dict[str, Any]) -> None:
+        bad = ~np.isfinite(rows["loss"][0])  # [S, steps]
+        for i in np.flatnonzero(bad.any(axis=1) & (self.failed_at < 0)):
+            self.failed_at[i] = self.step + int(bad[i].argmax()) + 1
+            self.last_good[i] = self.folder.checkpoint_name(
+                self.checkpoints.latest_step()
+            )
+
+    def _log(self) -> None:
+        for i, writer in enumerate(self.writers):
+            if self.failed_at[i] >= 0:
+                continue
+            mean = {
+                name: float(sums[0, i] / sums[1, i])
+                for name, sums in self.pending.items()
+            }
+            writer.write(
+                {
+                    "kind": "train",
+                    "step": self.step,
+                    "epoch": self._epoch(),
+                    "loss": mean["loss"],
+                    "error": 100 * mean["errors"],
+                    "grad_norm": mean["grad_norm"],
+                    "learning_rate": float(self.run.schedule(self.step - 1)),
+                }
+            )
+        self.pending = self._no_sums()
+
+    def _validate(self) -> None:
+        if not len(self.run.dataset.validation):
+            return
+        weights = self.programs.judged(self.state)
+        rows = self.programs.evaluate(*weights, ("validation",))["validation"]
+        # A broken net is wrong everywhere, but never the best so far.
+        broken = [not_finite({"validation": row}) is not None for row in rows]
+        errors = np.where(broken, np.inf, [row["error"] for row in rows])
+        improved = (errors < self.best_error) & (self.failed_at < 0)
+        if self.best is not None and improved.any():
+            self.best = self.programs.improve(improved, weights, self.best)
+            self.best_error = np.where(improved, errors, self.best_error)
+            self.best_step = np.where(improved, self.step, self.best_step)
+        if self.step == self.run.total_steps:
+            return  # `finish` writes this row, with the other splits
+        for i, _ in enumerate(self.writers):
+            if self.failed_at[i] < 0:
+                self._write_eval(i, "validation", rows[i])
+
+    def _write_eval(self, i: int, split: str, row: dict[str, Any]) -> None:
+        shown = {k: v for k, v in row.items() if k != "per_class_accuracy"}
+        head = {"kind": "eval", "step": self.step, "epoch": self._epoch()}
+        self.writers[i].write(head | {"split": split} | shown)
+
+    def _settled(self, weights: Any) -> tuple[Any, Any]:
+        """Weights with the statistics of the last evaluation."""
+        params, model_state = weights
+        return params, self.programs.final_statistics(params, model_state)
+
+    def _measure(self) -> None:
+        """Lets the probes look while training; at its end `finish` does."""
+        if self.step < self.run.total_steps:
+            self.measuring.look(self.step, *self.programs.weights(self.state))
+
+    def _epoch(self) -> float:
+        return round(self.step / self.run.steps_per_epoch, 6)
+
+    # -- what is saved beside the arrays ----------------------------------------------
+
+    def _dump(self) -> dict[str, Any]:
+        return {
+            "best_error": self.best_error.tolist(),
+            "best_step": self.best_step.tolist(),
+            "failed_at": self.failed_at.tolist(),
+            "last_good": self.last_good,
+            "pending": {name: sums.tolist() for name, sums in self.pending.items()},
+            "run_seconds": self.run_seconds,
+            "compile_seconds": self.compile_seconds,
+            "step_seconds": self.step_seconds[-MOST_TIMES:],
+            "probes": self.measuring.dump(),
+        }
+
+    def _load(self, saved: dict[str, Any]) -> None:
+        self.best_error = np.array(saved["best_error"], float)
+        self.best_step = np.array(saved["best_step"], int)
+        self.failed_at = np.array(saved["failed_at"], int)
+        self.last_good = list(saved["last_good"])
+        self.pending = {k: np.array(v, float) for k, v in saved["pending"].items()}
+        self.run_seconds = saved["run_seconds"]
+        self.compile_seconds += saved["compile_seconds"]
+        self.step_seconds = list(saved["step_seconds"])
+        self.measuring.load(saved["probes"])
+
+    def _cost(self) -> dict[str, float | None]:
+        share = len(self.run.seeds)
+        images = self.step * self.run.train.batch_size * share
+        return {
+            "compile_seconds": self.compile_seconds / share,
+            "run_seconds": self.run_seconds / share,
+            "images_per_second": images / max(self.run_seconds, 1e-9),
+            # None where one dispatch was all.
+            "step_seconds": float(np.median(self.step_seconds)) / share
+            if self.step_seconds
+            else None,
+            "memory_bytes": self.programs.memory_bytes,
+        }
+
+
+def require_some_success(results: list[dict[str, Any]]) -> None:
+    """Raises when a single run, outside an ablation, has only failed seeds.
+
+    Raises:
+      UserError: with the reason of the first.
+    """
+    if all(result["status"] == "failed" for result in results):
+        raise UserError(
+            f"training failed for all {len(results)} seeds: {results[0]['reason']}; "
+            "lower config.schedule.learning_rate or set config.optimizer.clip_norm"
+        )

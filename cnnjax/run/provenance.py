@@ -1,0 +1,95 @@
+"""What has to be known to run a result again: written beside every result."""
+
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shlex
+import subprocess
+import sys
+from typing import Any
+
+from cnnjax.devices.available import devices, has_onednn
+
+PACKAGES = (
+    "cnnjax",
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "numpy",
+    "onednn-cpu-gomp",
+    "scipy",
+    "scikit-learn",
+    "tensorflow-datasets",
+    "ml-collections",
+)
+
+
+def git_commit() -> str | None:
+    """Commit of the code, with '-dirty' if files differ from it; None outside git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", *words],
+            cwd=pathlib.Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def processor() -> str:
+    """Name of the CPU, as the system tells it."""
+    try:
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def describe(dataset) -> dict[str, Any]:
+    """The record `provenance.json`.
+
+    Args:
+      dataset: the data of the run.
+    """
+    return {
+        "command": shlex.join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: package_version(name) for name in PACKAGES},
+        "devices": devices(),
+        "onednn": has_onednn(),
+        "processor": processor(),
+        "num_cpus": os.cpu_count(),
+        "platform": platform.platform(),
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "note": dataset.note,
+            "num_train": len(dataset.train),
+            "num_validation": len(dataset.validation),
+            "num_test": len(dataset.test),
+        },
+    }
+
+
+def package_version(package: str) -> str | None:
+    """Version of an installed package; None if it is not there."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,155 @@
+"""The sections of a config that steer the loop, checked: one dataclass a section."""
+
+import dataclasses
+
+from cnnjax.devices.distributed import num_processes
+from cnnjax.devices.layout import nearest, parse_layout
+from cnnjax.errors import UserError, in_range, unknown_name
+from cnnjax.probes import PROBES
+
+INFINITY = float("inf")
+SEED_MODES = ("auto", "loop", "vmap")
+STATISTICS = ("running", "precise", "batch")
+WEIGHTS = ("raw", "ema")
+MODES = ("jit", "shard_map", "pmap")
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedSettings:
+    """Section `seeds`: seeds first, first + 1, ..., count of them."""
+
+    first: int
+    count: int
+
+    def __post_init__(self):
+        in_range("seeds.first", self.first, 0, 2**31 - 1)
+        in_range("seeds.count", self.count, 1, 10_000)
+
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(range(self.first, self.first + self.count))
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """Section `train`; see configs/base.py for each key."""
+
+    batch_size: int
+    steps: int
+    epochs: float
+    ema_decay: float
+    dtype: str
+    microbatches: int
+    steps_per_dispatch: int
+    seed_mode: str
+    impl: str
+    deterministic: bool
+
+    def __post_init__(self):
+        in_range("train.batch_size", self.batch_size, 1, INFINITY, "images")
+        in_range("train.steps", self.steps, 0, INFINITY)
+        in_range("train.epochs", self.epochs, 0, INFINITY)
+        in_range("train.ema_decay", self.ema_decay, 0, 1 - 1e-9)
+        in_range("train.microbatches", self.microbatches, 1, INFINITY)
+        in_range("train.steps_per_dispatch", self.steps_per_dispatch, 0, INFINITY)
+        if self.batch_size % self.microbatches:
+            raise UserError(
+                f"config.train.batch_size is {self.batch_size} and does not divide "
+                f"into {self.microbatches} micro-batches: the nearest that do are "
+                f"{nearest(self.batch_size, self.microbatches)} "
+                "(config.train.microbatches, config.train.batch_size)"
+            )
+        if self.seed_mode not in SEED_MODES:
+            raise unknown_name(
+                "seed mode", self.seed_mode, SEED_MODES, "config.train.seed_mode"
+            )
+        if bool(self.steps) == bool(self.epochs):
+            raise UserError(
+                f"config.train.steps is {self.steps} and config.train.epochs is "
+                f"{self.epochs}: exactly one of them must be above 0"
+            )
+
+    def total_steps(self, num_train: int) -> int:
+        """Optimizer steps of the run."""
+        if not self.epochs:
+            return self.steps
+        return max(1, round(self.epochs * num_train / self.batch_size))
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSettings:
+    """Section `eval`."""
+
+    batch_size: int
+    every_epochs: float
+    statistics: str
+    precise_batches: int
+    weights: str
+    keep_best: bool
+    probes: tuple[str, ...]
+
+    def __post_init__(self):
+        in_range("eval.batch_size", self.batch_size, 1, INFINITY, "images")
+        in_range("eval.every_epochs", self.every_epochs, 0, INFINITY)
+        in_range("eval.precise_batches", self.precise_batches, 1, INFINITY)
+        if self.statistics not in STATISTICS:
+            raise unknown_name(
+                "statistics", self.statistics, STATISTICS, "config.eval.statistics"
+            )
+        if self.weights not in WEIGHTS:
+            raise unknown_name("weights", self.weights, WEIGHTS, "config.eval.weights")
+        for probe in self.probes:
+            if probe not in PROBES:
+                raise unknown_name("probe", probe, PROBES, "config.eval.probes")
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings:
+    """Section `checkpoint`."""
+
+    every_epochs: float
+    keep_last: int
+
+    def __post_init__(self):
+        in_range("checkpoint.every_epochs", self.every_epochs, 0, INFINITY)
+        in_range("checkpoint.keep_last", self.keep_last, 1, INFINITY)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParallelSettings:
+    """Section `parallel`."""
+
+    mode: str
+    layout: str
+    devices: int
+    shard_state: bool
+
+    def __post_init__(self):
+        in_range("parallel.devices", self.devices, 0, INFINITY)
+        if self.mode not in MODES:
+            raise unknown_name(
+                "mode", self.mode, MODES, "config.parallel.mode (--parallel.mode)"
+            )
+        if self.layout != "auto":
+            parse_layout(self.layout)
+        if self.mode == "pmap" and num_processes() > 1:
+            raise UserError(
+                f"--parallel.mode=pmap runs in one process and there are "
+                f"{num_processes()}: use jit or shard_map (config.parallel.mode)"
+            )
+        if self.shard_state and self.mode != "jit":
+            raise UserError(
+                f"config.parallel.shard_state is for --parallel.mode=jit, not "
+                f"{self.mode!r}: only there XLA puts the state together where it is "
+                "used"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSettings:
+    """Section `log`."""
+
+    every_epochs: float
+    tensorboard: bool
+
+    def __post_init__(self):
+        in_range("log.every_epochs", self.every_epochs, 1e-9, INFINITY)

@@ -1,0 +1,344 @@
+"""A run's folder, or that of an arm, as a net to go on working with."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from flax import linen as nn
+from flax import traverse_util
+from flax.core import meta
+from ml_collections import ConfigDict
+
+from cnnjax.config import splat
+from cnnjax.data.dataset import load_dataset
+from cnnjax.data.preprocess import Preprocess
+from cnnjax.data.standardize import measure_split
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.net.execution import written_out
+from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
+from cnnjax.net.stacked import stack_up, stacks_of_net
+from cnnjax.records import read_json
+from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.saved import read_statistics
+from cnnjax.run.folder import PREPROCESSING
+from cnnjax.run.settings import TrainSettings
+from cnnjax.run.single import stored_config
+from cnnjax.run.trained.cells import find_cell, name_of, seeds_of
+from cnnjax.run.trained.net import WEIGHTS, TrainedNet, architecture_of, build_network
+
+# Where a checkpoint keeps (params, model_state).
+_PLACES = {
+    "last": ("state.params", "state.model_state"),
+    "best": ("best.0", "best.1"),
+    "ema": ("state.ema.params", "state.ema.model_state"),
+}
+# Before the statistics were averaged along with the parameters.
+_OLD_EMA = ("state.ema", "state.model_state")
+
+
+def load_run(
+    workdir: str | os.PathLike,
+    weights: str = "best",
+    seed: int = 0,
+    *,
+    data_dir: str = "",
+) -> TrainedNet:
+    """A trained net with its preprocessing, out of the folder of its run.
+
+        net = cnnjax.load_run("runs/train/mine", weights="last")
+        logits = net.network.apply(net.variables, net.preprocess(images), train=False)
+
+    Args:
+      workdir: folder of a training, of an arm of an ablation or of one of its cells;
+        it may have been copied from elsewhere, and the data set need not be there.
+      weights: 'best' (on validation), 'last' (of the newest checkpoint), 'ema' (its
+        moving average) or 'initial' (as drawn from the seed).
+      seed: one of those of the run.
+      data_dir: folder of the data set, for runs that are older than the file
+        preprocessing.json; '' for what their config says.
+
+    Returns:
+      The net; where a reported error is not exactly that of these weights and their
+      statistics, its note says what differs.
+
+    Raises:
+      UserError: no run there, or no such seed or weights: says which there are.
+    """
+    if weights not in WEIGHTS:
+        raise unknown_name("weights", weights, WEIGHTS, "weights (--weights)")
+    folder = find_cell(Path(workdir).expanduser(), seed)
+    config = stored_config(folder / "config.json")
+    fed = _fed(folder, config, data_dir)
+    architecture = architecture_of(config, len(fed.class_names), plain=False)
+    network = build_network(architecture)
+    loaded = _load(folder, config, network, fed.preprocess.image_shape, weights, seed)
+    notes = [*fed.notes, *loaded.notes, read_json(folder / "provenance.json")]
+    notes[-1] = notes[-1]["data"]["note"]
+    return TrainedNet(
+        network=network,
+        variables=loaded.variables,
+        preprocess=fed.preprocess,
+        class_names=fed.class_names,
+        config=config.lock(),
+        arm=name_of(folder),
+        seed=seed,
+        weights=weights,
+        step=loaded.step,
+        test_error=loaded.test_error,
+        note="; ".join(note for note in notes if note),
+    )
+
+
+class _Fed(NamedTuple):
+    """What a net is fed with, and how its outputs are called."""
+
+    preprocess: Preprocess
+    class_names: tuple[str, ...]
+    notes: list[str]
+
+
+class _Loaded(NamedTuple):
+    """The weights of one seed."""
+
+    variables: dict[str, Any]
+    step: int
+    test_error: float | None
+    notes: list[str]
+
+
+class _Checkpoint(NamedTuple):
+    """The newest whole one, of all seeds."""
+
+    step: int
+    leaves: dict[str, np.ndarray]
+    loop: dict[str, Any]
+    warnings: list[str]
+
+
+def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
+    path = folder / PREPROCESSING
+    if path.is_file():
+        record = read_json(path)
+        preprocess = Preprocess.of_record(record["preprocessing"])
+        return _Fed(preprocess, tuple(record["class_names"]), [])
+    # Sets were always in memory before this key was there.
+    section = {"delivery": "resident", **config.data}
+    if data_dir:
+        section["data_dir"] = data_dir
+    try:
+        dataset = splat("data", load_dataset, section)
+    except UserError as error:
+        raise UserError(
+            f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and its "
+            f"data set cannot be read instead ({error}): give its folder as data_dir "
+            "(--data_dir)"
+        ) from error
+    trained_on = read_json(folder / "provenance.json")["data"]["fingerprint"]
+    if dataset.fingerprint != trained_on:
+        raise UserError(
+            f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and was "
+            f"trained on other data than what is there (fingerprint {trained_on}, now "
+            f"{dataset.fingerprint}): give data_dir (--data_dir)"
+        )
+    kind = config.augment.standardize
+    statistics = measure_split(kind, dataset.train, dataset.fingerprint)
+    return _Fed(
+        Preprocess(dataset.image_shape, kind, statistics, config.data.channels == 1),
+        dataset.class_names,
+        ["standardisation measured again on the data set, as the run stored none"],
+    )
+
+
+def _load(
+    folder: Path,
+    config: ConfigDict,
+    network: nn.Module,
+    image_shape: tuple[int, ...],
+    weights: str,
+    seed: int,
+) -> _Loaded:
+    if weights == "initial":
+        return _Loaded(_initial(config, network, image_shape, seed), 0, None, [])
+    path = folder / f"seed-{seed}" / "result.json"
+    result = read_json(path) if path.is_file() else None
+    found = _newest(folder)
+    i = seeds_of(config).index(seed)
+    _refuse_failed(folder, config, found, result, seed)
+    places = _places(folder, found, weights, i)
+    step = found.loop["best_step"][i] if weights == "best" else found.step
+    test_error = _reported(config, result, weights, step)
+    notes = [*found.warnings]
+    if result is None or result.get("crashed"):
+        notes.append(f"unfinished: step {found.step:,} of {_total(folder, config)}")
+    if weights == "ema" and places == _OLD_EMA:
+        notes.append("statistics of the raw weights, as the run averaged none")
+    leaves = found.leaves
+    if test_error is not None:
+        settled, words = _settled(folder, config, weights, places[1], found.step)
+        leaves = leaves | settled
+        notes += [words]
+    variables = _variables(folder, network, image_shape, leaves, places, i)
+    return _Loaded(variables, step, test_error, notes)
+
+
+def _initial(
+    config: ConfigDict, network: nn.Module, image_shape: tuple[int, ...], seed: int
+) -> dict[str, Any]:
+    declared = abstract_variables(network, image_shape)
+    if "init" in config:  # which the first versions had not
+        declared = splat("init", KernelInit, config.init).applied(declared)
+    return jax.tree.map(lambda leaf: leaf[0], draw_variables(declared, (seed,)))
+
+
+def _newest(folder: Path) -> _Checkpoint:
+    warnings: list[str] = []
+    found = None
+    if (folder / "checkpoints").is_dir():
+        with Checkpoints(
+            folder / "checkpoints", keep_last=None, warn=warnings.append
+        ) as checkpoints:
+            found = checkpoints.restore_latest(None)
+    if found is None:
+        why = "all are damaged" if warnings else "there is none yet"
+        raise UserError(
+            f"{folder} holds no whole checkpoint ({why}): its initial weights are all "
+            "there is (weights='initial')"
+        )
+    step, leaves, metadata = found
+    return _Checkpoint(step, leaves, metadata["loop"], warnings)
+
+
+def _refuse_failed(
+    folder: Path,
+    config: ConfigDict,
+    found: _Checkpoint,
+    result: Mapping[str, Any] | None,
+    seed: int,
+) -> None:
+    seeds, failed_at = seeds_of(config), found.loop["failed_at"]
+    crashed = result is not None and bool(result.get("crashed"))
+    failed = result is not None and result["status"] == "failed" and not crashed
+    step = failed_at[seeds.index(seed)]
+    if not failed and step < 0:
+        return
+    reason = result["reason"] if failed else f"the loss was not finite at step {step}"
+    others = [str(s) for s, at in zip(seeds, failed_at, strict=True) if at < 0]
+    others = [other for other in others if other != str(seed)]
+    raise UserError(
+        f"seed {seed} of {folder} failed ({reason}): "
+        + (f"seeds that did not: {', '.join(others)}; " if others else "")
+        + "of this one there are the initial weights (weights='initial')"
+    )
+
+
+def _places(folder: Path, found: _Checkpoint, weights: str, i: int) -> tuple[str, str]:
+    """Where the wanted weights lie in the checkpoint.
+
+    Raises:
+      UserError: they do not; says which there are.
+    """
+
+    def holds(place: str) -> bool:
+        return any(name.startswith(f"{place}.") for name in found.leaves)
+
+    there = {"last": f"step {found.step}"}
+    if holds("best.0") and np.isfinite(float(found.loop["best_error"][i])):
+        there["best"] = f"step {found.loop['best_step'][i]}"
+    if holds("state.ema"):
+        there["ema"] = f"step {found.step}"
+    if weights in there:
+        if weights == "ema" and not holds("state.ema.params"):
+            return _OLD_EMA
+        return _PLACES[weights]
+    why = "config.train.ema_decay was 0"
+    if weights == "best":
+        why = "config.eval.keep_best was False, or there were no validation images"
+        if holds("best.0"):
+            why = f"nothing was validated up to step {found.step}"
+    named = ", ".join(f"{name} ({step})" for name, step in there.items())
+    raise UserError(
+        f"{folder} has no {weights!r} weights ({why}): it has {named}, initial "
+        "(weights, --weights)"
+    )
+
+
+def _reported(
+    config: ConfigDict, result: Mapping[str, Any] | None, weights: str, step: int
+) -> float | None:
+    """The test error in percent that was reported for these weights, if one was."""
+    if result is None or result["status"] != "done":
+        return None
+    if weights == "best":
+        best = result["best"]
+        row = best["test"] if best and best["step"] == step else {}
+    else:
+        same = (weights == "ema") == (config.eval.weights == "ema")
+        row = result["final"]["test"] if same and result["step"] == step else {}
+    return row.get("error")
+
+
+def _settled(
+    folder: Path, config: ConfigDict, weights: str, place: str, step: int
+) -> tuple[dict[str, np.ndarray], str]:
+    """Statistics that the reported error was computed with, by the checkpoint's names.
+
+    Returns:
+      What to put over the leaves of the checkpoint, and a note where that is not what
+      was evaluated.
+    """
+    kind = config.eval.statistics
+    if kind == "batch":
+        return {}, (
+            "the reported error was computed with the statistics of each batch; here "
+            "are the running ones"
+        )
+    if kind == "running":
+        return {}, ""
+    which = "best" if weights == "best" else "final"
+    kept = read_statistics(folder, which, step)
+    if kept is None:
+        return {}, (
+            "the reported error was computed with re-estimated statistics, which the "
+            "folder does not hold; here are the running ones"
+        )
+    return {f"{place}.{name}": leaf for name, leaf in kept.items()}, ""
+
+
+def _variables(
+    folder: Path,
+    network: nn.Module,
+    image_shape: tuple[int, ...],
+    leaves: Mapping[str, np.ndarray],
+    places: tuple[str, str],
+    i: int,
+) -> dict[str, Any]:
+    """The tree of the network, of seed number i.
+
+    Raises:
+      UserError: the checkpoint was written by another form of the network.
+    """
+    wanted = abstract_variables(written_out(network), image_shape)
+    flat = {}
+    for path, leaf in traverse_util.flatten_dict(meta.unbox(wanted)).items():
+        in_params = path[0] == "params"
+        place = [places[0], *path[1:]] if in_params else [places[1], *path]
+        found = leaves.get(".".join(place))
+        if found is None or found.shape[1:] != leaf.shape:
+            what = "missing" if found is None else f"{list(found.shape[1:])}"
+            raise UserError(
+                f"the checkpoint in {folder} does not fit its network as this version "
+                f"builds it: {'/'.join(path)} is {what} there and {list(leaf.shape)} "
+                "here; load it with the version in its provenance.json"
+            )
+        flat[path] = found[i].copy()
+    tree = traverse_util.unflatten_dict(flat)
+    return stack_up(tree, stacks_of_net(network, image_shape))
+
+
+def _total(folder: Path, config: ConfigDict) -> str:
+    """Steps of the whole run."""
+    num_train = read_json(folder / "provenance.json")["data"]["num_train"]
+    return f"{splat('train', TrainSettings, config.train).total_steps(num_train):,}"

@@ -1,0 +1,1 @@
+"""Training as pure functions: they know no config and no device."""

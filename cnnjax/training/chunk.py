@@ -1,0 +1,97 @@
+"""Many training steps as one pure function of one seed, on images of either delivery.
+
+Where batches come from is a function `batches(data, seed, first_step, num_steps)` that
+gives a function of i, the batch of step first_step + i: `resident_batches` or
+`streamed_batches`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from cnnjax.data.order import chunk_indices
+from cnnjax.shard import part
+from cnnjax.training.state import TrainState, stream_key
+from cnnjax.training.step import METRICS
+
+# i -> {'images': uint8 [n, H, W, C], 'labels': int32 [n]}, of this part of the batch.
+BatchAt = Callable[[Any], dict[str, jax.Array]]
+
+
+def resident_batches(batch_size: int, num_train: int) -> Callable[..., BatchAt]:
+    """Batches chosen from all images, which are on the device.
+
+    Args:
+      batch_size: images a step.
+      num_train: training images; they come first in the resident data.
+
+    Returns:
+      batches(data, seed, first_step, num_steps); of these only `num_steps` is static.
+    """
+
+    def batches(data, seed, first_step, num_steps):
+        key = stream_key(seed, "shuffle")
+        indices = chunk_indices(key, first_step, num_steps, batch_size, num_train)
+
+        def at(i):
+            chosen = part().own(indices[i])
+            return {name: array[chosen] for name, array in data.items()}
+
+        return at
+
+    return batches
+
+
+def streamed_batches(data: Any, seed, first_step, num_steps) -> BatchAt:
+    """Batches that came with the call, one step behind the other: [steps, n, ...]."""
+    return lambda i: {name: array[i] for name, array in data.items()}
+
+
+def over_batches(num: Any, batch_at: BatchAt, body: Callable, carry: Any) -> Any:
+    """carry = body(i, batch_at(i), carry), for i from 0 to num - 1.
+
+    The loop carries the batch of its next round, so that XLA cannot mix what comes out
+    of a batch with how it was found: both deliveries then give the same bits.
+    """
+
+    def round(i, carried):
+        carry, batch = carried
+        return body(i, batch, carry), batch_at(jnp.minimum(i + 1, num - 1))
+
+    return jax.lax.fori_loop(0, num, round, (carry, batch_at(0)))[0]
+
+
+def make_train_chunk(
+    step: Callable, batches: Callable[..., BatchAt], *, max_steps: int
+) -> Callable[..., tuple[TrainState, Any]]:
+    """Repeats a training step over the stream of shuffled examples.
+
+    Args:
+      step: of `make_train_step`.
+      batches: where the batches come from.
+      max_steps: largest number of steps of one call, and length of the metric rows.
+
+    Returns:
+      chunk(state, data, seed, num_steps, rates, factors) -> (state, rows). `num_steps`
+      may be traced, so one program serves every length; `rates` [max_steps] are the
+      learning rates of the steps, and `factors` are as in the step. `rows` has the
+      step's metrics with a leading axis [max_steps], zeros behind the steps taken.
+    """
+
+    def chunk(state, data, seed, num_steps, rates, factors):
+        # Not by asking the step for its shapes: tracing it twice takes its time.
+        zeros = jnp.zeros(max_steps, jnp.float32)
+        rows = dict.fromkeys(METRICS, (zeros, zeros))
+
+        def body(i, batch, carry):
+            state, rows = carry
+            state, metrics = step(state, batch | {"seed": seed}, rates[i], factors)
+            rows = jax.tree.map(lambda row, m: row.at[i].set(m), rows, metrics)
+            return state, rows
+
+        batch_at = batches(data, seed, state.step, max_steps)
+        return over_batches(num_steps, batch_at, body, (state, rows))
+
+    return chunk

@@ -1,0 +1,130 @@
+"""One pure training step. It knows no jit, no device and no config."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from cnnjax.net.forward import forward_train
+from cnnjax.shard import at_positions, part
+from cnnjax.training.average import move_average
+from cnnjax.training.loss import cross_entropy, smooth
+from cnnjax.training.optimizer import Optimizer
+from cnnjax.training.state import TrainState, stream_key
+
+# What a step measures: (sum, count) pairs of float32.
+METRICS = ("loss", "errors", "grad_norm")
+
+
+def make_train_step(
+    model: nn.Module, optimizer: Optimizer, augment: Callable, microbatches: int = 1
+) -> Callable[..., tuple[TrainState, Any]]:
+    """Builds the training step.
+
+    Args:
+      model: the net.
+      optimizer: its updates are added to the parameters.
+      augment: (key, images uint8, labels) -> (images float, targets).
+      microbatches: into how many equal parts a batch is divided; their gradients are
+        added up one after another, which takes less memory. The step is that of the
+        undivided batch, up to rounding, if no layer's statistics reach beyond a part.
+
+    Returns:
+      step(state, batch, rate, factors) -> (state, metrics). A batch is {'images': uint8
+      [N, H, W, C], 'labels': int32 [N], 'seed': int32 []}; rate is the learning rate,
+      and factors are the numbers of `run/hyperparameters.py`. Metrics are (sum,
+      count) pairs: 'loss' (without auxiliary heads) in nats and 'errors' (wrong top-1)
+      over images, 'grad_norm' over steps.
+    """
+
+    def step(state, batch, rate, factors):
+        images, targets = augment(
+            stream_key(batch["seed"], "augment", state.step),
+            batch["images"],
+            batch["labels"],
+        )
+        dropout_key = stream_key(batch["seed"], "dropout", state.step)
+        # Of the whole batch, where this is a part of it.
+        num_images = len(images) * part().num_parts
+
+        def loss(params, micro):
+            with at_positions(micro["positions"]):
+                logits, auxiliary, model_state = forward_train(
+                    model, params, state.model_state, micro["images"], dropout_key
+                )
+            smoothed = smooth(micro["targets"], factors["label_smoothing"])
+            loss_sum = cross_entropy(logits, smoothed).sum()
+            total = loss_sum / num_images
+            for head in auxiliary:
+                of_head = cross_entropy(head, smoothed).sum() / num_images
+                total += factors["auxiliary_weight"] * of_head
+            errors = jnp.sum(logits.argmax(-1) != micro["labels"], dtype=jnp.float32)
+            return total, (loss_sum, errors, model_state)
+
+        examples = {
+            "images": images,
+            "targets": targets,
+            "labels": batch["labels"],
+            "positions": part().own(jnp.arange(num_images, dtype=jnp.int32)),
+        }
+        gradient = jax.grad(loss, has_aux=True)
+        grads, (loss_sum, errors, model_state) = _accumulated(
+            lambda micro: gradient(state.params, micro), examples, microbatches
+        )
+        grads, loss_sum, errors = part().total((grads, loss_sum, errors))
+        updates, opt_state = optimizer.update(
+            grads, state.opt_state, state.params, rate, factors
+        )
+        params = optax.apply_updates(state.params, updates)
+        count = jnp.float32(num_images)
+        metrics = {
+            "loss": (loss_sum, count),
+            "errors": (errors, count),
+            "grad_norm": (optax.tree.norm(grads), jnp.float32(1)),
+        }
+        model_state = mean_of_parts(model_state, microbatches)
+        ema = state.ema
+        if ema is not None:
+            averaged = {"params": params, "model_state": model_state}
+            ema = move_average(ema, averaged, factors["ema_decay"])
+        new = TrainState(state.step + 1, params, model_state, opt_state, ema)
+        return new, metrics
+
+    return step
+
+
+def _accumulated(function: Callable, examples: Any, microbatches: int) -> Any:
+    """The sum of a function of examples over their micro-batches, leaf by leaf."""
+    if microbatches == 1:
+        return function(examples)
+    divided = jax.tree.map(
+        lambda x: part().microbatches(x, microbatches), examples
+    )  # [microbatches, n, ...]
+    one = jax.eval_shape(function, jax.tree.map(lambda x: x[0], divided))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one)
+
+    def add(sums, micro):
+        return jax.tree.map(jnp.add, sums, function(micro)), None
+
+    return jax.lax.scan(add, zeros, divided)[0]
+
+
+def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
+    """Mean over the parts of the batch of what each has made of running statistics.
+
+    They all start from the same and move by an average over groups of images: the mean
+    of where they have moved to is where the whole batch moves them. Whole numbers, such
+    as a count of steps, are the same in all parts and stay whole.
+
+    Args:
+      statistics: sum over the micro-batches of a part.
+      microbatches: their number.
+    """
+    num = microbatches * part().num_parts
+    if num == 1:
+        return statistics
+    # Of counters, which all parts have moved alike, the type stays.
+    return jax.tree.map(lambda x: (x / num).astype(x.dtype), part().total(statistics))

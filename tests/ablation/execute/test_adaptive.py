@@ -1,0 +1,120 @@
+"""How many seeds are trained, with trainings that take no time."""
+
+import dataclasses
+import functools
+
+import pytest
+
+from cnnjax.ablation.define.spec import Claim, Scale
+from cnnjax.ablation.execute import adaptive
+from cnnjax.ablation.execute.adaptive import Budget, train_seeds
+from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.judge.verdicts import judge
+from cnnjax.ablation.plan import make_plan, write_plan
+from cnnjax.errors import UserError
+from tests.ablation.small_degradation import get_ablation
+from tests.ablation.synthetic_sweep import write_cells
+
+FACTS = {"num_params": 850, "multiply_adds": 61_000, "epochs": 20, "steps": 440}
+# Made-up errors differ by arm: see `synthetic_sweep.TRAIN_ERROR`.
+CLEAR = Claim("clear", "?", "nobody", "train_error", {"plain-32": 1, "plain-8": -1})
+OPEN = Claim("open", "?", "nobody", "test_error", {"plain-20": 1, "plain-8": -1}, 2.3)
+
+
+def rounds(tmp_path, *claims, seeds="auto", most=20, minutes=0.0):
+    """Trains; returns the exit code, the seeds of each arm, and what was said."""
+    scale = Scale("resnet_digits", axes={"depth": ("8", "20", "32")}, num_seeds=4)
+    ablation = dataclasses.replace(
+        get_ablation(), scales={"toy": scale}, claims=claims, published=()
+    )
+    make = functools.partial(
+        make_plan,
+        ablation,
+        "toy",
+        data_dir="",
+        workdir=str(tmp_path),
+        changes={},
+    )
+
+    def train(plan):
+        write_plan(plan, {cell.name: FACTS for cell in plan.cells})
+        write_cells(plan.workdir)
+        return 0
+
+    said = []
+    code, plan = train_seeds(make, train, seeds, Budget(most, minutes), said.append)
+    counts = {arm.name: 0 for arm in plan.arms}
+    for cell in plan.cells:
+        counts[cell.arm.name] += len(cell.seeds)
+    return code, counts, said
+
+
+def test_a_clear_claim_ends_it(tmp_path):
+    code, counts, said = rounds(tmp_path, CLEAR)
+    assert code == 0
+    assert said[-1] == "all 1 claims are decided"
+    # More than one round, because four seeds can never decide.
+    assert counts["plain-8"] == counts["plain-32"] == 8
+    assert counts["residual-32"] == 4
+    assert collect(tmp_path).sequential
+
+
+def test_only_arms_of_open_claims_get_more_seeds(tmp_path):
+    _, counts, said = rounds(tmp_path, CLEAR, OPEN, most=12)
+    assert counts == {
+        "plain-8": 12,
+        "plain-20": 12,
+        "plain-32": 8,
+        "residual-8": 4,
+        "residual-20": 4,
+        "residual-32": 4,
+    }
+    assert said[-1] == "1 claims stay undecided at --max_seeds=12"
+
+
+def test_no_time_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(adaptive, "_estimate", lambda *_: 61.0)
+    _, counts, said = rounds(tmp_path, OPEN, minutes=1.0)
+    assert set(counts.values()) == {4}
+    assert "more than is left of --budget_minutes" in said[-1]
+
+
+def test_it_goes_on_where_it_was_ended(tmp_path):
+    rounds(tmp_path, OPEN, most=8)
+    _, counts, _ = rounds(tmp_path, OPEN, most=12)
+    assert counts["plain-8"] == 12
+    assert {v.contrast.n for v in judge(collect(tmp_path))} == {12}
+
+
+def test_nothing_is_added_while_runs_are_still_to_come(tmp_path, monkeypatch):
+    """As with --wait=false, where the cells have only been handed to a cluster."""
+    monkeypatch.setitem(globals(), "write_cells", lambda workdir: None)
+    _, counts, said = rounds(tmp_path, OPEN)
+    assert set(counts.values()) == {4}
+    assert said == ["not all runs have ended; the same command goes on when they have"]
+
+
+def test_a_number_that_was_set_beforehand(tmp_path):
+    _, counts, said = rounds(tmp_path, OPEN, seeds="6")
+    assert (set(counts.values()), said) == ({6}, [])
+    assert not collect(tmp_path).sequential
+
+
+def test_seeds_added_by_hand_count_as_looked_at(tmp_path):
+    rounds(tmp_path, OPEN, seeds="6")
+    before = judge(collect(tmp_path))[0].contrast
+    rounds(tmp_path, OPEN, seeds="7")
+    after = judge(collect(tmp_path))[0].contrast
+    assert collect(tmp_path).sequential
+    assert (before.n, after.n) == (6, 7)
+
+
+@pytest.mark.parametrize("seeds", ["0", "-1", "many", "1.5"])
+def test_what_is_no_number_of_seeds(tmp_path, seeds):
+    with pytest.raises(UserError, match=f"--seeds={seeds}: give a whole number"):
+        rounds(tmp_path, OPEN, seeds=seeds)
+
+
+def test_a_budget_that_is_none():
+    with pytest.raises(UserError, match="give 2 seeds or more"):
+        Budget(1, 0.0)

@@ -1,0 +1,134 @@
+"""The report of a single training, written from files alone."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from cnnjax.ablation.report.training import (
+    is_training,
+    print_training,
+    read_training,
+    write_training_report,
+)
+from cnnjax.errors import UserError
+from configs import base
+from tests.ablation.synthetic_sweep import edit_result, write_sweep
+
+SEEDS = (0, 1, 2)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """One arm of an ablation, alone: it has the layout of a training."""
+    write_sweep(tmp_path / "sweep", seeds=SEEDS)
+    folder = tmp_path / "my run"
+    shutil.copytree(tmp_path / "sweep" / "residual-20", folder)
+    config = base.get_config()
+    config.seeds.count = len(SEEDS)
+    (folder / "config.json").write_text(config.to_json())
+    return folder
+
+
+def results(run):
+    paths = [run / f"seed-{seed}" / "result.json" for seed in SEEDS]
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def screen(run):
+    console = Console(record=True, width=100)
+    print_training(run, console)
+    return console.export_text()
+
+
+def test_tables_hold_what_the_results_say(run):
+    edit = results(run)[1]["final"]
+    edit["test"]["error"] = 12.5
+    edit_result(run / "seed-1", final=edit)
+    page, text, table, *pictures = write_training_report(run)
+    errors = [result["final"]["test"]["error"] for result in results(run)]
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["test_error"]) for row in rows] == errors
+    low, high = stats.t.interval(
+        0.95, len(SEEDS) - 1, np.mean(errors), stats.sem(errors)
+    )
+    mean = f"{np.mean(errors):.2f} ± {(high - low) / 2:.2f}"
+    for written in (page, text):
+        content = written.read_text()
+        assert "12.50" in content
+        assert mean in content
+        assert "resnet20_cifar on cifar10, 64,000 steps of 128 images" in content
+        assert "not real images" in content  # of the provenance
+        assert "optimizer.weight_decay" in content
+    assert "3 of 3 seeds done" in screen(run)
+    assert {p.suffix for p in pictures} == {".png", ".svg"}
+    assert all(p.stat().st_size > 1000 for p in pictures)
+    assert page.read_text().count("<svg") == 2  # error and loss: no learning rate here
+
+
+def test_a_failed_and_an_unfinished_seed_are_shown(run):
+    edit_result(run / "seed-1", status="failed", reason="the loss became <infinite>")
+    (run / "seed-2" / "result.json").unlink()
+    (run / "progress.json").write_text(
+        json.dumps({"status": "stopped", "step": 120, "total_steps": 440})
+    )
+    page, text, *_ = write_training_report(run)
+    said = screen(run) + text.read_text()
+    for words in ("1 of 3 seeds done; stopped, step 120 of 440", "seed 1 failed: the"):
+        assert said.count(words) == 2
+    assert "| 2 | not finished |" in text.read_text()
+    assert "&lt;infinite&gt;" in page.read_text()
+    assert "mean ± 95%" not in text.read_text()
+
+
+def test_a_training_without_any_row_yet(run):
+    for seed in SEEDS:
+        shutil.rmtree(run / f"seed-{seed}")
+    page, text, _, *pictures = write_training_report(run)
+    assert "No seed has finished yet" in page.read_text()
+    assert "0 of 3 seeds done; waiting, step 0" in text.read_text()
+    assert pictures == []
+
+
+def test_rows_that_a_resume_wrote_again_and_infinite_ones(run):
+    """The last of a step wins, and what cannot be drawn leaves a gap."""
+    with (run / "seed-0" / "metrics.jsonl").open("a") as file:
+        for error in (70.0, 71.0):
+            row = {"kind": "train", "step": 22, "epoch": 1.0, "error": error}
+            file.write(json.dumps(row | {"loss": "NaN"}) + "\n")
+        file.write('{"kind": "tra')
+    assert read_training(run).points[0, "running"][22]["error"] == 71.0
+    assert write_training_report(run)[0].is_file()
+
+
+def test_a_damaged_config_is_one_sentence(run):
+    (run / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config\.json"):
+        write_training_report(run)
+
+
+def test_what_is_a_training(run, tmp_path):
+    assert is_training(run)
+    assert not is_training(tmp_path / "sweep")
+    with pytest.raises(UserError, match=r"neither plan.json.*such as .*my run.*sweep"):
+        is_training(tmp_path)
+
+
+def test_a_folder_and_a_command_that_are_not_utf_8(run):
+    """Bytes of a name that is no text are escaped, on the screen and in the files."""
+    odd = run.rename(run.with_name("run \udcff"))
+    provenance = odd / "provenance.json"
+    known = json.loads(provenance.read_text()) if provenance.is_file() else {}
+    provenance.write_text(json.dumps(known | {"command": "train --workdir=\udcff"}))
+    edit_result(odd / "seed-0", status="failed", reason="cannot read \udcff")
+    page, text, table, *_ = write_training_report(odd)
+    for file in (page, text):
+        assert "run \\xff" in file.read_text("utf-8")
+        assert "--workdir=\\udcff" in file.read_text("utf-8")
+    assert "cannot read \\udcff" in table.read_text("utf-8")
+    assert "run \\xff" in screen(odd)
