@@ -13,7 +13,7 @@ from cnnjax.data.split import Unreadable
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest
-from cnnjax.records import read_metrics
+from cnnjax.records import is_writer, read_metrics
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.checkpoints.saved import restore_latest, save, save_statistics
 from cnnjax.run.folder import RunFolder
@@ -63,10 +63,10 @@ def fit(
     """
     folder = RunFolder(workdir, run, name)
     finished = folder.finished_results()
-    if not distributed.largest(finished is None):
+    if not distributed.max_over_processes(finished is None):
         return finished
-    distributed.by_first(lambda: claim(workdir))
-    distributed.by_all(lambda: _require_readable(run.dataset, stop))
+    distributed.check_together(lambda: claim(workdir) if is_writer() else None)
+    distributed.check_together(lambda: _require_readable(run.dataset, stop))
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)
@@ -79,7 +79,7 @@ def fit(
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
             while loop.step < run.total_steps and not loop.all_failed:
-                stop.exit_code = distributed.largest(stop.exit_code)
+                stop.exit_code = distributed.max_over_processes(stop.exit_code)
                 if stop.exit_code:
                     loop.save()
                     raise Stopped(f"{name} stopped at step {loop.step}")
@@ -160,7 +160,7 @@ class Loop:
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
         self._measure()
-        for seed in self.run.seeds if distributed.is_first() else ():
+        for seed in self.run.seeds if is_writer() else ():
             writer = MetricsWriter(
                 self.folder.seed_folder(seed), self.run.log.tensorboard
             )

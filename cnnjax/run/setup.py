@@ -16,7 +16,11 @@ from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.standardize import measure_split
 from cnnjax.devices.available import num_usable, require_devices
-from cnnjax.devices.distributed import num_processes, process_index, total
+from cnnjax.devices.distributed import (
+    num_processes,
+    process_index,
+    sum_over_processes,
+)
 from cnnjax.devices.layout import choose_layout, describe
 from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
@@ -219,7 +223,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         dataset.fingerprint,
         process=process_index(),
         num_processes=num_processes(),
-        over_processes=total,
+        over_processes=sum_over_processes,
     )
     augment = splat(
         "augment",

@@ -10,7 +10,6 @@ from rich.table import Table
 from cnnjax.config import from_dict, with_new_keys
 from cnnjax.data.contents import split_lines
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.devices.distributed import is_first
 from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.interrupt import Stopped, catching_signals
 from cnnjax.records import no_run, read_json
@@ -41,7 +40,7 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
             progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
-        for sentence in cautions(run).values() if is_first() else ():
+        for sentence in cautions(run).values():
             progress.say(f"note: {sentence}")
         try:
             results = fit(

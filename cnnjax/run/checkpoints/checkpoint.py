@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError
-from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.records import from_line, is_writer, to_line, write_failure
 from cnnjax.run.checkpoints import earlier
 from cnnjax.run.checkpoints.damaged import DamagedError, reading, set_aside
 from cnnjax.run.checkpoints.packing import (
@@ -216,9 +216,9 @@ class Checkpoints:
             return
         with self._writing():
             for folder in [self._directory / str(s) for s in later]:
-                if jax.process_index() == 0 and folder.exists():
+                if is_writer() and folder.exists():
                     self._warn(f"{folder} is kept as {set_aside(folder)}")
-            distributed.largest(0)  # nobody looks again before all are moved
+            distributed.max_over_processes(0)  # none looks again before all are moved
             self._manager.reload()
 
     def wait(self) -> None:
@@ -259,7 +259,7 @@ class Checkpoints:
 
     def _remove_leftovers(self) -> None:
         """Frees what a killed or failed save left behind; never a whole checkpoint."""
-        if jax.process_index() == 0:
+        if is_writer():
             for path in self._directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(path, ignore_errors=True)
 
