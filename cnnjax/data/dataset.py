@@ -77,7 +77,7 @@ class Dataset:
     @property
     def streamed(self) -> bool:
         """Whether images are read when they are needed; none is in memory then."""
-        return isinstance(self.train, StreamedSplit)
+        return self.train.streamed
 
 
 def load_dataset(

@@ -1,6 +1,7 @@
 """The images of one split, in memory or read when asked for."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ class Unreadable(UserError):
 class Split:
     """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
 
+    streamed: ClassVar[bool] = False
     images: np.ndarray
     labels: np.ndarray
 
@@ -45,6 +47,7 @@ class StreamedSplit:
       from_files: whether an image may be broken; those of embedded sources are not.
     """
 
+    streamed: ClassVar[bool] = True
     name: str
     source_read: Read
     pool: str

@@ -310,24 +310,6 @@ def saved_example(run: Run) -> dict[str, Any]:
     return {"state": state, "best": best}
 
 
-def resident_data(dataset: Dataset) -> dict[str, np.ndarray]:
-    """All splits one after another: train, validation, test."""
-    splits = [getattr(dataset, split) for split in SPLITS]
-    return {
-        "images": np.concatenate([split.images for split in splits]),
-        "labels": np.concatenate([split.labels for split in splits]),
-    }
-
-
-def resident_shapes(dataset: Dataset) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of `resident_data`."""
-    total = sum(split_sizes(dataset).values())
-    return {
-        "images": jax.ShapeDtypeStruct((total, *dataset.image_shape), np.uint8),
-        "labels": jax.ShapeDtypeStruct((total,), np.int32),
-    }
-
-
 def split_sizes(dataset: Dataset) -> dict[str, int]:
-    """Images of each split, in the order of `resident_data`."""
+    """Images of each split, in the order of `SPLITS`."""
     return {split: len(getattr(dataset, split)) for split in SPLITS}

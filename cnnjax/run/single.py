@@ -16,6 +16,7 @@ from cnnjax.records import no_run, read_json
 from cnnjax.run.cautions import cautions
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.checkpoints.saved import restore_latest
+from cnnjax.run.delivery import delivery_of
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.loop import fit, require_some_success
 from cnnjax.run.outcome import in_words
@@ -83,7 +84,7 @@ def print_dry_run(config: ConfigDict) -> int:
     print(
         f"{run.num_params:,} parameters, {len(run.seeds)} seeds, {run.total_steps:,} "
         "steps; arguments are the state of the seeds of a device and "
-        + ("the images of a call" if run.dataset.streamed else "the data")
+        + delivery_of(run).takes
     )
     for sentence in cautions(run).values():
         print(f"note: {sentence}")

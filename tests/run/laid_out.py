@@ -6,8 +6,9 @@ import jax
 import numpy as np
 
 from cnnjax.devices.parallel import DATA, HOST, SEEDS
-from cnnjax.run.setup import initial_state, resident_data, resident_shapes
-from cnnjax.training.chunk import make_train_chunk, resident_batches
+from cnnjax.run.delivery import resident_batches, resident_data, resident_shapes
+from cnnjax.run.setup import initial_state
+from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.step import make_train_step
 
 MODES = ("jit", "shard_map", "pmap")
