@@ -18,8 +18,9 @@ from cnnjax.data.decoded_cache import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
 from cnnjax.data.images import with_channels
 from cnnjax.data.labels import checked_pools
+from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
-from cnnjax.data.sources.source import Chosen, Pool, Request, Source
+from cnnjax.data.sources.source import Chosen, Pool, Source
 from cnnjax.data.split import Split, StreamedSplit, require_shape
 from cnnjax.errors import UserError, unknown_name
 
@@ -35,10 +36,6 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
 TEST_SHARE = 0.2
 # Decoded bytes of all splits up to which delivery 'auto' keeps a set in memory.
 RESIDENT_BYTES = 4 * 2**30
-DELIVERIES = ("auto", "resident", "streaming")
-# The longest side of an image; a slip beyond it would take all memory.
-MOST_PIXELS = 2**14
-MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,68 +77,16 @@ class Dataset:
         return self.train.streamed
 
 
-def load_dataset(
-    name: str,
-    *,
-    data_dir: str,
-    num_train: int,
-    num_validation: int,
-    num_test: int,
-    split_seed: int,
-    image_size: int,
-    num_classes: int,
-    delivery: str,
-    num_folds: int = 0,
-    fold: int = 0,
-    channels: int = 0,
-) -> Dataset:
-    """Reads a data set; the arguments are the keys of config section `data`.
-
-    Args:
-      name: a key of `SOURCES`, or 'tfds:<name>' for any other prepared TFDS set.
-      data_dir: folder with prepared sets or images; '' for embedded sources.
-      num_train: training images; 0 = all that are left.
-      num_validation: images held out of the training pool; 0 = none, or all of the
-        source's own validation split where it has one; -1 = none at all.
-      num_test: test images; 0 = the source's whole test split, or `TEST_SHARE` of a
-        source that is not divided into splits, or none of one that is, but has no test
-        split; -1 = none at all.
-      split_seed: seed of the choice, 0 to 2**32 - 1. Test images are chosen first, then
-        validation, then training images: asking for fewer of one does not change those
-        before it, and fewer training images are a subset of more.
-      image_size: side in pixels after centre crop and resize; 0 = as stored.
-      num_classes: classes of the synthetic source; 0 = what the source has.
-      delivery: 'resident' reads and decodes all images now, 'streaming' none; 'auto'
-        is 'resident' up to `RESIDENT_BYTES`. Either way gives the same images.
-      num_folds: folds of cross-validation; 0 = none. The training pool of the source is
-        divided, stratified where labels are known, and its own test split stays unread.
-      fold: 0 to num_folds - 1; the fold that is the test split, in place of `num_test`.
-      channels: 1 or 3, whatever is stored; 0 = those of the first training image.
-
-    Returns:
-      The data set.
+def load_dataset(request: Request) -> Dataset:
+    """Reads a data set, or with delivery 'streaming' lists it.
 
     Raises:
       UserError: an unknown name, a size that the source cannot give, data that is
         missing or broken.
     """
-    request = Request(
-        name,
-        data_dir,
-        num_train,
-        num_validation,
-        num_test,
-        split_seed,
-        image_size,
-        num_classes,
-        num_folds,
-        fold,
-        channels,
-    )
-    if delivery not in DELIVERIES:
-        raise unknown_name("delivery", delivery, DELIVERIES, "config.data.delivery")
     source = open_source(request)
     chosen = choose(source.pools, request, source.in_splits)
+    delivery = request.delivery
     if delivery == "auto":
         num_images = sum(len(indices) for _, indices in chosen.values())
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
@@ -155,12 +100,11 @@ def load_dataset(
 
 
 def open_source(request: Request) -> Source:
-    """Opens a source, checks the request and its labels; decodes one image at most.
+    """Opens a source and checks its labels; decodes one image at most.
 
     Raises:
       UserError: as `load_dataset`.
     """
-    _check(request)
     source = _opener(request.name)(request)
     num_classes = len(source.class_names)
     if request.num_classes not in (0, num_classes):
@@ -341,41 +285,6 @@ def _opener(name: str) -> Callable[[Request], Source]:
         allowed = [*SOURCES, f"{tfds.PREFIX}<name>"]
         raise unknown_name("data set", name, allowed, "config.data.name")
     return SOURCES[name]
-
-
-def _check(request: Request) -> None:
-    for key in ("num_train", "image_size", "num_classes", "split_seed"):
-        value = getattr(request, key)
-        if value < 0:
-            raise UserError(f"config.data.{key}={value} is negative: give 0 or more")
-    for key in ("num_validation", "num_test"):
-        value = getattr(request, key)
-        if value < -1:
-            raise UserError(
-                f"config.data.{key}={value} is no number of images: give 0 or more, or "
-                "-1 for none"
-            )
-    if request.channels not in (0, 1, 3):
-        raise UserError(
-            f"config.data.channels={request.channels} is not known: give 1 (grey), 3 "
-            "(colour) or 0 (as the first training image)"
-        )
-    if request.image_size > MOST_PIXELS:
-        raise UserError(
-            f"config.data.image_size={request.image_size} is too large: give 0 to "
-            f"{MOST_PIXELS} pixels"
-        )
-    k, fold = request.num_folds, request.fold
-    if k < 0 or k == 1 or not 0 <= fold < max(k, 1):
-        raise UserError(
-            f"config.data.num_folds={k} and config.data.fold={fold} do not fit: give 2 "
-            "folds or more, or 0 for none, and a fold from 0 to num_folds - 1"
-        )
-    if request.split_seed > MAX_SEED:
-        raise UserError(
-            f"config.data.split_seed={request.split_seed} is too large: "
-            f"give 0 to {MAX_SEED}"
-        )
 
 
 def _spent(chosen: dict[str, tuple[str, np.ndarray]], pool: str) -> str:

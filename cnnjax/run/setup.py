@@ -14,6 +14,7 @@ from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
+from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
 from cnnjax.devices.available import num_usable, require_devices
 from cnnjax.devices.distributed import (
@@ -183,7 +184,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     splat("loss", check_loss, config.loss)
     checked(config.train.impl)
     if dataset is None:
-        dataset = splat("data", load_dataset, config.data)
+        dataset = load_dataset(splat("data", Request, config.data))
     if len(dataset.train) == 0:
         raise UserError(
             f"data set {dataset.name} leaves no training image: lower "

@@ -15,6 +15,7 @@ from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.data.request import Request
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.devices.distributed import max_over_processes, num_processes
@@ -39,7 +40,7 @@ def set_up_all(plan: Plan) -> dict[str, Run]:
     for cell in plan.cells:
         key = cell.config.data.to_json()
         if key not in data:
-            data[key] = splat("data", load_dataset, cell.config.data)
+            data[key] = load_dataset(splat("data", Request, cell.config.data))
             require_test_images(plan, data[key])
         runs[cell.name] = set_up(cell.config, data[key])
     return runs

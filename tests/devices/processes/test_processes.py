@@ -10,6 +10,7 @@ import pytest
 
 from cnnjax import load_run
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.request import Request
 from cnnjax.devices.watchdog import EXIT_LOST, LOST_AFTER_SECONDS
 from cnnjax.records import read_json, read_metrics
 from tests.devices.processes.conftest import ROOT, SMALL, free_port, launch
@@ -41,7 +42,7 @@ def wait_for(condition, seconds=60):
 
 
 def images_of_test():
-    test = load_dataset(**get_config().data).test
+    test = load_dataset(Request(**get_config().data)).test
     return test.images, test.labels
 
 
