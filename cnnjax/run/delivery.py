@@ -15,7 +15,7 @@ from cnnjax.data.dataset import Dataset
 from cnnjax.data.order import chunk_indices, eval_batches
 from cnnjax.data.streaming import EvalStream, TrainStream
 from cnnjax.devices.distributed import num_processes
-from cnnjax.devices.parallel import BATCHES, DATA, HOST, STREAM
+from cnnjax.devices.layout import BATCHES, DATA, HOST, STREAM
 from cnnjax.run.setup import SPLITS, Run, split_sizes
 from cnnjax.shard import part
 from cnnjax.training.chunk import BatchAt

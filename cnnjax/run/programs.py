@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.devices.available import is_accelerated
-from cnnjax.devices.parallel import HOST, SEEDS
+from cnnjax.devices.layout import HOST, SEEDS
 from cnnjax.devices.seed_axis import choose_seed_mode
 from cnnjax.run.delivery import Resident, Streamed, delivery_of
 from cnnjax.run.hyperparameters import program_key
