@@ -7,10 +7,10 @@ import dataclasses
 
 import numpy as np
 
-from cnnjax.data.dataset import Dataset, choose, open_source, streamed
+from cnnjax.data.dataset import Dataset, open_source, streamed
 from cnnjax.data.request import Request
 from cnnjax.data.sources.source import MissingData, Pool
-from cnnjax.data.split import StreamedSplit
+from cnnjax.data.split import StreamedSplit, choose
 from cnnjax.errors import UserError
 
 

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnjax.data.dataset import SOURCES, choose, split_order
+from cnnjax.data.dataset import SOURCES
 from cnnjax.data.images import center_square
 from cnnjax.data.sources.source import Pool
+from cnnjax.data.split import choose, split_order
 from cnnjax.errors import UserError
 from tests.data.loading import load, request
 
