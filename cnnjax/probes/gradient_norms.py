@@ -27,11 +27,11 @@ def _measure(subject: Subject):
         layer.path for layer in layers_of_shape(subject.model, subject.image_shape)
     ]
     stacks = stacks_of_net(subject.model, subject.image_shape)
-    factors = subject.factors
+    of_loss = subject.hyperparameters["loss"]
 
     def measure(params, model_state, images, labels, mask):
         targets = jax.nn.one_hot(labels[0], subject.num_classes, dtype=jnp.float32)
-        targets = smooth(targets, factors["label_smoothing"])
+        targets = smooth(targets, of_loss["label_smoothing"])
 
         def loss(params):
             # The same units are dropped every time.
@@ -45,7 +45,7 @@ def _measure(subject: Subject):
             heads = sum(cross_entropy(head, targets).mean() for head in auxiliary)
             return (
                 cross_entropy(logits, targets).mean()
-                + factors["auxiliary_weight"] * heads
+                + of_loss["auxiliary_weight"] * heads
             )
 
         gradient = write_out(jax.grad(loss)(params), stacks)

@@ -33,7 +33,7 @@ def recipe_text(name):
     dataset, _ = splat("data", describe_dataset, config.data)
     model = splat("model", create_model, config.model, num_classes=dataset.num_classes)
     params = abstract_variables(written_out(model), dataset.image_shape)["params"]
-    optimizer = splat("optimizer", make_optimizer, config.optimizer, stacks={})
+    optimizer, _ = splat("optimizer", make_optimizer, config.optimizer, stacks={})
     decayed = traverse_util.flatten_dict(optimizer.decayed(meta.unbox(params)), sep="/")
     return _json(
         {
