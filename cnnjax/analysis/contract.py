@@ -20,6 +20,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.dropout import Dropout, StochasticDepth
 from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.net.observe import Call, observe
 
 NUM_IMAGES = 2
 # Fields are followed along the axis of images; what a random key reaches has this mark.
@@ -110,21 +111,21 @@ def examine(
 def _trained(model, params, state, images, key) -> Findings:
     flax_norms: set[str] = set()
 
-    def by_image(call, args, kwargs, context):
+    def by_image(call: Call):
         """Our layers as they are within one image; Flax's batch norms are noted."""
-        if isinstance(context.module, BatchNorm):
-            return call(*args, **(kwargs | {"train": False}))
-        if isinstance(context.module, Dropout | StochasticDepth):
-            return args[0]
-        if isinstance(context.module, nn.BatchNorm):
-            flax_norms.add("/".join(context.module.path))
-        return call(*args, **kwargs)
+        if isinstance(call.module, BatchNorm):
+            return _named(call, call.run(train=False))
+        if isinstance(call.module, Dropout | StochasticDepth):
+            return _named(call, call.args[0])
+        if isinstance(call.module, nn.BatchNorm):
+            flax_norms.add(call.path)
+        return _named(call, call.run())
 
     def run(params, state, images, key):
         logits, _, new = forward_train(model, params, state, images, key)
         return logits, new
 
-    with nn.intercept_methods(by_image), nn.intercept_methods(_name_outputs):
+    with observe(by_image):
         program, shapes = jax.make_jaxpr(run, return_shape=True)(
             params, state, images, key
         )
@@ -147,7 +148,7 @@ def _trained(model, params, state, images, key) -> Findings:
 
 
 def _evaluated(model, params, state, images):
-    with nn.intercept_methods(_name_outputs):
+    with observe(lambda call: _named(call, call.run())):
         program, logits = jax.make_jaxpr(
             lambda p, s, x: forward_eval(model, p, s, x), return_shape=True
         )(params, state, images)
@@ -155,12 +156,8 @@ def _evaluated(model, params, state, images):
     return logits, (noted, outputs[0])
 
 
-def _name_outputs(call, args, kwargs, context):
-    output = call(*args, **kwargs)
-    if context.method_name != "__call__":
-        return output
-    path = "/".join(context.module.path)
-    return jax.tree.map(lambda y: checkpoint_name(y, path), output)
+def _named(call: Call, output: Any) -> Any:
+    return jax.tree.map(lambda y: checkpoint_name(y, call.path), output)
 
 
 def _fields(program, with_key: bool) -> tuple[dict[str, Field], list[Field]]:

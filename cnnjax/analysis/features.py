@@ -9,6 +9,7 @@ from flax import linen as nn
 from cnnjax.errors import UserError, near_matches
 from cnnjax.net.execution import written_out
 from cnnjax.net.forward import forward_eval
+from cnnjax.net.observe import Call, observe
 from cnnjax.net.stacked import stacks_of_net, write_out
 
 
@@ -38,15 +39,13 @@ def features(
     model = written_out(model)
     seen: dict[str, jax.Array] = {}
 
-    def record(call, args, kwargs, context):
-        output = call(*args, **kwargs)
-        if context.method_name == "__call__":
-            path = "/".join(context.module.path)
-            seen.pop(path, None)
-            seen[path] = output
+    def record(call: Call):
+        output = call.run()
+        seen.pop(call.path, None)
+        seen[call.path] = output
         return output
 
-    with nn.intercept_methods(record):
+    with observe(record):
         state = {c: tree for c, tree in variables.items() if c != "params"}
         forward_eval(model, variables["params"], state, images)
     if names is None:

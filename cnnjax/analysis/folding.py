@@ -21,6 +21,7 @@ from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import make_norm
 from cnnjax.net.execution import written_out
 from cnnjax.net.initialize import abstract_variables
+from cnnjax.net.observe import Call, observe
 from cnnjax.net.stacked import stacks_of_net, write_out
 
 # How many norms the sentence of a refusal names.
@@ -90,23 +91,20 @@ def _what_norms_follow(
     # kept alive so that no other value takes their place.
     outputs: list[tuple[jax.Array, str]] = []
 
-    def watch(call, args, kwargs, context):
-        path = "/".join(context.module.path)
-        if context.method_name != "__call__":
-            return call(*args, **kwargs)
-        if isinstance(context.module, BatchNorm):
-            layers = [name for y, name in outputs if y is args[0]]
+    def watch(call: Call):
+        if isinstance(call.module, BatchNorm):
+            layers = [name for y, name in outputs if y is call.args[0]]
             if layers:
-                pairs[path] = layers[-1]
+                pairs[call.path] = layers[-1]
             else:
-                others.append(path)
-        result = call(*args, **kwargs)
+                others.append(call.path)
+        output = call.run()
         # No subclass: what it makes of its kernel may not be linear.
-        if type(context.module) in (Conv, Dense):
-            outputs.append((result, path))
-        return result
+        if type(call.module) in (Conv, Dense):
+            outputs.append((output, call.path))
+        return output
 
-    with nn.intercept_methods(watch):
+    with observe(watch):
         abstract_variables(model, input_shape)
     return pairs, others
 

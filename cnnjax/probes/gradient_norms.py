@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.net.forward import forward_train
-from cnnjax.net.observe import layers_of_shape
+from cnnjax.net.parts import layers_of_shape
 from cnnjax.net.stacked import stacks_of_net, write_out
 from cnnjax.probes.probe import Probe, Subject, number, profile
 from cnnjax.training.loss import cross_entropy, smooth

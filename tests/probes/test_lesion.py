@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnjax.net.forward import forward_eval
-from cnnjax.net.observe import blocks_of, forward_without
+from cnnjax.net.parts import blocks_of, forward_without
 from cnnjax.net.stacked import stack_up, stacks_of_net
 from cnnjax.probes import PROBES
 from tests.probes.cases import (
