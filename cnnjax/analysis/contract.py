@@ -19,6 +19,7 @@ from cnnjax.analysis.receptive_field import Field, of_image, propagate
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.dropout import Dropout, StochasticDepth
+from cnnjax.layers.norm import Norm
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.observe import Call, observe
 
@@ -29,17 +30,22 @@ IMAGES, RANDOM = 0, "random"
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """Layers that are not ours and see more of a batch than one image; or None.
+    """Layers that see more of a batch than one image, by their paths; or None.
+
+    They are not ours, but for the last.
 
     Args:
       mixes: computes an image's output from other images too, in training.
       keeps: keeps statistics of images, and is no batch norm of ours or Flax's.
       draws: draws random numbers, from a key that is the same for every part.
+      fixed: a batch norm of ours that the net's field `norm` has not made, so that
+        only its running statistics can be evaluated.
     """
 
     mixes: str | None = None
     keeps: str | None = None
     draws: str | None = None
+    fixed: str | None = None
 
     def of_parts(self) -> str | None:
         """What a part of a batch would compute otherwise: the start of a sentence."""
@@ -110,10 +116,13 @@ def examine(
 
 def _trained(model, params, state, images, key) -> Findings:
     flax_norms: set[str] = set()
+    fixed: list[str] = []
 
     def by_image(call: Call):
         """Our layers as they are within one image; Flax's batch norms are noted."""
         if isinstance(call.module, BatchNorm):
+            if not isinstance(getattr(model, "norm", None), Norm):
+                fixed.append(call.path)
             return _named(call, call.run(train=False))
         if isinstance(call.module, Dropout | StochasticDepth):
             return _named(call, call.args[0])
@@ -144,6 +153,7 @@ def _trained(model, params, state, images, key) -> Findings:
         _first(noted, _mixes, model) if _mixes(logits) else None,
         (keeps[0] or type(model).__name__) if keeps else None,
         _first(noted, _is_random, model) if any(map(_is_random, every)) else None,
+        fixed[0] if fixed else None,
     )
 
 
