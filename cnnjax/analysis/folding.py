@@ -19,10 +19,9 @@ from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import make_norm
-from cnnjax.net.execution import written_out
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.net.observe import Call, observe
-from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.net.stacked import unscan
 
 # How many norms the sentence of a refusal names.
 MOST_NAMED = 3
@@ -39,8 +38,8 @@ def fold_batch_norm(
       input_shape: (height, width, channels) of images that it takes.
 
     Returns:
-      The net with norm 'none', its blocks written out, and {'params': ...} in NumPy
-      float32 or float64, with collections of the user's own layers as they are.
+      The net with norm 'none', its blocks stored separately, and {'params': ...} in
+      NumPy float32 or float64, with collections of the user's own layers as they are.
 
     Raises:
       UserError: a batch norm does not follow a convolution or dense layer directly, as
@@ -53,8 +52,7 @@ def fold_batch_norm(
             f"only nets with a field `norm` of kind 'batch' can be folded, and "
             f"{type(model).__name__} has none: its own batch norms cannot be left out"
         )
-    variables = write_out(variables, stacks_of_net(model, input_shape))
-    model = written_out(model)
+    model, variables = unscan(model, variables, input_shape)
     pairs, others = _what_norms_follow(model, input_shape)
     if others:
         named = ", ".join(others[:MOST_NAMED])

@@ -26,7 +26,7 @@ from cnnjax.layers.flatten import Flatten
 from cnnjax.layers.functional.window import as_pair
 from cnnjax.layers.group_norm import MOST_GROUPS, GroupNorm, default_groups
 from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.forward import forward_eval
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.net.observe import Call, observe
@@ -124,7 +124,7 @@ def profile_model(
     Raises:
       UserError: the net cannot take this input size.
     """
-    model = written_out(model)  # blocks one by one, each with its row
+    model = unscanned(model)  # blocks one by one, each with its row
     variables = meta.unbox(abstract_variables(model, input_shape))
     modules: dict[str, _Called] = {}
     image = jax.ShapeDtypeStruct((1, *input_shape), np.float32)

@@ -1,6 +1,6 @@
 """The convolutions and the blocks of a net: found, measured, left out.
 
-Blocks are written out here, each under its own name, however the net executes them.
+Blocks run one by one here, each under its own name, however the net executes them.
 """
 
 import dataclasses
@@ -17,11 +17,11 @@ from cnnjax.layers.group_norm import ChannelNorm, GroupNorm
 from cnnjax.layers.init import Declared
 from cnnjax.layers.norm import Norm
 from cnnjax.models.blocks.residual import Add, ResidualBlock
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.forward import forward_eval
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.net.observe import Call, observe
-from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.net.stacked import unscan
 
 NORMS = (BatchNorm, GroupNorm, ChannelNorm)
 NORMS += (nn.BatchNorm, nn.GroupNorm, nn.InstanceNorm, nn.LayerNorm, nn.RMSNorm)
@@ -91,7 +91,7 @@ def layers_of(
             layers[-1] = dataclasses.replace(layers[-1], normed=output)
         return output
 
-    _run_written_out(model, params, model_state, images, record)
+    _observed(model, params, model_state, images, record)
     return layers
 
 
@@ -125,7 +125,7 @@ def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[str, ...]
         return output
 
     def run(*args):
-        _run_written_out(*args, record)
+        _observed(*args, record)
 
     _trace(model, image_shape, run)
     return tuple(names)
@@ -169,19 +169,20 @@ def forward_without(
             return output
         return jnp.where(block == blocks.index(name), rest, output)
 
-    return _run_written_out(model, params, model_state, images, leave_out, forward)
+    return _observed(model, params, model_state, images, leave_out, forward)
 
 
-def _run_written_out(model, params, model_state, images, around, forward=forward_eval):
-    stacks = stacks_of_net(model, images.shape[1:])
-    params, model_state = write_out((params, model_state), stacks)
+def _observed(model, params, model_state, images, around, forward=forward_eval):
+    """A forward pass with the blocks one by one, observed by `around`."""
+    weights = params, model_state
+    model, (params, model_state) = unscan(model, weights, images.shape[1:])
     with observe(around):
-        return forward(written_out(model), params, model_state, images)
+        return forward(model, params, model_state, images)
 
 
 def _trace(model: nn.Module, image_shape: tuple[int, ...], function: Callable) -> None:
     """Calls function(model, params, model_state, images) with shapes alone."""
-    model = written_out(model)
+    model = unscanned(model)
     variables = jax.tree.map(
         lambda leaf: leaf.value,
         dict(abstract_variables(model, image_shape)),

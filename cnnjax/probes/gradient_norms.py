@@ -14,7 +14,7 @@ import numpy as np
 
 from cnnjax.net.forward import forward_train
 from cnnjax.net.parts import layers_of_shape
-from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.net.stacked import stacks_of_net, unstack
 from cnnjax.probes.probe import Probe, Subject, number, profile
 from cnnjax.training.loss import cross_entropy, smooth
 
@@ -48,7 +48,7 @@ def _measure(subject: Subject):
                 + of_loss["auxiliary_weight"] * heads
             )
 
-        gradient = write_out(jax.grad(loss)(params), stacks)
+        gradient = unstack(jax.grad(loss)(params), stacks)
         return {"norm": jnp.stack([_norm(_kernel(gradient, path)) for path in paths])}
 
     return measure

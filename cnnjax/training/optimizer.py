@@ -15,7 +15,7 @@ import optax
 from flax import traverse_util
 
 from cnnjax.errors import UserError, in_range, shown, unknown_name
-from cnnjax.net.stacked import Stacks
+from cnnjax.net.stacked import Stacks, paths_of_blocks
 from cnnjax.training.hyperparameters import Hyperparameters
 
 NAMES = ("sgd", "adamw", "rmsprop")
@@ -52,9 +52,7 @@ def decay_mask(exclude: tuple[str, ...], stacks: Stacks) -> Callable[[Any], Any]
 
 
 def _is_matched(path: str, patterns: list[re.Pattern], stacks: Stacks) -> bool:
-    paths = [path]
-    for stack in stacks.keys() & set(path.split("/")):
-        paths = [path.replace(stack, block, 1) for block in stacks[stack]]
+    paths = paths_of_blocks(path, stacks)
     matched = {p: any(pattern.search(p) for pattern in patterns) for p in paths}
     if len(set(matched.values())) > 1:
         inside, outside = (
