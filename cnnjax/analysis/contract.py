@@ -1,4 +1,4 @@
-"""What a net does with a batch that training must know, read off its traced program.
+"""How a net uses a batch, as far as training must know, read off its traced program.
 
 Our layers ask `cnnjax.shard` wherever a batch as a whole matters. An ordinary Linen
 layer knows the images that it is given; so on several devices, or in micro-batches, its
@@ -19,7 +19,7 @@ from cnnjax.analysis.receptive_field import Field, of_image, propagate
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.dropout import Dropout, StochasticDepth
-from cnnjax.layers.norm import Norm
+from cnnjax.layers.norm import norm_of
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.observe import Call, observe
 
@@ -48,7 +48,7 @@ class Findings:
     fixed: str | None = None
 
     def of_parts(self) -> str | None:
-        """What a part of a batch would compute otherwise: the start of a sentence."""
+        """Why a shard would be computed differently: the start of a sentence."""
         if self.mixes:
             return f"layer {self.mixes} computes with all images that it is given"
         if self.keeps:
@@ -121,7 +121,7 @@ def _trained(model, params, state, images, key) -> Findings:
     def by_image(call: Call):
         """Our layers as they are within one image; Flax's batch norms are noted."""
         if isinstance(call.module, BatchNorm):
-            if not isinstance(getattr(model, "norm", None), Norm):
+            if norm_of(model) is None:
                 fixed.append(call.path)
             return _named(call, call.run(train=False))
         if isinstance(call.module, Dropout | StochasticDepth):

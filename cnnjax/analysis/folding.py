@@ -18,7 +18,7 @@ from flax.core import meta
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.conv import Conv, Dense
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import make_norm, norm_of
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.net.observe import Call, observe
 from cnnjax.net.stacked import unscan
@@ -47,7 +47,8 @@ def fold_batch_norm(
     """
     if not variables.get("batch_stats"):
         raise UserError("there is nothing to fold: these variables have no batch norm")
-    if getattr(getattr(model, "norm", None), "kind", None) != "batch":
+    chosen = norm_of(model)
+    if chosen is None or chosen.kind != "batch":
         raise UserError(
             f"only nets with a field `norm` of kind 'batch' can be folded, and "
             f"{type(model).__name__} has none: its own batch norms cannot be left out"
@@ -64,12 +65,11 @@ def fold_batch_norm(
         )
     params = traverse_util.flatten_dict(dict(variables["params"]), sep="/")
     stats = traverse_util.flatten_dict(dict(variables["batch_stats"]), sep="/")
-    epsilon = model.norm.epsilon
     folded = {path: np.asarray(leaf) for path, leaf in params.items()}
     for norm, layer in pairs.items():
         scale, shift = (folded.pop(f"{norm}/{leaf}") for leaf in ("scale", "bias"))
         mean, var = (np.asarray(stats[f"{norm}/{leaf}"]) for leaf in ("mean", "var"))
-        factor = scale / np.sqrt(var + epsilon)
+        factor = scale / np.sqrt(var + chosen.epsilon)
         bias = folded.get(f"{layer}/bias", np.zeros_like(mean))
         folded[f"{layer}/kernel"] = folded[f"{layer}/kernel"] * factor
         folded[f"{layer}/bias"] = shift + (bias - mean) * factor

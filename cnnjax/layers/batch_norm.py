@@ -12,6 +12,32 @@ from cnnjax.layers.init import Initializer, ones, zeros
 from cnnjax.shard import part
 
 
+def misfit(group: int, num_images: int, num_local: int) -> str | None:
+    """Why groups of images cannot share their statistics: a sentence, or None.
+
+    Args:
+      group: images per group.
+      num_images: of the whole batch.
+      num_local: of these, what a layer is given on one device.
+    """
+    if num_images % group:
+        below, above = num_images // group * group, -(-num_images // group) * group
+        nearest = f"{below} and {above}" if below else f"{above}"
+        return (
+            f"config.norm.examples_per_statistic is {group} and must divide the batch "
+            f"of {num_images} images: the nearest batch sizes are {nearest} "
+            "(config.train.batch_size)"
+        )
+    if num_local % group and group % num_local:
+        return (
+            f"batch norm over groups of {group} images, with {num_local} images on "
+            "each device: one of the two must divide the other; choose another "
+            "--parallel.layout, --parallel.mode=jit, or another "
+            "config.norm.examples_per_statistic"
+        )
+    return None
+
+
 class BatchNorm(nn.Module):
     """Normalizes each channel by mean and variance over images and positions.
 
@@ -83,21 +109,8 @@ class BatchNorm(nn.Module):
         own = x.shape[0]
         num_images = own * part().num_parts
         size = self.examples_per_statistic or num_images
-        if num_images % size:
-            below, above = num_images // size * size, -(-num_images // size) * size
-            nearest = f"{below} or {above}" if below else f"{above}"
-            raise UserError(
-                f"a batch of {num_images} images does not divide into groups of {size} "
-                f"for batch norm: nearest batch sizes that do are {nearest} "
-                "(config.train.batch_size, config.norm.examples_per_statistic)"
-            )
-        if own % size and size % own:
-            raise UserError(
-                f"groups of {size} images for batch norm neither divide the {own} "
-                "images of a device nor fill several devices: choose another "
-                "--parallel.layout or --parallel.mode=jit, or another "
-                "config.norm.examples_per_statistic"
-            )
+        if reason := misfit(size, num_images, own):
+            raise UserError(reason)
         groups = x.reshape(-1, min(size, own), *x.shape[1:])
         if size * groups[0, 0].size == groups.shape[-1]:
             raise UserError(

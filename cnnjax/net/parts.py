@@ -15,7 +15,7 @@ from flax import linen as nn
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.group_norm import ChannelNorm, GroupNorm
 from cnnjax.layers.init import Declared
-from cnnjax.layers.norm import Norm
+from cnnjax.layers.norm import norm_of
 from cnnjax.models.blocks.residual import Add, ResidualBlock
 from cnnjax.net.execution import unscanned
 from cnnjax.net.forward import forward_eval
@@ -37,7 +37,7 @@ class Layer:
       path: of the module, such as 'stage1_block2/conv1'.
       window: height and width of its filters.
       output: what it computes.
-      normed: what the norm directly behind it makes of that; None if there is none.
+      normed: what the norm directly after it makes of that; None if there is none.
     """
 
     path: str
@@ -51,8 +51,8 @@ def norms_of(model: nn.Module) -> tuple[type, ...]:
 
     Local response normalization and none at all are no such layers.
     """
-    norm = getattr(model, "norm", None)
-    if not isinstance(norm, Norm) or norm.kind in ("local_response", "none"):
+    norm = norm_of(model)
+    if norm is None or norm.kind in ("local_response", "none"):
         return NORMS
     return (*NORMS, type(norm.module()))
 
@@ -142,7 +142,7 @@ def forward_without(
 ) -> jax.Array:
     """Logits of an evaluation without the residual branch of one block.
 
-    Of the addition its shortcut remains, and the activation behind it stays. Of a plain
+    Of the addition its shortcut remains, and the activation after it stays. Of a plain
     twin the whole block is left out: its output is its input.
 
     Args:

@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.layers.functional.batch_norm import batch_normalize
-from cnnjax.layers.norm import Norm
+from cnnjax.layers.norm import norm_of
 from cnnjax.net.observe import Call, observe
 from cnnjax.shard import part
 
@@ -38,8 +38,8 @@ def of_last_batch(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _with_norm(model: nn.Module, **changes: Any) -> nn.Module:
-    norm = getattr(model, "norm", None)
-    if not isinstance(norm, Norm):
+    norm = norm_of(model)
+    if norm is None:
         return model
     return model.clone(norm=dataclasses.replace(norm, **changes))
 

@@ -22,7 +22,7 @@ from cnnjax.devices.layout import choose_layout, describe
 from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
 from cnnjax.layers.functional.implementation import checked
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import make_norm, norm_of
 from cnnjax.models.registry import create_model
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stacks_of
@@ -237,7 +237,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             "config.eval.weights is 'ema' but config.train.ema_decay is 0: there is no "
             "moving average to evaluate"
         )
-    norm = getattr(model, "norm", None)
+    norm = norm_of(model)
     check_batch(norm, findings, config)
     built = {
         "loss": loss,
