@@ -178,7 +178,7 @@ def _other_groups(modules: "dict[str, _Called]") -> str:
 
 
 def _with_functions(rows: list[Layer], pooling: Pooling, modules) -> list[Layer]:
-    """The rows with those of pooling functions, each behind what ended before it."""
+    """The rows with those of pooling functions, each after what ended before it."""
     placed = [(index, 0, row) for index, row in enumerate(rows)]
     names = [row.name for row in rows]
     counts = collections.Counter()
@@ -244,7 +244,7 @@ def _params_by_module(params: Any) -> dict[str, dict[str, int]]:
 
 
 def _products_by_module(jaxpr: core.Jaxpr) -> dict[str, collections.Counter]:
-    """Module -> primitive -> multiply-adds, by the marks of the interceptor."""
+    """Module -> primitive -> multiply-adds, by the marks of `_named`."""
     sums: dict = collections.defaultdict(collections.Counter)
 
     def walk(program, inherited, times):

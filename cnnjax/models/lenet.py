@@ -108,7 +108,7 @@ class LeNet5(nn.Module):
       act: activation function.
       dtype: compute type.
       pool: 'max' or 'avg', both 2 x 2 with stride 2; 'trained' is the average with a
-        coefficient, an offset and the activation behind it.
+        coefficient, an offset and the activation after it.
       connections: 'all', or 'table' for those of table I in the second convolution.
       dropout_rate: probability of dropping a hidden unit of a dense layer.
 

@@ -49,7 +49,7 @@ class MobileNetV2(nn.Module):
         grows with it but never shrinks (section 4).
       dropout_rate: of what the head sees.
       residual: False leaves out the additions (section 6.4).
-      linear: False puts the activation behind the narrow ends too (section 6.4).
+      linear: False puts the activation after the narrow ends too (section 6.4).
 
     Raises:
       UserError: a width that is not positive.

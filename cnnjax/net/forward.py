@@ -1,4 +1,7 @@
-"""The only two calls of `model.apply`: one in training, one in evaluation."""
+"""The two forward passes of a net: in training and in evaluation.
+
+Nothing else calls `model.apply`.
+"""
 
 import contextlib
 from typing import Any
@@ -18,14 +21,14 @@ def forward_train(
     key: jax.Array,
     last_batch: bool = False,
 ) -> tuple[jax.Array, tuple[jax.Array, ...], Any]:
-    """Forward pass that moves the net's statistics.
+    """Forward pass of training, which updates the running statistics.
 
     Args:
       model: the net.
       params: its parameters.
       model_state: its other collections.
       images: float [N, H, W, C].
-      key: random key for dropout and its kin.
+      key: random key for dropout and stochastic depth.
       last_batch: the running statistics of batch norm become those of these images.
 
     Returns:
@@ -59,8 +62,8 @@ def forward_eval(
       params: its parameters.
       model_state: its other collections.
       images: float [N, H, W, C].
-      batch_statistics: batch norm takes the statistics of these images, whatever
-        `examples_per_statistic` is, in place of the running ones.
+      batch_statistics: batch norm uses the statistics of all these images instead of
+        the running ones.
     """
     chosen = by_batch(model) if batch_statistics else contextlib.nullcontext(model)
     with chosen as net:

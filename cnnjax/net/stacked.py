@@ -70,7 +70,7 @@ def unstack(tree: Any, stacks: Stacks, axis: int = 0) -> Any:
     Args:
       tree: anything with variables in it: collections, optimizer states.
       stacks: of `stacks_of`.
-      axis: of the blocks: 0, or 1 behind a leading seed axis.
+      axis: of the blocks: 0, or 1 after a leading seed axis.
     """
 
     def holds(node):

@@ -1,4 +1,4 @@
-"""The gradient that reaches each convolution: at the start, in the middle, at the end.
+"""The gradient of each convolution: at initialisation, half way, at the end.
 
 The L2 norm of the gradient of the training loss (with label smoothing and auxiliary
 heads, without weight decay) with respect to the kernel, in training mode, on a fixed

@@ -5,7 +5,7 @@ deviation of the outputs of each 3x3 layer, after batch normalization and before
 anything else (nonlinearity, addition). Their nets are trained; so are these.
 
 Deviation: layers are all convolutions with windows larger than 1x1. Where some of them
-have no norm directly behind (none at all, or norms before convolutions), the outputs
+have no norm directly after (none at all, or norms before convolutions), the outputs
 of the convolutions are taken for all, so that the layers of a net can be compared.
 """
 

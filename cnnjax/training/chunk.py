@@ -16,7 +16,7 @@ from cnnjax.shard import part
 from cnnjax.training.state import TrainState, stream_key
 from cnnjax.training.step import METRICS
 
-# i -> {'images': uint8 [n, H, W, C], 'labels': int32 [n]}, of this part of the batch.
+# i -> {'images': uint8 [n, H, W, C], 'labels': int32 [n]}, of this shard of the batch.
 BatchAt = Callable[[Any], dict[str, jax.Array]]
 
 
@@ -45,7 +45,7 @@ def resident_batches(batch_size: int, num_train: int) -> Callable[..., BatchAt]:
 
 
 def streamed_batches(data: Any, seed, first_step, num_steps) -> BatchAt:
-    """Batches that came with the call, one step behind the other: [steps, n, ...]."""
+    """Batches that came with the call, one per step: [steps, n, ...]."""
     return lambda i: {name: array[i] for name, array in data.items()}
 
 
@@ -77,12 +77,12 @@ def make_train_chunk(
       chunk(state, data, seed, num_steps, learning_rates, hyperparameters) -> (state,
       rows). `num_steps` may be traced, so one program serves every length;
       `learning_rates` [max_steps] has one a step; `hyperparameters` are those of the
-      step. `rows` has the step's metrics with a leading axis [max_steps], zeros behind
+      step. `rows` has the step's metrics with a leading axis [max_steps], zeros after
       the steps taken.
     """
 
     def chunk(state, data, seed, num_steps, learning_rates, hyperparameters):
-        # Not by asking the step for its shapes: tracing it twice takes its time.
+        # Asking the step for its shapes would trace it twice, which takes seconds.
         zeros = jnp.zeros(max_steps, jnp.float32)
         rows = dict.fromkeys(METRICS, (zeros, zeros))
 

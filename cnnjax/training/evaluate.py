@@ -114,7 +114,7 @@ def make_evaluation(
 
     def evaluate(params, model_state, sums, num_batches, *source):
         def body(_, batch, sums):
-            # Added up batch by batch, so that it does not matter how many a call has.
+            # Added up batch by batch: how many batches a call has makes no difference.
             new = part().total(sums_of(params, model_state, batch))
             return jax.tree.map(jnp.add, sums, new)
 

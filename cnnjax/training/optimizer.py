@@ -67,7 +67,7 @@ def _is_matched(path: str, patterns: list[re.Pattern], stacks: Stacks) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """What of an optimizer is compiled; see `make_optimizer`.
+    """The compiled part of an optimizer; see `make_optimizer`.
 
     Args:
       name: 'sgd', 'adamw' or 'rmsprop'.
@@ -111,7 +111,7 @@ class Optimizer:
           numbers: those that `make_optimizer` calls traced.
 
         Returns:
-          (what is to be added to the parameters, new state).
+          (what to add to the parameters, new state).
         """
         return self._chain(learning_rate, numbers).update(grads, state, params)
 

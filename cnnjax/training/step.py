@@ -1,4 +1,4 @@
-"""One pure training step. It knows no jit, no device and no config."""
+"""One training step as a pure function, without jit, devices or config."""
 
 from collections.abc import Callable
 from typing import Any
@@ -119,11 +119,11 @@ def _accumulated(function: Callable, examples: Any, microbatches: int) -> Any:
 
 
 def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
-    """Mean over the parts of the batch of what each has made of running statistics.
+    """Running statistics after a step: the mean over the parts of the batch.
 
-    They all start from the same and move by an average over groups of images: the mean
-    of where they have moved to is where the whole batch moves them. Whole numbers, such
-    as a count of steps, are the same in all parts and stay whole.
+    All parts start from the same statistics and move them by an average over groups of
+    images, so their mean is what the whole batch would give. Whole numbers, such as a
+    count of steps, are the same in all parts and stay whole.
 
     Args:
       statistics: sum over the micro-batches of a part.

@@ -7,7 +7,7 @@ Source: He et al. 2015, arXiv 1512.03385 (blocks); He et al. 2016, arXiv 1603.05
 Xie et al. 2016, arXiv 1611.05431 (groups); Hu et al. 2017, arXiv 1709.01507 (squeeze
 and excitation); Huang et al. 2016, arXiv 1603.09382 (stochastic depth).
 
-Deviations: under 'pre' and 'act_only_pre' projections carry no norm. So it is in the
+Deviations: under 'pre' and 'act_only_pre' projections carry no norm, as in the
 authors' code for 'pre'; for 'act_only_pre' nothing was published.
 """
 
@@ -87,7 +87,7 @@ class ResidualBlock(nn.Module):
       width: channels of the 3 x 3 convolutions, before `groups` and `base_width`.
       stride: stride of the block.
       first: the first block of a net. Under 'pre' and 'act_only_pre' its shortcut
-        starts behind the first activation (He et al. 2016, appendix), as does that of
+        starts after the first activation (He et al. 2016, appendix), as does that of
         a block that projects.
       conv: factory of convolutions.
       norm: normalization.
@@ -164,7 +164,7 @@ class ResidualBlock(nn.Module):
         layers = self.layers()
         branch, tail = parts_of(self.placement, len(layers))
         features = layers[-1][0]
-        # Whether the shortcut starts behind a pre-activation, not before it.
+        # Whether the shortcut starts after a pre-activation, not before it.
         shares = self.first or projects(
             self.shortcut, self.stride, x.shape[-1], features
         )
