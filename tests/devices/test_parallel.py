@@ -6,8 +6,8 @@ import flax.linen as nn
 import numpy as np
 import pytest
 
-from cnnjax.devices.layout import Layout
-from cnnjax.devices.parallel import SEEDS, STREAM, Parallel
+from cnnjax.devices.layout import SEEDS, STREAM, Layout
+from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import NORMS, Norm

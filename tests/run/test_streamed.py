@@ -11,7 +11,7 @@ from PIL import Image
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.run import delivery, loop
-from cnnjax.run.delivery import Streamed, streamed_steps
+from cnnjax.run.delivery import Streamed
 from cnnjax.run.programs import compile_programs, dispatch_steps, memory
 from cnnjax.run.setup import SPLITS, initial_state
 from tests.run.laid_out import MODES, assert_close, assert_equal
@@ -179,7 +179,7 @@ def test_dispatches_are_as_long_as_their_images_may_be(monkeypatch):
     # 8 images of 4 x 4 x 3 bytes for each of 2 seeds.
     changes = {"train__steps_per_dispatch": 0}
     monkeypatch.setattr(delivery, "DISPATCH_BYTES", 2 * (2 * 8 * 48) + 1)
-    assert streamed_steps(streamed_run(**changes)) == 2
+    assert Streamed.most_steps(streamed_run(**changes)) == 2
     assert dispatch_steps(streamed_run(**changes)) == 2
     assert dispatch_steps(tiny_run(**(NOISY | changes))) > 2
     monkeypatch.setattr(delivery, "DISPATCH_BYTES", 1)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cnnjax import load_run
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.request import Request
 from cnnjax.data.standardize import STANDARDIZE
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
@@ -280,7 +281,7 @@ def test_folds_and_more_seeds_of_an_arm(tmp_path):
     """The cells of an ablation, as `plan.py` names them."""
     arm = tmp_path / "sweep" / "wide"
     folded = tiny_config(data__num_folds=3, data__fold=1, data__num_train=0)
-    run = set_up(folded, load_dataset(**folded.data))
+    run = set_up(folded, load_dataset(Request(**folded.data)))
     results = fit(run, arm / "fold-1", name="wide/fold-1").results
     write_json(arm.parent / "plan.json", {"arms": [{"name": "wide"}]})
     net, test = load_run(arm / "fold-1", "last"), run.dataset.test
