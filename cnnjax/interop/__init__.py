@@ -23,7 +23,7 @@ from cnnjax.interop.files.read import checked_path, read_file
 from cnnjax.interop.net import converted, net_of
 from cnnjax.interop.sources import NAMES, PREPARED, SOURCES, sources_of
 from cnnjax.models.registry import variant
-from cnnjax.net.stacked import write_out
+from cnnjax.net.stacked import unstack
 
 _LOG = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def to_torch(
         something else with them.
     """
     net = net_of(name, source, overrides, input_shape)
-    variables = write_out(meta.unbox(dict(variables)), net.stacks)
+    variables = unstack(meta.unbox(dict(variables)), net.stacks)
     if input_shape is None:
         leaves = traverse_util.flatten_dict(variables).items()
         net = net.following({k: v.shape[2] for k, v in leaves if np.ndim(v) == 4})

@@ -10,7 +10,7 @@ from flax import traverse_util
 from flax.core import meta
 
 from cnnjax.errors import UserError
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import abstract_variables
 
 # What a leaf of ours is called there.
@@ -105,8 +105,8 @@ class Slot:
 def slots_of(
     model: nn.Module, input_shape: tuple[int, ...], namer: Namer
 ) -> list[Slot]:
-    """Every leaf of a net, its blocks written out, and its place at a source."""
-    model = written_out(model)
+    """Every leaf of a net, stored separately per block, and its place at a source."""
+    model = unscanned(model)
     tree = meta.unbox(abstract_variables(model, input_shape))
     slots = []
     for path, leaf in traverse_util.flatten_dict(tree).items():

@@ -8,7 +8,7 @@ from flax import traverse_util
 
 from cnnjax.interop.convert import Slot
 from cnnjax.layers.init import Declared
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import abstract_variables, draw_variables
 
 
@@ -34,7 +34,7 @@ def initial_values(
 ) -> dict[tuple[str, ...], Any]:
     """Path -> initial values, those with which a training of this seed starts."""
     declared = traverse_util.flatten_dict(
-        abstract_variables(written_out(model), input_shape),
+        abstract_variables(unscanned(model), input_shape),
         is_leaf=lambda _, leaf: isinstance(leaf, Declared),
     )
     chosen = {slot.path: declared[slot.path] for slot in heads}

@@ -26,7 +26,7 @@ from cnnjax.interop.wrappers import (
 )
 from cnnjax.models.cifar_resnet import CifarResNet
 from cnnjax.models.registry import create_model, variant
-from cnnjax.net.stacked import Stacks, stack_up, stacks_of_net
+from cnnjax.net.stacked import Stacks, stack, stacks_of_net
 
 # Convolutions of a block in each of the three stages of a CIFAR net of one class.
 CIFAR_DEPTH = {"basic": 6, "bottleneck": 9}
@@ -43,7 +43,7 @@ class Net:
       overrides: arguments of `create_model`.
       model: with them.
       input_shape: (height, width, channels) of its images.
-      slots: of every leaf, blocks written out.
+      slots: of every leaf, stored separately per block.
       note: what a person has to know about the source's net; or nothing.
     """
 
@@ -174,7 +174,7 @@ def converted(
         notes.append(heads.described(initial, seed))
     if notes:
         _LOG.warning("%s: %s", what, "; ".join(notes))
-    return stack_up(fill(net.slots, kept, values), net.stacks)
+    return stack(fill(net.slots, kept, values), net.stacks)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from cnnjax.layers.ordinary import with_train
 class Norm:
     """A checked choice of normalization; calling it makes a module.
 
-    The fields are the arguments of `make_norm`.
+    The fields are the arguments of `make_norm`, and `eval_statistics` of `BatchNorm`.
     """
 
     kind: str
@@ -37,6 +37,7 @@ class Norm:
     response_alpha: float
     response_beta: float
     response_k: float
+    eval_statistics: str = "running"
 
     @property
     def has_bias(self) -> bool:
@@ -176,6 +177,7 @@ def _batch(norm: Norm, name, scale_init):
         epsilon=norm.epsilon,
         examples_per_statistic=norm.examples_per_statistic,
         running_variance=norm.running_variance,
+        eval_statistics=norm.eval_statistics,
         scale_init=scale_init,
         name=name,
     )

@@ -7,7 +7,7 @@ import jax
 from flax import linen as nn
 
 from cnnjax.layers.auxiliary import AUXILIARY
-from cnnjax.layers.batch_norm import statistics_of_batch, statistics_of_last_batch
+from cnnjax.net.statistics import by_batch, of_last_batch
 
 
 def forward_train(
@@ -26,16 +26,15 @@ def forward_train(
       model_state: its other collections.
       images: float [N, H, W, C].
       key: random key for dropout and its kin.
-      last_batch: the running statistics of Flax's batch norm become those of these
-        images; our own has a momentum for that.
+      last_batch: the running statistics of batch norm become those of these images.
 
     Returns:
       Logits [N, num_classes], the logits of auxiliary heads (none for most nets), and
       the new model state.
     """
-    context = statistics_of_last_batch() if last_batch else contextlib.nullcontext()
-    with context:
-        logits, state = model.apply(
+    chosen = of_last_batch(model) if last_batch else contextlib.nullcontext(model)
+    with chosen as net:
+        logits, state = net.apply(
             {"params": params, **model_state},
             images,
             train=True,
@@ -63,6 +62,6 @@ def forward_eval(
       batch_statistics: batch norm takes the statistics of these images, whatever
         `examples_per_statistic` is, in place of the running ones.
     """
-    context = statistics_of_batch() if batch_statistics else contextlib.nullcontext()
-    with context:
-        return model.apply({"params": params, **model_state}, images, train=False)
+    chosen = by_batch(model) if batch_statistics else contextlib.nullcontext(model)
+    with chosen as net:
+        return net.apply({"params": params, **model_state}, images, train=False)

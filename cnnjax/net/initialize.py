@@ -20,7 +20,7 @@ from flax.core import meta
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.init import KERNELS, Declared, declaring
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _initial_values(
     """What Flax's `init` gives for all leaves that are not ours, by path."""
     try:
         with declaring(), _on_cpu():
-            variables = written_out(model).lazy_init(
+            variables = unscanned(model).lazy_init(
                 _key(seed), _images(input_shape), train=False
             )
     except errors.LazyInitError as error:

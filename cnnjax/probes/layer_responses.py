@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.net.observe import Layer, layers_of, layers_of_shape
+from cnnjax.net.parts import Layer, layers_of, layers_of_shape
 from cnnjax.probes.probe import Probe, Subject, number, profile
 
 AXES = ("layer", "standard deviation of its output")

@@ -29,7 +29,7 @@ class Subject:
       num_classes: number of classes.
       preprocess: images uint8 -> float.
       forward: an evaluation, with the arguments of `models.forward.forward_eval`.
-      factors: the numbers of the training step.
+      hyperparameters: those of the training step.
     """
 
     model: nn.Module
@@ -37,7 +37,7 @@ class Subject:
     num_classes: int
     preprocess: Callable
     forward: Callable
-    factors: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,11 +25,12 @@ def check_net(
       UserError: with the layer and the choice.
     """
     statistics = config.eval.statistics
-    if findings.keeps and statistics != "running":
+    keeps = findings.keeps or findings.fixed
+    if keeps and statistics != "running":
         raise UserError(
-            f"config.eval.statistics is {statistics!r}, and layer {findings.keeps} "
-            "keeps statistics of its own, of which only running ones are known: set "
-            "it to 'running'"
+            f"config.eval.statistics is {statistics!r}, and layer {keeps} keeps "
+            "statistics of its own, of which only running ones are known: set it to "
+            "'running', or give the net a field `norm` that makes its norms"
         )
     in_one_body = stacks_of(declared) or getattr(model, "remat", "none") != "none"
     if findings.draws and in_one_body:

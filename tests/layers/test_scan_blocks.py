@@ -1,4 +1,4 @@
-"""The scanned form of equal blocks against the written-out one, in float64."""
+"""Scanned blocks against the same blocks one by one, in float64."""
 
 import functools
 import math
@@ -38,7 +38,7 @@ def variables(model, dtype=np.float32):
 
 
 def stacked(tree):
-    """A written-out collection in the scanned form."""
+    """A collection that is stored separately per block, stacked."""
     rest = {k: v for k, v in tree.items() if "block" not in k or k.endswith("block1")}
     stages = {name[: len("stage1")] for name in tree if name.startswith("stage")}
     for stage in stages:

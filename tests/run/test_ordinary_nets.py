@@ -63,7 +63,7 @@ def test_a_step_is_that_of_flax_and_optax_by_hand():
         "labels": run.dataset.train.labels[:8],
         "seed": np.int32(0),
     }
-    new, metrics = jax.jit(step)(state, batch, 0.05, run.factors)
+    new, metrics = jax.jit(step)(state, batch, 0.05, run.hyperparameters)
 
     images, _ = run.augment.train(
         jax.random.key(0), jnp.asarray(batch["images"]), batch["labels"]

@@ -73,6 +73,13 @@ def reduced_width(features: int, reduction: int, divisor: int) -> int:
     return max(1, int(features / reduction / divisor + 0.5)) * divisor
 
 
+class Add(nn.Module):
+    """The addition of a block: a module, so that it can be observed and left out."""
+
+    def __call__(self, branch: jax.Array, shortcut: jax.Array) -> jax.Array:
+        return branch + shortcut
+
+
 class ResidualBlock(nn.Module):
     """A residual unit, or its plain twin with the addition left out.
 
@@ -132,6 +139,11 @@ class ResidualBlock(nn.Module):
     gate_bias: float = -6.0
     shortcut_dropout_rate: float = 0.5
 
+    @property
+    def adds(self) -> bool:
+        """Whether there is a shortcut."""
+        return self.residual and self.shortcut != "none"
+
     def layers(self) -> list[tuple[int, int, int, int]]:
         """(features, kernel size, stride, groups) of each convolution of the branch."""
         inner = self.width * self.base_width // BASE * self.groups
@@ -169,8 +181,8 @@ class ResidualBlock(nn.Module):
                         skip = x
         if self.squeeze_excite:
             x = self.weigh(x)
-        if self.residual and self.shortcut != "none":
-            x = self.add(x, skip, features, train)
+        if self.adds:
+            x = Add(name="add")(*self.paths(x, skip, features, train))
         for part in tail:
             x = (
                 self.norm(name="norm_out")(x, train=train)
@@ -201,7 +213,8 @@ class ResidualBlock(nn.Module):
         reduced = reduced_width(x.shape[-1], self.se_reduction, self.se_divisor)
         return SqueezeExcite(reduced, self.conv, self.act, name="squeeze_excite")(x)
 
-    def add(self, x, skip, features, train):
+    def paths(self, x, skip, features, train):
+        """Both sides of the addition, weighted: the branch and the shortcut."""
         gate = None
         if self.shortcut.endswith("_gate"):
             # He et al. 2016, section 3.1: g = sigmoid(W x + b), a 1 x 1 convolution.
@@ -232,4 +245,4 @@ class ResidualBlock(nn.Module):
         weighted = gate * x if self.shortcut == "exclusive_gate" else x
         if self.shortcut == "scaled":
             weighted = 0.5 * x  # He et al. 2016, table 1: 0.5 on both paths
-        return weighted + shortcut(skip, gate, train=train)
+        return weighted, shortcut(skip, gate, train=train)
