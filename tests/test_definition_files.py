@@ -17,15 +17,15 @@ RECIPE = (
     "    config.train.batch_size = 77\n    return config\n"
 )
 ABLATION = """
-from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define import Ablation, Axis, Scale
 
 
 def get_ablation():
     return Ablation(
         name="mine", title="Mine", question="Is it?", source="none",
         axes=[Axis.over("depth", "model.depth", [8, 14])], x_axis="depth",
-        series_axis=None, arm_name="depth-{depth}", metrics=["test_error"], claims=[],
-        scales={"smoke": Scale("RECIPE", num_seeds=1)},
+        arm_name="depth-{depth}", metrics=["test_error"],
+        scales={"smoke": Scale(recipe="RECIPE", seeds=1)},
     )
 """
 

@@ -12,7 +12,7 @@ and 16 channels on digits, and the rate of the recipe, 0.1, for all: of 0.02, 0.
 0.1 it is the one with which tanh-4 fits the training images.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 
 GLOROT = "Glorot & Bengio 2010, Table 1 (CIFAR-10, 5 dense layers)"
 KRIZHEVSKY = "Krizhevsky et al. 2012, Fig. 1"

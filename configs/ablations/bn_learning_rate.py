@@ -11,7 +11,7 @@ trains; kernels from He's rule times 1/2, 1 and 2, which without norm is a signa
 A run whose loss becomes infinite has failed, and counts with the error of guessing.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 
 IOFFE = "Ioffe & Szegedy 2015, arXiv 1502.03167"
 BJORCK = "Bjorck et al. 2018, arXiv 1806.02375, Fig. 1"

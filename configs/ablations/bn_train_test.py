@@ -10,7 +10,7 @@ momentum keeps 0.9, 0.99 or 0.999 of the running statistics in each of the 304 s
 statistics over 64 images, the whole batch, or 4; batches of 100 or of 4 at test time.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 
 IOFFE, WU = (
     "Ioffe & Szegedy 2015, arXiv 1502.03167",

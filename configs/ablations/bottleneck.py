@@ -9,7 +9,7 @@ bottleneck nets (9n + 2) cost about the same. Shortcuts as published: A and B.
 Stated beforehand: n = 1, 3, 6 on few digits.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 
 HE15, HE16 = "He et al. 2015, arXiv 1512.03385", "He et al. 2016, arXiv 1603.05027"
 TRAIN, TEST = "train_error", "test_error"

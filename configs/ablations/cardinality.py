@@ -8,7 +8,7 @@ the same. Stated beforehand: at laptop scale the same templates at a quarter of 
 width (the channels of 8x14d round down) in the net of 11 layers on few digits.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 from configs.base import model_section
 
 PAPER = "Xie et al. 2016, arXiv 1611.05431"

@@ -10,7 +10,7 @@ Stated beforehand: 64 to 1,024 digits, each twice the number before, and three n
 dense layers, four convolutions, and a residual net of 8 layers.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 from configs.base import model_section
 
 LECUN, HESTNESS = "LeCun et al. 1998", "Hestness et al. 2017, arXiv 1712.00409"

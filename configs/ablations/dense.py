@@ -8,7 +8,7 @@ forms of DenseNet (Fig. 4, left) have about as many parameters as add-20 (68k; 6
 72k), BC-40-k4 has a third, and BC-22 grows by 4 or 12 channels a layer; few digits.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 from configs.base import model_section
 
 PAPER = "Huang et al. 2016, arXiv 1608.06993"

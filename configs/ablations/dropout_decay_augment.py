@@ -13,7 +13,7 @@ which the net without any of the three fits its training images.
 
 import itertools
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 from configs.base import model_section
 
 KRIZHEVSKY, SRIVASTAVA, LIN = (

@@ -10,7 +10,7 @@ Deviation: a linear layer follows the average, which is the same as averaging th
 of a 1x1 convolution to the classes.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 
 PAPER = "Lin et al. 2013, arXiv 1312.4400"
 TABLE5, GAP, TEST = f"{PAPER}, Table 5", "generalization_gap", "test_error"

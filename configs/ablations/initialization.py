@@ -12,7 +12,7 @@ He's weights. LeCun's rule is Glorot's wherever as many channels go in as out, s
 no arm.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 
 HE = "He et al. 2015, arXiv 1502.01852"
 TRAIN, LOSS = "train_error", "train_loss"

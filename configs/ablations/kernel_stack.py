@@ -10,7 +10,7 @@ Batch norm behind every convolution, where the source had none and started its d
 from trained shallow ones.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 
 PAPER = "Simonyan & Zisserman 2014, arXiv 1409.1556"
 TEST, TRAIN = "test_error", "train_error"

@@ -10,7 +10,7 @@ four modules at an eighth of the width on few digits, the auxiliary head without
 as in Inception-v3.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 from configs.base import model_section
 
 PAPER = "Szegedy et al. 2015, arXiv 1512.00567"

@@ -9,7 +9,7 @@ which both parameters (16.7k for 17.1k) and multiply-adds (1.59 M for 1.59 M) ar
 of the full net.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 
 HOWARD = "Howard et al. 2017, arXiv 1704.04861, Table 4"
 CHOLLET = "Chollet 2017, arXiv 1610.02357, Table 1"

@@ -7,7 +7,7 @@ Stated beforehand: at laptop scale the residual net of 20 layers on few digits, 
 8 to 32 channels are reduced by 2 to 16.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 
 PAPER = "Hu et al. 2017, arXiv 1709.01507"
 TABLE10, TEST = f"{PAPER}, Table 10", "test_error"

@@ -12,7 +12,7 @@ which the CNN with max pooling and a dense head fits 2,000 digits; shifts of up 
 pixels in training for the '-moved' arms, as far as the probe goes.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Scale
 from configs.base import model_section
 
 BOOK = "Goodfellow et al. 2016, Section 9.3"

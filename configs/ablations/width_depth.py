@@ -10,7 +10,7 @@ depth x width of the first stage on digits. Stated beforehand: pre-activation ne
 a time, since the time of a step is compared.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define.old import Ablation, Axis, Claim, Published, Scale
 from configs.base import model_section
 
 PAPER = "Zagoruyko & Komodakis 2016, arXiv 1605.07146"
