@@ -8,8 +8,7 @@ keywords of its own each function takes those of `Details`.
 
 import dataclasses
 import math
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict, Unpack
 
 from cnnjax.ablation.define.metrics import METRICS
@@ -112,12 +111,7 @@ def higher(
 
 
 def lower(
-    metric: str,
-    arm: str,
-    *,
-    than: str,
-    margin: float = 0.0,
-    **details: Unpack[Details],
+    metric: str, arm: str, *, than: str, margin: float = 0.0, **details: Unpack[Details]
 ) -> Claim:
     """The claim that one arm is lower in a metric than another.
 
@@ -142,12 +136,7 @@ def lower(
 
 
 def not_higher(
-    metric: str,
-    arm: str,
-    *,
-    than: str,
-    tolerance: float,
-    **details: Unpack[Details],
+    metric: str, arm: str, *, than: str, tolerance: float, **details: Unpack[Details]
 ) -> Claim:
     """The claim that one arm is at most a little higher in a metric than another.
 
@@ -240,7 +229,7 @@ def _claim(
     usual_name: str,
     text: str,
     metric: str,
-    terms: list[tuple[str, float]],
+    terms: Sequence[tuple[str, float]],
     margin: float,
     *,
     source: str = "",
@@ -249,15 +238,15 @@ def _claim(
     published: str | None = None,
 ) -> Claim:
     """Adds up the coefficients of an arm that stands in several terms."""
-    contrast: Counter[str] = Counter()
+    contrast: dict[str, float] = {}
     for arm, coefficient in terms:
-        contrast[arm] += coefficient
+        contrast[arm] = contrast.get(arm, 0) + coefficient
     return Claim(
         name=name or usual_name,
         text=sentence or text,
         source=source,
         metric=metric,
-        contrast=dict(contrast),
+        contrast=contrast,
         margin=float(margin),
         published=published,
     )

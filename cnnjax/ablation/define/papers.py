@@ -106,12 +106,12 @@ class Published:
 
 
 def quote(numbers: Iterable[PublishedNumber]) -> str:
-    """'plain-18 27.94 %, plain-34 28.54 % (ImageNet, 10 crops)', of equal settings."""
+    """'27.94 % (plain-18), 28.54 % (plain-34); ImageNet, 10 crops', of one setting."""
     numbers = list(numbers)
     decimals = max(len(str(n.value).partition(".")[2]) for n in numbers)
     unit = METRICS[numbers[0].metric].unit
-    words = [f"{n.arm} {n.value:.{decimals}f} {unit}".rstrip() for n in numbers]
-    return f"{', '.join(words)} ({numbers[0].note})"
+    words = [f"{f'{n.value:.{decimals}f} {unit}'.rstrip()} ({n.arm})" for n in numbers]
+    return f"{', '.join(words)}; {numbers[0].note}"
 
 
 def matching_numbers(

@@ -26,7 +26,7 @@ def test_a_paper_without_a_year_is_refused():
 
 
 def test_numbers_are_quoted_with_equal_decimals_and_their_setting():
-    words = "plain-34 28.54 %, plain-18 27.90 % (ImageNet, 10 crops)"
+    words = "28.54 % (plain-34), 27.90 % (plain-18); ImageNet, 10 crops"
     assert TABLE.quote("plain-34", "plain-18") == words
     with pytest.raises(UserError, match="did you mean 'plain-34'"):
         TABLE.quote("plain-35")

@@ -108,9 +108,9 @@ def test_claims_are_stored_with_the_numbers_that_they_quote():
     stored = spec_to_dict(get_ablation(), "smoke")["ablation"]["claims"]
     quoted = {claim["name"]: claim["published"] for claim in stored}
     assert quoted["plain degrades"] == "the order only (curves)"
-    assert quoted["plain degrades, test"] == (
-        "plain-56 13.0 %, plain-20 9.0 % (CIFAR-10, approximate, read off the curves)"
-    )
+    numbers = "13.0 % (plain-56), 9.0 % (plain-20)"
+    setting = "CIFAR-10, approximate, read off the curves"
+    assert quoted["plain degrades, test"] == f"{numbers}; {setting}"
     # Read off curves on one side, printed on the other.
     assert quoted["shortcuts help, test"] is None
 
