@@ -118,7 +118,7 @@ CLAIMS = [
         "test_error",
         "BC-22-k12",
         than="BC-22-k4",
-        source=HUANG.at("Table 2"),
+        source=TABLE_2.source,
         name="growth rate",
         sentence="At equal depth a growth rate of 12 gives a lower test error than one "
         "of 4.",
@@ -128,7 +128,7 @@ CLAIMS = [
         "test_error",
         "BC-100-k12",
         than="add-164",
-        source=HUANG.at("Table 2"),
+        source=TABLE_2.source,
         name="dense, published",
         sentence="DenseNet-BC-100 (0.8 M parameters) has a lower test error than the "
         "residual net of 164 layers (1.7 M).",
@@ -137,7 +137,7 @@ CLAIMS = [
         "test_error",
         "plain-100-k24",
         than="plain-100-k12",
-        source=HUANG.at("Table 2"),
+        source=TABLE_2.source,
         name="growth rate, published",
         sentence="At 100 layers a growth rate of 24 gives a lower test error than one "
         "of 12.",

@@ -42,50 +42,40 @@ PUBLISHED = [
     )
 ]
 
+TABLE_5 = LIN.at("Table 5")
+IN_WORDS = LIN.at("Section 3.2")
 CLAIMS = [
     lower(
-        "test_error",
-        "average",
-        than="linear",
-        source=LIN.at("Table 5"),
-        name="average, error",
-        sentence="Average pooling has a lower test error than a linear layer on all "
-        "values.",
+        "test_error", "average", than="linear", source=TABLE_5, name="average, error"
     ),
     lower(
         "test_error",
         "average",
         than="linear-dropout",
-        source=LIN.at("Table 5"),
+        source=TABLE_5,
         name="average, dropout",
-        sentence="Average pooling has a lower test error than a linear layer with "
-        "dropout.",
     ),
     lower(
         "test_error",
         "linear-dropout",
         than="linear",
-        source=LIN.at("Table 5"),
+        source=TABLE_5,
         name="dropout helps",
-        sentence="Dropout lowers the test error of the linear layer.",
     ),
     lower(
         "generalization_gap",
         "average",
         than="linear",
-        source=LIN.at("Section 3.2"),
+        source=IN_WORDS,
         name="average regularises",
-        sentence="Average pooling has a smaller generalization gap than a linear "
-        "layer.",
         published="a structural regulariser, in words",
     ),
     higher(
         "generalization_gap",
         "hidden",
         than="average",
-        source=LIN.at("Section 3.2"),
+        source=IN_WORDS,
         name="hidden layers overfit",
-        sentence="A hidden layer has a larger generalization gap than average pooling.",
         published="fully connected layers are prone to overfitting, in words",
     ),
 ]

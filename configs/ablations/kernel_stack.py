@@ -32,7 +32,6 @@ CLAIMS = [
         than="one-5x5",
         source=VGG.at("Section 4.1"),
         name="two for 5x5",
-        sentence="Two 3x3 convolutions have a lower test error than one 5x5.",
         published="ImageNet: top-1 error 7 % higher with 5x5",
     ),
     lower(
@@ -41,7 +40,6 @@ CLAIMS = [
         than="one-7x7",
         source=VGG.at("Section 2.3"),
         name="three for 7x7",
-        sentence="Three 3x3 convolutions have a lower test error than one 7x7.",
         published="argued, not measured: more discriminative, 27 C^2 weights for 49 "
         "C^2",
     ),
@@ -51,8 +49,6 @@ CLAIMS = [
         than="two-3x3",
         source=VGG.at("Table 3"),
         name="depth, not size",
-        sentence="Three 3x3 have a lower test error than two 3x3: what counts is not "
-        "only the receptive field.",
         published="ImageNet: 27.0 % (16 layers, D) against 28.7 % (13 layers, B)",
     ),
 ]

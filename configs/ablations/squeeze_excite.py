@@ -47,12 +47,13 @@ PUBLISHED = [
     )
 ]
 
+TABLE_10 = HU.at("Table 10")
 CLAIMS = [
     lower(
         "test_error",
         "16",
         than="off",
-        source=HU.at("Table 10"),
+        source=TABLE_10,
         name="squeeze-excite",
         sentence="With squeeze and excitation (reduction 16) the test error is lower.",
     ),
@@ -60,7 +61,7 @@ CLAIMS = [
         "test_error",
         "2",
         than="off",
-        source=HU.at("Table 10"),
+        source=TABLE_10,
         name="strong",
         sentence="With squeeze and excitation (reduction 2) the test error is lower.",
     ),
@@ -69,7 +70,7 @@ CLAIMS = [
         "16",
         than="2",
         tolerance=0.5,
-        source=HU.at("Table 10"),
+        source=TABLE_10,
         name="reduction",
         sentence="The test error with reduction 16 is at most 0.5 points higher than "
         "with reduction 2.",

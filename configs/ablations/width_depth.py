@@ -59,12 +59,14 @@ PUBLISHED = [
 THIN_AND_WIDE = (
     "CIFAR-10: 10.2 M parameters, 1001 layers: 4.92 %; 8.9 M, 40 layers: 4.53 %"
 )
+TABLE_4 = WRN.at("Table 4")
+TABLE_5 = WRN.at("Table 5")
 CLAIMS = [
     higher(
         "test_error",
         "74x4",
         than="8x14",
-        source=WRN.at("Table 5"),
+        source=TABLE_5,
         name="wide",
         sentence="At equal cost 74 thin layers have a higher test error than 8 wide "
         "ones.",
@@ -74,7 +76,7 @@ CLAIMS = [
         "test_error",
         "74x4",
         than="20x8",
-        source=WRN.at("Table 5"),
+        source=TABLE_5,
         name="moderate",
         sentence="At equal cost 74 thin layers have a higher test error than "
         "20 layers.",
@@ -95,7 +97,7 @@ CLAIMS = [
         "test_error",
         "40-8",
         than="28-10",
-        source=WRN.at("Table 4"),
+        source=TABLE_4,
         name="40-8",
         sentence="At equal cost WRN-40-8 has a higher test error than WRN-28-10.",
     ),
@@ -103,7 +105,7 @@ CLAIMS = [
         "test_error",
         "16-10",
         than="22-8",
-        source=WRN.at("Table 4"),
+        source=TABLE_4,
         name="16-10",
         sentence="At equal cost WRN-16-10 has a higher test error than WRN-22-8.",
     ),
