@@ -12,7 +12,7 @@ import numpy as np
 from flax import traverse_util
 from flax.core import meta
 
-from cnnjax.ablation.define.spec import spec_to_dict
+from cnnjax.ablation.define.stored import spec_to_dict
 from cnnjax.ablation.plan import load_ablation, make_plan
 from cnnjax.config import differences, load_recipe, splat, to_dict
 from cnnjax.data.published_sizes import describe_dataset

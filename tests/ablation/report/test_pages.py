@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define import Ablation, Axis, Scale
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.ablation.report.terminal import print_summary
@@ -173,11 +173,9 @@ def test_an_ablation_of_single_changes_without_claims(tmp_path):
         source="nobody",
         axes=(Axis.over("placement", "model.placement", labels),),
         x_axis="placement",
-        series_axis=None,
         arm_name="{placement}",
         metrics=("train_loss", "test_error"),
-        claims=(),
-        scales={"s": Scale("r", num_seeds=1)},
+        scales={"s": Scale(recipe="r", seeds=1)},
     )
     write_sweep(tmp_path, "s", seeds=(0,), ablation=ablation)
     names = {path.name for path in write_report(tmp_path)}
