@@ -10,7 +10,7 @@ import pytest
 
 from cnnjax.data.prepare.archive import Contents, encode_png
 from cnnjax.data.prepare.write import write_images
-from tests.programs import ROOT, Ended, obeys_permissions
+from tests.programs import QUICK_TO_COMPILE, ROOT, Ended, obeys_permissions
 from tests.test_wrong_input import assert_one_sentence
 
 MLP = (
@@ -206,7 +206,7 @@ def full_disk(here, size, *command):
     mount = f'mount -t tmpfs -o size={size} none {here} && cd {here} && exec "$@"'
     return subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", *command],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": QUICK_TO_COMPILE},
         capture_output=True,
         text=True,
     )
