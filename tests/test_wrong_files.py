@@ -11,6 +11,7 @@ import pytest
 from cnnjax.data.prepare.archive import Contents, encode_png
 from cnnjax.data.prepare.write import write_images
 from tests.programs import QUICK_TO_COMPILE, ROOT, Ended, obeys_permissions
+from tests.slow import slow
 from tests.test_wrong_input import assert_one_sentence
 
 MLP = (
@@ -143,9 +144,14 @@ def test_images_of_different_sizes(programs, here, pictures):
 # -- work folder -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [DIGITS, SMOKE])
 @pytest.mark.parametrize(
-    "kind", ["file", pytest.param("closed", marks=needs_permissions)]
+    ("command", "kind"),
+    [
+        (DIGITS, "file"),
+        pytest.param(DIGITS, "closed", marks=needs_permissions),
+        pytest.param(SMOKE, "closed", marks=needs_permissions),
+        slow(SMOKE, "file"),
+    ],
 )
 def test_workdir_that_cannot_be_written(programs, here, command, kind):
     if kind == "file":
@@ -213,6 +219,7 @@ def full_disk(here, size, *command):
 
 
 @pytest.mark.parametrize("size", ["4k", "64k"])
+@pytest.mark.slow
 def test_full_disk(here, size):
     if full_disk(here, size, "true").returncode:
         pytest.skip("this machine lets no ordinary program mount a file system")

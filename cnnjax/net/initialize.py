@@ -118,7 +118,11 @@ def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
     Raises:
       UserError: the net cannot take this input size, or keeps what is no variable.
     """
-    variables = _traced_once(model, tuple(input_shape), jax.config.jax_enable_x64)
+    images = _images(input_shape)
+    with declaring():
+        variables = jax.eval_shape(
+            lambda key, x: model.init(key, x, train=False), _key(0), images
+        )
     _require_leaves(variables)
     # Of the last seed alone: seeds are drawn one after another.
     values = functools.lru_cache(maxsize=1)(
@@ -133,25 +137,6 @@ def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
         return Declared(meta.unbox(leaf), FlaxInit(values))
 
     return jax.tree.map(declared, variables, is_leaf=_is_boxed)
-
-
-def _traced(model: nn.Module, input_shape: tuple[int, ...], _x64: bool) -> Any:
-    with declaring():
-        return jax.eval_shape(
-            functools.partial(model.init, train=False), _key(0), _images(input_shape)
-        )
-
-
-# A deep net takes seconds to trace, and one job asks several times for the same net.
-_remembered = functools.lru_cache(maxsize=16)(_traced)
-
-
-def _traced_once(model: nn.Module, *settings: Any) -> Any:
-    try:
-        hash(model)
-    except TypeError:  # a field of the user's own, such as an array
-        return _traced(model, *settings)
-    return _remembered(model, *settings)
 
 
 def _initial_values(

@@ -33,7 +33,11 @@ def launch(folder, cache, *flags, program="experiments.train"):
         [sys.executable, "-P", "-m", program, *flags],
         cwd=folder,
         env=os.environ
-        | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": QUICK_TO_COMPILE, "CNNJAX_CACHE_DIR": str(cache)},
+        | {
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": QUICK_TO_COMPILE,
+            "CNNJAX_CACHE_DIR": str(cache),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
