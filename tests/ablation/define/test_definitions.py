@@ -11,6 +11,7 @@ from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.plan import load_ablation, make_plan
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.config import digest
+from tests.slow import slow_but
 
 FOLDER = Path(configs.ablations.degradation.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
@@ -65,7 +66,11 @@ def test_laptop_poses_a_claim_and_takes_several_seeds(name):
 def test_smoke_needs_no_folder_of_data(name, tmp_path):
     plan = plan_of(name, "smoke", tmp_path)
     assert {cell.config.data.name for cell in plan.cells} <= set(EMBEDDED)
-    runs = set_up_all(plan)
+
+
+@pytest.mark.parametrize("name", slow_but(["bn_train_test"], NAMES))
+def test_smoke_takes_seconds(name, tmp_path):
+    runs = set_up_all(plan_of(name, "smoke", tmp_path))
     # Seconds: no more than a net of a million multiply-adds on some epochs of digits.
     assert sum(run.work() for run in runs.values()) < 3e11
 

@@ -25,6 +25,7 @@ from tests.interop.seeded import (
 )
 from tests.interop.small_weights import drawn, same
 from tests.models.entries import QUICK_TO_COMPILE
+from tests.slow import slow
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
@@ -67,7 +68,11 @@ def logits_of(name, variables, images, **overrides):
 
 @pytest.mark.parametrize(
     ("record", "more"),
-    [*((record, {}) for record in NETS), ("resnet20", {"scan_blocks": True})],
+    [
+        ("resnet20", {"scan_blocks": True}),
+        ("resnet8_B", {}),
+        *(slow(record, {}) for record in NETS if record != "resnet8_B"),
+    ],
 )
 def test_logits_of_the_port_and_the_way_back(record, more):
     name, overrides = NETS[record]
