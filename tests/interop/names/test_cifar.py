@@ -169,7 +169,7 @@ def test_where_the_channels_of_the_port_go():
         ),
         ("resnet20_cifar", {"placement": "act_before_add"}, "'post' or 'pre'"),
         ("resnet20_cifar", {"shortcut": "scaled"}, "'A' or 'B' or 'C'"),
-        ("resnet20_cifar", {"act": "silu"}, "another act computes another function"),
+        ("resnet20_cifar", {"act": "silu"}, "act is silu here and relu there"),
         ("plain20_cifar", {}, "this net has none"),
         ("vgg11_bn", {"dense_widths": (4, 4)}, "no hidden dense"),
     ],

@@ -257,7 +257,7 @@ def test_norms_that_a_library_has_not_are_refused(kind, tmp_path, monkeypatch):
     monkeypatch.setitem(NORMS, "rms", rms)
     _, net = untrained(tmp_path / "run", "resnet20_cifar", SMALL_CIFAR, norm__kind=kind)
     for source in ("cifar", "cifar_append"):
-        with pytest.raises(UserError, match=f"norm '{kind}' is no net of {source}"):
+        with pytest.raises(UserError, match=f"{source} has no .* norm '{kind}'"):
             export(net, tmp_path / "a.safetensors", source)
     assert export(net, tmp_path / "a.safetensors", "torch").names == "cnnjax"
 
