@@ -93,7 +93,7 @@ def parallel_changes() -> dict[str, str | int]:
 
 
 def processes() -> dict[str, str | int | None]:
-    """The arguments of `hosts.joined`."""
+    """The arguments of `distributed.joined`."""
     return {
         "coordinator": flags.FLAGS["coordinator"].value,
         "num": flags.FLAGS["num_processes"].value,

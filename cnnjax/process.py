@@ -1,17 +1,17 @@
-"""Which process this is, and whether one that was met before still lives."""
+"""Which process this is, and whether one that was met before still runs."""
 
 import contextlib
 import math
 import os
 import socket
-import subprocess
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-# A process of another machine counts as gone when it has been silent for so long:
-# compiling a large net, or evaluating a large set, gives no sign for minutes.
+import psutil
+
+# A process of another machine counts as dead when it has been silent for so long:
+# compiling a large net, or evaluating a large set, writes no heartbeat for minutes.
 QUIET_SECONDS = 600.0
 
 
@@ -22,14 +22,14 @@ def identity(pid: int | None = None) -> dict[str, Any]:
       pid: its number; None for this process.
 
     Returns:
-      'host', 'pid' and 'born': when it started (in ticks since the machine did, or as
-      `ps` says it), because numbers are given again; None where nothing tells.
+      'host', 'pid' and 'born': when it started, in 1/100 s since the machine did,
+      because numbers are given again; None for a process that has ended.
     """
     pid = pid or os.getpid()
     return {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
 
 
-def lives(known: Mapping[str, Any]) -> bool | None:
+def is_running(known: Mapping[str, Any]) -> bool | None:
     """Whether a process still runs; None if it is of another machine.
 
     Args:
@@ -40,32 +40,27 @@ def lives(known: Mapping[str, Any]) -> bool | None:
         return False
     if known["host"] != socket.gethostname():
         return None
-    try:
-        os.kill(known["pid"], 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        pass
-    return _born(known["pid"]) == known["born"]
+    born = known["born"]
+    return _is_number(born) and born == _born(known["pid"])
 
 
-def seems_alive(sign: Mapping[str, Any]) -> bool:
-    """Whether the process of a sign of life runs, as far as can be known from here.
+def seems_alive(heartbeat: Mapping[str, Any]) -> bool:
+    """Whether the process of a heartbeat runs, as far as can be known from here.
 
     Args:
-      sign: what `identity` gave, and 'updated', when it was written; may lack anything
-        and hold anything.
+      heartbeat: what `identity` gave, and 'updated', when it was written; may lack
+        anything and hold anything.
     """
-    known = lives(sign)
-    if known is None and not _is_restarted_job(sign):
-        return seconds_of_silence(sign) < QUIET_SECONDS
+    known = is_running(heartbeat)
+    if known is None and not _is_restarted_job(heartbeat):
+        return seconds_of_silence(heartbeat) < QUIET_SECONDS
     return bool(known)
 
 
-def seconds_of_silence(sign: Mapping[str, Any]) -> float:
-    """Since a sign of life was written; clocks of other machines may be ahead."""
+def seconds_of_silence(heartbeat: Mapping[str, Any]) -> float:
+    """Since a heartbeat was written; clocks of other machines may be ahead."""
     try:
-        return abs(time.time() - sign.get("updated", 0.0))
+        return abs(time.time() - heartbeat.get("updated", 0.0))
     except (TypeError, OverflowError):  # it is no time
         return math.inf
 
@@ -78,39 +73,30 @@ def slurm_start() -> dict[str, str]:
 
 
 def _is_whole(known: Mapping[str, Any]) -> bool:
-    """Whether a record names a process; 0 and below are groups of them to `kill`."""
-    host, pid = known.get("host"), known.get("pid")
-    is_number = isinstance(pid, int) and not isinstance(pid, bool)
-    return isinstance(host, str) and is_number and pid > 0 and "born" in known
+    """Whether a record names a process."""
+    pid = known.get("pid")
+    named = isinstance(known.get("host"), str) and _is_number(pid) and pid > 0
+    return named and "born" in known
 
 
-def _is_restarted_job(sign: Mapping[str, Any]) -> bool:
-    """Whether the sign is of an earlier start of this job, which SLURM has ended."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_restarted_job(heartbeat: Mapping[str, Any]) -> bool:
+    """Whether it is of an earlier start of this job, which SLURM has ended."""
     ours = slurm_start()
     return bool(ours) and (
-        sign.get("slurm_job") == ours["slurm_job"]
-        and sign.get("slurm_restarts") != ours["slurm_restarts"]
+        heartbeat.get("slurm_job") == ours["slurm_job"]
+        and heartbeat.get("slurm_restarts") != ours["slurm_restarts"]
     )
 
 
-def _born(pid: int) -> int | str | None:
-    """Start of a process; None for one that has ended, and where nothing tells."""
-    try:
-        # The name, in brackets, may hold blanks.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None if Path("/proc/self/stat").exists() else _born_by_ps(pid)
-    state, start = fields[0], int(fields[19])
-    return None if state == "Z" else start
-
-
-def _born_by_ps(pid: int) -> str | None:
-    """Start of a process where there is no /proc, as on macOS."""
-    command = ["ps", "-o", "stat=,lstart=", "-p", str(pid)]
-    with contextlib.suppress(OSError):
-        said = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"}
-        ).stdout.split()
-        if said and not said[0].startswith("Z"):
-            return " ".join(said[1:])
+def _born(pid: int) -> int | None:
+    """When a process started, in 1/100 s since the machine did; None if it ended."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE:
+            # The difference of two times of day, so that setting the clock is harmless.
+            return round(100 * (process.create_time() - psutil.boot_time()))
     return None

@@ -18,8 +18,22 @@ from cnnjax.errors import ESCAPING, UserError, near_matches, printable
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
+_is_writer = True
 
-_writes = True
+
+def is_writer() -> bool:
+    """Whether this process writes files and talks to the user: of several, process 0.
+
+    The functions below that write do nothing in the other processes; whatever else
+    writes into the folder of a run asks this.
+    """
+    return _is_writer
+
+
+def only_read() -> None:
+    """From here on this process writes nothing, because process 0 writes the same."""
+    global _is_writer
+    _is_writer = False
 
 
 def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
@@ -64,12 +78,6 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_text(path, text)
 
 
-def only_read() -> None:
-    """From here on this process writes no record: another one writes the same."""
-    global _writes
-    _writes = False
-
-
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Like `write_json`, for text; what UTF-8 cannot write is escaped."""
     write_bytes(path, text.encode("utf-8", ESCAPING))
@@ -77,7 +85,7 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Like `write_json`, for any file: temporary file, fsync, rename."""
-    if not _writes:
+    if not is_writer():
         return
     path = Path(path)
     try:
@@ -98,36 +106,52 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
         raise write_failure(path, error) from error
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike, *, lenient: bool = False) -> Any:
     """Reads a file of `write_json`.
 
+    Args:
+      path: the file.
+      lenient: a file that is missing or cannot be read gives None: another process may
+        be writing or removing it.
+
     Raises:
-      UserError: no such file, no permission, not JSON.
+      UserError: no such file, no permission, not JSON; never if lenient.
     """
     try:
         return from_line(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
+        if lenient:
+            return None
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
+        if lenient:
+            return None
         raise UserError(
             f"{path} is not valid JSON ({error}); delete it or restore it"
         ) from error
 
 
-def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+def read_metrics(
+    path: str | os.PathLike, skipped: list[int] | None = None
+) -> list[dict[str, Any]]:
     """Reads the rows of a `metrics.jsonl`.
 
     A last line without its newline is one that a kill or a full disk cut short; it is
     left out. A missing file has no rows.
 
+    Args:
+      path: the file.
+      skipped: if given, the reader is lenient: the numbers of broken lines are added
+        here in place of an error, and a file that cannot be read has no rows.
+
     Raises:
-      UserError: no permission, or a broken line that is not the last.
+      UserError: no permission, or a broken line that is not the last; never if lenient.
     """
     try:
         content = Path(path).read_bytes()
-    except FileNotFoundError:
-        return []
     except OSError as error:
+        if skipped is not None or isinstance(error, FileNotFoundError):
+            return []
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     whole_lines = content[: content.rfind(b"\n") + 1].splitlines()
     rows = []
@@ -135,6 +159,9 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
         try:
             rows.append(from_line(line.decode("utf-8")))
         except ValueError as error:
+            if skipped is not None:
+                skipped.append(number)
+                continue
             raise UserError(
                 f"line {number} of {path} is not valid JSON; delete that line or run "
                 "the cell again"

@@ -11,6 +11,7 @@ from absl import flags
 from cnnjax import cli
 from cnnjax.config import parse_changes
 from cnnjax.errors import UserError
+from cnnjax.records import is_writer
 
 ABLATION = flags.DEFINE_string(
     "ablation", "degradation", "A name of configs/ablations/, or the path of a file."
@@ -47,7 +48,7 @@ def main() -> int:
     from cnnjax.ablation.plan import load_ablation, make_plan
     from cnnjax.ablation.report.pages import write_report
     from cnnjax.ablation.report.terminal import print_summary
-    from cnnjax.devices.distributed import is_first, joined
+    from cnnjax.devices.distributed import joined
 
     if SEEDS.value != AUTO and (MAX_SEEDS.present or MINUTES.present):
         raise UserError(f"--max_seeds and --budget_minutes are for --seeds={AUTO}")
@@ -65,12 +66,11 @@ def main() -> int:
         return 0
     launching = cli.launching()
     train = functools.partial(train_cells, **launching)
-    # What a launcher starts are processes of their own.
-    inline = launching["launcher"] == "inline"
+    inline = launching["launcher"] == "inline"  # others start processes of their own
     with joined(**cli.processes()) if inline else contextlib.nullcontext():
         budget = Budget(MAX_SEEDS.value, MINUTES.value)
         code, plan = train_seeds(make, train, SEEDS.value, budget)
-        if code == 0 and launching["wait"] and is_first():
+        if code == 0 and launching["wait"] and is_writer():
             print_summary(plan.workdir)
             print(f"report: {write_report(plan.workdir)[0]}")
     return code

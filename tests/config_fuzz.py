@@ -12,6 +12,7 @@ from ml_collections import config_flags
 from cnnjax import cli
 from cnnjax.config import flatten, load_recipe, override, parse_changes, splat
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.request import Request
 from cnnjax.errors import UserError
 from cnnjax.models.blocks.checks import MOST_LAYERS
 from cnnjax.models.registry import VARIANTS
@@ -217,5 +218,5 @@ def _dataset(config):
     key = config.data.to_json()
     if key not in _known:
         _known.clear()
-        _known[key] = splat("data", load_dataset, config.data)
+        _known[key] = load_dataset(splat("data", Request, config.data))
     return _known[key]

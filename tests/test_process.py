@@ -1,4 +1,4 @@
-"""Whether a process that was met before still lives."""
+"""Whether a process that was met before still runs."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cnnjax.process import identity, lives, seems_alive
+from cnnjax.process import identity, is_running, seems_alive
 
 
 @pytest.fixture
@@ -18,28 +18,28 @@ def child():
 
 
 def test_this_process_lives():
-    assert lives(identity())
+    assert is_running(identity())
     assert identity()["pid"] == os.getpid()
 
 
 def test_a_process_lives_until_it_ends(child):
     known = identity(child.pid)
-    assert lives(known)
+    assert is_running(known)
     child.stdin.close()
     # It has ended once there is nothing to read, and is not waited for yet.
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not lives(known)
+    assert not is_running(known)
     child.stdin = None
     child.wait()
-    assert lives(known) is False
+    assert is_running(known) is False
 
 
 def test_a_number_that_was_given_again_is_another_process():
-    assert not lives(identity() | {"born": 1})
+    assert not is_running(identity() | {"born": 1})
 
 
 def test_of_another_machine_nothing_is_known():
-    assert lives(identity() | {"host": "elsewhere"}) is None
+    assert is_running(identity() | {"host": "elsewhere"}) is None
 
 
 # 0 and -1 stand for groups of processes that live, True for process 1.
@@ -52,7 +52,7 @@ def test_an_odd_record_of_this_machine_is_no_process(key, odd):
     sign = identity() | {"updated": time.time()}
     assert seems_alive(sign)
     assert not seems_alive(sign | {key: odd})
-    assert lives(sign | {key: odd}) is False
+    assert is_running(sign | {key: odd}) is False
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -69,5 +69,5 @@ def test_an_odd_record_of_another_machine_is_no_process(odd):
 @pytest.mark.parametrize("lost", ["host", "pid", "born"])
 def test_what_lacks_something_is_no_process(lost):
     sign = {key: value for key, value in identity().items() if key != lost}
-    assert lives(sign) is False
+    assert is_running(sign) is False
     assert not seems_alive(sign | {"updated": time.time()})

@@ -10,8 +10,9 @@ from benchmarks.nets import NETS
 from benchmarks.rows import Row, rows_of
 from cnnjax.data.order import chunk_indices
 from cnnjax.devices import parallel
+from cnnjax.run.delivery import resident_data
 from cnnjax.run.programs import compile_programs
-from cnnjax.run.setup import Run, initial_state, resident_data, set_up
+from cnnjax.run.setup import Run, initial_state, set_up
 from cnnjax.training.state import stream_key
 
 BATCHES = 8

@@ -18,9 +18,10 @@ from cnnjax.data.decoded_cache import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
 from cnnjax.data.images import with_channels
 from cnnjax.data.labels import checked_pools
+from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
-from cnnjax.data.sources.source import Chosen, Pool, Request, Source
-from cnnjax.data.split import Split, StreamedSplit, require_shape
+from cnnjax.data.sources.source import Chosen, Source
+from cnnjax.data.split import Split, StreamedSplit, choose, require_shape
 from cnnjax.errors import UserError, unknown_name
 
 # Add a data set: its file, and one line here.
@@ -31,14 +32,8 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
     **dict.fromkeys(tfds.NAMES, tfds.open_source),
 }
 
-# Share of the only pool of a source that becomes the test split when `num_test` is 0.
-TEST_SHARE = 0.2
 # Decoded bytes of all splits up to which delivery 'auto' keeps a set in memory.
 RESIDENT_BYTES = 4 * 2**30
-DELIVERIES = ("auto", "resident", "streaming")
-# The longest side of an image; a slip beyond it would take all memory.
-MOST_PIXELS = 2**14
-MAX_SEED = 2**32 - 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,71 +72,19 @@ class Dataset:
     @property
     def streamed(self) -> bool:
         """Whether images are read when they are needed; none is in memory then."""
-        return isinstance(self.train, StreamedSplit)
+        return self.train.streamed
 
 
-def load_dataset(
-    name: str,
-    *,
-    data_dir: str,
-    num_train: int,
-    num_validation: int,
-    num_test: int,
-    split_seed: int,
-    image_size: int,
-    num_classes: int,
-    delivery: str,
-    num_folds: int = 0,
-    fold: int = 0,
-    channels: int = 0,
-) -> Dataset:
-    """Reads a data set; the arguments are the keys of config section `data`.
-
-    Args:
-      name: a key of `SOURCES`, or 'tfds:<name>' for any other prepared TFDS set.
-      data_dir: folder with prepared sets or images; '' for embedded sources.
-      num_train: training images; 0 = all that are left.
-      num_validation: images held out of the training pool; 0 = none, or all of the
-        source's own validation split where it has one; -1 = none at all.
-      num_test: test images; 0 = the source's whole test split, or `TEST_SHARE` of a
-        source that is not divided into splits, or none of one that is, but has no test
-        split; -1 = none at all.
-      split_seed: seed of the choice, 0 to 2**32 - 1. Test images are chosen first, then
-        validation, then training images: asking for fewer of one does not change those
-        before it, and fewer training images are a subset of more.
-      image_size: side in pixels after centre crop and resize; 0 = as stored.
-      num_classes: classes of the synthetic source; 0 = what the source has.
-      delivery: 'resident' reads and decodes all images now, 'streaming' none; 'auto'
-        is 'resident' up to `RESIDENT_BYTES`. Either way gives the same images.
-      num_folds: folds of cross-validation; 0 = none. The training pool of the source is
-        divided, stratified where labels are known, and its own test split stays unread.
-      fold: 0 to num_folds - 1; the fold that is the test split, in place of `num_test`.
-      channels: 1 or 3, whatever is stored; 0 = those of the first training image.
-
-    Returns:
-      The data set.
+def load_dataset(request: Request) -> Dataset:
+    """Reads a data set, or with delivery 'streaming' lists it.
 
     Raises:
       UserError: an unknown name, a size that the source cannot give, data that is
         missing or broken.
     """
-    request = Request(
-        name,
-        data_dir,
-        num_train,
-        num_validation,
-        num_test,
-        split_seed,
-        image_size,
-        num_classes,
-        num_folds,
-        fold,
-        channels,
-    )
-    if delivery not in DELIVERIES:
-        raise unknown_name("delivery", delivery, DELIVERIES, "config.data.delivery")
     source = open_source(request)
     chosen = choose(source.pools, request, source.in_splits)
+    delivery = request.delivery
     if delivery == "auto":
         num_images = sum(len(indices) for _, indices in chosen.values())
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
@@ -155,12 +98,11 @@ def load_dataset(
 
 
 def open_source(request: Request) -> Source:
-    """Opens a source, checks the request and its labels; decodes one image at most.
+    """Opens a source and checks its labels; decodes one image at most.
 
     Raises:
       UserError: as `load_dataset`.
     """
-    _check(request)
     source = _opener(request.name)(request)
     num_classes = len(source.class_names)
     if request.num_classes not in (0, num_classes):
@@ -230,79 +172,6 @@ def _require_certain(source: Source) -> None:
         )
 
 
-def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) -> Chosen:
-    """Which images of which pool make up each split.
-
-    Args:
-      pools: of a source.
-      request: how many images of each split.
-      in_splits: as `Source.in_splits`.
-
-    Returns:
-      split -> (pool, indices in rising order); no image is in two splits.
-
-    Raises:
-      UserError: a pool holds fewer images than were asked for.
-    """
-    want = {
-        "test": request.num_test,
-        "validation": request.num_validation,
-        "train": request.num_train,
-    }
-    order = {
-        pool: split_order(pools[pool], request.split_seed) for pool in sorted(pools)
-    }
-    if request.num_folds:
-        pools = {name: pool for name, pool in pools.items() if name != "test"}
-        size, k = pools["train"].size, request.num_folds
-        start, stop = (i * size // k for i in (request.fold, request.fold + 1))
-        # The images of the fold come first, where those of the test split are taken.
-        order["train"] = np.roll(order["train"], -start)
-        want["test"] = stop - start
-    used = dict.fromkeys(pools, 0)
-    chosen = {}
-    # What comes in splits is not divided any further unless a number is asked for.
-    share = TEST_SHARE if set(pools) == {"train"} and not in_splits else 0
-    for split, num in want.items():
-        pool = split if split in pools else "train"
-        left = pools[pool].size - used[pool]
-        if num == 0:
-            carved = {"test": round(share * left), "validation": 0}
-            num = left if pool == split else carved[split]
-        num = max(num, 0)  # -1 is none
-        # The training split needs at least one image of what the others leave.
-        available = left - (pool == "train" and split != "train")
-        if num > available or (split == "train" and num == 0):
-            raise UserError(
-                f"config.data.num_{split}={want[split]}, but {request.name} has only "
-                f"{available} images left for it of {pools[pool].size} in its {pool} "
-                f"split ({_spent(chosen, pool)}): lower num_train, num_validation or "
-                "num_test"
-            )
-        indices = order[pool][used[pool] : used[pool] + num]
-        chosen[split] = (pool, np.sort(indices))
-        used[pool] += num
-    return chosen
-
-
-def split_order(pool: Pool, seed: int) -> np.ndarray:
-    """A seeded order of a pool; where labels are known, every stretch is balanced.
-
-    Stratified: the k-th image of a class with n images is placed at (k + 1/2) / n of
-    the way, so any run of images has each class in proportion, to within one or two.
-    """
-    # RandomState's stream is frozen for good; that of Generator is not.
-    order = np.random.RandomState(seed).permutation(pool.size)
-    if pool.labels is None or not pool.stratified:
-        return order
-    labels = pool.labels[order]
-    place = np.empty(pool.size)
-    for label in np.unique(labels):
-        (rows,) = np.nonzero(labels == label)
-        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-    return order[np.argsort(place, kind="stable")]
-
-
 def _read_splits(source: Source, chosen: Chosen, request: Request) -> dict[str, Split]:
     """Reads all splits, which must look like the training images; some may be empty."""
     splits = {"train": Split(*_read_once(source, *chosen["train"], request))}
@@ -341,43 +210,3 @@ def _opener(name: str) -> Callable[[Request], Source]:
         allowed = [*SOURCES, f"{tfds.PREFIX}<name>"]
         raise unknown_name("data set", name, allowed, "config.data.name")
     return SOURCES[name]
-
-
-def _check(request: Request) -> None:
-    for key in ("num_train", "image_size", "num_classes", "split_seed"):
-        value = getattr(request, key)
-        if value < 0:
-            raise UserError(f"config.data.{key}={value} is negative: give 0 or more")
-    for key in ("num_validation", "num_test"):
-        value = getattr(request, key)
-        if value < -1:
-            raise UserError(
-                f"config.data.{key}={value} is no number of images: give 0 or more, or "
-                "-1 for none"
-            )
-    if request.channels not in (0, 1, 3):
-        raise UserError(
-            f"config.data.channels={request.channels} is not known: give 1 (grey), 3 "
-            "(colour) or 0 (as the first training image)"
-        )
-    if request.image_size > MOST_PIXELS:
-        raise UserError(
-            f"config.data.image_size={request.image_size} is too large: give 0 to "
-            f"{MOST_PIXELS} pixels"
-        )
-    k, fold = request.num_folds, request.fold
-    if k < 0 or k == 1 or not 0 <= fold < max(k, 1):
-        raise UserError(
-            f"config.data.num_folds={k} and config.data.fold={fold} do not fit: give 2 "
-            "folds or more, or 0 for none, and a fold from 0 to num_folds - 1"
-        )
-    if request.split_seed > MAX_SEED:
-        raise UserError(
-            f"config.data.split_seed={request.split_seed} is too large: "
-            f"give 0 to {MAX_SEED}"
-        )
-
-
-def _spent(chosen: dict[str, tuple[str, np.ndarray]], pool: str) -> str:
-    spent = [f"{split} takes {len(i)}" for split, (p, i) in chosen.items() if p == pool]
-    return ", ".join(spent) or "nothing else takes any"

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from cnnjax.data.images import DECODING
-from cnnjax.data.sources.source import Chosen, Request, Source
+from cnnjax.data.request import Request
+from cnnjax.data.sources.source import Chosen, Source
 from cnnjax.data.split import Split
 
 

@@ -7,9 +7,10 @@ import dataclasses
 
 import numpy as np
 
-from cnnjax.data.dataset import Dataset, choose, open_source, streamed
-from cnnjax.data.sources.source import MissingData, Pool, Request
-from cnnjax.data.split import StreamedSplit
+from cnnjax.data.dataset import Dataset, open_source, streamed
+from cnnjax.data.request import Request
+from cnnjax.data.sources.source import MissingData, Pool
+from cnnjax.data.split import StreamedSplit, choose
 from cnnjax.errors import UserError
 
 
@@ -71,11 +72,8 @@ DECLARED: dict[str, Declared] = {
 }
 
 
-def describe_dataset(**section: str | int) -> tuple[Dataset, str]:
+def describe_dataset(request: Request) -> tuple[Dataset, str]:
     """A data set without its pixels, for a plan.
-
-    Args:
-      section: config section `data`, as for `load_dataset`.
 
     Returns:
       The data set, whose images cannot be read unless they are there, and a sentence
@@ -84,8 +82,7 @@ def describe_dataset(**section: str | int) -> tuple[Dataset, str]:
     Raises:
       UserError: as `load_dataset`, for a set that is there, or not declared.
     """
-    name = section["name"]
-    request = Request(**{k: v for k, v in section.items() if k != "delivery"})
+    name = request.name
     try:
         source = open_source(request)
         chosen = choose(source.pools, request, source.in_splits)

@@ -40,7 +40,7 @@ def require_readable(
       UserError: an image that cannot be read, or that has not the shape of the others.
     """
     for split in splits:
-        if isinstance(split, Split) or not split.from_files:
+        if not (split.streamed and split.from_files):
             continue
         share = np.arange(process, len(split), num_processes)
         # Pillow's releases may differ in what they read.

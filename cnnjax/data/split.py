@@ -1,11 +1,16 @@
-"""The images of one split, in memory or read when asked for."""
+"""Splits: which images each has, and its images in memory or read when needed."""
 
 import dataclasses
+from typing import ClassVar
 
 import numpy as np
 
-from cnnjax.data.sources.source import Read
+from cnnjax.data.request import Request
+from cnnjax.data.sources.source import Chosen, Pool, Read
 from cnnjax.errors import UserError
+
+# Share of the only pool of a source that becomes the test split when `num_test` is 0.
+TEST_SHARE = 0.2
 
 
 class Unreadable(UserError):
@@ -16,6 +21,7 @@ class Unreadable(UserError):
 class Split:
     """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
 
+    streamed: ClassVar[bool] = False
     images: np.ndarray
     labels: np.ndarray
 
@@ -45,6 +51,7 @@ class StreamedSplit:
       from_files: whether an image may be broken; those of embedded sources are not.
     """
 
+    streamed: ClassVar[bool] = True
     name: str
     source_read: Read
     pool: str
@@ -79,3 +86,81 @@ def require_shape(images: np.ndarray, shape: tuple[int, int, int], split: str) -
             f"{images.shape[1:]} (height, width, channels): set config.data.image_size "
             "to crop and resize all"
         )
+
+
+def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) -> Chosen:
+    """Which images of which pool make up each split.
+
+    Args:
+      pools: of a source.
+      request: how many images of each split.
+      in_splits: as `Source.in_splits`.
+
+    Returns:
+      split -> (pool, indices in rising order); no image is in two splits.
+
+    Raises:
+      UserError: a pool holds fewer images than were asked for.
+    """
+    want = {
+        "test": request.num_test,
+        "validation": request.num_validation,
+        "train": request.num_train,
+    }
+    order = {
+        pool: split_order(pools[pool], request.split_seed) for pool in sorted(pools)
+    }
+    if request.num_folds:
+        pools = {name: pool for name, pool in pools.items() if name != "test"}
+        size, k = pools["train"].size, request.num_folds
+        start, stop = (i * size // k for i in (request.fold, request.fold + 1))
+        # The images of the fold come first, where those of the test split are taken.
+        order["train"] = np.roll(order["train"], -start)
+        want["test"] = stop - start
+    used = dict.fromkeys(pools, 0)
+    chosen = {}
+    # What comes in splits is not divided any further unless a number is asked for.
+    share = TEST_SHARE if set(pools) == {"train"} and not in_splits else 0
+    for split, num in want.items():
+        pool = split if split in pools else "train"
+        left = pools[pool].size - used[pool]
+        if num == 0:
+            carved = {"test": round(share * left), "validation": 0}
+            num = left if pool == split else carved[split]
+        num = max(num, 0)  # -1 is none
+        # The training split needs at least one image of what the others leave.
+        available = left - (pool == "train" and split != "train")
+        if num > available or (split == "train" and num == 0):
+            raise UserError(
+                f"config.data.num_{split}={want[split]}, but {request.name} has only "
+                f"{available} images left for it of {pools[pool].size} in its {pool} "
+                f"split ({_spent(chosen, pool)}): lower num_train, num_validation or "
+                "num_test"
+            )
+        indices = order[pool][used[pool] : used[pool] + num]
+        chosen[split] = (pool, np.sort(indices))
+        used[pool] += num
+    return chosen
+
+
+def split_order(pool: Pool, seed: int) -> np.ndarray:
+    """A seeded order of a pool; where labels are known, every stretch is balanced.
+
+    Stratified: the k-th image of a class with n images is placed at (k + 1/2) / n of
+    the way, so any run of images has each class in proportion, to within one or two.
+    """
+    # RandomState's stream is frozen for good; that of Generator is not.
+    order = np.random.RandomState(seed).permutation(pool.size)
+    if pool.labels is None or not pool.stratified:
+        return order
+    labels = pool.labels[order]
+    place = np.empty(pool.size)
+    for label in np.unique(labels):
+        (rows,) = np.nonzero(labels == label)
+        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return order[np.argsort(place, kind="stable")]
+
+
+def _spent(chosen: dict[str, tuple[str, np.ndarray]], pool: str) -> str:
+    spent = [f"{split} takes {len(i)}" for split, (p, i) in chosen.items() if p == pool]
+    return ", ".join(spent) or "nothing else takes any"

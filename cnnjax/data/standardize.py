@@ -137,7 +137,7 @@ def measure_split(
     Raises:
       UserError: an unknown kind; an image that cannot be read.
     """
-    if isinstance(split, Split):
+    if not split.streamed:
         return measure(standardize, split.images)
     check_standardize(standardize)
     of_kind = STANDARDIZE[standardize]

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import psutil
 
 from cnnjax.cache import cache_folder, remove_oldest
 
@@ -97,15 +98,5 @@ def _remove_left_behind(folder: Path) -> None:
     for own in folder.glob("process-*"):
         # Whatever else bears such a name is not ours to remove.
         match = re.fullmatch(rf"{re.escape(_mine())}-(\d+)-\w+", own.name)
-        if match and not _is_running(int(match[1])):
+        if match and not psutil.pid_exists(int(match[1])):
             shutil.rmtree(own, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

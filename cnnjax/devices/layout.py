@@ -1,4 +1,13 @@
-"""How many devices go to the seeds and how many to each batch: arithmetic alone."""
+"""How many devices go to the seeds and how many to each batch: arithmetic alone.
+
+An argument of a program is of one of these kinds:
+
+    SEEDS   arrays with a leading seed axis, which a group of devices has for its seeds
+    STREAM  likewise, [S, steps, N, ...]: each device has its images alone
+    BATCHES [batches, N, ...], the same for all seeds: each device has its images alone
+    DATA    arrays that are placed on every device once
+    HOST    numbers and small NumPy arrays that come with each call
+"""
 
 import dataclasses
 import re
@@ -6,6 +15,15 @@ from collections.abc import Callable
 
 from cnnjax.errors import UserError, shown
 
+SEEDS, STREAM, BATCHES, DATA, HOST = "seeds", "stream", "batches", "data", "host"
+# Over which axis of the layout the axes of an argument are divided.
+AXES = {
+    SEEDS: ("seed",),
+    STREAM: ("seed", None, "data"),
+    BATCHES: (None, "data"),
+    DATA: (),
+    HOST: (),
+}
 # The planner gives a device no fewer images of a batch than this: below it a device
 # mostly waits for the others. A layout that is asked for may go below.
 FEWEST_IMAGES = 8

@@ -1,16 +1,10 @@
-"""Turns pure functions into programs on devices: the only file that names `jit`.
+"""Turns pure functions into programs on devices.
 
 Everything here takes a function of one seed and one batch and runs it for all seeds,
-on all devices of a `Layout`. An argument is of one of these kinds:
-
-    SEEDS   arrays with a leading seed axis, which a group of devices has for its seeds
-    STREAM  likewise, [S, steps, N, ...]: each device has its images alone
-    BATCHES [batches, N, ...], the same for all seeds: each device has its images alone
-    DATA    arrays that are placed on every device once
-    HOST    numbers and small NumPy arrays that come with each call
+on all devices of a `Layout`; `layout.py` has the kinds of its arguments.
 
 Three modes give the same numbers. 'jit': XLA divides a program that is written for the
-whole batch. 'shard_map' and 'pmap': each device runs the program of its part of the
+whole batch. 'shard_map' and 'pmap': each device runs the program of its shard of the
 batch, and adds up with the others where `cnnjax.shard` says so.
 """
 
@@ -24,24 +18,16 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from cnnjax.devices import pmap
 from cnnjax.devices.available import chosen_devices
 from cnnjax.devices.compile_cache import sharing_entries
 from cnnjax.devices.distributed import num_processes
-from cnnjax.devices.layout import ONE_DEVICE, Layout
+from cnnjax.devices.layout import AXES, BATCHES, ONE_DEVICE, SEEDS, STREAM, Layout
 from cnnjax.devices.seed_axis import over_seeds
 from cnnjax.devices.shards import Divided, OfDevice
 from cnnjax.layers.functional.implementation import implementation
 from cnnjax.shard import WHOLE, computing
 
-SEEDS, STREAM, BATCHES, DATA, HOST = "seeds", "stream", "batches", "data", "host"
-# Over which axis of the layout the axes of an argument are divided.
-AXES = {
-    SEEDS: ("seed",),
-    STREAM: ("seed", None, "data"),
-    BATCHES: (None, "data"),
-    DATA: (),
-    HOST: (),
-}
 # Arrays with fewer values per seed are kept whole by `shard_state`.
 SMALLEST_SHARDED = 4096
 
@@ -100,7 +86,8 @@ class Parallel:
         if self.layout.num_devices == 1:
             return compile_program(local, example, donate, **options)
         if self.mode == "pmap":
-            return self._compile_pmap(local, kinds, example, donate, options)
+            staged, shapes = pmap.stage(self.layout, local, kinds, example, donate)
+            return _compile(staged, shapes, **options)
         if self.mode == "jit" and self.layout.data > 1 and impl == "auto":
             # XLA cannot divide a call of oneDNN: it would put the batch together.
             options["impl"] = "xla"
@@ -114,7 +101,7 @@ class Parallel:
         }
         with jax.set_mesh(self._mesh()):
             mapped = self._mapped(local, kinds)
-            shapes = jax.tree.map(_shape, example)
+            shapes = jax.tree.map(pmap.shape_of, example)
             return compile_program(mapped, shapes, donate, **options, **placed)
 
     def put(self, tree: Any, kind: str = SEEDS) -> Any:
@@ -126,7 +113,7 @@ class Parallel:
         if self.layout.num_devices == 1:
             return to_device(tree)
         if self.mode == "pmap":
-            return jax.tree.map(lambda leaf: self._put_pmap(leaf, kind), tree)
+            return jax.tree.map(lambda leaf: pmap.put(self.layout, leaf, kind), tree)
         if kind in (STREAM, BATCHES):
             return jax.tree.map(lambda leaf: self._put_own(leaf, kind), tree)
         return jax.tree.map(_put, tree, self._shardings(kind, tree))
@@ -147,10 +134,7 @@ class Parallel:
     def to_host(self, tree: Any) -> Any:
         """Waits for arrays with a seed axis and copies them to NumPy, all seeds."""
         if self.mode == "pmap" and self.layout.num_devices > 1:
-            tree = jax.tree.map(lambda leaf: leaf[:: self.layout.data], tree)
-            return jax.tree.map(
-                lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), to_host(tree)
-            )
+            return pmap.join_seeds(to_host(pmap.one_of_each_group(self.layout, tree)))
         return to_host(tree)
 
     def _mesh(self) -> Mesh:
@@ -230,60 +214,6 @@ class Parallel:
             return tuple(whole if i is None else shardings[i] for i in results)
         return whole if results is None else shardings[results]
 
-    def _compile_pmap(self, local, kinds, example, donate, options) -> Callable:
-        data, of_batch, groups = self.layout.data, WHOLE, None
-        if self.layout.seed > 1:
-            rows = np.arange(self.layout.num_devices).reshape(-1, data)
-            groups = tuple(map(tuple, rows.tolist()))
-        if data > 1:
-            of_batch = OfDevice(data, axis="device", groups=groups)
-
-        def part_of_batch(*args):
-            with computing(of_batch):
-                return local(*args)
-
-        mapped = jax.pmap(
-            part_of_batch,
-            axis_name="device",
-            in_axes=tuple(None if kind == HOST else 0 for kind in kinds),
-            donate_argnums=donate,
-            devices=chosen_devices(self.layout.num_devices),
-        )
-        stacked = [
-            tree
-            if kind == HOST
-            else jax.tree.map(lambda x, k=kind: self._like(x, k), tree)
-            for kind, tree in zip(kinds, example, strict=True)
-        ]
-        return _compile(mapped, stacked, **options)
-
-    def _like(self, leaf: Any, kind: str) -> jax.ShapeDtypeStruct:
-        """Shape and type of what pmap takes for an argument: [devices, ...]."""
-        shape = list(np.shape(leaf))
-        for i, axis in enumerate(AXES[kind]):
-            shape[i] //= getattr(self.layout, axis) if axis else 1
-        return jax.ShapeDtypeStruct(
-            (self.layout.num_devices, *shape), _shape(leaf).dtype
-        )
-
-    def _put_pmap(self, leaf: Any, kind: str) -> jax.Array:
-        """An array [devices, ...] of what each of them has; there is one process."""
-        leaf = np.asarray(leaf)
-        like = self._like(leaf, kind)
-
-        def of_device(index):
-            group, place = divmod(index[0].start or 0, self.layout.data)
-            block = {"seed": group, "data": place, None: 0}
-            own = [
-                slice(block[axis] * size, (block[axis] + 1) * size)
-                for axis, size in zip(AXES[kind], like.shape[1:], strict=False)
-            ]
-            return leaf[tuple(own)][None]
-
-        mesh = Mesh(np.array(chosen_devices(self.layout.num_devices)), ("device",))
-        sharding = NamedSharding(mesh, P("device"))
-        return jax.make_array_from_callback(like.shape, sharding, of_device)
-
 
 def compiler_options(
     platform: str, deterministic: bool, remat: bool = False
@@ -340,11 +270,6 @@ def _compile(staged: Any, example: Any, *, impl: str, **options: bool) -> Callab
 def to_device(tree: Any) -> Any:
     """Copies host arrays onto the first device."""
     return jax.device_put(tree)
-
-
-def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
-    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-    return jax.ShapeDtypeStruct(np.shape(leaf), dtype)
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:

@@ -143,7 +143,7 @@ class DenseNet(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not self.norm.has_bias, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         x = self.apply_stem(conv, images, train)
         for stage, count in enumerate(layers, start=1):
             if stage > 1:

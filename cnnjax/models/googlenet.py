@@ -195,19 +195,20 @@ class GoogLeNet(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not norm.has_bias, kernel_init=he_normal, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
         x = self.enter(images, functools.partial(ConvNormAct, **parts), train)
         for i, stage in enumerate(STAGES, start=1):
             for j, widths in enumerate(stage[: self.num_blocks[i - 1]], start=1):
                 name = f"stage{i}_block{j}"
                 x = Branches(self.branches(widths), **parts, name=name)(x, train=train)
                 if self.auxiliary_heads and name in AUXILIARY_HEADS:
+                    narrow, wide = self.scaled((128, 1024))
                     head = functools.partial(
                         AuxiliaryHead,
                         self.num_classes,
                         self.auxiliary_pool,
                         self.auxiliary_dropout_rate,
-                        self.scaled((128, 1024)),
+                        (narrow, wide),
                         self.auxiliary_norm,
                         **parts,
                         dtype=self.dtype,

@@ -168,7 +168,7 @@ class InceptionResNet(nn.Module):
             kernel_init=he_normal,
             dtype=self.dtype,
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         steps, modules = STEMS[self.stem]
         x = follow(steps, "stem", images, **parts, train=train)
         for i, branches in enumerate(modules, start=1):

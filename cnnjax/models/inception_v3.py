@@ -210,7 +210,7 @@ class InceptionV3(nn.Module):
             kernel_init=he_normal,
             dtype=self.dtype,
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         x = follow(STEM, "stem", images, **parts, train=train)
         for name, branches in MODULES.items():
             x = Branches(branches, **parts, name=name)(x, train=train)

@@ -150,7 +150,7 @@ class InceptionV4(nn.Module):
             kernel_init=he_normal,
             dtype=self.dtype,
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         x = follow(STEM, "stem", images, **parts, train=train)
         for i, branches in enumerate(STEM_MODULES, start=1):
             x = Branches(branches, **parts, name=f"stem_block{i}")(x, train=train)

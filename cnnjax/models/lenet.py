@@ -134,7 +134,9 @@ class LeNet5(nn.Module):
             Conv, use_bias=use_bias, kernel_init=he_normal, dtype=self.dtype
         )
         if self.connections == "table":
-            second = PartialConv(TABLE_I, 5, use_bias, self.dtype, name="conv2")
+            second: nn.Module = PartialConv(
+                TABLE_I, 5, use_bias, self.dtype, name="conv2"
+            )
         else:
             second = conv(16, 5, name="conv2")
         x = conv(6, 5, padding=2, name="conv1")(images)

@@ -120,7 +120,7 @@ class MobileNetV3(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not self.norm.has_bias, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": self.norm}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm}
         early_act = early_activation(self.early_act, self.act)
 
         def scaled(channels: int) -> int:

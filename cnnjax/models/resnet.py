@@ -35,7 +35,7 @@ STEMS = {
     "7x7": [(1, 7, 2)],
     "three_3x3": [(1, 3, 2), (1, 3, 1), (2, 3, 1)],
 }
-POOLS = {
+POOLS: dict[str, dict[str, Any]] = {
     "padded": {"padding": 1},
     "ceil": {"padding": 0, "ceil_mode": True},
 }

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from cnnjax.data.split import Split
 from cnnjax.layers.norm import norm_of
 from cnnjax.run.setup import Run
 from cnnjax.training.schedule import in_steps
@@ -121,16 +120,14 @@ def _mixup(run: Run) -> str:
 def _classes(run: Run) -> str:
     """Of a set that is there; of one that is only declared, what is certain."""
     dataset, count = run.dataset, run.dataset.num_classes
-    if isinstance(dataset.train, Split):
-        missing = np.flatnonzero(np.bincount(dataset.train.labels, minlength=count) < 1)
-    elif dataset.contents:
+    if dataset.contents:
         missing = np.flatnonzero(dataset.contents.taken["train"][1] == 0)
     else:
         missing = range(len(dataset.train), count)
     if not len(missing):
         return ""
     names = ""
-    if isinstance(dataset.train, Split) or dataset.contents:
+    if dataset.contents:
         first = [str(dataset.class_names[i]) for i in missing[:3]]
         names = f" ({', '.join(first)}{', ...' if len(missing) > 3 else ''})"
     return (

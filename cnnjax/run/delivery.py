@@ -1,21 +1,24 @@
 """How images reach the programs of a run: resident on the devices, or streamed.
 
-Both deliveries have the same methods, and the same batches in the same order; the
-programs differ only in where a batch comes from.
+The two classes have the same methods and give the same batches in the same order; the
+programs differ only in where a batch comes from. No other file of `run/` asks which
+delivery a run has.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import jax
 import numpy as np
 
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.order import chunk_indices, eval_batches
 from cnnjax.data.streaming import EvalStream, TrainStream
 from cnnjax.devices.distributed import num_processes
-from cnnjax.devices.parallel import BATCHES, DATA, HOST, STREAM
-from cnnjax.run.setup import Run, resident_shapes, split_sizes
-from cnnjax.training.chunk import resident_batches, streamed_batches
-from cnnjax.training.evaluate import resident_batch, split_batches, streamed_batch
+from cnnjax.devices.layout import BATCHES, DATA, HOST, STREAM
+from cnnjax.run.setup import SPLITS, Run, split_sizes
+from cnnjax.shard import part
+from cnnjax.training.chunk import BatchAt
 from cnnjax.training.state import stream_key
 
 # Images of one dispatch in a process. Three such amounts are in the host's memory at
@@ -25,32 +28,97 @@ DISPATCH_BYTES = 2**28
 EVAL_AHEAD = 2
 
 
-def streamed_steps(run: Run) -> int:
-    """Largest number of steps of one dispatch whose images fit `DISPATCH_BYTES`."""
-    layout = run.parallel.layout
-    of_device = (
-        (len(run.seeds) // layout.seed)
-        * (run.train.batch_size // layout.data)
-        * int(np.prod(run.dataset.image_shape))
-    )
-    of_process = of_device * layout.num_devices // num_processes()
-    return max(1, DISPATCH_BYTES // of_process)
+def resident_data(dataset: Dataset) -> dict[str, np.ndarray]:
+    """All splits one after another: train, validation, test."""
+    splits = [getattr(dataset, split) for split in SPLITS]
+    return {
+        "images": np.concatenate([split.images for split in splits]),
+        "labels": np.concatenate([split.labels for split in splits]),
+    }
+
+
+def resident_shapes(dataset: Dataset) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of `resident_data`."""
+    total = sum(split_sizes(dataset).values())
+    return {
+        "images": jax.ShapeDtypeStruct((total, *dataset.image_shape), np.uint8),
+        "labels": jax.ShapeDtypeStruct((total,), np.int32),
+    }
+
+
+def resident_batches(batch_size: int, num_train: int) -> Callable[..., BatchAt]:
+    """Batches chosen from all images, which are on the device.
+
+    Args:
+      batch_size: images a step.
+      num_train: training images; they come first in `resident_data`.
+
+    Returns:
+      batches(data, seed, first_step, num_steps); of these only `num_steps` is static.
+    """
+
+    def batches(data, seed, first_step, num_steps):
+        key = stream_key(seed, "shuffle")
+        indices = chunk_indices(key, first_step, num_steps, batch_size, num_train)
+
+        def at(i):
+            chosen = part().own(indices[i])
+            return {name: array[chosen] for name, array in data.items()}
+
+        return at
+
+    return batches
+
+
+def split_batches(
+    sizes: dict[str, int], batch_size: int
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.int32]]:
+    """Batches of each split of the resident data, padded to one common shape.
+
+    Args:
+      sizes: split name -> number of images, in the order of the resident data.
+      batch_size: images a batch.
+
+    Returns:
+      split name -> (indices [M, batch_size], mask [M, batch_size], number of batches),
+      with M the same for all, so that one program serves all splits.
+    """
+    largest = max(-(-size // batch_size) for size in sizes.values())
+    batches, offset = {}, 0
+    for split, size in sizes.items():
+        indices, mask = eval_batches(size, batch_size)
+        fill = ((0, largest - len(indices)), (0, 0))
+        padded = np.pad(indices + offset, fill)
+        batches[split] = (padded, np.pad(mask, fill), np.int32(len(indices)))
+        offset += size
+    return batches
+
+
+def resident_batch(i: Any, data: Any, indices: jax.Array, mask: jax.Array):
+    """Batch i of `split_batches`, chosen from all images, which are on the device."""
+    chosen = part().own(indices[i])
+    return {name: array[chosen] for name, array in data.items()} | {
+        "mask": part().own(mask[i])
+    }
 
 
 class Resident:
     """All images are on every device, and each program chooses its batches there.
 
+    Nothing is on a device before `load`.
+
     Args:
       run: of `set_up`.
-      data: of `resident_data`, on the devices; None where programs are only compiled.
+      max_steps: largest number of steps of one dispatch.
     """
 
+    takes = "the data"  # what a program takes beside the state
     train_kind, evaluation_kinds = DATA, (DATA, HOST, HOST)
     evaluation_batch = staticmethod(resident_batch)
 
-    def __init__(self, run: Run, data: Any = None):
+    def __init__(self, run: Run, max_steps: int):
         sizes = split_sizes(run.dataset)
-        self._data = data
+        self._run, self._data = run, None
         self._evaluations = split_batches(sizes, run.eval_batch_size)
         self.batches = resident_batches(run.train.batch_size, sizes["train"])
         # Examples for compiling: of what `take` gives, and of `evaluation`.
@@ -58,6 +126,20 @@ class Resident:
         self.evaluation_example = (self.train_example, *self._evaluations["train"][:2])
         # The most steps of one call of `first_steps`.
         self.first_room = run.eval.precise_batches
+
+    @staticmethod
+    def most_steps(run: Run) -> int:
+        """Largest number of steps of one dispatch."""
+        return run.total_steps
+
+    def load(self, shared: Callable[[Callable[[], Any]], Any]) -> None:
+        """Puts on the devices what all dispatches use.
+
+        Args:
+          shared: gives what its argument makes, or what another run of equal data made.
+        """
+        dataset, put = self._run.dataset, self._run.parallel.put
+        self._data = shared(lambda: put(resident_data(dataset), DATA))
 
     def take(self, first_step: int, num_steps: int) -> Any:
         """What the training program needs for these steps, on the devices."""
@@ -83,6 +165,16 @@ class Resident:
         """Ends what `take` has started."""
 
 
+def streamed_batches(data: Any, seed, first_step, num_steps) -> BatchAt:
+    """Batches that came with the call, one step behind the other: [steps, n, ...]."""
+    return lambda i: {name: array[i] for name, array in data.items()}
+
+
+def streamed_batch(i: Any, batches: dict[str, jax.Array]):
+    """Batch i of those that came with the call."""
+    return {name: array[i] for name, array in batches.items()}
+
+
 class Streamed:
     """Images are read while the devices compute; each process reads its share alone.
 
@@ -94,6 +186,7 @@ class Streamed:
       max_steps: largest number of steps of one dispatch.
     """
 
+    takes = "the images of a call"
     train_kind, evaluation_kinds = STREAM, (BATCHES,)
     batches = staticmethod(streamed_batches)
     evaluation_batch = staticmethod(streamed_batch)
@@ -109,6 +202,21 @@ class Streamed:
         of_batch = 1, run.eval_batch_size
         mask = jax.ShapeDtypeStruct(of_batch, np.float32)
         self.evaluation_example = (_examples(run, of_batch) | {"mask": mask},)
+
+    @staticmethod
+    def most_steps(run: Run) -> int:
+        """As many as `DISPATCH_BYTES` have room for."""
+        layout = run.parallel.layout
+        of_device = (
+            (len(run.seeds) // layout.seed)
+            * (run.train.batch_size // layout.data)
+            * int(np.prod(run.dataset.image_shape))
+        )
+        of_process = of_device * layout.num_devices // num_processes()
+        return max(1, DISPATCH_BYTES // of_process)
+
+    def load(self, shared: Callable[[Callable[[], Any]], Any]) -> None:
+        """Nothing: every dispatch brings its own images."""
 
     def take(self, first_step: int, num_steps: int) -> Any:
         steps, data = self._prepared
@@ -186,3 +294,8 @@ def _examples(run: Run, leading: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStr
         "images": jax.ShapeDtypeStruct(images, np.uint8),
         "labels": jax.ShapeDtypeStruct(leading, np.int32),
     }
+
+
+def delivery_of(run: Run) -> type[Resident] | type[Streamed]:
+    """The class for the images of a run."""
+    return Streamed if run.dataset.streamed else Resident

@@ -1,4 +1,4 @@
-"""A sign of life on disk: how far a run is, and which process trains it.
+"""The heartbeat of a run on disk: how far it is, and which process trains it.
 
 A folder is trained by one process at a time: `claim` refuses a second one.
 """
@@ -15,14 +15,14 @@ from cnnjax.errors import UserError
 from cnnjax.process import (
     QUIET_SECONDS,
     identity,
-    lives,
+    is_running,
     seconds_of_silence,
     seems_alive,
     slurm_start,
 )
 from cnnjax.records import read_json, write_failure, write_json
 
-# Least time between two signs of a run that goes on.
+# Least time between two heartbeats of a run in progress.
 EVERY_SECONDS = 2.0
 _LONGEST_SECONDS = 1e9  # of a step: thirty years
 
@@ -44,11 +44,8 @@ def _is_pace(value: Any) -> bool:
     return _is_number(value) and 0 <= value < _LONGEST_SECONDS
 
 
-def _anything(value: Any) -> bool:
-    return True
-
-
-# What a sign tells of a run, whoever wrote the file; `process.lives` judges the rest.
+# What a heartbeat tells of a run, whoever wrote the file; what tells of its process is
+# judged by `process.is_running`.
 KINDS = {
     "status": _is_text,
     "reason": _is_text,
@@ -75,30 +72,31 @@ def claim(folder: Path) -> None:
     """
     with _one_at_a_time(folder):
         refuse_taken(folder, seems_alive)
-        write_sign(folder, "starting")
+        write_heartbeat(folder, "starting")
 
 
 def refuse_taken(
-    folder: Path, is_alive: Callable[[Mapping[str, Any]], bool | None] = lives
+    folder: Path, is_alive: Callable[[Mapping[str, Any]], bool | None] = is_running
 ) -> None:
     """Raises a `TakenError` if another process trains a run.
 
     Args:
       folder: of the run.
-      is_alive: judges its last sign of life; `lives` where only what is certain counts.
+      is_alive: judges its last heartbeat; `is_running` where only what is certain
+        counts.
     """
-    sign = read_sign(folder)
+    beat = read_heartbeat(folder)
     me = identity()
     if (
-        sign.get("status") not in ("starting", "running")
-        or all(sign.get(key) == me[key] for key in me)
-        or not is_alive(sign)
+        beat.get("status") not in ("starting", "running")
+        or all(beat.get(key) == me[key] for key in me)
+        or not is_alive(beat)
     ):
         return
-    who, ways = f"process {sign['pid']} on {sign['host']}", "wait for it, or end it"
-    if sign["host"] != me["host"]:
-        silent = seconds_of_silence(sign)
-        who += f", whose last sign is {silent:.0f} s old"
+    who, ways = f"process {beat['pid']} on {beat['host']}", "wait for it, or end it"
+    if beat["host"] != me["host"]:
+        silent = seconds_of_silence(beat)
+        who += f", whose last heartbeat is {silent:.0f} s old"
         ways += (
             f"; if it has died, delete {folder / 'progress.json'}, or start again in "
             f"{max(QUIET_SECONDS - silent, 1):.0f} s"
@@ -108,18 +106,15 @@ def refuse_taken(
     )
 
 
-def read_sign(folder: Path) -> dict[str, Any]:
-    """The last sign of a run, without what is not of its kind (`KINDS`).
+def read_heartbeat(folder: Path) -> dict[str, Any]:
+    """The last heartbeat of a run, without what is not of its kind (`KINDS`).
 
     Empty if there is none, or it cannot be read.
     """
-    path = folder / "progress.json"
-    with contextlib.suppress(UserError):
-        sign = read_json(path) if path.is_file() else {}
-        if isinstance(sign, dict):
-            known = KINDS | dict.fromkeys(sign.keys() - KINDS.keys(), _anything)
-            return {key: v for key, v in sign.items() if known[key](v)}
-    return {}
+    beat = read_json(folder / "progress.json", lenient=True)
+    if not isinstance(beat, dict):
+        return {}
+    return {k: v for k, v in beat.items() if k not in KINDS or KINDS[k](v)}
 
 
 @contextlib.contextmanager
@@ -131,7 +126,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise write_failure(folder, error) from error
     try:
-        # Some network file systems cannot lock a folder: there is the sign alone.
+        # Some network file systems cannot lock a folder: there is the heartbeat alone.
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -139,7 +134,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def write_sign(folder: Path, status: str, **known: Any) -> None:
+def write_heartbeat(folder: Path, status: str, **known: Any) -> None:
     """Writes `progress.json` into the folder of a run, keeping what it told of steps.
 
     Args:
@@ -151,7 +146,7 @@ def write_sign(folder: Path, status: str, **known: Any) -> None:
     path = folder / "progress.json"
     # A full disk is for the metrics and checkpoints to complain about.
     with contextlib.suppress(UserError):
-        old = read_sign(folder)
+        old = read_heartbeat(folder)
         for stale in ("reason", "slurm_job", "slurm_restarts"):
             old.pop(stale, None)
         new = {"status": status, **identity(), **slurm_start(), **known}
@@ -160,9 +155,9 @@ def write_sign(folder: Path, status: str, **known: Any) -> None:
 
 
 class Heartbeat:
-    """A display for one run that also writes signs of it.
+    """A display for one run that also writes its heartbeat.
 
-    They tell 'step', 'total_steps', 'loss' and 'seconds_per_step', which counts
+    It tells 'step', 'total_steps', 'loss' and 'seconds_per_step', which counts
     evaluation and saving, but not compiling.
 
     Args:
@@ -183,7 +178,7 @@ class Heartbeat:
     def start_run(
         self, name: str, total_steps: int, first_step: int = 0
     ) -> "Heartbeat":
-        """The run begins, or goes on at `first_step`; its updates come here."""
+        """The run starts, or resumes at `first_step`; its updates come here."""
         self._shown = self._display.start_run(name, total_steps, first_step)
         self._known |= {"step": first_step, "total_steps": total_steps}
         self._write("running")
@@ -210,4 +205,4 @@ class Heartbeat:
 
     def _write(self, status: str) -> None:
         self._written = self._now()
-        write_sign(self._folder, status, **self._known)
+        write_heartbeat(self._folder, status, **self._known)

@@ -13,12 +13,12 @@ from cnnjax.data.split import Unreadable
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest
-from cnnjax.records import read_metrics
+from cnnjax.records import is_writer
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.checkpoints.saved import restore_latest, save, save_statistics
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.heartbeat import Heartbeat, claim
-from cnnjax.run.metrics import MetricsWriter
+from cnnjax.run.metrics import Cost, Curves
 from cnnjax.run.outcome import failure, record_of_best
 from cnnjax.run.probing import Measuring
 from cnnjax.run.programs import Programs, compile_programs
@@ -26,10 +26,6 @@ from cnnjax.run.setup import SPLITS, Run, saved_example
 from cnnjax.run.shared import Shared
 from cnnjax.training.evaluate import not_finite
 from cnnjax.training.state import TrainState
-from cnnjax.training.step import METRICS
-
-# Times of dispatches that a checkpoint keeps: enough for a median.
-MOST_TIMES = 500
 
 
 def fit(
@@ -63,10 +59,10 @@ def fit(
     """
     folder = RunFolder(workdir, run, name)
     finished = folder.finished_results()
-    if not distributed.largest(finished is None):
+    if not distributed.max_over_processes(finished is None):
         return finished
-    distributed.by_first(lambda: claim(workdir))
-    distributed.by_all(lambda: _require_readable(run.dataset, stop))
+    distributed.check_together(lambda: claim(workdir) if is_writer() else None)
+    distributed.check_together(lambda: _require_readable(run.dataset, stop))
     folder.write_records()
     progress = Heartbeat(progress, workdir)
     start = saved_example(run)
@@ -79,7 +75,7 @@ def fit(
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
             while loop.step < run.total_steps and not loop.all_failed:
-                stop.exit_code = distributed.largest(stop.exit_code)
+                stop.exit_code = distributed.max_over_processes(stop.exit_code)
                 if stop.exit_code:
                     loop.save()
                     raise Stopped(f"{name} stopped at step {loop.step}")
@@ -132,14 +128,9 @@ class Loop:
         self.best_step = np.zeros(num_seeds, int)
         self.failed_at = np.full(num_seeds, -1)  # step of the first non-finite loss
         self.last_good = [""] * num_seeds
-        self.pending = self._no_sums()  # training metrics since the last row
-        self.run_seconds = 0.0
-        # Of the dispatches of this run; the first of each process is slower.
-        self.step_seconds: list[float] = []
-        self.warm = False
-        self.compile_seconds = programs.compile_seconds
+        self.curves = Curves(run, folder)
+        self.cost = Cost(programs.compile_seconds)
         self.measuring = Measuring(run)
-        self.writers: list[MetricsWriter] = []
         self.log_every = run.interval(run.log.every_epochs)
         self.eval_every = run.interval(run.eval.every_epochs)
         self.save_every = run.interval(run.checkpoint.every_epochs)
@@ -160,12 +151,7 @@ class Loop:
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
         self._measure()
-        for seed in self.run.seeds if distributed.is_first() else ():
-            writer = MetricsWriter(
-                self.folder.seed_folder(seed), self.run.log.tensorboard
-            )
-            writer.truncate_after(self.step)
-            self.writers.append(writer)
+        self.curves.open(self.step)
 
     def finish(self) -> list[dict[str, Any]]:
         """Evaluates the last and the best weights and writes the results."""
@@ -179,7 +165,7 @@ class Loop:
         if self.run.eval.statistics == "precise":
             settled = {"final": weights[1], "best": of_best and of_best[1]}
             save_statistics(self.folder.path, self.run, self.step, settled)
-        self.run_seconds += time.perf_counter() - start
+        self.cost.run_seconds += time.perf_counter() - start
         if not self.all_failed:
             self.measuring.look(self.step, *weights)
         results = []
@@ -197,21 +183,13 @@ class Loop:
             results.append(
                 self.folder.done(seed, of_final, of_best, self._cost(), probes)
             )
-            if not self.writers:
-                continue
-            # A run killed between here and the results left some of these rows.
-            rows = read_metrics(self.writers[i].path)
-            there = {row.get("split") for row in rows if row["step"] == self.step}
-            for split, row in of_final.items():
-                if row["count"] and split not in there:
-                    self._write_eval(i, split, row)
+            self.curves.write_final(i, self.step, of_final)
         self.folder.write_results(results)
         return results
 
     def close(self) -> None:
         self.programs.close()
-        for writer in self.writers:
-            writer.close()
+        self.curves.close()
 
     # -- one dispatch -----------------------------------------------------------------
 
@@ -222,17 +200,15 @@ class Loop:
         num_steps, then = stop - self.step, self._next_stop(stop) - stop
         self.state, rows = self.programs.advance(self.state, self.step, num_steps, then)
         self._note_failures(rows)
-        self._add(rows)
+        self.curves.add(rows)
         self.step += num_steps
         seconds = time.perf_counter() - start
-        if self.warm:
-            self.step_seconds.append(seconds / num_steps)
-        self.warm = True
+        self.cost.add_dispatch(seconds, num_steps)
         if self._due(self.log_every):
-            self._log()
+            self.curves.write_train(self.step, self.failed)
         if self.run.eval.every_epochs and self._due(self.eval_every):
             self._validate()
-        self.run_seconds += time.perf_counter() - start
+        self.cost.run_seconds += time.perf_counter() - start
         self._measure()
         loss_sum, count = rows["loss"]
         images = num_steps * self.run.train.batch_size * len(self.run.seeds)
@@ -253,8 +229,13 @@ class Loop:
         save(self.checkpoints, self.run, self.step, tree, metadata)
 
     @property
+    def failed(self) -> np.ndarray:
+        """Which seeds have met a loss that is not finite, bool [S]."""
+        return self.failed_at >= 0
+
+    @property
     def all_failed(self) -> bool:
-        return bool((self.failed_at >= 0).all())
+        return bool(self.failed.all())
 
     def _next_stop(self, step: int) -> int:
         """Where the dispatch that starts at a step ends."""
@@ -267,44 +248,13 @@ class Loop:
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.run.total_steps
 
-    # -- metrics ----------------------------------------------------------------------
-
-    def _no_sums(self) -> dict[str, np.ndarray]:
-        return {name: np.zeros((2, len(self.run.seeds))) for name in METRICS}
-
-    def _add(self, rows: dict[str, Any]) -> None:
-        for name in METRICS:
-            # float64 on the host: long runs do not lose the small terms.
-            self.pending[name] += np.asarray(rows[name], np.float64).sum(axis=-1)
-
     def _note_failures(self, rows: dict[str, Any]) -> None:
         bad = ~np.isfinite(rows["loss"][0])  # [S, steps]
-        for i in np.flatnonzero(bad.any(axis=1) & (self.failed_at < 0)):
+        for i in np.flatnonzero(bad.any(axis=1) & ~self.failed):
             self.failed_at[i] = self.step + int(bad[i].argmax()) + 1
             self.last_good[i] = self.folder.checkpoint_name(
                 self.checkpoints.latest_step()
             )
-
-    def _log(self) -> None:
-        for i, writer in enumerate(self.writers):
-            if self.failed_at[i] >= 0:
-                continue
-            mean = {
-                name: float(sums[0, i] / sums[1, i])
-                for name, sums in self.pending.items()
-            }
-            writer.write(
-                {
-                    "kind": "train",
-                    "step": self.step,
-                    "epoch": self._epoch(),
-                    "loss": mean["loss"],
-                    "error": 100 * mean["errors"],
-                    "grad_norm": mean["grad_norm"],
-                    "learning_rate": float(self.run.schedule(self.step - 1)),
-                }
-            )
-        self.pending = self._no_sums()
 
     def _validate(self) -> None:
         if not len(self.run.dataset.validation):
@@ -314,21 +264,14 @@ class Loop:
         # A broken net is wrong everywhere, but never the best so far.
         broken = [not_finite({"validation": row}) is not None for row in rows]
         errors = np.where(broken, np.inf, [row["error"] for row in rows])
-        improved = (errors < self.best_error) & (self.failed_at < 0)
+        improved = (errors < self.best_error) & ~self.failed
         if self.best is not None and improved.any():
             self.best = self.programs.improve(improved, weights, self.best)
             self.best_error = np.where(improved, errors, self.best_error)
             self.best_step = np.where(improved, self.step, self.best_step)
         if self.step == self.run.total_steps:
             return  # `finish` writes this row, with the other splits
-        for i, _ in enumerate(self.writers):
-            if self.failed_at[i] < 0:
-                self._write_eval(i, "validation", rows[i])
-
-    def _write_eval(self, i: int, split: str, row: dict[str, Any]) -> None:
-        shown = {k: v for k, v in row.items() if k != "per_class_accuracy"}
-        head = {"kind": "eval", "step": self.step, "epoch": self._epoch()}
-        self.writers[i].write(head | {"split": split} | shown)
+        self.curves.write_eval(self.step, "validation", rows, self.failed)
 
     def _settled(self, weights: Any) -> tuple[Any, Any]:
         """Weights with the statistics of the last evaluation."""
@@ -340,9 +283,6 @@ class Loop:
         if self.step < self.run.total_steps:
             self.measuring.look(self.step, *self.programs.weights(self.state))
 
-    def _epoch(self) -> float:
-        return round(self.step / self.run.steps_per_epoch, 6)
-
     # -- what is saved beside the arrays ----------------------------------------------
 
     def _dump(self) -> dict[str, Any]:
@@ -351,10 +291,8 @@ class Loop:
             "best_step": self.best_step.tolist(),
             "failed_at": self.failed_at.tolist(),
             "last_good": self.last_good,
-            "pending": {name: sums.tolist() for name, sums in self.pending.items()},
-            "run_seconds": self.run_seconds,
-            "compile_seconds": self.compile_seconds,
-            "step_seconds": self.step_seconds[-MOST_TIMES:],
+            "pending": self.curves.dump(),
+            **self.cost.dump(),
             "probes": self.measuring.dump(),
         }
 
@@ -363,25 +301,14 @@ class Loop:
         self.best_step = np.array(saved["best_step"], int)
         self.failed_at = np.array(saved["failed_at"], int)
         self.last_good = list(saved["last_good"])
-        self.pending = {k: np.array(v, float) for k, v in saved["pending"].items()}
-        self.run_seconds = saved["run_seconds"]
-        self.compile_seconds += saved["compile_seconds"]
-        self.step_seconds = list(saved["step_seconds"])
+        self.curves.load(saved["pending"])
+        self.cost.load(saved)
         self.measuring.load(saved["probes"])
 
     def _cost(self) -> dict[str, float | None]:
-        share = len(self.run.seeds)
-        images = self.step * self.run.train.batch_size * share
-        return {
-            "compile_seconds": self.compile_seconds / share,
-            "run_seconds": self.run_seconds / share,
-            "images_per_second": images / max(self.run_seconds, 1e-9),
-            # None where one dispatch was all.
-            "step_seconds": float(np.median(self.step_seconds)) / share
-            if self.step_seconds
-            else None,
-            "memory_bytes": self.programs.memory_bytes,
-        }
+        num_seeds = len(self.run.seeds)
+        images = self.step * self.run.train.batch_size * num_seeds
+        return self.cost.record(num_seeds, images, self.programs.memory_bytes)
 
 
 def require_some_success(results: list[dict[str, Any]]) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from cnnjax.data.order import eval_batches
-from cnnjax.devices.parallel import DATA, SEEDS, Parallel
+from cnnjax.devices.layout import DATA, SEEDS
+from cnnjax.devices.parallel import Parallel
 from cnnjax.net.forward import forward_eval
 from cnnjax.probes import PROBES
 from cnnjax.probes.probe import MOMENTS, Probe, Subject

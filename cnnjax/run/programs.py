@@ -13,10 +13,10 @@ import numpy as np
 
 from cnnjax.config import IRRELEVANT, flatten
 from cnnjax.devices.available import is_accelerated
-from cnnjax.devices.parallel import DATA, HOST, SEEDS
+from cnnjax.devices.layout import HOST, SEEDS
 from cnnjax.devices.seed_axis import choose_seed_mode
-from cnnjax.run.delivery import Resident, Streamed, streamed_steps
-from cnnjax.run.setup import Run, initial_state, resident_data, split_sizes
+from cnnjax.run.delivery import Resident, Streamed, delivery_of
+from cnnjax.run.setup import Run, initial_state, split_sizes
 from cnnjax.run.shared import Shared
 from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.evaluate import divide, make_evaluation, make_reestimation, no_sums
@@ -30,9 +30,11 @@ DISPATCH_WORK = {"cpu": 1e11, "accelerator": 2e13}
 
 def dispatch_steps(run: Run) -> int:
     """Largest number of steps of one dispatch."""
-    longest = min(run.interval(run.log.every_epochs), run.total_steps)
-    if run.dataset.streamed:
-        longest = min(longest, streamed_steps(run))
+    longest = min(
+        run.interval(run.log.every_epochs),
+        run.total_steps,
+        delivery_of(run).most_steps(run),
+    )
     if run.train.steps_per_dispatch:
         return min(run.train.steps_per_dispatch, longest)
     kind = "accelerator" if is_accelerated() else "cpu"
@@ -233,11 +235,8 @@ def compile_programs(
     data_key, key = shared_keys(run)
     put = run.parallel.put
     max_steps = dispatch_steps(run)
-    if run.dataset.streamed:
-        delivery = Streamed(run, max_steps)
-    else:
-        data = shared.get(data_key, lambda: put(resident_data(run.dataset), DATA))
-        delivery = Resident(run, data)
+    delivery = delivery_of(run)(run, max_steps)
+    delivery.load(functools.partial(shared.get, data_key))
     start = time.perf_counter()
     compiled = shared.get(key, lambda: _compile(run, state, delivery, max_steps))
     seconds = time.perf_counter() - start
@@ -255,7 +254,7 @@ def memory(run: Run) -> dict[str, dict[str, int]]:
       next call) and 'peak', all together.
     """
     max_steps = dispatch_steps(run)
-    delivery = Streamed(run, max_steps) if run.dataset.streamed else Resident(run)
+    delivery = delivery_of(run)(run, max_steps)
     compiled = _compile(run, initial_state(run), delivery, max_steps)
     waiting = delivery.waiting_bytes()
     table = {}

@@ -15,9 +15,14 @@ from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
+from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
 from cnnjax.devices.available import num_usable, require_devices
-from cnnjax.devices.distributed import num_processes, process_index, total
+from cnnjax.devices.distributed import (
+    num_processes,
+    process_index,
+    sum_over_processes,
+)
 from cnnjax.devices.layout import choose_layout, describe
 from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
@@ -182,7 +187,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     loss = splat("loss", make_loss, config.loss)
     checked(config.train.impl)
     if dataset is None:
-        dataset = splat("data", load_dataset, config.data)
+        dataset = load_dataset(splat("data", Request, config.data))
     if len(dataset.train) == 0:
         raise UserError(
             f"data set {dataset.name} leaves no training image: lower "
@@ -222,7 +227,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         dataset.fingerprint,
         process=process_index(),
         num_processes=num_processes(),
-        over_processes=total,
+        over_processes=sum_over_processes,
     )
     augment = splat(
         "augment",
@@ -323,24 +328,6 @@ def saved_example(run: Run) -> dict[str, Any]:
     return {"state": state, "best": best}
 
 
-def resident_data(dataset: Dataset) -> dict[str, np.ndarray]:
-    """All splits one after another: train, validation, test."""
-    splits = [getattr(dataset, split) for split in SPLITS]
-    return {
-        "images": np.concatenate([split.images for split in splits]),
-        "labels": np.concatenate([split.labels for split in splits]),
-    }
-
-
-def resident_shapes(dataset: Dataset) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of `resident_data`."""
-    total = sum(split_sizes(dataset).values())
-    return {
-        "images": jax.ShapeDtypeStruct((total, *dataset.image_shape), np.uint8),
-        "labels": jax.ShapeDtypeStruct((total,), np.int32),
-    }
-
-
 def split_sizes(dataset: Dataset) -> dict[str, int]:
-    """Images of each split, in the order of `resident_data`."""
+    """Images of each split, in the order of `SPLITS`."""
     return {split: len(getattr(dataset, split)) for split in SPLITS}

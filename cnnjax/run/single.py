@@ -10,13 +10,13 @@ from rich.table import Table
 from cnnjax.config import from_dict, with_new_keys
 from cnnjax.data.contents import split_lines
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.devices.distributed import is_first
 from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.interrupt import Stopped, catching_signals
 from cnnjax.records import no_run, read_json
 from cnnjax.run.cautions import cautions
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.checkpoints.saved import restore_latest
+from cnnjax.run.delivery import delivery_of
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.loop import fit, require_some_success
 from cnnjax.run.outcome import in_words
@@ -41,7 +41,7 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
             progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
-        for sentence in cautions(run).values() if is_first() else ():
+        for sentence in cautions(run).values():
             progress.say(f"note: {sentence}")
         try:
             results = fit(
@@ -84,7 +84,7 @@ def print_dry_run(config: ConfigDict) -> int:
     print(
         f"{run.num_params:,} parameters, {len(run.seeds)} seeds, {run.total_steps:,} "
         "steps; arguments are the state of the seeds of a device and "
-        + ("the images of a call" if run.dataset.streamed else "the data")
+        + delivery_of(run).takes
     )
     for sentence in cautions(run).values():
         print(f"note: {sentence}")

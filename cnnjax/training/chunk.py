@@ -1,8 +1,7 @@
-"""Many training steps as one pure function of one seed, on images of either delivery.
+"""Many training steps as one pure function of one seed.
 
 Where batches come from is a function `batches(data, seed, first_step, num_steps)` that
-gives a function of i, the batch of step first_step + i: `resident_batches` or
-`streamed_batches`.
+gives a function of i, the batch of step first_step + i.
 """
 
 from collections.abc import Callable
@@ -11,49 +10,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cnnjax.data.order import chunk_indices
-from cnnjax.shard import part
-from cnnjax.training.state import TrainState, stream_key
+from cnnjax.training.state import TrainState
 from cnnjax.training.step import METRICS
 
 # i -> {'images': uint8 [n, H, W, C], 'labels': int32 [n]}, of this shard of the batch.
 BatchAt = Callable[[Any], dict[str, jax.Array]]
 
 
-def resident_batches(batch_size: int, num_train: int) -> Callable[..., BatchAt]:
-    """Batches chosen from all images, which are on the device.
-
-    Args:
-      batch_size: images a step.
-      num_train: training images; they come first in the resident data.
-
-    Returns:
-      batches(data, seed, first_step, num_steps); of these only `num_steps` is static.
-    """
-
-    def batches(data, seed, first_step, num_steps):
-        key = stream_key(seed, "shuffle")
-        indices = chunk_indices(key, first_step, num_steps, batch_size, num_train)
-
-        def at(i):
-            chosen = part().own(indices[i])
-            return {name: array[chosen] for name, array in data.items()}
-
-        return at
-
-    return batches
-
-
-def streamed_batches(data: Any, seed, first_step, num_steps) -> BatchAt:
-    """Batches that came with the call, one per step: [steps, n, ...]."""
-    return lambda i: {name: array[i] for name, array in data.items()}
-
-
 def over_batches(num: Any, batch_at: BatchAt, body: Callable, carry: Any) -> Any:
     """carry = body(i, batch_at(i), carry), for i from 0 to num - 1.
 
     The loop carries the batch of its next round, so that XLA cannot mix what comes out
-    of a batch with how it was found: both deliveries then give the same bits.
+    of a batch with how it was found: the bits do not depend on where it comes from.
     """
 
     def round(i, carried):

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cnnjax.data.order import eval_batches
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.shard import at_positions, part
 from cnnjax.training.chunk import over_batches
@@ -19,43 +18,6 @@ from cnnjax.training.step import mean_of_parts
 # What is summed over images: one number each, or one for each class.
 SUMS = ("loss", "errors", "top5_errors", "count")
 SUMS_OF_CLASSES = ("class_correct", "class_count")
-
-
-def split_batches(
-    sizes: dict[str, int], batch_size: int
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.int32]]:
-    """Batches of each split of the resident data, padded to one common shape.
-
-    Args:
-      sizes: split name -> number of images, in the order of the resident data.
-      batch_size: images a batch.
-
-    Returns:
-      split name -> (indices [M, batch_size], mask [M, batch_size], number of batches),
-      with M the same for all, so that one program serves all splits.
-    """
-    largest = max(-(-size // batch_size) for size in sizes.values())
-    batches, offset = {}, 0
-    for split, size in sizes.items():
-        indices, mask = eval_batches(size, batch_size)
-        fill = ((0, largest - len(indices)), (0, 0))
-        padded = np.pad(indices + offset, fill)
-        batches[split] = (padded, np.pad(mask, fill), np.int32(len(indices)))
-        offset += size
-    return batches
-
-
-def resident_batch(i: Any, data: Any, indices: jax.Array, mask: jax.Array):
-    """Batch i of `split_batches`, chosen from all images, which are on the device."""
-    chosen = part().own(indices[i])
-    return {name: array[chosen] for name, array in data.items()} | {
-        "mask": part().own(mask[i])
-    }
-
-
-def streamed_batch(i: Any, batches: dict[str, jax.Array]):
-    """Batch i of those that came with the call."""
-    return {name: array[i] for name, array in batches.items()}
 
 
 def no_sums(num_seeds: int, num_classes: int) -> dict[str, np.ndarray]:
@@ -78,7 +40,8 @@ def make_evaluation(
       model: the net.
       preprocess: images uint8 -> float.
       num_classes: number of classes.
-      batch_at: `resident_batch` or `streamed_batch`.
+      batch_at: (i, *source) -> {'images': uint8 [n, H, W, C], 'labels': int32 [n],
+        'mask': float32 [n]}, batch i of a split.
       batch_statistics: see `forward_eval`; a last batch that is not full is filled up
         with the first images of the split, which are not counted.
 

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from cnnjax.records import write_json
-from cnnjax.run.heartbeat import write_sign
+from cnnjax.run.heartbeat import write_heartbeat
 
 
 def short_cell(workdir: str, arm: str) -> None:
@@ -16,25 +16,25 @@ def short_cell(workdir: str, arm: str) -> None:
     how, _, times = arm.partition("-")
     is_first = not (folder / "tried").exists()
     (folder / "tried").touch()
-    write_sign(folder, "starting")
+    write_heartbeat(folder, "starting")
     if times == "once" and not is_first:
         how = "good"
     if how == "killed":
         print("the last words")
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "crashed":
-        write_sign(folder, "crashed", reason="ZeroDivisionError: by zero")
+        write_heartbeat(folder, "crashed", reason="ZeroDivisionError: by zero")
         sys.exit(1)
     elif how == "refused":
-        write_sign(folder, "refused", reason="disk full")
+        write_heartbeat(folder, "refused", reason="disk full")
         sys.exit(2)
     elif how == "stopped":
-        write_sign(folder, "stopped")
+        write_heartbeat(folder, "stopped")
         sys.exit(143)
     elif how == "patient":
         wait_for_signal(folder)
     write_json(folder / "seed-0" / "result.json", {"status": "done", "step": 9})
-    write_sign(folder, "done", device=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    write_heartbeat(folder, "done", device=os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
 def wait_for_signal(folder: Path) -> None:
@@ -42,9 +42,9 @@ def wait_for_signal(folder: Path) -> None:
 
     def save(signum, frame):
         time.sleep(0.5)
-        write_sign(folder, "stopped")
+        write_heartbeat(folder, "stopped")
         sys.exit(143)
 
     signal.signal(signal.SIGTERM, save)
-    write_sign(folder, "running")
+    write_heartbeat(folder, "running")
     time.sleep(60)

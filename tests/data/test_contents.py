@@ -14,8 +14,8 @@ from cnnjax.data.contents import (
     source_lines,
     split_lines,
 )
-from cnnjax.data.dataset import load_dataset
 from cnnjax.data.sources.listing import list_images
+from tests.data.loading import load
 
 
 def described(num_classes, counts, ignored=(), remarks=()):
@@ -82,17 +82,8 @@ def test_the_record_is_whole():
 @pytest.mark.parametrize("delivery", ["resident", "streaming"])
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
 def test_counts_are_those_of_the_labels(name, delivery):
-    dataset = load_dataset(
-        name,
-        data_dir="",
-        num_train=100,
-        num_validation=30,
-        num_test=50,
-        split_seed=1,
-        image_size=0,
-        num_classes=0,
-        delivery=delivery,
-    )
+    sizes = {"num_train": 100, "num_validation": 30, "num_test": 50}
+    dataset = load(name, **sizes, split_seed=1, delivery=delivery)
     for split in ("train", "validation", "test"):
         part = getattr(dataset, split)
         _, labels = part.read(np.arange(len(part)))

@@ -11,32 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnnjax.data.dataset import SOURCES, choose, load_dataset, split_order
+from cnnjax.data.dataset import SOURCES
 from cnnjax.data.images import center_square
-from cnnjax.data.sources.source import Pool, Request
+from cnnjax.data.sources.source import Pool
+from cnnjax.data.split import choose, split_order
 from cnnjax.errors import UserError
-
-DEFAULTS = {
-    "data_dir": "",
-    "num_train": 0,
-    "num_validation": 0,
-    "num_test": 0,
-    "split_seed": 0,
-    "image_size": 0,
-    "num_classes": 0,
-    "num_folds": 0,
-    "fold": 0,
-    "delivery": "resident",
-}
-
-
-def load(name, **changes):
-    return load_dataset(name, **(DEFAULTS | changes))
-
-
-def request(**changes):
-    keys = DEFAULTS | changes
-    return Request("toy", **{k: v for k, v in keys.items() if k != "delivery"})
+from tests.data.loading import load, request
 
 
 @pytest.mark.parametrize("name", ["digits", "synthetic"])
@@ -61,7 +41,7 @@ def test_folds_divide_the_images(k):
     pools = {"train": Pool(103, labels), "test": Pool(50)}
     tested = []
     for fold in range(k):
-        want = request(num_folds=k, fold=fold, num_validation=10)
+        want = request("toy", num_folds=k, fold=fold, num_validation=10)
         chosen = choose(pools, want)
         # The source's own test split stays unread.
         assert {pool for pool, _ in chosen.values()} == {"train"}
@@ -157,7 +137,7 @@ def test_no_image_is_in_two_splits(train, own, wanted, labelled, seed):
     pools = {"train": Pool(train, labels)} | {name: Pool(15) for name in own}
     keys = ("num_train", "num_validation", "num_test")
     counts = dict(zip(keys, wanted, strict=True))
-    chosen = choose(pools, request(**counts, split_seed=seed))
+    chosen = choose(pools, request("toy", **counts, split_seed=seed))
     taken = [(pool, int(i)) for pool, indices in chosen.values() for i in indices]
     assert len(taken) == len(set(taken))
     assert all(0 <= i < pools[pool].size for pool, i in taken)
@@ -188,7 +168,7 @@ def test_no_image_is_in_two_splits(train, own, wanted, labelled, seed):
 )
 def test_what_a_source_in_splits_gives(own, changes, want):
     pools = {"train": Pool(100, np.arange(100) % 3)} | {p: Pool(15) for p in own}
-    chosen = choose(pools, request(**changes))
+    chosen = choose(pools, request("toy", **changes))
     sizes = [len(chosen[split][1]) for split in ("train", "validation", "test")]
     assert tuple(sizes) == want
 
@@ -214,8 +194,8 @@ def test_a_choice_that_is_not_stratified_knows_no_labels():
 
 def test_smaller_training_sets_are_subsets():
     pools = {"train": Pool(100, np.arange(100) % 10), "test": Pool(20)}
-    large = choose(pools, request(num_train=50, num_validation=10))
-    small = choose(pools, request(num_train=20, num_validation=10))
+    large = choose(pools, request("toy", num_train=50, num_validation=10))
+    small = choose(pools, request("toy", num_train=20, num_validation=10))
     assert set(small["train"][1]) < set(large["train"][1])
     for split in ("validation", "test"):
         np.testing.assert_array_equal(small[split][1], large[split][1])
@@ -256,14 +236,14 @@ def test_no_tensorflow_and_no_late_imports(prepared):
     root, _ = prepared
     program = f"""
 import sys
-from cnnjax.data import augment, dataset, order
-keys = {DEFAULTS!r}
-dataset.load_dataset("synthetic", **keys)
+from cnnjax.data import augment, order
+from tests.data.loading import load
+load("synthetic")
 assert not {{"sklearn", "tensorflow_datasets"}} & set(sys.modules)
-dataset.load_dataset("digits", **keys)
+load("digits")
 assert "tensorflow_datasets" not in sys.modules
 import cnnjax.data.prepare, experiments.prepare
-dataset.load_dataset("cifar10", **keys | {{"data_dir": {str(root)!r}}})
+load("cifar10", {str(root)!r})
 assert "tensorflow_datasets" in sys.modules
 assert "tensorflow" not in sys.modules
 """

@@ -6,30 +6,20 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from cnnjax.data import dataset as loading
+from cnnjax.data import dataset as datasets
 from cnnjax.data.contents import data_record, split_lines
-from cnnjax.data.dataset import load_dataset
 from cnnjax.data.labels import checked_pools
 from cnnjax.data.published_sizes import describe_dataset
 from cnnjax.data.sources.source import Pool, Source
 from cnnjax.errors import UserError
+from tests.data import loading
 from tests.data.small_sets import image_features, labelled, png, write_set
 
 DELIVERIES = ("resident", "streaming")
 
 
 def load(root, name="tfds:toy", **changes):
-    keys = {
-        "data_dir": str(root),
-        "num_train": 0,
-        "num_validation": 0,
-        "num_test": 0,
-        "split_seed": 0,
-        "image_size": 0,
-        "num_classes": 0,
-        "delivery": "resident",
-    }
-    return load_dataset(name, **(keys | changes))
+    return loading.load(name, root, **changes)
 
 
 def sizes(dataset):
@@ -106,7 +96,7 @@ def test_labels_of_any_source_are_checked(monkeypatch):
         pools = {"train": Pool(3, np.array([0, 1, 2]))}
         return Source(pools, ("a", "b"), (2, 2, 1), None)
 
-    monkeypatch.setitem(loading.SOURCES, "digits", open_source)
+    monkeypatch.setitem(datasets.SOURCES, "digits", open_source)
     with pytest.raises(UserError, match="image 2 of the train split of digits"):
         load("", "digits")
 
@@ -224,10 +214,9 @@ def test_grey_and_deep_images(tmp_path, shape, dtype, level):
 
 def test_only_what_is_missing_is_replaced_by_published_facts(tmp_path):
     """A broken set that is there must not be planned as ImageNet."""
-    keys = {"num_train": 0, "num_validation": 0, "num_test": 0, "split_seed": 0}
-    keys |= {"image_size": 8, "num_classes": 0, "delivery": "auto"}
     (tmp_path / "one class").mkdir()
     with pytest.raises(UserError, match="0 subfolders with images"):
-        describe_dataset(name="folder", data_dir=str(tmp_path), **keys)
-    _, note = describe_dataset(name="folder", data_dir=str(tmp_path / "gone"), **keys)
+        describe_dataset(loading.request("folder", tmp_path, image_size=8))
+    gone = loading.request("folder", tmp_path / "gone", image_size=8)
+    _, note = describe_dataset(gone)
     assert "ImageNet" in note

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data.dataset import load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.standardize import STANDARDIZE, measure
 from cnnjax.errors import UserError
+from tests.data.loading import load
 
 IMAGES = np.random.RandomState(0).randint(0, 256, (6, 8, 8, 3), np.uint8)
 
@@ -84,15 +84,7 @@ def test_pillow_images_are_taken_as_files_are(tmp_path):
         for name in ("cat", "dog"):
             (tmp_path / name).mkdir(exist_ok=True)
             image.save(tmp_path / name / f"{i}.png", exif=exif)
-    keys = dict.fromkeys(("num_train", "num_validation", "num_test", "num_classes"), 0)
-    dataset = load_dataset(
-        "folder",
-        data_dir=str(tmp_path),
-        split_seed=0,
-        image_size=0,
-        delivery="resident",
-        **keys,
-    )
+    dataset = load("folder", tmp_path)
     with Image.open(tmp_path / "cat" / "0.png") as opened:
         result = preprocess("none")(opened)
     np.testing.assert_array_equal(result, preprocess("none")(dataset.train.images[:1]))

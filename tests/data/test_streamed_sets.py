@@ -10,29 +10,20 @@ from PIL import Image
 
 from cnnjax.data import dataset as data
 from cnnjax.data import images
-from cnnjax.data.dataset import load_dataset
 from cnnjax.data.order import chunk_indices
 from cnnjax.data.readable import require_readable
 from cnnjax.data.sources import folder, tfds
 from cnnjax.data.standardize import STANDARDIZE, Sums, measure, measure_split
 from cnnjax.data.streaming import TrainStream
 from cnnjax.errors import UserError
+from tests.data import loading
 
 REAL = os.environ.get("CNNJAX_DATA_DIR", "")
 SPLITS = ("train", "validation", "test")
 
 
 def load(name, data_dir="", delivery="streaming", **changes):
-    keys = {
-        "data_dir": str(data_dir),
-        "num_train": 0,
-        "num_validation": 0,
-        "num_test": 0,
-        "split_seed": 0,
-        "image_size": 0,
-        "num_classes": 0,
-    }
-    return load_dataset(name, delivery=delivery, **(keys | changes))
+    return loading.load(name, data_dir, delivery=delivery, **changes)
 
 
 @pytest.fixture

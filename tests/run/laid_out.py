@@ -5,9 +5,10 @@ import functools
 import jax
 import numpy as np
 
-from cnnjax.devices.parallel import DATA, HOST, SEEDS
-from cnnjax.run.setup import initial_state, resident_data, resident_shapes
-from cnnjax.training.chunk import make_train_chunk, resident_batches
+from cnnjax.devices.layout import DATA, HOST, SEEDS
+from cnnjax.run.delivery import resident_batches, resident_data, resident_shapes
+from cnnjax.run.setup import initial_state
+from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.step import make_train_step
 
 MODES = ("jit", "shard_map", "pmap")

@@ -10,6 +10,7 @@ from cnnjax.ablation.execute.dry_run import estimate
 from cnnjax.ablation.plan import load_ablation, make_plan
 from cnnjax.data.order import batch_indices
 from cnnjax.data.published_sizes import describe_dataset
+from cnnjax.data.request import Request
 from cnnjax.run.cautions import cautions, cautions_of_arms
 from cnnjax.run.setup import set_up
 from tests.run.tiny import tiny_config, tiny_run
@@ -118,10 +119,11 @@ def test_a_large_batch_sees_images_twice(size):
 
 def test_classes_without_a_training_image_are_named():
     run = tiny_run()
-    labels = np.where(run.dataset.train.labels == 1, 2, run.dataset.train.labels)
-    train = dataclasses.replace(run.dataset.train, labels=labels)
+    taken = run.dataset.contents.taken | {"train": ("train", np.array([8, 0, 16]))}
     data = dataclasses.replace(
-        run.dataset, train=train, class_names=("cat", "dog", "eel")
+        run.dataset,
+        contents=dataclasses.replace(run.dataset.contents, taken=taken),
+        class_names=("cat", "dog", "eel"),
     )
     said = cautions(dataclasses.replace(run, dataset=data))["classes"]
     assert "1 of 3 classes (dog) have no image among the 24" in said
@@ -130,7 +132,7 @@ def test_classes_without_a_training_image_are_named():
 def test_classes_of_data_that_is_read_later():
     """Where labels are not known, only fewer images than classes are certain."""
     config = tiny_config(data__num_train=2)
-    data, _ = describe_dataset(**config.data)
+    data, _ = describe_dataset(Request(**config.data))
     (absent,) = set(range(3)) - set(data.train.read(np.arange(2))[1].tolist())
     said = cautions(set_up(config, data))["classes"]
     assert f"1 of 3 classes ({data.class_names[absent]}) have no image" in said
@@ -138,7 +140,7 @@ def test_classes_of_data_that_is_read_later():
     said = cautions(set_up(config, declared))["classes"]
     assert "1 of 3 classes have no image" in said
     config = tiny_config()
-    data, _ = describe_dataset(**config.data)
+    data, _ = describe_dataset(Request(**config.data))
     assert "classes" not in cautions(set_up(config, data))
 
 

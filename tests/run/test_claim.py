@@ -11,7 +11,7 @@ from cnnjax import process
 from cnnjax.ablation.execute import cell
 from cnnjax.errors import UserError
 from cnnjax.process import QUIET_SECONDS, identity
-from cnnjax.run.heartbeat import TakenError, claim, read_sign
+from cnnjax.run.heartbeat import TakenError, claim, read_heartbeat
 from tests.run.tiny import fit, tiny_run
 
 
@@ -41,15 +41,15 @@ def test_a_living_process_is_named_and_left_alone(tmp_path, other):
     assert "\n" not in str(said.value)
     # Not a file was touched.
     assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
-    assert read_sign(tmp_path) == sign
+    assert read_heartbeat(tmp_path) == sign
 
 
 @pytest.mark.parametrize("status", ["stopped", "done", "crashed", "waiting", "refused"])
 def test_who_has_ended_keeps_nobody_out(tmp_path, other, status):
     leave_sign(tmp_path, other, status)
     claim(tmp_path)
-    assert read_sign(tmp_path)["status"] == "starting"
-    assert read_sign(tmp_path)["step"] == 3
+    assert read_heartbeat(tmp_path)["status"] == "starting"
+    assert read_heartbeat(tmp_path)["step"] == 3
 
 
 def test_a_killed_process_keeps_nobody_out(tmp_path, other):
@@ -66,13 +66,13 @@ def test_the_same_process_may_try_again(tmp_path):
 def test_a_sign_that_says_nothing_keeps_nobody_out(tmp_path, text):
     (tmp_path / "progress.json").write_text(text, encoding="latin-1")
     claim(tmp_path)
-    assert read_sign(tmp_path)["pid"] == identity()["pid"]
+    assert read_heartbeat(tmp_path)["pid"] == identity()["pid"]
 
 
 def test_of_another_machine_the_age_of_the_sign_counts(tmp_path):
     elsewhere = identity() | {"host": "elsewhere"}
     leave_sign(tmp_path, elsewhere, ago=QUIET_SECONDS - 60)
-    with pytest.raises(TakenError, match=r"sign is 540 s old.*again in 60 s"):
+    with pytest.raises(TakenError, match=r"heartbeat is 540 s old.*again in 60 s"):
         claim(tmp_path)
     leave_sign(tmp_path, elsewhere, ago=-60)  # its clock is ahead
     with pytest.raises(TakenError):
@@ -89,7 +89,7 @@ def test_a_job_that_slurm_starts_again_goes_on_at_once(tmp_path, monkeypatch):
         claim(tmp_path)  # another node of the same start
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     claim(tmp_path)
-    assert read_sign(tmp_path)["slurm_restarts"] == "1"
+    assert read_heartbeat(tmp_path)["slurm_restarts"] == "1"
 
 
 def test_the_cell_of_a_launcher_leaves_the_sign_of_the_other(tmp_path, other, capsys):
@@ -99,11 +99,4 @@ def test_the_cell_of_a_launcher_leaves_the_sign_of_the_other(tmp_path, other, ca
         cell.run_cell(str(tmp_path), "arm")
     assert ended.value.code == 2
     assert "is being trained by" in capsys.readouterr().out
-    assert read_sign(tmp_path / "arm") == sign
-
-
-def test_a_process_is_told_apart_by_ps_where_there_is_no_proc(other):
-    found = process._born_by_ps(other["pid"])
-    assert found
-    assert found == process._born_by_ps(other["pid"])
-    assert process._born_by_ps(2**22 - 1) is None
+    assert read_heartbeat(tmp_path / "arm") == sign

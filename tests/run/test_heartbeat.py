@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from cnnjax.run.heartbeat import EVERY_SECONDS, Heartbeat, write_sign
+from cnnjax.run.heartbeat import EVERY_SECONDS, Heartbeat, write_heartbeat
 from tests.run.tiny import Shown
 
 
@@ -60,8 +60,8 @@ def test_it_is_written_now_and_then_only(tmp_path, clock):
 
 
 def test_a_later_sign_keeps_the_steps_and_drops_the_reason(tmp_path):
-    write_sign(tmp_path, "crashed", step=7, reason="by zero")
-    write_sign(tmp_path, "waiting")
+    write_heartbeat(tmp_path, "crashed", step=7, reason="by zero")
+    write_heartbeat(tmp_path, "waiting")
     assert read(tmp_path)["step"] == 7
     assert "reason" not in read(tmp_path)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.request import Request
 from cnnjax.data.split import Split
 from cnnjax.devices import parallel
 from cnnjax.errors import UserError
@@ -178,7 +179,7 @@ def test_broken_weights_are_never_the_best(monkeypatch, tmp_path):
 
 def without_test_images(**changes):
     config = tiny_config(data__num_validation=0, **changes)
-    dataset = load_dataset(**config.data)
+    dataset = load_dataset(Request(**config.data))
     none = Split(dataset.test.images[:0], dataset.test.labels[:0])
     return set_up(config, dataclasses.replace(dataset, test=none))
 

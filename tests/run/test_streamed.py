@@ -11,11 +11,12 @@ from PIL import Image
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.run import delivery, loop
-from cnnjax.run.delivery import Streamed, streamed_steps
+from cnnjax.run.delivery import Streamed
 from cnnjax.run.programs import compile_programs, dispatch_steps, memory
 from cnnjax.run.setup import SPLITS, initial_state
 from tests.run.laid_out import MODES, assert_close, assert_equal
 from tests.run.tiny import RESNET, fit, rows_of, tiny_run
+from tests.slow import slow
 
 # 9 steps of 8 images, three an epoch; two seeds; noise from every stream; the estimate
 # of statistics takes three dispatches.
@@ -84,7 +85,7 @@ def test_the_same_to_the_bit(resident, streamed, tmp_path):
     assert numbers(fit(streamed, tmp_path), tmp_path) == resident
 
 
-@pytest.mark.parametrize("stops", [(2,), (5, 6)])
+@pytest.mark.parametrize("stops", [slow((2,)), (5, 6)])
 @pytest.mark.usefixtures("compiled_once")
 def test_a_stopped_run_goes_on_bit_for_bit(resident, streamed, tmp_path, stops):
     for stop_at in stops:
@@ -126,6 +127,7 @@ def trained(run, programs=None, num_steps=4):
     return run.parallel.to_host(state), rows, evaluated
 
 
+@pytest.mark.slow
 def test_a_folder_one_step_a_dispatch(pictures):
     """With convolutions, and batches that run on across the ends of epochs."""
 
@@ -179,7 +181,7 @@ def test_dispatches_are_as_long_as_their_images_may_be(monkeypatch):
     # 8 images of 4 x 4 x 3 bytes for each of 2 seeds.
     changes = {"train__steps_per_dispatch": 0}
     monkeypatch.setattr(delivery, "DISPATCH_BYTES", 2 * (2 * 8 * 48) + 1)
-    assert streamed_steps(streamed_run(**changes)) == 2
+    assert Streamed.most_steps(streamed_run(**changes)) == 2
     assert dispatch_steps(streamed_run(**changes)) == 2
     assert dispatch_steps(tiny_run(**(NOISY | changes))) > 2
     monkeypatch.setattr(delivery, "DISPATCH_BYTES", 1)
@@ -199,6 +201,7 @@ def test_what_was_made_ready_is_what_is_taken(streamed):
     assert not np.asarray(ready["images"])[:, 1].any()
 
 
+@pytest.mark.slow
 def test_memory_shows_the_images_of_two_dispatches(streamed):
     run = streamed_run(parallel__layout="seed=2", train__steps_per_dispatch=100, **LESS)
     table = memory(run)

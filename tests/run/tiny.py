@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from cnnjax.config import override
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.request import Request
 from cnnjax.interrupt import StopRequest
 from cnnjax.records import read_metrics
 from cnnjax.run import loop
@@ -45,7 +46,7 @@ def tiny_config(model="mlp", arguments=None, **changes):
 
 def tiny_run(model="mlp", arguments=None, **changes):
     config = tiny_config(model, arguments, **changes)
-    return set_up(config, load_dataset(**config.data))
+    return set_up(config, load_dataset(Request(**config.data)))
 
 
 RESNET = {"depth": 4, "widths": (4,)}

@@ -14,10 +14,11 @@ from cnnjax.records import read_json
 from cnnjax.run import loop
 from cnnjax.run.cautions import cautions
 from cnnjax.run.checkpoints.saved import restore_latest
+from cnnjax.run.delivery import resident_batches, resident_data
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.setup import initial_state, resident_data, saved_example
+from cnnjax.run.setup import initial_state, saved_example
 from cnnjax.training.average import long_decay, move_average, statistics_used
-from cnnjax.training.chunk import make_train_chunk, resident_batches
+from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.state import weights_of
 from cnnjax.training.step import make_train_step, mean_of_parts
 from tests.run.tiny import fit, rows_of, tiny_run

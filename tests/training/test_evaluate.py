@@ -14,14 +14,12 @@ from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.initialize import init_variables
 from cnnjax.records import from_line, to_line
-from cnnjax.training.chunk import resident_batches
+from cnnjax.run.delivery import resident_batch, resident_batches, split_batches
 from cnnjax.training.evaluate import (
     divide,
     make_evaluation,
     make_reestimation,
     no_sums,
-    resident_batch,
-    split_batches,
 )
 from cnnjax.training.state import stream_key
 

@@ -9,8 +9,9 @@ import pytest
 
 from cnnjax.data.order import batch_indices
 from cnnjax.net.forward import forward_train
-from cnnjax.run.setup import initial_state, resident_data
-from cnnjax.training.chunk import make_train_chunk, resident_batches
+from cnnjax.run.delivery import resident_batches, resident_data
+from cnnjax.run.setup import initial_state
+from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.loss import cross_entropy, smooth
 from cnnjax.training.state import stream_key
 from cnnjax.training.step import make_train_step

@@ -9,7 +9,7 @@ from pathlib import Path
 from cnnjax.ablation.execute.jobs import read_jobs
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest, catching_signals
-from cnnjax.run.heartbeat import TakenError, claim, write_sign
+from cnnjax.run.heartbeat import TakenError, claim, write_heartbeat
 
 NOTICE = b"\nasked to stop: saving a checkpoint\n"
 # SIGUSR2 comes from submitit's jobs before their time limit.
@@ -21,7 +21,7 @@ def run_cell(workdir: str, arm: str) -> None:
     """Trains an arm by the `config.json` that `write_plan` left in its folder.
 
     Ends the process with 143 if it was asked to stop, 2 for a mistake of the user and 1
-    for a crash. How it went is in the folder, see `write_sign`.
+    for a crash. How it went is in the folder, see `write_heartbeat`.
 
     Args:
       workdir: folder of the ablation.
@@ -36,12 +36,12 @@ def run_cell(workdir: str, arm: str) -> None:
             print(f"error: {error}")  # the sign in the folder is that of the other
             code = 2
         except Stopped:
-            write_sign(folder, "stopped")
+            write_heartbeat(folder, "stopped")
             queue_again()
             code = STOPPED
         except UserError as error:
             print(f"error: {error}")
-            write_sign(folder, "refused", reason=str(error))
+            write_heartbeat(folder, "refused", reason=str(error))
             code = 2
         if code:
             sys.exit(code)

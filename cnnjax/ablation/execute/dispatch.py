@@ -28,11 +28,11 @@ from cnnjax.ablation.execute.status import read_cells, summary
 from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interrupt import StopRequest, catching_signals
-from cnnjax.process import lives
+from cnnjax.process import is_running
 from cnnjax.records import write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.heartbeat import read_sign, refuse_taken, write_sign
+from cnnjax.run.heartbeat import read_heartbeat, refuse_taken, write_heartbeat
 from cnnjax.run.setup import Run
 
 # Threads of this process, processes of this machine, or jobs of a cluster.
@@ -151,7 +151,7 @@ class Launch:
             return
         for name in names:
             refuse_taken(self.plan.workdir / name)
-            write_sign(self.plan.workdir / name, "waiting")
+            write_heartbeat(self.plan.workdir / name, "waiting")
         self._note()  # the cells read from it what the person's command was
         workdir = str(self.plan.workdir.absolute())
         cells = [(workdir, name) for name in names]
@@ -261,14 +261,14 @@ class Launch:
 
     def _beat(self, name: str) -> dict[str, Any]:
         unknown = {"status": "", "reason": "it left no word"}
-        return unknown | read_sign(self.plan.workdir / name)
+        return unknown | read_heartbeat(self.plan.workdir / name)
 
     def _goes_on(self, name: str, record: Record) -> bool:
         """Whether the job of a cell does, or the cell has outlived it."""
         if self.system.is_active(record):
             return True
         beat = self._beat(name)
-        return beat["status"] in ("starting", "running") and bool(lives(beat))
+        return beat["status"] in ("starting", "running") and bool(is_running(beat))
 
     def _show(self) -> None:
         start = time.monotonic()

@@ -16,6 +16,7 @@ from cnnjax.config import override, splat
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.published_sizes import describe_dataset
+from cnnjax.data.request import Request
 from cnnjax.data.standardize import STANDARDIZE
 from cnnjax.devices.speed import training_rate
 from cnnjax.errors import UserError
@@ -86,7 +87,7 @@ def estimate(plan: Plan) -> Estimate:
         config = _for_planning(cells[0].config)
         key = config.data.to_json()
         if key not in data:
-            data[key] = splat("data", describe_dataset, config.data)
+            data[key] = describe_dataset(splat("data", Request, config.data))
             require_test_images(plan, data[key][0])
         run = runs[arm.name] = set_up(config, data[key][0])
         num_trainings = sum(len(cell.seeds) for cell in cells)

@@ -15,16 +15,17 @@ from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.data.request import Request
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.devices.distributed import is_first, largest, num_processes
+from cnnjax.devices.distributed import max_over_processes, num_processes
 from cnnjax.devices.layout import ONE_DEVICE
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest, catching_signals
-from cnnjax.records import write_text
+from cnnjax.records import is_writer, write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.heartbeat import write_sign
+from cnnjax.run.heartbeat import write_heartbeat
 from cnnjax.run.loop import fit
 from cnnjax.run.programs import shared_keys
 from cnnjax.run.progress import Progress
@@ -39,7 +40,7 @@ def set_up_all(plan: Plan) -> dict[str, Run]:
     for cell in plan.cells:
         key = cell.config.data.to_json()
         if key not in data:
-            data[key] = splat("data", load_dataset, cell.config.data)
+            data[key] = load_dataset(splat("data", Request, cell.config.data))
             require_test_images(plan, data[key])
         runs[cell.name] = set_up(cell.config, data[key])
     return runs
@@ -71,7 +72,7 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     use_compile_cache()
     runs = set_up_all(plan)
     refuse_other_configs(plan)
-    with alone(plan.workdir / "launcher") if is_first() else contextlib.nullcontext():
+    with alone(plan.workdir / "launcher") if is_writer() else contextlib.nullcontext():
         return _train(plan, runs, jobs)
 
 
@@ -79,7 +80,9 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     # Several processes must train the same arms.
     todo = {
-        name: run for name, run in runs.items() if largest(not is_done(plan, name, run))
+        name: run
+        for name, run in runs.items()
+        if max_over_processes(not is_done(plan, name, run))
     }
     jobs = jobs or (1 if is_accelerated() else os.cpu_count() or 1)
     laid_out = {r.laid_out() for r in runs.values() if r.parallel.layout != ONE_DEVICE}
@@ -92,7 +95,7 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
             progress.say(words)
         for words in sorted(laid_out):
             progress.say(words)
-        for sentence in cautions_of_arms(todo) if is_first() else ():
+        for sentence in cautions_of_arms(todo):
             progress.say(f"note: {sentence}")
         if len(todo) < len(runs):
             progress.say(
@@ -188,7 +191,7 @@ def train_cell(
         write_text(folder / "crash.txt", traceback.format_exc())
         first_line = next(iter(str(error).splitlines()), "no reason given")
         reason = f"{type(error).__name__}: {first_line}"
-        write_sign(folder, "crashed", reason=reason)
+        write_heartbeat(folder, "crashed", reason=reason)
         progress.say(f"{name} crashed and is marked failed: {reason}")
         records = RunFolder(folder, run, name)
         records.write_results([records.crashed(seed, reason) for seed in run.seeds])

@@ -9,8 +9,8 @@ from typing import Any
 
 from cnnjax.ablation.execute import slurm
 from cnnjax.errors import UserError
-from cnnjax.process import identity, lives
-from cnnjax.records import from_line, read_json, to_line, write_failure, write_json
+from cnnjax.process import identity, is_running
+from cnnjax.records import read_json, to_line, write_failure, write_json
 
 Record = dict[str, Any]  # 'job', its name there, and what else identifies it
 
@@ -52,7 +52,7 @@ def refuse_other_jobs(workdir: Path, launcher: str) -> None:
         states = slurm.job_states() or {}
         jobs = [r["job"] for r in records if slurm.goes_on(states.get(r["job"]))]
     else:
-        jobs = [r["job"] for r in records if lives(r)]
+        jobs = [r["job"] for r in records if is_running(r)]
     if jobs:
         raise UserError(
             f"{len(jobs)} cells of {workdir} still run by --launcher="
@@ -86,7 +86,7 @@ def alone(folder: Path) -> Iterator[None]:
                 "it with Ctrl-C first; ./launch.sh status shows them"
             ) from None
         except OSError:
-            pass  # some network file systems have no locks: each cell has its sign
+            pass  # some network file systems have no locks: each cell has its heartbeat
         file.truncate(0)
         file.write(to_line(identity()))
         file.flush()
@@ -94,11 +94,10 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def _who(path: Path) -> str:
-    try:
-        known = from_line(path.read_text(encoding="utf-8"))
+    known = read_json(path, lenient=True)
+    if isinstance(known, dict) and {"pid", "host"} <= known.keys():
         return f"another ablate (process {known['pid']} on {known['host']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another ablate"  # it has just begun, or is of an older version
+    return "another ablate"  # it has just begun, or is of an older version
 
 
 def _path(workdir: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from cnnjax.ablation.execute import slurm
 from cnnjax.ablation.execute.jobs import Record
 from cnnjax.errors import UserError
-from cnnjax.process import identity, lives
+from cnnjax.process import identity, is_running
 
 # SLURM refuses longer arrays unless it is told otherwise (MaxArraySize).
 ARRAY_SIZE = 1000
@@ -83,8 +83,8 @@ class Local:
         return True
 
     def is_active(self, record: Record) -> bool:
-        """Whether the process lives; one of another machine counts as gone."""
-        return bool(lives(record))
+        """Whether the process runs; one of another machine counts as ended."""
+        return bool(is_running(record))
 
     def state(self, record: Record) -> str:
         """Nothing, for there is no scheduler that would know."""

@@ -1,7 +1,6 @@
 """How far the cells of an ablation are, or a single run, by their files alone."""
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from cnnjax.ablation.execute import slurm
 from cnnjax.ablation.execute.jobs import read_jobs
 from cnnjax.errors import printable
 from cnnjax.process import seems_alive
-from cnnjax.records import from_line, no_run
-from cnnjax.run.heartbeat import read_sign
+from cnnjax.records import no_run, read_json
+from cnnjax.run.heartbeat import read_heartbeat
 from cnnjax.run.progress import duration
 
 DONE, RUNNING, FAILED, WAITING, STOPPED = (
@@ -62,9 +61,9 @@ def read_cells(workdir: Path) -> list[Cell]:
     Raises:
       UserError: the folder holds neither.
     """
-    plan = _read(workdir / "plan.json")
+    plan = read_json(workdir / "plan.json", lenient=True)
     if plan is None:
-        config = _read(workdir / "config.json")
+        config = read_json(workdir / "config.json", lenient=True)
         if config is None:
             raise no_run(
                 workdir, "a training or an ablation", ("plan.json", "config.json")
@@ -77,7 +76,7 @@ def read_cells(workdir: Path) -> list[Cell]:
     cells = []
     for arm, planned in ((a, cell) for a in plan["arms"] for cell in a["cells"]):
         name, seeds = planned["name"], planned["seeds"]
-        config = _read(workdir / name / "config.json")
+        config = read_json(workdir / name / "config.json", lenient=True)
         batch = config["train"]["batch_size"] if config else 1
         work = float(arm["multiply_adds"] * batch * len(seeds))
         job = jobs["cells"].get(name, {})
@@ -147,9 +146,10 @@ def _cell(
     state: str | None,
 ) -> Cell:
     """Puts together what the files of a cell and SLURM say of it."""
-    results = [_read(folder / f"seed-{seed}" / "result.json") for seed in seeds]
+    paths = [folder / f"seed-{seed}" / "result.json" for seed in seeds]
+    results = [read_json(path, lenient=True) for path in paths]
     found = [result for result in results if result]
-    beat = read_sign(folder)
+    beat = read_heartbeat(folder)
     status = _status(results, beat, state)
     step = found[0]["step"] if status == DONE else beat.get("step", 0)
     total = total_steps or beat.get("total_steps") or step
@@ -214,11 +214,3 @@ def _note(
         words.append(f"job {job['job']}")
         words += [f"attempt {job['attempt']}"] * (job["attempt"] > 1)
     return ", ".join(words)
-
-
-def _read(path: Path) -> Any:
-    """A JSON file that others may be writing or removing; None if there is none."""
-    try:
-        return from_line(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None

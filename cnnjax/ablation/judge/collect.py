@@ -6,7 +6,6 @@ that differ in what must be equal are kept out of all averages, with the reason.
 
 import csv
 import dataclasses
-import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.define.spec import Ablation, spec_from_dict
+from cnnjax.ablation.define.spec import Ablation
+from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.errors import ESCAPING, UserError
-from cnnjax.records import no_run
+from cnnjax.records import no_run, read_json, read_metrics
 
 # done: counted. failed: stopped by an error. running: rows but no result yet. missing:
 # not started. excluded: done, but not comparable with the others.
@@ -81,7 +81,8 @@ class Row:
         value: Any = self.result
         for key in path:
             value = value.get(key) if isinstance(value, Mapping) else None
-        return float(value) if isinstance(value, int | float) else math.nan
+        measured = isinstance(value, int | float) and math.isfinite(value)
+        return float(value) if measured else math.nan
 
     def cost(self, key: str) -> float:
         """One of `COST_KEYS`; nan where it was not measured."""
@@ -246,35 +247,32 @@ def _number(value: float) -> str:
 
 def _read_plan(workdir: Path) -> dict[str, Any]:
     path = workdir / "plan.json"
-    try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        if missing := {"spec", "arms", "seeds"} - set(plan):
-            raise KeyError(*sorted(missing))
-        if not all("cells" in arm for arm in plan["arms"]):
-            raise KeyError("cells")
-    except (FileNotFoundError, NotADirectoryError):
-        raise no_run(workdir, "an ablation", ("plan.json",), "ablation") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    if not path.exists():
+        raise no_run(workdir, "an ablation", ("plan.json",), "ablation")
+    plan = read_json(path, lenient=True)
+    missing = {"spec", "arms", "seeds"} - set(plan if isinstance(plan, dict) else ())
+    if missing or not all("cells" in arm for arm in plan["arms"]):
+        lacks = "no JSON object" if not isinstance(plan, dict) else "incomplete"
         raise UserError(
-            f"{path} cannot be read ({type(error).__name__}: {error}): run the "
-            "ablation again with the same --workdir to rewrite it"
-        ) from error
+            f"{path} cannot be read ({lacks}): run the ablation again with the same "
+            "--workdir to rewrite it"
+        )
     return plan
 
 
 def _read_json(path: Path, warnings: list[str]) -> dict[str, Any] | None:
     """The object in a file; None if absent; None and a warning if unreadable."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        data = error
+    data = read_json(path, lenient=True)
     if isinstance(data, dict):
         return data
-    name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-    warnings.append(f"{name} cannot be read and is taken as not written.")
+    if path.exists():
+        name = _short_name(path)
+        warnings.append(f"{name} cannot be read and is taken as not written.")
     return None
+
+
+def _short_name(path: Path) -> str:
+    return f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
 
 
 def read_row(
@@ -306,8 +304,7 @@ def _not_finite(final: Mapping[str, Any]) -> str:
     """Of which split the loss is not finite; '' if there is none."""
     for split, row in final.items():
         loss = row.get("loss") if isinstance(row, Mapping) else None
-        is_number = isinstance(loss, int | float) and math.isfinite(loss)
-        if loss is not None and not is_number:
+        if loss is not None and not math.isfinite(loss):
             return f"the loss on the {split} images is {loss}"
     return ""
 
@@ -330,21 +327,12 @@ def _read_curves(folder: Path, arm: str, seed: int, warnings: list[str]) -> list
 
 
 def _read_lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    rows, unreadable = [], []
-    for number, line in enumerate(lines, start=1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            unreadable.append(number)
-    # A kill may tear the last line; anything before it is worth a word.
-    inner = [n for n in unreadable if n < len(lines)]
-    if inner:
-        name = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
-        warnings.append(f"{name}: unreadable line(s) {inner} are skipped.")
+    skipped: list[int] = []
+    rows = read_metrics(path, skipped)
+    if skipped:
+        warnings.append(
+            f"{_short_name(path)}: unreadable line(s) {skipped} are skipped."
+        )
     return [row for row in rows if isinstance(row, dict)]
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 
 from cnnjax.data.images import resize_batch
-from cnnjax.data.sources.source import Pool, Request, Source
+from cnnjax.data.request import Request
+from cnnjax.data.sources.source import Pool, Source
 
 NOTE = (
     "digits: 1,797 images of 8x8 grey pixels from scikit-learn; too few and too easy "

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnjax.data.images import decode_all, decoded_shape
+from cnnjax.data.request import Request
 from cnnjax.data.sources.listing import Listing, list_images
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
-    Request,
     Source,
     check_directory,
     data_folder,

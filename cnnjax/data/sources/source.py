@@ -17,37 +17,6 @@ Read = Callable[[str, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """What the config asks of a source; the keys are those of section `data`.
-
-    Args:
-      name: name of the source.
-      data_dir: folder with prepared sets or images; unused by embedded sources.
-      num_train: training images; 0 = all that are left.
-      num_validation: validation images; 0 = the source's own, -1 = none.
-      num_test: test images; 0 = the source's own, -1 = none.
-      split_seed: seed of the choice of images.
-      image_size: side of the square images in pixels; 0 = as the source has them.
-      num_classes: classes of the synthetic source; 0 = as the source has them.
-      num_folds: of cross-validation; 0 = none.
-      fold: the one that is the test split.
-      channels: 1 or 3; 0 = as the source has them.
-    """
-
-    name: str
-    data_dir: str
-    num_train: int
-    num_validation: int
-    num_test: int
-    split_seed: int
-    image_size: int
-    num_classes: int
-    num_folds: int = 0
-    fold: int = 0
-    channels: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
 class Pool:
     """The images that a source keeps under one name.
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 
-from cnnjax.data.sources.source import Pool, Request, Source
+from cnnjax.data.request import Request
+from cnnjax.data.sources.source import Pool, Source
 
 DEFAULT_SIZE = 32  # pixels
 DEFAULT_CLASSES = 10

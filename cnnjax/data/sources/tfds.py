@@ -19,10 +19,10 @@ from cnnjax.data import array_cache
 from cnnjax.data.contents import Ignored
 from cnnjax.data.decoded_cache import key_of
 from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
+from cnnjax.data.request import Request
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
-    Request,
     Source,
     check_directory,
     data_folder,

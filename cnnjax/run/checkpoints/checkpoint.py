@@ -1,9 +1,8 @@
 """Checkpoints on Orbax: asynchronous, atomic, verified when read.
 
-One step is one folder holding a JSON record (the caller's metadata and, for every leaf,
-shape, dtype and CRC-32) and the bytes of all leaves in the order of the record as one
-array (`packing.py`). Orbax notices truncated files but not flipped bytes; the checksums
-do. What cannot be read is moved aside, never deleted (`damaged.py`).
+One step is one folder holding a JSON record and the bytes of all leaves as one array
+(`packing.py`). Orbax notices truncated files but not flipped bytes; the checksums do.
+What cannot be read is moved aside, never deleted (`damaged.py`).
 
 What is best on validation goes into the same tree as the state: one manager that keeps
 both the newest and the best may delete the newest.
@@ -20,23 +19,23 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError
-from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.records import is_writer, write_failure
 from cnnjax.run.checkpoints import earlier
 from cnnjax.run.checkpoints.damaged import DamagedError, reading, set_aside
 from cnnjax.run.checkpoints.packing import (
     PACKED,
-    in_words,
+    differences,
+    make_record,
     named_leaves,
+    open_record,
     pack,
     place,
-    record_crc,
-    restore_args_of,
-    shape_dtype_of,
+    restore_args,
+    save_args,
     unpack,
 )
 from cnnjax.run.checkpoints.plain_path import PlainPath
@@ -50,7 +49,6 @@ _SYSTEM_WORDS = (
     "File too large",
 )
 _MAX_NAMED_LEAVES = 3
-_CHUNK_BYTES = 64 * 2**20
 
 # Orbax hands folders between its threads through tables of the whole process: two
 # saves at a time, in two folders, take each other's.
@@ -58,8 +56,10 @@ _ONE_SAVE = threading.Lock()
 
 _LOG = logging.getLogger(__name__)
 
-# Orbax logs a page of nested tracebacks for what we raise or warn as one sentence.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+
+def _is_not_of_orbax(record: logging.LogRecord) -> bool:
+    """Drops the page of nested tracebacks for what we raise or warn as one sentence."""
+    return "orbax" not in record.pathname
 
 
 class Checkpoints:
@@ -99,6 +99,7 @@ class Checkpoints:
                 "denied; permit it, or choose another --workdir"
             )
         self._plain = PlainPath(self._directory)
+        logging.getLogger("absl").addFilter(_is_not_of_orbax)  # once, however often
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep_last, create=False, read_only=not writable
         )
@@ -144,12 +145,9 @@ class Checkpoints:
                 f"already; call set_aside_after({step - 1}) first"
             )
         arrays, table = pack(named_leaves(tree))
-        record = {"metadata": to_line(metadata), "leaves": table}
-        record["crc"] = record_crc(record)
-        save_args = {n: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES) for n in arrays}
         args = ocp.args.Composite(
-            state=ocp.args.PyTreeSave(arrays, save_args=save_args),
-            record=ocp.args.JsonSave(record),
+            state=ocp.args.PyTreeSave(arrays, save_args=save_args(arrays)),
+            record=ocp.args.JsonSave(make_record(metadata, table)),
         )
         with self._writing(), _ONE_SAVE:
             if Checkpoints._last_saver not in (None, self):
@@ -216,9 +214,9 @@ class Checkpoints:
             return
         with self._writing():
             for folder in [self._directory / str(s) for s in later]:
-                if jax.process_index() == 0 and folder.exists():
+                if is_writer() and folder.exists():
                     self._warn(f"{folder} is kept as {set_aside(folder)}")
-            distributed.largest(0)  # nobody looks again before all are moved
+            distributed.max_over_processes(0)  # none looks again before all are moved
             self._manager.reload()
 
     def wait(self) -> None:
@@ -259,7 +257,7 @@ class Checkpoints:
 
     def _remove_leftovers(self) -> None:
         """Frees what a killed or failed save left behind; never a whole checkpoint."""
-        if jax.process_index() == 0:
+        if is_writer():
             for path in self._directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -284,25 +282,14 @@ class Checkpoints:
         """The caller's metadata and the table of leaves."""
         with self._reading(step):
             args = ocp.args.Composite(record=ocp.args.JsonRestore())
-            record = self._manager.restore(step, args=args).record
-            if record["crc"] != record_crc(record):
-                raise DamagedError("its record has changed")
-        return from_line(record["metadata"]), record["leaves"]
+            return open_record(self._manager.restore(step, args=args).record)
 
     def _check_fit(
         self, step: int, saved: dict[str, list], wanted: dict[str, Any]
     ) -> None:
-        differences = []
-        for name in dict.fromkeys([*wanted, *saved]):
-            there = in_words(saved[name][:2]) if name in saved else "missing"
-            here = (
-                in_words(shape_dtype_of(wanted[name])) if name in wanted else "missing"
-            )
-            if there != here:
-                differences.append(f"{name} is {there} there and {here} here")
-        if differences:
-            named = "; ".join(differences[:_MAX_NAMED_LEAVES])
-            more = len(differences) - _MAX_NAMED_LEAVES
+        if found := differences(saved, wanted):
+            named = "; ".join(found[:_MAX_NAMED_LEAVES])
+            more = len(found) - _MAX_NAMED_LEAVES
             raise UserError(
                 f"checkpoint {self._directory / str(step)} does not fit this model: "
                 f"{named}{f'; and {more} more' if more > 0 else ''}; change the config "
@@ -313,12 +300,8 @@ class Checkpoints:
         self, step: int, saved: dict[str, list], wanted: dict[str, Any]
     ) -> dict[str, Any]:
         """Every leaf: whole on this host, or on its own sharding if it is spread."""
-        apart = {n: wanted.get(n) for n, entry in saved.items() if entry[2] is None}
-        restore_args = {name: restore_args_of(leaf) for name, leaf in apart.items()}
-        if len(apart) < len(saved):
-            restore_args[PACKED] = ocp.RestoreArgs(restore_type=np.ndarray)
+        args = ocp.args.PyTreeRestore(restore_args=restore_args(saved, wanted))
         with self._reading(step):
-            args = ocp.args.PyTreeRestore(restore_args=restore_args)
             args = ocp.args.Composite(state=args)
             arrays = self._manager.restore(step, args=args).state
             return {**arrays, **unpack(arrays.get(PACKED), saved)}

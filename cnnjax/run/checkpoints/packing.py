@@ -1,7 +1,8 @@
-"""A tree of arrays as one array of bytes and a table, and back.
+"""A tree of arrays as one array of bytes and a record, and back.
 
 A deep net has hundreds of small leaves, and Orbax's cost is per array. Leaves spread
-over several hosts stay arrays of their own.
+over several hosts stay arrays of their own. The record holds the caller's metadata and
+a table of the leaves: [shape, dtype, CRC-32] by name.
 """
 
 import json
@@ -14,9 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from cnnjax.records import from_line, to_line
 from cnnjax.run.checkpoints.damaged import DamagedError
 
 PACKED = "packed"
+_CHUNK_BYTES = 64 * 2**20
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
@@ -34,17 +37,25 @@ def _is_local(leaf: Any) -> bool:
     return sharding is None or sharding.is_fully_addressable
 
 
-def shape_dtype_of(leaf: Any) -> list:
+def _shape_dtype(leaf: Any) -> list:
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
     return [list(np.shape(leaf)), np.dtype(dtype).name]
 
 
-def in_words(shape_dtype: list) -> str:
-    shape, dtype = shape_dtype
-    return f"{dtype}{shape}"
+def make_record(metadata: dict[str, Any], table: dict[str, list]) -> dict[str, Any]:
+    """What is saved as JSON beside the arrays, with a checksum of its own."""
+    record = {"metadata": to_line(metadata), "leaves": table}
+    return record | {"crc": _crc(record)}
 
 
-def record_crc(record: dict[str, Any]) -> int:
+def open_record(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
+    """(metadata, table) of `make_record`; raises DamagedError if it has changed."""
+    if record["crc"] != _crc(record):
+        raise DamagedError("its record has changed")
+    return from_line(record["metadata"]), record["leaves"]
+
+
+def _crc(record: dict[str, Any]) -> int:
     body = {key: record[key] for key in ("metadata", "leaves")}
     return zlib.crc32(json.dumps(body, sort_keys=True).encode())
 
@@ -64,7 +75,7 @@ def pack(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
             pieces.append(piece)
         else:
             arrays[name] = leaf
-        table[name] = [*shape_dtype_of(leaf), crc]
+        table[name] = [*_shape_dtype(leaf), crc]
     if pieces:
         # A copy: the caller may donate the buffers that the pieces are views of.
         arrays[PACKED] = np.concatenate(pieces)
@@ -87,7 +98,39 @@ def unpack(packed: np.ndarray | None, table: dict[str, list]) -> dict[str, np.nd
     return leaves
 
 
-def restore_args_of(leaf: Any) -> ocp.RestoreArgs:
+def differences(table: dict[str, list], wanted: dict[str, Any]) -> list[str]:
+    """What a saved tree has otherwise than a wanted one; one phrase a leaf."""
+    found = []
+    for name in dict.fromkeys([*wanted, *table]):
+        there = _in_words(table[name][:2]) if name in table else "missing"
+        here = _in_words(_shape_dtype(wanted[name])) if name in wanted else "missing"
+        if there != here:
+            found.append(f"{name} is {there} there and {here} here")
+    return found
+
+
+def _in_words(shape_dtype: list) -> str:
+    shape, dtype = shape_dtype
+    return f"{dtype}{shape}"
+
+
+def save_args(arrays: dict[str, Any]) -> dict[str, ocp.SaveArgs]:
+    """How Orbax is to write the arrays of `pack`."""
+    return {name: ocp.SaveArgs(chunk_byte_size=_CHUNK_BYTES) for name in arrays}
+
+
+def restore_args(
+    table: dict[str, list], wanted: dict[str, Any]
+) -> dict[str, ocp.RestoreArgs]:
+    """How Orbax is to read the arrays: spread leaves are placed as the wanted ones."""
+    spread = [name for name, (_, _, crc) in table.items() if crc is None]
+    args = {name: _restore_arg(wanted.get(name)) for name in spread}
+    if len(spread) < len(table):
+        args[PACKED] = ocp.RestoreArgs(restore_type=np.ndarray)
+    return args
+
+
+def _restore_arg(leaf: Any) -> ocp.RestoreArgs:
     if _is_local(leaf):
         return ocp.RestoreArgs(restore_type=np.ndarray)
     return ocp.ArrayRestoreArgs(sharding=leaf.sharding, dtype=leaf.dtype)

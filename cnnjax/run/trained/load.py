@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from cnnjax.config import splat
 from cnnjax.data.dataset import load_dataset
 from cnnjax.data.preprocess import Preprocess
+from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.net.execution import unscanned
@@ -129,7 +130,7 @@ def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
     if data_dir:
         section["data_dir"] = data_dir
     try:
-        dataset = splat("data", load_dataset, section)
+        dataset = load_dataset(splat("data", Request, section))
     except UserError as error:
         raise UserError(
             f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and its "

@@ -74,7 +74,7 @@ def test_done_with_a_loss_that_is_not_finite_is_failed(sweep_dir, loss):
     path.write_text(json.dumps(data))
     sweep = collect(sweep_dir)
     row = _row(sweep, "plain-8", 0)
-    want = ("failed", f"the loss on the test images is {loss}")
+    want = ("failed", f"the loss on the test images is {float(loss)}")
     assert (row.status, row.reason) == want
     assert set(sweep.values("test_error")["plain-8"]) == {1, 2, 3, 4}
 

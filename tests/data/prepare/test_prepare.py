@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from cnnjax.data import prepare
-from cnnjax.data.dataset import load_dataset
 from cnnjax.errors import UserError
+from tests.data.loading import load
 from tests.data.small_archives import SMALL, known_as
 
 CIFAR10 = "cifar-10-binary.tar.gz"
@@ -24,20 +24,6 @@ def cifar10(monkeypatch, server):
     monkeypatch.setitem(prepare.SETS, "cifar10", known_as("cifar10", small))
     server.files = small.files
     return server
-
-
-def load(name, data_dir):
-    return load_dataset(
-        name,
-        data_dir=str(data_dir),
-        num_train=0,
-        num_validation=0,
-        num_test=0,
-        split_seed=0,
-        image_size=0,
-        num_classes=0,
-        delivery="resident",
-    )
 
 
 def as_set(images, labels):

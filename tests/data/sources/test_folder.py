@@ -9,23 +9,13 @@ from PIL import Image
 
 from cnnjax.data import decoded_cache, fingerprints
 from cnnjax.data.contents import data_record, split_lines
-from cnnjax.data.dataset import load_dataset
 from cnnjax.data.published_sizes import describe_dataset
 from cnnjax.errors import UserError
-
-KEYS = {
-    "num_train": 0,
-    "num_validation": 0,
-    "num_test": 0,
-    "split_seed": 0,
-    "image_size": 0,
-    "num_classes": 0,
-    "delivery": "resident",
-}
+from tests.data import loading
 
 
 def load(data_dir, **changes):
-    return load_dataset("folder", **(KEYS | {"data_dir": str(data_dir)} | changes))
+    return loading.load("folder", data_dir, **changes)
 
 
 def fill(folder, count, *, size=(6, 5), mode="RGB", suffix="png", level=0):
@@ -95,7 +85,7 @@ def test_split_folders_without_a_use_leave_train_whole(tmp_path, beside):
     assert "comes in splits without one for tests" in dataset.contents.remarks[-1]
     assert sizes(load(tmp_path, num_validation=-1, num_test=4)) == [6, 0, 4]
     planned, _ = describe_dataset(
-        name="folder", **KEYS | {"data_dir": str(tmp_path), "num_validation": -1}
+        loading.request("folder", tmp_path, num_validation=-1)
     )
     assert sizes(planned) == [10, 0, 0]
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data.sources.listing import SUFFIXES, list_images
+from cnnjax.data.sources.listing import list_images
+from cnnjax.data.sources.walk import SUFFIXES
 from cnnjax.errors import UserError
 
 ROOT = Path(__file__).parents[3]

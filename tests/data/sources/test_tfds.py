@@ -8,25 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data.dataset import load_dataset
 from cnnjax.data.sources import tfds as source
 from cnnjax.errors import UserError
+from tests.data.loading import load
 
 REAL = os.environ.get("CNNJAX_DATA_DIR", "")
-
-
-def load(name, data_dir, **changes):
-    keys = {
-        "data_dir": str(data_dir),
-        "num_train": 0,
-        "num_validation": 0,
-        "num_test": 0,
-        "split_seed": 0,
-        "image_size": 0,
-        "num_classes": 0,
-        "delivery": "resident",
-    }
-    return load_dataset(name, **(keys | changes))
 
 
 @pytest.fixture

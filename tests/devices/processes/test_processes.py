@@ -10,7 +10,8 @@ import pytest
 
 from cnnjax import load_run
 from cnnjax.data.dataset import load_dataset
-from cnnjax.devices.distributed import EXIT_LOST, LOST_AFTER_SECONDS
+from cnnjax.data.request import Request
+from cnnjax.devices.watchdog import EXIT_LOST, LOST_AFTER_SECONDS
 from cnnjax.records import read_json, read_metrics
 from tests.devices.processes.conftest import ROOT, SMALL, free_port, launch
 from tests.devices.processes.small import get_config
@@ -41,7 +42,7 @@ def wait_for(condition, seconds=60):
 
 
 def images_of_test():
-    test = load_dataset(**get_config().data).test
+    test = load_dataset(Request(**get_config().data)).test
     return test.images, test.labels
 
 
@@ -75,7 +76,7 @@ def test_two_processes_are_one_process(start, ended, tmp_path, alone):
 
 
 @pytest.mark.slow
-def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):
+def test_one_of_four_is_killed_and_two_resume(start, ended, tmp_path, alone):
     flags = (SMALL, "--workdir=run")
     checkpoints = tmp_path / "run/checkpoints"
     runs = start(4, *flags, "--parallel.layout=seed=2,data=2")
@@ -85,8 +86,8 @@ def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):
     for i, end in enumerate(map(ended, runs)):
         if i < 3:
             assert end.code == EXIT_LOST, end.err
-            assert "process 3 of 4 gives no sign of life" in end.sentences[-1]
-        assert "the same command goes on" in end.sentences[-1]
+            assert "process 3 of 4 has sent no heartbeat" in end.sentences[-1]
+        assert "the same command resumes" in end.sentences[-1]
         assert len(end.sentences) == 1
     assert time.monotonic() - killed < LOST_AFTER_SECONDS + 10
 
@@ -100,6 +101,7 @@ def test_one_of_four_is_killed_and_two_go_on(start, ended, tmp_path, alone):
         assert one["config_hash"] == other["config_hash"]
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
     runs = start(2, SMALL, ENDLESS, "--workdir=run")
     wait_for(lambda: (tmp_path / "run/seed-0/metrics.jsonl").is_file())
@@ -110,19 +112,21 @@ def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
     assert any((tmp_path / "run/checkpoints").glob("[0-9]*"))
 
 
-def test_the_loss_of_the_first_is_said_by_the_others(start, ended, tmp_path):
-    """It holds the store through which the others could speak."""
+@pytest.mark.slow
+def test_the_loss_of_process_0_is_reported_by_the_others(start, ended, tmp_path):
+    """It holds the store through which they could tell each other."""
     runs = start(2, SMALL, ENDLESS, "--workdir=run")
     wait_for(lambda: (tmp_path / "run/seed-0/metrics.jsonl").is_file())
     runs[0].kill()
     end = ended(runs[1], timeout=LOST_AFTER_SECONDS + 20)
     assert end.code != 0
-    assert "the same command goes on" in end.sentences[-1]
+    assert "the same command resumes" in end.sentences[-1]
 
 
 MEETINGS = """
 from cnnjax.errors import UserError
 from cnnjax.devices import distributed
+from cnnjax.records import is_writer
 
 for given in (("127.0.0.1:9", None, None), ("", 2, None), ("127.0.0.1:9", 2, 2)):
     try:
@@ -131,8 +135,8 @@ for given in (("127.0.0.1:9", None, None), ("", 2, None), ("127.0.0.1:9", 2, 2))
     except UserError as error:
         print(error)
 with distributed.joined("", None, None):
-    print(hosts.num_processes(), hosts.is_first(), flush=True)
-hosts.JOIN_SECONDS = 1
+    print(distributed.num_processes(), is_writer(), flush=True)
+distributed.JOIN_SECONDS = 1
 with distributed.joined(ADDRESS, 2, 0):
     print("it met nobody")
 """
@@ -152,7 +156,8 @@ def test_meetings_that_fail_and_none_at_all():
     assert "a process did not meet the others within 1 s" in end.stderr
 
 
-def test_a_mistake_is_said_once_and_ends_all(start, ended):
+@pytest.mark.slow
+def test_a_mistake_is_reported_once_and_ends_all(start, ended):
     ends = [ended(p) for p in start(2, SMALL, "--config.model.act=rleu")]
     assert [end.code for end in ends] == [2, 2]
     assert all("'rleu'" in end.sentences[0] for end in ends)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from cnnjax import load_run
 from cnnjax.data.dataset import load_dataset
+from cnnjax.data.request import Request
 from cnnjax.data.standardize import STANDARDIZE
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
@@ -17,6 +18,7 @@ from cnnjax.records import read_json, write_json
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.setup import initial_state, set_up
 from tests.run.tiny import RESNET, fit, tiny_config, tiny_run
+from tests.slow import slow, slow_but
 
 TWO_SEEDS = {"seeds__count": 2, "data__image_size": 6, "data__num_test": 40}
 # Eager operations compile one by one: as few as can be.
@@ -60,7 +62,7 @@ def copied(trained, tmp_path):
     return shutil.copytree(trained[1], tmp_path / "elsewhere" / "mine")
 
 
-@pytest.mark.parametrize("standardize", STANDARDIZE)
+@pytest.mark.parametrize("standardize", slow_but(["pixel_mean"], STANDARDIZE))
 def test_the_reported_error_from_the_stored_images(standardize, tmp_path):
     run = mlp(augment__standardize=standardize)
     results = fit(run, tmp_path / "mine").results
@@ -127,10 +129,10 @@ def test_statistics_of_the_batch_are_named(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"norm__kind": "layer"},
+        slow({"norm__kind": "layer"}),
         {"train__dtype": "bfloat16"},
         {"parallel__layout": "data=2", "parallel__shard_state": True},
-        {"parallel__layout": "seed=2", "parallel__mode": "pmap"},
+        slow({"parallel__layout": "seed=2", "parallel__mode": "pmap"}),
     ],
     ids=str,
 )
@@ -280,7 +282,7 @@ def test_folds_and_more_seeds_of_an_arm(tmp_path):
     """The cells of an ablation, as `plan.py` names them."""
     arm = tmp_path / "sweep" / "wide"
     folded = tiny_config(data__num_folds=3, data__fold=1, data__num_train=0)
-    run = set_up(folded, load_dataset(**folded.data))
+    run = set_up(folded, load_dataset(Request(**folded.data)))
     results = fit(run, arm / "fold-1", name="wide/fold-1").results
     write_json(arm.parent / "plan.json", {"arms": [{"name": "wide"}]})
     net, test = load_run(arm / "fold-1", "last"), run.dataset.test

@@ -1,0 +1,106 @@
+"""Walks a folder: which files are images, and what is ignored and why."""
+
+import collections
+import os
+from collections.abc import Iterator
+
+from cnnjax.errors import UserError, printable
+
+PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff")
+SUFFIXES = frozenset(
+    (*PHOTOGRAPHS, ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
+)
+# What operating systems and file servers leave in folders, beside hidden files.
+LEFT_BEHIND = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
+MOST_EXAMPLES = 3  # kept of what was ignored for one reason
+
+
+class Found:
+    """Counts while a folder is walked."""
+
+    def __init__(self) -> None:
+        self.ignored: dict[str, list] = collections.defaultdict(lambda: [0, []])
+        self.deep = 0  # images in folders within the folder of their class
+
+    def ignore(self, reason: str, path: str) -> None:
+        entry = self.ignored[reason]
+        entry[0] += 1
+        if len(entry[1]) < MOST_EXAMPLES:
+            entry[1].append(printable(path))
+
+
+def collect(
+    root: str, folder: str, above: tuple[str, ...], found: Found, images: list[str]
+) -> None:
+    """Adds all images below a folder, in no order."""
+    for path, links, _ in walk(root, folder, above, found, images):
+        collect(root, path, links, found, images)
+
+
+def walk(
+    root: str, folder: str, above: tuple[str, ...], found: Found, images: list[str]
+) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """Sorts the content of one folder: images, folders (which it yields), and the rest.
+
+    Args:
+      root: of the set.
+      folder: below the root.
+      above: real folders from which links led here.
+      found: counts what is ignored.
+      images: gets the images.
+
+    Yields:
+      (path below the root, `above` for it, name) of each folder in it.
+    """
+    start = f"{folder}/" if folder else ""
+    for entry in scan(root, folder):
+        name = entry.name
+        suffix = name[name.rfind(".") :].lower() if "." in name else ""
+        ours = name[0] != "." and name.lower() not in LEFT_BEHIND
+        if ours and suffix in SUFFIXES and entry.is_file(follow_symlinks=False):
+            images.append(start + name)
+        elif not ours:
+            reason = "hidden" if name[0] == "." else "left by an operating system"
+            ignore_all(root, start + name, entry, reason, found)
+        elif entry.is_dir():
+            links = above
+            if entry.is_symlink():
+                target = os.path.realpath(os.path.join(root, start + name))
+                links = (*above, os.path.realpath(os.path.join(root, folder)))
+                if any(f"{link}/".startswith(f"{target}/") for link in links):
+                    found.ignore("link to a folder that it lies in", start + name)
+                    continue
+            yield start + name, links, name
+        elif entry.is_file():
+            if suffix in SUFFIXES:
+                images.append(start + name)
+            else:
+                found.ignore(f"suffix {printable(suffix) or 'missing'}", start + name)
+        else:
+            kind = "link to nothing" if entry.is_symlink() else "no regular file"
+            found.ignore(kind, start + name)
+
+
+def ignore_all(
+    root: str, path: str, entry: os.DirEntry, reason: str, found: Found
+) -> None:
+    """Counts a file, or all files below a folder."""
+    if not entry.is_dir(follow_symlinks=False):
+        found.ignore(reason, path)
+        return
+    for folder, below, names in os.walk(os.path.join(root, path)):
+        below.sort()
+        for name in sorted(names):
+            found.ignore(reason, os.path.relpath(os.path.join(folder, name), root))
+
+
+def scan(root: str, folder: str = "") -> list[os.DirEntry]:
+    """What lies in a folder, by name, so that examples are the same everywhere."""
+    path = os.path.join(root, folder)
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(
+            f"{printable(path)} cannot be read: {error.strerror}"
+        ) from error
