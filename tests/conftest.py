@@ -1,18 +1,15 @@
 """Settings of every test; environment variables, because JAX reads them on import."""
 
 import os
+import tempfile
 
 import pytest
 
-from tests.programs import Programs
+from tests.programs import QUICK_TO_COMPILE, Programs, keeping_programs
 
 # Eight emulated devices, so that everything parallel is tested on any machine.
-# Compiling is most of what the tests do, and most of that is LLVM making code fast that
-# runs once. The programs that tests start are compiled like any other.
 os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true",
+    "XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {QUICK_TO_COMPILE}"
 )
 os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
 # A forgotten axis must fail, not broadcast.
@@ -23,12 +20,25 @@ os.environ["CNNJAX_CACHE_DIR"] = ""
 os.environ.setdefault("MPLBACKEND", "agg")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once():
+    """Tests that compile the same program do it once in each process of the tests."""
+    import jax
+
+    with tempfile.TemporaryDirectory() as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        yield
+
+
 @pytest.fixture(scope="session")
 def programs():
     """Starts programs of experiments/ quickly, see programs.py."""
-    server = Programs()
-    yield server
-    server.close()
+    with tempfile.TemporaryDirectory() as folder:
+        server = Programs(**keeping_programs(folder))
+        yield server
+        server.close()
 
 
 @pytest.fixture

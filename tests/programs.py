@@ -29,6 +29,10 @@ NEEDED = (
     "sklearn.datasets",
     "tensorflow_datasets",
 )
+# Most of compiling is LLVM making code fast, and here it runs for seconds.
+QUICK_TO_COMPILE = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 LONGEST_SECONDS = 300  # then a program is killed
 # Root may write and read everything; without these two it is as any other user.
 AS_ORDINARY_USER = (
@@ -50,6 +54,15 @@ def obeys_permissions() -> bool:
     return os.getuid() != 0 or shutil.which(AS_ORDINARY_USER[0]) is not None
 
 
+def keeping_programs(folder) -> dict[str, str]:
+    """Variables of `Programs` that keep what is compiled, for the next start."""
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+
+
 class Programs:
     """The server's other end; one program at a time.
 
@@ -66,7 +79,9 @@ class Programs:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""} | variables,
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": QUICK_TO_COMPILE}
+            | variables,
         )
 
     def start(self, cwd, verb, *args, max_file_bytes=None) -> int:

@@ -22,6 +22,7 @@ from cnnjax.run.setup import SECTIONS, set_up
 from cnnjax.run.single import stored_config
 from configs import base
 from tests.run.tiny import tiny_config, tiny_run
+from tests.slow import slow_but
 
 
 def refused(changes, config=None):
@@ -346,7 +347,10 @@ def test_a_model_section_has_exactly_the_arguments_of_the_net(name):
         assert section[key] == getattr(module, key) == value
 
 
-@pytest.mark.parametrize("name", RECIPES)
+# The nets of the others take long to trace.
+@pytest.mark.parametrize(
+    "name", slow_but(["convnet_digits", "mlp_mnist", "resnet_cifar10"], RECIPES)
+)
 def test_every_recipe_sets_up(name):
     """On small synthetic images in place of its data; every section is splatted."""
     config = load_recipe(name)

@@ -2,6 +2,7 @@
 
 import pathlib
 import shutil
+import textwrap
 
 import pytest
 
@@ -17,15 +18,15 @@ RECIPE = (
     "    config.train.batch_size = 77\n    return config\n"
 )
 ABLATION = """
-from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define import Ablation, Axis, Scale
 
 
 def get_ablation():
     return Ablation(
         name="mine", title="Mine", question="Is it?", source="none",
         axes=[Axis.over("depth", "model.depth", [8, 14])], x_axis="depth",
-        series_axis=None, arm_name="depth-{depth}", metrics=["test_error"], claims=[],
-        scales={"smoke": Scale("RECIPE", num_seeds=1)},
+        arm_name="depth-{depth}", metrics=["test_error"],
+        scales={"smoke": Scale(recipe="RECIPE", seeds=1)},
     )
 """
 
@@ -120,6 +121,21 @@ def test_a_broken_ablation_is_one_sentence_with_its_file(folder, text, words):
     (folder / "mine.py").write_text(text)
     with pytest.raises(UserError, match=f"sub/mine.py.*{words.split('mine.py')[-1]}"):
         load_ablation("sub/mine.py")
+
+
+def test_the_ablation_of_the_readme_is_complete(tmp_path):
+    text = (CONFIGS.parent / "README.md").read_text("utf-8")
+    block = text.split("<!-- begin ablation -->")[1].split("<!-- end ablation -->")[0]
+    code = textwrap.dedent(block).strip().removeprefix("```python\n")
+    code = code.removesuffix("```")
+    assert f"in {len(code.splitlines())} lines" in text
+    path = tmp_path / "preact_group_norm.py"
+    path.write_text(code)
+    ablation = load_ablation(str(path))
+    for scale, posed in (("smoke", 2), ("laptop", 2)):
+        options = {"num_seeds": None, "data_dir": "", "workdir": "", "changes": {}}
+        assert len(make_plan(ablation, scale, **options).arms) == 4
+        assert len(ablation.posed(scale)) == posed
 
 
 def test_a_recipe_lies_beside_its_ablation(folder, monkeypatch):

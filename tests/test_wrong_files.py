@@ -10,7 +10,8 @@ import pytest
 
 from cnnjax.data.prepare.archive import Contents, encode_png
 from cnnjax.data.prepare.write import write_images
-from tests.programs import ROOT, Ended, obeys_permissions
+from tests.programs import QUICK_TO_COMPILE, ROOT, Ended, obeys_permissions
+from tests.slow import slow
 from tests.test_wrong_input import assert_one_sentence
 
 MLP = (
@@ -143,9 +144,14 @@ def test_images_of_different_sizes(programs, here, pictures):
 # -- work folder -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", [DIGITS, SMOKE])
 @pytest.mark.parametrize(
-    "kind", ["file", pytest.param("closed", marks=needs_permissions)]
+    ("command", "kind"),
+    [
+        (DIGITS, "file"),
+        pytest.param(DIGITS, "closed", marks=needs_permissions),
+        pytest.param(SMOKE, "closed", marks=needs_permissions),
+        slow(SMOKE, "file"),
+    ],
 )
 def test_workdir_that_cannot_be_written(programs, here, command, kind):
     if kind == "file":
@@ -206,13 +212,14 @@ def full_disk(here, size, *command):
     mount = f'mount -t tmpfs -o size={size} none {here} && cd {here} && exec "$@"'
     return subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh", *command],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": QUICK_TO_COMPILE},
         capture_output=True,
         text=True,
     )
 
 
 @pytest.mark.parametrize("size", ["4k", "64k"])
+@pytest.mark.slow
 def test_full_disk(here, size):
     if full_disk(here, size, "true").returncode:
         pytest.skip("this machine lets no ordinary program mount a file system")

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.programs import ROOT, Ended
+from tests.slow import slow
 
 DIGITS = "train --config=resnet_digits"
 SMOKE = "ablate --scale=smoke"
@@ -232,7 +233,9 @@ def test_device_that_is_not_there(here):
     assert_one_sentence(ended, "JAX_PLATFORMS='nonsense'", "CNNJAX_EXTRA")
 
 
-@pytest.mark.parametrize("line", ["train --confg=mlp", f"{SMOKE} --set=x=1", "report"])
+@pytest.mark.parametrize(
+    "line", ["train --confg=mlp", slow(f"{SMOKE} --set=x=1"), slow("report")]
+)
 def test_as_a_process_of_its_own(here, line):
     ended = run_alone(here, line)
     assert_one_sentence(ended)

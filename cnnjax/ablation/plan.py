@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.ablation.define.spec import Ablation, Arm, Scale, spec_to_dict, to_plain
+from cnnjax.ablation.define.spec import Ablation, Arm, Scale
+from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions
 from cnnjax.errors import UserError
@@ -152,7 +153,7 @@ def make_plan(
             override(config, {"data.data_dir": data_dir})
         wanted = num_seeds[arm.name] if isinstance(num_seeds, Mapping) else num_seeds
         before = known.get(arm.name, [])
-        groups = seed_groups(before, wanted or 0, chosen.num_seeds, folder)
+        groups = seed_groups(before, wanted or 0, chosen.seeds, folder)
         for fold in range(num_folds) if num_folds else (None,):
             for name, (first, count) in groups.items():
                 own = {"seeds.first": config.seeds.first + first, "seeds.count": count}

@@ -66,7 +66,8 @@ def equations(jaxpr: core.Jaxpr, times: int = 1) -> Iterator[tuple[core.JaxprEqn
 
     What calls programs of its own (jit, custom gradients, scans, choices) is walked
     into. Of a choice by platform the plain operation counts: it stands last, and forms
-    for other platforms may multiply by zeros. Of any other choice, the dearest counts.
+    for other platforms may multiply by zeros. Of any other choice, the
+    most expensive branch counts.
     """
     switches = {
         equation.outvars[0]

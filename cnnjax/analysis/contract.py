@@ -1,4 +1,4 @@
-"""What a net does with a batch that training must know, read off its traced program.
+"""How a net uses a batch, as far as training must know, read off its traced program.
 
 Our layers ask `cnnjax.shard` wherever a batch as a whole matters. An ordinary Linen
 layer knows the images that it is given; so on several devices, or in micro-batches, its
@@ -19,7 +19,9 @@ from cnnjax.analysis.receptive_field import Field, of_image, propagate
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.dropout import Dropout, StochasticDepth
+from cnnjax.layers.norm import norm_of
 from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.net.observe import Call, observe
 
 NUM_IMAGES = 2
 # Fields are followed along the axis of images; what a random key reaches has this mark.
@@ -28,20 +30,25 @@ IMAGES, RANDOM = 0, "random"
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """Layers that are not ours and see more of a batch than one image; or None.
+    """Layers that see more of a batch than one image, by their paths; or None.
+
+    They are not ours, but for the last.
 
     Args:
       mixes: computes an image's output from other images too, in training.
       keeps: keeps statistics of images, and is no batch norm of ours or Flax's.
       draws: draws random numbers, from a key that is the same for every part.
+      fixed: a batch norm of ours that the net's field `norm` has not made, so that
+        only its running statistics can be evaluated.
     """
 
     mixes: str | None = None
     keeps: str | None = None
     draws: str | None = None
+    fixed: str | None = None
 
     def of_parts(self) -> str | None:
-        """What a part of a batch would compute otherwise: the start of a sentence."""
+        """Why a shard would be computed differently: the start of a sentence."""
         if self.mixes:
             return f"layer {self.mixes} computes with all images that it is given"
         if self.keeps:
@@ -109,22 +116,25 @@ def examine(
 
 def _trained(model, params, state, images, key) -> Findings:
     flax_norms: set[str] = set()
+    fixed: list[str] = []
 
-    def by_image(call, args, kwargs, context):
+    def by_image(call: Call):
         """Our layers as they are within one image; Flax's batch norms are noted."""
-        if isinstance(context.module, BatchNorm):
-            return call(*args, **(kwargs | {"train": False}))
-        if isinstance(context.module, Dropout | StochasticDepth):
-            return args[0]
-        if isinstance(context.module, nn.BatchNorm):
-            flax_norms.add("/".join(context.module.path))
-        return call(*args, **kwargs)
+        if isinstance(call.module, BatchNorm):
+            if norm_of(model) is None:
+                fixed.append(call.path)
+            return _named(call, call.run(train=False))
+        if isinstance(call.module, Dropout | StochasticDepth):
+            return _named(call, call.args[0])
+        if isinstance(call.module, nn.BatchNorm):
+            flax_norms.add(call.path)
+        return _named(call, call.run())
 
     def run(params, state, images, key):
         logits, _, new = forward_train(model, params, state, images, key)
         return logits, new
 
-    with nn.intercept_methods(by_image), nn.intercept_methods(_name_outputs):
+    with observe(by_image):
         program, shapes = jax.make_jaxpr(run, return_shape=True)(
             params, state, images, key
         )
@@ -143,11 +153,12 @@ def _trained(model, params, state, images, key) -> Findings:
         _first(noted, _mixes, model) if _mixes(logits) else None,
         (keeps[0] or type(model).__name__) if keeps else None,
         _first(noted, _is_random, model) if any(map(_is_random, every)) else None,
+        fixed[0] if fixed else None,
     )
 
 
 def _evaluated(model, params, state, images):
-    with nn.intercept_methods(_name_outputs):
+    with observe(lambda call: _named(call, call.run())):
         program, logits = jax.make_jaxpr(
             lambda p, s, x: forward_eval(model, p, s, x), return_shape=True
         )(params, state, images)
@@ -155,12 +166,8 @@ def _evaluated(model, params, state, images):
     return logits, (noted, outputs[0])
 
 
-def _name_outputs(call, args, kwargs, context):
-    output = call(*args, **kwargs)
-    if context.method_name != "__call__":
-        return output
-    path = "/".join(context.module.path)
-    return jax.tree.map(lambda y: checkpoint_name(y, path), output)
+def _named(call: Call, output: Any) -> Any:
+    return jax.tree.map(lambda y: checkpoint_name(y, call.path), output)
 
 
 def _fields(program, with_key: bool) -> tuple[dict[str, Field], list[Field]]:

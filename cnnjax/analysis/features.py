@@ -7,9 +7,9 @@ import jax
 from flax import linen as nn
 
 from cnnjax.errors import UserError, near_matches
-from cnnjax.net.execution import written_out
 from cnnjax.net.forward import forward_eval
-from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.net.observe import Call, observe
+from cnnjax.net.stacked import unscan
 
 
 def features(
@@ -21,7 +21,7 @@ def features(
     """Outputs of modules in an evaluation; a pure function of its arrays.
 
     Args:
-      model: a net of `create_model`; one that scans its blocks is run written out.
+      model: a net of `create_model`; blocks run one by one, even if it scans them.
       variables: {'params': ..., other collections}.
       images: float [N, H, W, C].
       names: paths such as 'stage1_block2' or 'stage1_block2/conv1'; None for the
@@ -34,19 +34,16 @@ def features(
     Raises:
       UserError: no module of that name is called.
     """
-    variables = write_out(variables, stacks_of_net(model, images.shape[1:]))
-    model = written_out(model)
+    model, variables = unscan(model, variables, images.shape[1:])
     seen: dict[str, jax.Array] = {}
 
-    def record(call, args, kwargs, context):
-        output = call(*args, **kwargs)
-        if context.method_name == "__call__":
-            path = "/".join(context.module.path)
-            seen.pop(path, None)
-            seen[path] = output
+    def record(call: Call):
+        output = call.run()
+        seen.pop(call.path, None)
+        seen[call.path] = output
         return output
 
-    with nn.intercept_methods(record):
+    with observe(record):
         state = {c: tree for c, tree in variables.items() if c != "params"}
         forward_eval(model, variables["params"], state, images)
     if names is None:

@@ -18,10 +18,10 @@ from flax.core import meta
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.conv import Conv, Dense
-from cnnjax.layers.norm import make_norm
-from cnnjax.net.execution import written_out
+from cnnjax.layers.norm import make_norm, norm_of
 from cnnjax.net.initialize import abstract_variables
-from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.net.observe import Call, observe
+from cnnjax.net.stacked import unscan
 
 # How many norms the sentence of a refusal names.
 MOST_NAMED = 3
@@ -38,8 +38,8 @@ def fold_batch_norm(
       input_shape: (height, width, channels) of images that it takes.
 
     Returns:
-      The net with norm 'none', its blocks written out, and {'params': ...} in NumPy
-      float32 or float64, with collections of the user's own layers as they are.
+      The net with norm 'none', its blocks stored separately, and {'params': ...} in
+      NumPy float32 or float64, with collections of the user's own layers as they are.
 
     Raises:
       UserError: a batch norm does not follow a convolution or dense layer directly, as
@@ -47,13 +47,13 @@ def fold_batch_norm(
     """
     if not variables.get("batch_stats"):
         raise UserError("there is nothing to fold: these variables have no batch norm")
-    if getattr(getattr(model, "norm", None), "kind", None) != "batch":
+    chosen = norm_of(model)
+    if chosen is None or chosen.kind != "batch":
         raise UserError(
             f"only nets with a field `norm` of kind 'batch' can be folded, and "
             f"{type(model).__name__} has none: its own batch norms cannot be left out"
         )
-    variables = write_out(variables, stacks_of_net(model, input_shape))
-    model = written_out(model)
+    model, variables = unscan(model, variables, input_shape)
     pairs, others = _what_norms_follow(model, input_shape)
     if others:
         named = ", ".join(others[:MOST_NAMED])
@@ -65,12 +65,11 @@ def fold_batch_norm(
         )
     params = traverse_util.flatten_dict(dict(variables["params"]), sep="/")
     stats = traverse_util.flatten_dict(dict(variables["batch_stats"]), sep="/")
-    epsilon = model.norm.epsilon
     folded = {path: np.asarray(leaf) for path, leaf in params.items()}
     for norm, layer in pairs.items():
         scale, shift = (folded.pop(f"{norm}/{leaf}") for leaf in ("scale", "bias"))
         mean, var = (np.asarray(stats[f"{norm}/{leaf}"]) for leaf in ("mean", "var"))
-        factor = scale / np.sqrt(var + epsilon)
+        factor = scale / np.sqrt(var + chosen.epsilon)
         bias = folded.get(f"{layer}/bias", np.zeros_like(mean))
         folded[f"{layer}/kernel"] = folded[f"{layer}/kernel"] * factor
         folded[f"{layer}/bias"] = shift + (bias - mean) * factor
@@ -90,23 +89,20 @@ def _what_norms_follow(
     # kept alive so that no other value takes their place.
     outputs: list[tuple[jax.Array, str]] = []
 
-    def watch(call, args, kwargs, context):
-        path = "/".join(context.module.path)
-        if context.method_name != "__call__":
-            return call(*args, **kwargs)
-        if isinstance(context.module, BatchNorm):
-            layers = [name for y, name in outputs if y is args[0]]
+    def watch(call: Call):
+        if isinstance(call.module, BatchNorm):
+            layers = [name for y, name in outputs if y is call.args[0]]
             if layers:
-                pairs[path] = layers[-1]
+                pairs[call.path] = layers[-1]
             else:
-                others.append(path)
-        result = call(*args, **kwargs)
+                others.append(call.path)
+        output = call.run()
         # No subclass: what it makes of its kernel may not be linear.
-        if type(context.module) in (Conv, Dense):
-            outputs.append((result, path))
-        return result
+        if type(call.module) in (Conv, Dense):
+            outputs.append((output, call.path))
+        return output
 
-    with nn.intercept_methods(watch):
+    with observe(watch):
         abstract_variables(model, input_shape)
     return pairs, others
 

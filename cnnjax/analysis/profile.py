@@ -26,10 +26,11 @@ from cnnjax.layers.flatten import Flatten
 from cnnjax.layers.functional.window import as_pair
 from cnnjax.layers.group_norm import MOST_GROUPS, GroupNorm, default_groups
 from cnnjax.layers.pool import AdaptiveAvgPool, AvgPool, GlobalAvgPool, MaxPool
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.forward import forward_eval
 from cnnjax.net.initialize import abstract_variables
-from cnnjax.net.observe import norms_of
+from cnnjax.net.observe import Call, observe
+from cnnjax.net.parts import norms_of
 
 # "auxiliary" are heads that only training runs.
 KINDS = ("conv", "pool", "dense", "norm", "flatten", "other", "auxiliary")
@@ -123,12 +124,12 @@ def profile_model(
     Raises:
       UserError: the net cannot take this input size.
     """
-    model = written_out(model)  # blocks one by one, each with its row
+    model = unscanned(model)  # blocks one by one, each with its row
     variables = meta.unbox(abstract_variables(model, input_shape))
     modules: dict[str, _Called] = {}
     image = jax.ShapeDtypeStruct((1, *input_shape), np.float32)
     state = {c: tree for c, tree in variables.items() if c != "params"}
-    with nn.intercept_methods(_named(modules)):
+    with observe(_named(modules)):
         traced = jax.make_jaxpr(lambda p, s, x: forward_eval(model, p, s, x))(
             variables.get("params", {}), state, image
         )
@@ -177,7 +178,7 @@ def _other_groups(modules: "dict[str, _Called]") -> str:
 
 
 def _with_functions(rows: list[Layer], pooling: Pooling, modules) -> list[Layer]:
-    """The rows with those of pooling functions, each behind what ended before it."""
+    """The rows with those of pooling functions, each after what ended before it."""
     placed = [(index, 0, row) for index, row in enumerate(rows)]
     names = [row.name for row in rows]
     counts = collections.Counter()
@@ -214,26 +215,24 @@ class _Called:
 
 
 def _named(modules: dict[str, _Called]):
-    """An interceptor that names each module's output, and marks its operations."""
+    """For `observe`: names each module's output, and marks its operations."""
     running: list[str] = []
 
-    def intercept(call, args, kwargs, context):
-        if context.method_name != "__call__":
-            return call(*args, **kwargs)
-        path = "/".join(context.module.path)
+    def around(call: Call):
+        path = call.path
         running.append(path)
         # In the order of the calls: a net stands before its children.
-        num_inputs = sum(leaf.size for leaf in jax.tree.leaves(args))
-        modules[path] = _Called(context.module, num_inputs, (), is_leaf=True)
+        num_inputs = sum(leaf.size for leaf in jax.tree.leaves(call.args))
+        modules[path] = _Called(call.module, num_inputs, (), is_leaf=True)
         with jax.named_scope(f"<{path}>"):
-            output = call(*args, **kwargs)
+            output = call.run()
         running.pop()
         if running:
             modules[running[-1]].is_leaf = False
         modules[path].output = jax.tree.leaves(output)[0].shape[1:]
         return jax.tree.map(lambda y: checkpoint_name(y, path), output)
 
-    return intercept
+    return around
 
 
 def _params_by_module(params: Any) -> dict[str, dict[str, int]]:
@@ -245,7 +244,7 @@ def _params_by_module(params: Any) -> dict[str, dict[str, int]]:
 
 
 def _products_by_module(jaxpr: core.Jaxpr) -> dict[str, collections.Counter]:
-    """Module -> primitive -> multiply-adds, by the marks of the interceptor."""
+    """Module -> primitive -> multiply-adds, by the marks of `_named`."""
     sums: dict = collections.defaultdict(collections.Counter)
 
     def walk(program, inherited, times):

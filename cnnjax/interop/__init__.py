@@ -4,9 +4,9 @@
     variables = interop.from_torch("resnet50", state_dict, source="timm")
     state_dict = interop.to_torch("resnet50", variables, source="torchvision")
 
-State dicts are dictionaries of NumPy arrays; torch is needed for its own files alone.
-The converted net computes the function of the source's net, or is refused. What was
-taken off or left out of a file is logged.
+State dicts are dictionaries of NumPy arrays; torch is needed for its own files only.
+The converted net computes the same function as the source's net, or is refused. Entries
+of a file that were left out are logged.
 """
 
 import logging
@@ -23,7 +23,7 @@ from cnnjax.interop.files.read import checked_path, read_file
 from cnnjax.interop.net import converted, net_of
 from cnnjax.interop.sources import NAMES, PREPARED, SOURCES, sources_of
 from cnnjax.models.registry import variant
-from cnnjax.net.stacked import write_out
+from cnnjax.net.stacked import unstack
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,22 +41,22 @@ def from_torch(
     input_shape: tuple[int, int, int] | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
-    """Variables of a net from a state dict.
+    """Converts a state dict to the variables of a net.
 
     Args:
       name: an entry of `cnnjax.list_models()` or an alias.
-      state_dict: name -> array or tensor, as the source's net has them, or what a
-        trainer saved with that in it; what stands before every name is taken off.
+      state_dict: name -> array or tensor with the names of the source's net, or a
+        checkpoint that holds one; a common prefix of all names is removed.
       source: 'torchvision', 'timm'; 'cifar' for the public CIFAR-10 ports whose
-        option-A shortcuts put zero channels in front and behind, 'cifar_append' for
-        those with the same names that put them behind, see `interop.cifar`.
-      weights: 'raw' or 'ema' where there are both; None takes the raw ones, and says
-        so.
-      initial_head: leave the last layer of each head, and auxiliary heads of which
-        nothing is given, at their initial values, for another task.
+        option-A shortcuts pad zero channels on both sides, 'cifar_append' for those
+        with the same names that append all of them, see `interop.names.cifar`.
+      weights: 'raw' or 'ema' where there are both; None takes the raw ones and logs
+        it.
+      initial_head: keep the initial values of the last layer of each head, and of
+        auxiliary heads that are wholly absent, to train on another task.
       seed: of these initial values.
-      input_shape: (height, width, channels) of the images that the net is for; None
-        for the listed ones, with the channels of the given stem.
+      input_shape: (height, width, channels) of the images; None for those of the
+        registry, with as many channels as the given stem has.
       **overrides: arguments of `cnnjax.create_model`, such as `num_classes`.
 
     Returns:
@@ -64,8 +64,8 @@ def from_torch(
       source has float64), for `model.apply`.
 
     Raises:
-      UserError: the names or shapes are not those of this net: says which differ; or
-        the source's net computes something else with these weights.
+      UserError: names or shapes differ from those of this net (the message says
+        which), or the source's net computes another function with these weights.
     """
     return converted(
         state_dict,
@@ -83,16 +83,16 @@ def from_torch(
 def load(
     name: str, path: str | os.PathLike, source: str = "torchvision", **arguments: Any
 ) -> dict[str, Any]:
-    """`from_torch` of a file, whatever its name: safetensors, .npz, or through torch.
+    """Reads a weight file and converts it as `from_torch` does.
 
     Args:
       name: as in `from_torch`.
-      path: of the file.
+      path: a safetensors, .npz or torch file, recognised by its content.
       source: as in `from_torch`.
       **arguments: all others of `from_torch`.
 
     Raises:
-      UserError: the file cannot be read, or is not of this net.
+      UserError: the file cannot be read, or belongs to another net.
     """
     path = checked_path(path)
     what = f"weight file {path}"
@@ -111,7 +111,7 @@ def to_torch(
     input_shape: tuple[int, int, int] | None = None,
     **overrides: Any,
 ) -> dict[str, np.ndarray]:
-    """The state dict that `from_torch` would turn into these variables.
+    """The state dict that `from_torch` would convert to these variables.
 
     Args:
       name: an entry of `cnnjax.list_models()` or an alias.
@@ -121,15 +121,15 @@ def to_torch(
       **overrides: arguments of `cnnjax.create_model`.
 
     Returns:
-      name -> array, for `load_state_dict(strict=True)` once made into tensors; counters
-      of batches (`num_batches_tracked`) are 0.
+      name -> array, for `load_state_dict(strict=True)` after conversion to tensors;
+      `num_batches_tracked` is 0.
 
     Raises:
-      UserError: the variables are not those of this net, or the source's net computes
-        something else with them.
+      UserError: the variables belong to another net, or the source's net computes
+        another function with them.
     """
     net = net_of(name, source, overrides, input_shape)
-    variables = write_out(meta.unbox(dict(variables)), net.stacks)
+    variables = unstack(meta.unbox(dict(variables)), net.stacks)
     if input_shape is None:
         leaves = traverse_util.flatten_dict(variables).items()
         net = net.following({k: v.shape[2] for k, v in leaves if np.ndim(v) == 4})

@@ -1,4 +1,4 @@
-"""Our tree of variables against a flat state dict: names, layouts, both ways."""
+"""Between our tree of variables and a flat state dict: names and layouts, both ways."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ from flax import traverse_util
 from flax.core import meta
 
 from cnnjax.errors import UserError
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import abstract_variables
 
-# What a leaf of ours is called there.
+# Name of a leaf in cnnjax -> its name in torch.
 LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -21,21 +21,21 @@ LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-# Theirs alone: how many batches a batch norm has seen.
+# In torch only: how many batches a batch norm has seen.
 COUNTER = "num_batches_tracked"
 
 
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """What a source calls one of our modules.
+    """The name of one of our modules in a source.
 
     Args:
       name: with dots, such as 'layer1.0.conv1'.
-      as_conv: our dense layer is a convolution there.
-      window: side of the filters of that convolution, which see the whole map; ours
-        then follows a `Flatten`, which puts channels first as those filters do.
-      inputs: for each input channel of ours its number there, None where they agree.
-      outputs: the same of the output channels.
+      as_conv: our dense layer is a convolution in the source.
+      window: side of the filters of that convolution, which cover the whole map; our
+        dense layer then follows a `Flatten` in the same order, channels first.
+      inputs: for each of our input channels its index in the source; None if equal.
+      outputs: the same for the output channels.
     """
 
     name: str
@@ -51,13 +51,13 @@ Namer = Callable[[nn.Module, str], str | Named]
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
-    """A leaf of ours and its place in the state dict.
+    """One of our leaves and its place in the state dict.
 
     Args:
-      path: (collection, *modules, leaf) of ours.
-      shape: of ours.
+      path: (collection, *modules, leaf) in our tree.
+      shape: in our tree.
       name: in the state dict.
-      module: what the source calls the module and the layout of its weights.
+      module: name of the module in the source, and the layout of its weights.
     """
 
     path: tuple[str, ...]
@@ -79,12 +79,13 @@ class Slot:
         return self.shape
 
     def to_torch(self, value: np.ndarray) -> np.ndarray:
-        """Ours to theirs: HWIO to OIHW, [in, out] to [out, in], channels reordered."""
+        """From our layout: HWIO to OIHW, [in, out] to [out, in], channels reordered."""
         value = self._reordered(np.asarray(value), back=True)
         value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
         return np.ascontiguousarray(value).reshape(self.torch_shape)
 
     def from_torch(self, value: np.ndarray) -> np.ndarray:
+        """The inverse of `to_torch`, in float32 (float64 stays float64)."""
         value = np.asarray(value)
         value = value.astype(np.float64 if value.dtype == np.float64 else np.float32)
         if len(self.shape) == 4:
@@ -94,7 +95,7 @@ class Slot:
         return np.ascontiguousarray(self._reordered(value, back=False))
 
     def _reordered(self, value: np.ndarray, back: bool) -> np.ndarray:
-        """Of a leaf in our layout: channels as the source numbers them to ours."""
+        """Permutes the channels of a leaf in our layout from the source's order."""
         is_kernel = value.ndim > 1
         for axis, order in ((-1, self.module.outputs), (-2, self.module.inputs)):
             if order is not None and (is_kernel or axis == -1):
@@ -105,8 +106,8 @@ class Slot:
 def slots_of(
     model: nn.Module, input_shape: tuple[int, ...], namer: Namer
 ) -> list[Slot]:
-    """Every leaf of a net, its blocks written out, and its place at a source."""
-    model = written_out(model)
+    """Every leaf of a net, stored separately per block, and its place in a source."""
+    model = unscanned(model)
     tree = meta.unbox(abstract_variables(model, input_shape))
     slots = []
     for path, leaf in traverse_util.flatten_dict(tree).items():
@@ -125,12 +126,12 @@ def fill(
     state_dict: Mapping[str, Any],
     values: Mapping[tuple[str, ...], Any] | None = None,
 ) -> dict[str, Any]:
-    """Our tree from a state dict whose names and shapes have been checked.
+    """Builds our tree from a state dict whose names and shapes have been checked.
 
     Args:
       slots: of all leaves.
       state_dict: name -> array.
-      values: path -> value, of leaves that are not taken from the state dict.
+      values: path -> value, for leaves that are not taken from the state dict.
     """
     flat = dict(values or {})
     for slot in slots:
@@ -142,12 +143,12 @@ def fill(
 def other_channels(
     slots: list[Slot], channels: int, given: Mapping[tuple[str, ...], int]
 ) -> int | None:
-    """Input channels of a stem that is for another number of them.
+    """Input channels of a stem that was built for other images; None if it was not.
 
     Args:
       slots: of the net for images of `channels`.
-      channels: those of the listed input.
-      given: path of a kernel -> the input channels that it has.
+      channels: number of input channels in the registry.
+      given: path of a kernel -> its number of input channels in the file.
     """
     found = {
         given[slot.path]
@@ -161,7 +162,7 @@ def other_channels(
 def state_dict_of(
     slots: list[Slot], variables: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Their state dict from our tree.
+    """Builds the state dict of the source from our tree.
 
     Raises:
       UserError: the tree is of another net.
@@ -171,12 +172,14 @@ def state_dict_of(
     for slot in slots:
         place = "/".join(slot.path)
         if slot.path not in flat:
-            raise UserError(f"these variables are of another net: {place} is missing")
+            raise UserError(
+                f"these variables belong to another net: {place} is missing"
+            )
         value = np.asarray(flat.pop(slot.path))
         if value.shape != slot.shape:
             raise UserError(
-                f"these variables are of another net: {place} is {value.shape}, not "
-                f"{slot.shape} (a leading seed axis has to be taken off first)"
+                f"these variables belong to another net: {place} is {value.shape}, not "
+                f"{slot.shape} (remove a leading seed axis first)"
             )
         state_dict[slot.name] = slot.to_torch(value)
         if slot.path[-1] == "var":
@@ -184,5 +187,5 @@ def state_dict_of(
             state_dict[counter] = np.zeros((), np.int64)
     if flat:
         extra = "/".join(next(iter(flat)))
-        raise UserError(f"these variables are of another net: it has no {extra}")
+        raise UserError(f"these variables belong to another net: it has no {extra}")
     return state_dict

@@ -1,4 +1,4 @@
-"""Heads that are not taken from a file but left at their initial values."""
+"""Heads that keep their initial values while the other layers are loaded."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,19 @@ from flax import traverse_util
 
 from cnnjax.interop.convert import Slot
 from cnnjax.layers.init import Declared
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import abstract_variables, draw_variables
 
 
 def head_slots(slots: list[Slot], state_dict: Mapping[str, Any]) -> list[Slot]:
-    """The last layer of every head, and auxiliary heads of which nothing is given."""
+    """The last layer of every head, and auxiliary heads that are wholly absent."""
     auxiliary = [slot for slot in slots if slot.path[1].startswith("auxiliary")]
     absent = not any(slot.name in state_dict for slot in auxiliary)
     return [s for s in slots if "head" in s.path or (absent and s in auxiliary)]
 
 
 def without(state_dict: Mapping[str, Any], heads: list[Slot]) -> dict[str, Any]:
-    """What was given for the other layers."""
+    """The part of a state dict that belongs to the other layers."""
     modules = {slot.module.name for slot in heads}
     return {
         name: value
@@ -32,9 +32,9 @@ def without(state_dict: Mapping[str, Any], heads: list[Slot]) -> dict[str, Any]:
 def initial_values(
     model: nn.Module, input_shape: tuple[int, ...], heads: list[Slot], seed: int
 ) -> dict[tuple[str, ...], Any]:
-    """Path -> initial values, those with which a training of this seed starts."""
+    """Path -> initial values, as a training run with this seed draws them."""
     declared = traverse_util.flatten_dict(
-        abstract_variables(written_out(model), input_shape),
+        abstract_variables(unscanned(model), input_shape),
         is_leaf=lambda _, leaf: isinstance(leaf, Declared),
     )
     chosen = {slot.path: declared[slot.path] for slot in heads}
@@ -44,5 +44,6 @@ def initial_values(
 
 
 def described(heads: list[Slot], seed: int) -> str:
+    """A clause for the log."""
     names = sorted({"/".join(slot.path[1:-1]) for slot in heads})
     return f"{', '.join(names)} left at the initial values of seed {seed}"

@@ -1,4 +1,4 @@
-"""What is wrong with a state dict, in one sentence."""
+"""Describes in one sentence how a state dict differs from the net."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +14,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def differences(slots: list[Slot], state_dict: Mapping[str, np.ndarray]) -> list[str]:
-    """What is missing, too much, of another shape or type: a clause for each kind."""
+    """Missing and unexpected names, other shapes and types: a clause for each kind."""
     given = _without_counters(state_dict)
     wanted = {slot.name: slot for slot in slots}
     missing = {n: slot.torch_shape for n, slot in wanted.items() if n not in given}
@@ -28,8 +28,8 @@ def differences(slots: list[Slot], state_dict: Mapping[str, np.ndarray]) -> list
     odd = [f"{n} ({value.dtype})" for n, value, _ in common if not _is_real(value)]
     kinds = (
         (_with_near_ones(missing, extra), "missing"),
-        (_with_near_ones(extra, missing), "not of this net"),
-        (wrong, "of another shape"),
+        (_with_near_ones(extra, missing), "unexpected"),
+        (wrong, "with another shape"),
         (odd, "not floating-point"),
     )
     return [f"{len(names)} {kind}: {listed(names)}" for names, kind in kinds if names]
@@ -45,19 +45,19 @@ def describe_mismatch(
     others: Mapping[str, list[Slot]],
     input_shape: tuple[int, ...],
 ) -> str:
-    """The differences in one sentence, with a guess at what was meant.
+    """The differences in one sentence, with a hint at what was meant.
 
-    What lies beside the net can be a part of it that was renamed, or of something else:
-    it is named, and does not keep the rest from being understood.
+    Entries without the common prefix may be a renamed part of the net or belong to
+    something else: they are named, and do not count as differences.
 
     Args:
       name: of our net.
       source: whose names `slots` have.
-      slots: what is wanted.
-      state_dict: what was given.
-      prefix: what stood before its names.
-      beside: name -> tensor, what was there without that prefix.
-      others: what to say -> the slots with which these weights might fit.
+      slots: of the net.
+      state_dict: the given weights.
+      prefix: which their names had in the checkpoint.
+      beside: name -> tensor, the entries without that prefix.
+      others: hint -> the slots of another net that these weights may fit.
       input_shape: for which the net was built.
     """
     given = _without_counters(state_dict)
@@ -69,11 +69,10 @@ def describe_mismatch(
     )
     clauses = differences(slots, state_dict)
     if beside := _without_counters(beside):
-        clauses.append(f"{len(beside)} beside {prefix!r}: {listed(beside)}")
-    clauses = "; ".join(clauses)
+        clauses.append(f"{len(beside)} without {prefix!r}: {listed(beside)}")
     return (
-        f"these weights are not those of {name!r} as {source} names it: {clauses}; "
-        f"nothing was loaded{f' ({hint})' if hint else ''}"
+        f"these weights do not fit {name!r} with the names of {source}: "
+        f"{'; '.join(clauses)}; nothing was loaded{f' ({hint})' if hint else ''}"
     )
 
 
@@ -82,13 +81,13 @@ def _without_counters(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 
 
 def _with_near_ones(names: Shapes, candidates: Shapes) -> list[str]:
-    """The names, weights first, those to be shown with the nearest of their shape."""
+    """The names, weights first; those to be shown get the most similar candidate."""
     ordered = sorted(names, key=lambda n: n.endswith(("running_mean", "running_var")))
     shown = []
     for name in ordered[:MOST_NAMED]:
         alike = [c for c, shape in candidates.items() if shape == names[name]]
         close = near_matches(name, alike)[:1]
-        shown.append(f"{name} (is it {close[0]}?)" if close else name)
+        shown.append(f"{name} (or {close[0]}?)" if close else name)
     return shown + ordered[MOST_NAMED:]
 
 
@@ -117,55 +116,40 @@ def _other_arguments(
     slots: list[Slot], given: Mapping[str, np.ndarray], input_shape: tuple[int, ...]
 ) -> str | None:
     """Arguments with which these weights would fit, if that is all that differs."""
-    wrong = {
+    wrong: dict[str, Slot | None] = {
         slot.name: slot
         for slot in slots
         if slot.name not in given or given[slot.name].shape != slot.torch_shape
     }
     wrong |= {name: None for name in given if name not in {s.name for s in slots}}
-    hints = [
-        _no_statistics(slots, given, wrong),
-        _no_auxiliary_heads(slots, given, wrong),
-        _no_head(slots, given, wrong),
-        _other_classes(given, wrong),
-        _other_channels(given, wrong, input_shape),
-    ]
-    hints = [hint for hint in hints if hint]
+    parts = {
+        "they have no running statistics, as an average of the parameters alone or a "
+        "net with group norm: load the raw weights, add those statistics, or set "
+        "norm='group'": [s for s in slots if s.path[0] == "batch_stats"],
+        "they have no auxiliary heads: auxiliary_heads=False, or initial_head=True": [
+            s for s in slots if s.path[1].startswith("auxiliary")
+        ],
+        "they have no head: initial_head=True keeps its initial values": [
+            s for s in slots if s.path[1] == "head"
+        ],
+    }
+    hints = [hint for hint, part in parts.items() if _is_absent(part, given, wrong)]
+    hints += filter(
+        None, [_other_classes(given, wrong), _other_channels(given, wrong, input_shape)]
+    )
     return "; ".join(hints) if hints and not wrong else None
 
 
-# Each takes what it explains out of `wrong`: name -> slot, None where it has none.
+# Each removes what it explains from `wrong`: name -> slot, None for unexpected names.
 
 
-def _no_statistics(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:
-    names = [slot.name for slot in slots if slot.path[0] == "batch_stats"]
+def _is_absent(part: list[Slot], given, wrong: dict[str, Any]) -> bool:
+    names = [slot.name for slot in part]
     if not names or not all(n in wrong and n not in given for n in names):
-        return None
+        return False
     for name in names:
         del wrong[name]
-    return (
-        "they have no statistics of batch norm, as an average of parameters alone, or "
-        "a net with group norm: take the raw weights or those statistics with them, or "
-        "norm='group'"
-    )
-
-
-def _no_auxiliary_heads(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:
-    heads = [s.name for s in slots if s.path[1].startswith("auxiliary")]
-    if not heads or not all(n in wrong and n not in given for n in heads):
-        return None
-    for name in heads:
-        del wrong[name]
-    return "they have no auxiliary heads: auxiliary_heads=False, or initial_head=True"
-
-
-def _no_head(slots: list[Slot], given, wrong: dict[str, Any]) -> str | None:
-    names = [slot.name for slot in slots if slot.path[1] == "head"]
-    if not names or not all(n in wrong and n not in given for n in names):
-        return None
-    for name in names:
-        del wrong[name]
-    return "they have no head: initial_head=True leaves it at its initial values"
+    return True
 
 
 def _other_classes(given, wrong: dict[str, Any]) -> str | None:
@@ -174,13 +158,13 @@ def _other_classes(given, wrong: dict[str, Any]) -> str | None:
     if len(counts) != 1 or () in counts:
         return None
     for name in heads:
-        # Features of another number are no matter of classes.
+        # Another number of features has nothing to do with classes.
         if given[name].shape[1:] == wrong[name].torch_shape[1:]:
             del wrong[name]
     (count,) = counts.pop()
     return (
-        f"their head is for {count} classes: num_classes={count}, or initial_head=True "
-        "for a head at its initial values"
+        f"their head has {count} classes: num_classes={count}, or initial_head=True "
+        "for a head with initial values"
     )
 
 
@@ -201,15 +185,15 @@ def _other_channels(given, wrong: dict[str, Any], input_shape) -> str | None:
 
 
 def _others_of_that_size(name: str, given: Mapping[str, np.ndarray]) -> str | None:
-    """Entries of the registry with as many parameters as the given weights."""
+    """Entries of the registry with the same number of parameters."""
     total = sum(
         value.size
         for key, value in given.items()
         if not key.endswith(("running_mean", "running_var"))
     )
     others = [n for n, v in VARIANTS.items() if v.num_params == total]
-    # Published weights of plain twins there are none.
+    # No weights of plain nets are published.
     others = [n for n in others if VARIANTS[n].arguments.get("residual", True)]
     if not others or name in others:
         return None
-    return f"they have as many parameters as {' or '.join(others)}"
+    return f"they have the number of parameters of {' or '.join(others)}"

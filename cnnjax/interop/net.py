@@ -1,4 +1,4 @@
-"""A net of ours as a source names it, and its weights from what was given."""
+"""One of our nets with the names of a source, and the conversion of its weights."""
 
 import contextlib
 import dataclasses
@@ -14,8 +14,12 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop import heads
 from cnnjax.interop.convert import Slot, fill, other_channels, slots_of
 from cnnjax.interop.files.read import arrays_of
-from cnnjax.interop.form import check_form, check_groups
 from cnnjax.interop.mismatch import describe_mismatch, differences
+from cnnjax.interop.same_function import (
+    check_groups,
+    check_norm_kind,
+    check_same_function,
+)
 from cnnjax.interop.sources import NAMES, RENAMED, SOURCES, sources_of
 from cnnjax.interop.wrappers import (
     listed,
@@ -26,7 +30,7 @@ from cnnjax.interop.wrappers import (
 )
 from cnnjax.models.cifar_resnet import CifarResNet
 from cnnjax.models.registry import create_model, variant
-from cnnjax.net.stacked import Stacks, stack_up, stacks_of_net
+from cnnjax.net.stacked import Stacks, stack, stacks_of_net
 
 # Convolutions of a block in each of the three stages of a CIFAR net of one class.
 CIFAR_DEPTH = {"basic": 6, "bottleneck": 9}
@@ -41,10 +45,10 @@ class Net:
       name: an entry of the registry.
       source: an element of `SOURCES`.
       overrides: arguments of `create_model`.
-      model: with them.
+      model: the net with these arguments.
       input_shape: (height, width, channels) of its images.
-      slots: of every leaf, blocks written out.
-      note: what a person has to know about the source's net; or nothing.
+      slots: of every leaf, stored separately per block.
+      note: what the user has to know about the source's net, or an empty text.
     """
 
     name: str
@@ -57,14 +61,14 @@ class Net:
 
     @property
     def stacks(self) -> Stacks:
-        """What our net has in stacks; no other library has any."""
+        """The leaves that our net stacks over blocks; no other library does."""
         return stacks_of_net(self.model, self.input_shape)
 
     def following(self, channels: Mapping[tuple[str, ...], int]) -> "Net":
-        """The net with a stem for as many channels as in what was given.
+        """The net with a stem for as many channels as the given weights have.
 
         Args:
-          channels: path of a kernel -> its input channels there.
+          channels: path of a kernel -> its input channels in the given weights.
         """
         *size, listed_channels = self.input_shape
         found = other_channels(self.slots, listed_channels, channels)
@@ -79,17 +83,17 @@ def net_of(
     overrides: Mapping[str, Any],
     input_shape: tuple[int, ...] | None,
 ) -> Net:
-    """The net as a source names it.
+    """The net with the names of a source.
 
     Args:
       name: an entry of the registry.
       source: an element of `SOURCES`.
       overrides: arguments of `create_model`.
-      input_shape: of the images, None for those of the entry.
+      input_shape: of the images; None for that of the registry.
 
     Raises:
-      UserError: an unknown name; or the source has no such net, or another one that
-        would take the same weights.
+      UserError: an unknown name; or the source has no such net, or one that computes
+        another function with the same weights.
     """
     if source not in SOURCES:
         raise unknown_name("source of weights", source, SOURCES, "source")
@@ -102,9 +106,10 @@ def net_of(
             + (f"allowed sources are {', '.join(known)}" if known else "no source has")
         )
     model = create_model(name, **overrides)
-    check_form(name, entry, model, source)
+    check_norm_kind(name, entry, model.norm, source)
     shape = entry.input_shape if input_shape is None else _checked(input_shape)
     slots = slots_of(model, shape, namer)
+    check_same_function(name, model, source, namer, slots, shape)
     widths = [slot.shape[0] for slot in slots if slot.path[-1] == "scale"]
     note = check_groups(name, model.norm, source, widths)
     return Net(name, source, overrides, model, shape, slots, note)
@@ -114,7 +119,7 @@ def _checked(input_shape: Any) -> tuple[int, ...]:
     shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise UserError(
-            f"input_shape is {input_shape!r}: it is (height, width, channels) of the "
+            f"input_shape is {input_shape!r}: give (height, width, channels) of the "
             "images, such as (32, 32, 1)"
         )
     return shape
@@ -132,12 +137,18 @@ def converted(
     input_shape: tuple[int, int, int] | None = None,
     **overrides: Any,
 ) -> dict[str, Any]:
-    """Variables of a net from what a trainer saved; logs what was left out of it.
+    """Converts a checkpoint to the variables of a net; logs what was ignored in it.
 
     Args:
-      saved: a state dict, or something with one in it.
-      what: what to call it in sentences.
-      name: and the others: see `interop.from_torch`.
+      saved: a state dict, or a checkpoint that contains one.
+      what: its name in messages.
+      name: this and all others as in `interop.from_torch`.
+
+    Returns:
+      As `interop.from_torch`.
+
+    Raises:
+      UserError: as `interop.from_torch`.
     """
     net = net_of(name, source, overrides, input_shape)
     given = _given_for(net, saved, what, weights)
@@ -165,7 +176,7 @@ def converted(
         )
     if given.beside:
         notes.append(
-            f"left out what is beside {given.prefix!r}: {listed(given.beside)}"
+            f"ignored entries without {given.prefix!r}: {listed(given.beside)}"
         )
     notes += _out_of_range(from_file, kept)
     values = {}
@@ -174,18 +185,18 @@ def converted(
         notes.append(heads.described(initial, seed))
     if notes:
         _LOG.warning("%s: %s", what, "; ".join(notes))
-    return stack_up(fill(net.slots, kept, values), net.stacks)
+    return stack(fill(net.slots, kept, values), net.stacks)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Given:
-    """What a trainer saved for a net.
+    """The part of a checkpoint that belongs to a net.
 
     Args:
-      state_dict: under the names of the net.
-      prefix: what stood before them.
-      beside: what was there under other names, and is no part of the net.
-      notes: what a person may want to know.
+      state_dict: with the names of the net.
+      prefix: which these names had in the checkpoint.
+      beside: entries without that prefix, which do not belong to the net.
+      notes: for the log.
     """
 
     state_dict: dict[str, Any]
@@ -206,7 +217,7 @@ def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
     found = {renamed(key): value for key, value in found.items()}
     open_choice = None if settled else weights
     prefix, others, chosen = prefix_of(found, names, what, open_choice)
-    # Without a prefix everything is of the net, but what is there a second time.
+    # Without a prefix everything belongs to the net, except further copies of it.
     beside = {
         key: value
         for key, value in found.items()
@@ -217,7 +228,7 @@ def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
 
 
 def _out_of_range(slots: list[Slot], state_dict: Mapping[str, Any]) -> list[str]:
-    """What no training that went well leaves: of a damaged file, or a diverged run."""
+    """Values that only a damaged file or a diverged run has."""
     values = [(slot, np.asarray(state_dict[slot.name])) for slot in slots]
     infinite = [s.name for s, v in values if not np.isfinite(v).all()]
     below = [s.name for s, v in values if s.path[-1] == "var" and (v < 0).any()]
@@ -235,12 +246,12 @@ def _channels(net: Net, state_dict: Mapping[str, Any]) -> dict[tuple[str, ...], 
 
 
 def _other_sources(net: Net) -> dict[str, list[Slot]]:
-    """What to say -> the slots of the same net as other sources name it."""
+    """Hint -> the slots of the same net with the names of another source."""
     slots = {}
     for other in sources_of(net.name):
-        with contextlib.suppress(UserError):  # it may not have this form of the net
+        with contextlib.suppress(UserError):  # it may not have this variant of the net
             if other != net.source:
-                words = f"{other} names it like this: source={other!r}"
+                words = f"these are the names of {other}: source={other!r}"
                 slots[words] = net_of(
                     net.name, other, net.overrides, net.input_shape
                 ).slots
@@ -248,9 +259,9 @@ def _other_sources(net: Net) -> dict[str, list[Slot]]:
 
 
 def _other_forms(net: Net, given: Mapping[str, Any]) -> dict[str, list[Slot]]:
-    """What to say -> slots of a CIFAR net of the depth and shortcuts that were given.
+    """Hint -> the slots of the CIFAR net whose depth and shortcuts were given.
 
-    Their ports have one class for all, and no names that say which net it is.
+    The ports have one class for all of them, and no name says which net it is.
     """
     blocks = [re.match(r"layer1\.(\d+)\.", name) for name in given]
     count = max((int(block[1]) + 1 for block in blocks if block), default=0)
@@ -267,5 +278,5 @@ def _other_forms(net: Net, given: Mapping[str, Any]) -> dict[str, list[Slot]]:
     with contextlib.suppress(UserError):
         overrides = {**net.overrides, **changed}
         other = net_of(net.name, net.source, overrides, net.input_shape)
-        return {f"they are those of this net with {words}": other.slots}
+        return {f"they fit this net with {words}": other.slots}
     return {}

@@ -1,107 +1,190 @@
-"""Whether a net is one that a source has, as far as its names cannot tell."""
+"""Does a net compute what the source's net computes with the same weights?
+
+Names and shapes of the weights answer most of this question where a file is loaded.
+An activation, a stride, an epsilon or a number of groups changes no name and no shape:
+these are checked here.
+"""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 from flax import linen as nn
 
 from cnnjax.errors import UserError
-from cnnjax.interop.convert import Namer, slots_of
+from cnnjax.interop.convert import Namer, Slot, slots_of
+from cnnjax.interop.wrappers import listed
+from cnnjax.layers.group_norm import MOST_GROUPS, default_groups
 from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model
+from cnnjax.models.variant import Variant
 from cnnjax.net.execution import EXECUTION
-from cnnjax.net.forward import forward_eval
 
-# How a net is executed, or trained: rates are those of dropout and its kin.
-_WITHOUT_EFFECT = {*EXECUTION, "dtype", "num_classes", "name", "parent"}
-_OF_TRAINING = "_rate"
+# Arguments without effect on the logits of an evaluation: those of execution, initial
+# values and training. `se_reduction` changes shapes wherever it has an effect.
+_WITHOUT_EFFECT = {
+    *EXECUTION,
+    *("dtype", "name", "parent", "num_classes"),
+    *("kernel_init", "zero_last_scale", "gate_bias", "se_reduction"),
+}
+_RATE = "_rate"  # of dropout and stochastic depth
+
+# Nets that the source also builds with group norm, through its argument `norm_layer`.
+_GROUP_NORM = {
+    "ResNet": ("torchvision", "timm"),
+    "MobileNetV1": ("timm",),
+    "MobileNetV2": ("torchvision", "timm"),
+    "MobileNetV3": ("torchvision", "timm"),
+}
 
 
-def refuse_another_function(
+def check_norm_kind(name: str, entry: Variant, norm: Norm, source: str) -> None:
+    """Refuses a kind of normalization that the source's net does not have.
+
+    Group, layer and instance norm have weights of the same shapes; other kinds have no
+    names in the source.
+
+    Raises:
+      UserError: names the kinds that the source has.
+    """
+    usual, family = entry.norm["kind"], entry.build.__name__
+    allowed = {usual, *(["batch"] if usual != "none" else ())}
+    if source in _GROUP_NORM.get(family, ()):
+        allowed.add("group")
+    if family == "VGG" and source in ("torchvision", "timm"):
+        allowed |= {"batch", "none"}
+    if norm.kind not in allowed:
+        raise UserError(
+            f"{source} has no {name!r} with norm {norm.kind!r}: choose "
+            f"{' or '.join(sorted(allowed))} (config.norm.kind), or keep the names of "
+            "cnnjax (export formats 'safetensors' and 'orbax')"
+        )
+
+
+def check_same_function(
     name: str,
     network: nn.Module,
-    variables: Mapping[str, Any],
-    input_shape: tuple[int, ...],
     source: str,
     namer: Namer,
+    slots: list[Slot],
+    input_shape: tuple[int, ...],
 ) -> None:
-    """Refuses a net that the source's own would take for one that it is not.
+    """Refuses arguments that change the function but no name or shape of the weights.
 
-    What changes a name or a shape is found where the file is loaded. An activation, an
-    epsilon or a stride is not: the source's net would compute something else.
+    Each argument that differs from the registry entry is set back, and the net is
+    traced again. Nothing is computed, so a difference that shows on some images only,
+    as between two activations, is found as well.
 
     Args:
       name: the entry of the registry.
       network: the net, perhaps with other arguments than the entry.
-      variables: of it.
+      source: as in `interop.from_torch`.
+      namer: how the source names the layers.
+      slots: of the net.
       input_shape: (H, W, C).
-      source: as in `interop.to_torch`.
-      namer: its names.
 
     Raises:
-      UserError: names the first such difference.
+      UserError: names the first such argument.
     """
     reference = create_model(name, num_classes=network.num_classes)
-    names = _names(network, input_shape, namer)
-    for field, here, there, other in _changed(network, reference):
+    weights = _names_and_shapes(slots)
+    for argument, here, usual, other in _changed(network, reference):
         try:
-            seen = _names(other, input_shape, namer) != names
+            visible = _names_and_shapes(slots_of(other, input_shape, namer)) != weights
         except UserError:
-            continue  # not to be built without it, so it shows
-        # Two activations may agree on these images, and not on others.
-        if not seen and (
-            field == "act" or not _equal(network, other, variables, input_shape)
-        ):
+            continue  # the source has no net with the value of the entry
+        if not visible:
             raise UserError(
-                f"the {name!r} of {source} computes something else than this net, and "
-                f"its names do not show it: {field} is {_shown(here)} here and "
-                f"{_shown(there)} there; use the format 'safetensors', 'torch' or "
-                "'orbax' (--format), whose metadata say so"
+                f"{source}'s {name!r} computes another function than this net with "
+                f"the same weights, which would not show it: {argument} is "
+                f"{_shown(here)} here and {_shown(usual)} there; leave that argument "
+                "out, or export in the format 'safetensors', 'torch' or 'orbax' "
+                "(--format), which record it"
             )
 
 
-def _names(network: nn.Module, input_shape: tuple[int, ...], namer: Namer) -> Any:
-    slots = slots_of(network, input_shape, namer)
+def check_groups(name: str, norm: Norm, source: str, widths: Iterable[int]) -> str:
+    """Refuses group norms whose number of groups may differ in the source's net.
+
+    No weight shows the number of groups. timm always uses 32; in torchvision any number
+    can be chosen.
+
+    Args:
+      name: the entry of the registry.
+      norm: of the net.
+      source: as in `interop.from_torch`.
+      widths: channels of each norm.
+
+    Returns:
+      What the user has to know about the source's net, or an empty text.
+
+    Raises:
+      UserError: timm uses other groups, or those of torchvision's net are unknown.
+    """
+    if norm.kind != "group":
+        return ""
+    widths = sorted(set(widths))
+    groups = {width: _groups_of(norm, width) for width in widths}
+    by_32 = all(count == MOST_GROUPS for count in groups.values())
+    if source == "timm" and not (by_32 and norm.epsilon == 1e-5):
+        found = listed(f"{n} of {width} channels" for width, n in groups.items())
+        raise UserError(
+            f"group norms in timm have {MOST_GROUPS} groups and epsilon 1e-05, which "
+            f"no weight shows, and this {name!r} has another norm ('group', {found}, "
+            f"epsilon {norm.epsilon:g}): choose "
+            f"norm=make_norm('group', num_groups={MOST_GROUPS})"
+        )
+    if source == "timm":
+        return ""
+    if norm.num_groups is None and norm.channels_per_group is None and not by_32:
+        raise UserError(
+            f"the weights of {source}'s {name!r} do not show the number of groups of "
+            f"its group norms, and not all its widths ({listed(map(str, widths))}) "
+            f"have {MOST_GROUPS}: give it, as in norm=make_norm('group', "
+            "num_groups=8) (config.norm.num_groups, config.norm.channels_per_group)"
+        )
+    arguments = "c" if norm.epsilon == 1e-5 else f"c, eps={norm.epsilon:g}"
+    count = str(norm.num_groups or MOST_GROUPS)
+    if norm.channels_per_group:
+        count = f"c // {norm.channels_per_group}"
+    return (
+        f"no weight shows the groups of group norm: {source}'s net is assumed to have "
+        f"norm_layer=lambda c: GroupNorm({count}, {arguments})"
+    )
+
+
+def _names_and_shapes(slots: list[Slot]) -> dict[str, tuple[int, ...]]:
     return {slot.name: slot.torch_shape for slot in slots}
 
 
 def _changed(
     network: nn.Module, reference: nn.Module
 ) -> Iterator[tuple[str, Any, Any, nn.Module]]:
-    """(field, value here, value there, the net with that one)."""
+    """(argument, its value here, its usual value, the net with the usual value)."""
     for field in (f.name for f in dataclasses.fields(network)):
-        here, there = getattr(network, field), getattr(reference, field)
-        if here == there or field in _WITHOUT_EFFECT or field.endswith(_OF_TRAINING):
+        here, usual = getattr(network, field), getattr(reference, field)
+        if here == usual or field in _WITHOUT_EFFECT or field.endswith(_RATE):
             continue
         if not isinstance(here, Norm):
-            yield field, here, there, network.clone(**{field: there})
-            continue
-        if here.kind == "group":
-            continue  # groups are said or refused where names are given (`form`)
-        for inner in (f.name for f in dataclasses.fields(here)):
-            own, usual = getattr(here, inner), getattr(there, inner)
-            if own != usual:
-                other = dataclasses.replace(here, **{inner: usual})
-                yield f"norm {inner}", own, usual, network.clone(**{field: other})
+            yield field, here, usual, _with(network, field, usual)
+        elif here.kind != "group":  # for which see `check_groups`
+            for inner in ("kind", "epsilon"):
+                own, other = getattr(here, inner), getattr(usual, inner)
+                if own != other:
+                    norm = dataclasses.replace(here, **{inner: other})
+                    yield f"norm {inner}", own, other, _with(network, field, norm)
 
 
-def _equal(
-    one: nn.Module,
-    other: nn.Module,
-    variables: Mapping[str, Any],
-    input_shape: tuple[int, ...],
-) -> bool:
-    """Whether both nets give the same logits, to the bit."""
-    state = {name: tree for name, tree in variables.items() if name != "params"}
-    images = np.random.RandomState(0).standard_normal((2, *input_shape))
-    images = images.astype(np.float32)
-    logits = [
-        np.asarray(forward_eval(net, variables["params"], state, images))
-        for net in (one, other)
-    ]
-    return np.array_equal(*logits, equal_nan=True)
+def _with(network: nn.Module, field: str, value: Any) -> nn.Module:
+    changes: dict[str, Any] = {field: value}
+    return network.clone(**changes)
+
+
+def _groups_of(norm: Norm, width: int) -> int:
+    """Groups of a group norm on maps of more than one position."""
+    if norm.channels_per_group:
+        return width // norm.channels_per_group
+    return norm.num_groups or default_groups(width, num_positions=2)
 
 
 def _shown(value: Any) -> str:

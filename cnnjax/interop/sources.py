@@ -1,9 +1,11 @@
-"""Which source names the layers of which net, and how.
+"""The tables of names: which sources have which nets.
 
 A new family is one file with a table `NAMES` and one line in `FAMILIES`.
 """
 
 from collections.abc import Callable
+
+from flax import linen as nn
 
 from cnnjax.interop.convert import Namer
 from cnnjax.interop.names import (
@@ -20,18 +22,19 @@ from cnnjax.models.registry import variant
 
 FAMILIES = (alexnet, vgg, googlenet, inception, cifar, resnet, densenet, mobilenet)
 
-# (class of our net, source) -> how that source names the layers.
-NAMES: dict[tuple[type, str], Namer] = {
+Key = tuple[Callable[..., nn.Module], str]
+# (class of our net, source) -> the function that translates names of layers.
+NAMES: dict[Key, Namer] = {
     key: namer for family in FAMILIES for key, namer in family.NAMES.items()
 }
-# (class, source) -> today's name for one that the source's older files have.
-RENAMED: dict[tuple[type, str], Callable[[str], str]] = {
+# (class, source) -> translates names in older files of the source to today's.
+RENAMED: dict[Key, Callable[[str], str]] = {
     key: renamer
     for family in FAMILIES
     for key, renamer in getattr(family, "RENAMED", {}).items()
 }
-# (class, source) -> how images are prepared, where the obvious way would be wrong.
-PREPARED: dict[tuple[type, str], str] = {
+# (class, source) -> note on preprocessing, where the usual one would be wrong.
+PREPARED: dict[Key, str] = {
     key: sentence
     for family in FAMILIES
     for key, sentence in getattr(family, "PREPARED", {}).items()
@@ -40,6 +43,6 @@ SOURCES = ("torchvision", "timm", "cifar", "cifar_append")
 
 
 def sources_of(name: str) -> tuple[str, ...]:
-    """The sources whose weights an entry of the registry can take."""
+    """The sources whose weights fit an entry of the registry."""
     build = variant(name).build
     return tuple(source for source in SOURCES if (build, source) in NAMES)

@@ -1,4 +1,4 @@
-"""What others put around a state dict, and before every name in it.
+"""Finds the state dict within a checkpoint, and the common prefix of its names.
 
 {"epoch": 90, "state_dict": {"module.conv1.weight": ...}, "state_dict_ema": ...}
 """
@@ -11,9 +11,9 @@ from typing import Any
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop.files.torch_file import ArrayObject
 
-# Which weights of a training: those of the optimizer, or their running average.
+# The weights that the optimizer updates, or their running average.
 WEIGHTS = ("raw", "ema")
-# Where trainers put the state dict, beside the epoch and the like.
+# Keys under which trainers store the state dict.
 WRAPPERS = (
     *("state_dict", "model_state_dict", "model_state", "model", "net", "network"),
     *("weights", "params", "module"),
@@ -21,13 +21,13 @@ WRAPPERS = (
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|avg|averag\w*|shadow|polyak)([._]|$)", re.I)
 # Between the words of 'modelEMA' and 'emaModel'.
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-# Moments of an optimizer may have the names of the net.
+# The moments of an optimizer may carry the names of the net.
 _OF_TRAINING = re.compile(r"optimi[sz]er|^optims?(_|$)", re.I)
-# Counts that others keep beside the weights: torch's AveragedModel, thop.
+# Counters beside the weights, of torch's AveragedModel and of thop.
 COUNTS = ("n_averaged", "total_ops", "total_params")
-# Wrappers in wrappers, such as {"model": {"state_dict": ...}}; a pickle may be endless.
+# Nesting, as in {"model": {"state_dict": ...}}; a pickle may contain itself.
 DEPTH = 8
-# How many names a sentence lists.
+# How many names a message lists.
 MOST_NAMED = 4
 
 Place = tuple[str, ...]
@@ -39,41 +39,43 @@ def state_dict_in(
     weights: str | None,
     names_of_net: Callable[[Iterable[str]], int],
 ) -> tuple[dict[str, Any], bool, list[str]]:
-    """The state dict within what a trainer saved.
+    """Finds the state dict in a checkpoint.
 
     Args:
-      saved: a state dict, or a dictionary with one or more of them in it.
-      what: what to call it in sentences.
-      weights: an element of `WEIGHTS`, or None for the only ones, or raw ones.
-      names_of_net: how many of these names are those of the net.
+      saved: a state dict, or a dictionary that contains one or more of them.
+      what: its name in messages.
+      weights: an element of `WEIGHTS`; None for the only ones, or the raw ones.
+      names_of_net: counts the names that belong to the net.
 
     Returns:
-      name -> tensor; whether the choice of weights was made; what a person may want to
-      know about it.
+      name -> tensor; whether the choice of weights was made; notes for the log.
 
     Raises:
-      UserError: none in it, several and no way to choose, or not those asked for.
+      UserError: there is none, several and no way to choose, or not those asked for.
     """
     if weights is not None and weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "weights")
-    empty = isinstance(saved, Mapping) and not saved
-    places = {(): saved} if empty else dict(_state_dicts(saved))
+    places = dict(_state_dicts(saved))
+    if isinstance(saved, Mapping) and not saved:
+        places = {(): saved}
     if not places:
         raise UserError(
-            f"{what} holds no state dict (name -> tensor){_why_none(saved)}: save "
+            f"{what} contains no state dict (name -> tensor){_why_none(saved)}: save "
             "`model.state_dict()`"
         )
     places = _of_the_net(places, names_of_net)
     averaged = [p for p, d in places.items() if _is_averaged(".".join(p), d)]
     raw = [place for place in places if place not in averaged]
     names = {place: repr(".".join(place)) for place in places}
-    if len(raw) == 1 and not averaged:  # it may hold both under their prefixes
-        chosen, settled, notes = raw[0], False, []
-    else:
-        (chosen, notes), settled = choose(raw, averaged, names, what, weights), True
+    notes: list[str] = []
+    settled = len(raw) != 1 or bool(averaged)
+    if settled:
+        chosen, notes = choose(raw, averaged, names, what, weights)
+    else:  # it may still contain both, under two prefixes
+        chosen = raw[0]
     odd = [str(key) for key, value in places[chosen].items() if not _is_tensor(value)]
     if odd:
-        notes = [*notes, f"entries that are no tensors were left out ({listed(odd)})"]
+        notes = [*notes, f"entries that are not tensors were ignored ({listed(odd)})"]
     kept = {key: value for key, value in places[chosen].items() if _is_tensor(value)}
     return kept, settled, notes
 
@@ -81,10 +83,10 @@ def state_dict_in(
 def _of_the_net(
     places: dict[Place, Mapping], names_of_net: Callable[[Iterable[str]], int]
 ) -> dict[Place, Mapping]:
-    """Those with at least half as many names of the net as that with the most.
+    """Keeps the state dicts with at least half as many names of the net as the best.
 
-    An average may be without the statistics, which are half of the names. Of another
-    net those with the most names are taken, where trainers put them.
+    An average may lack the running statistics, which are half of the names. If no name
+    matches, the largest state dicts under the usual keys are kept.
     """
     counts = {place: names_of_net(map(str, d)) for place, d in places.items()}
     if not any(counts.values()):
@@ -98,39 +100,39 @@ def _of_the_net(
 def choose(
     raw: list, averaged: list, names: Mapping, what: str, weights: str | None
 ) -> tuple[Any, list[str]]:
-    """One of several sets of weights, and what to say about the choice.
+    """Chooses one of several sets of weights; returns it with notes for the log.
 
     Raises:
-      UserError: there are several that nothing tells apart, or not those asked for.
+      UserError: the choice is ambiguous, or those asked for are missing.
     """
     if len(raw) > 1 or len(averaged) > 1:
         several = ", ".join(
             names[place] for place in (raw if len(raw) > 1 else averaged)
         )
         raise UserError(
-            f"{what} holds several sets of weights ({several}): hand one of them to "
+            f"{what} contains several sets of weights ({several}): pass one of them to "
             "`interop.from_torch`"
         )
     wanted = averaged if weights == "ema" or not raw else raw
     if not wanted or (weights == "raw" and not raw):
         has = "raw" if weights == "ema" else "averaged"
         raise UserError(
-            f"{what} holds {has} weights alone: weights={weights!r} cannot be had from "
-            "it, leave the argument out"
+            f"{what} contains only {has} weights, not those of weights={weights!r}: "
+            "leave that argument out"
         )
     if raw and averaged and weights is None:
         return wanted[0], [
             f"there are raw weights ({names[raw[0]]}) and averaged ones "
-            f"({names[averaged[0]]}): the raw ones were taken, weights='ema' takes the "
-            "others"
+            f"({names[averaged[0]]}): the raw ones were loaded, weights='ema' loads "
+            "the others"
         ]
     if weights is None and not raw:
-        return wanted[0], ["its weights are averaged ones, there are no others"]
+        return wanted[0], ["it contains only averaged weights, which were loaded"]
     return wanted[0], []
 
 
 def without_counts(state_dict: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Leaves out what is no weight, and says so."""
+    """Removes counters, with a note for the log."""
     kept, left = {}, set()
     for name, value in state_dict.items():
         last = name.rpartition(".")[2]
@@ -138,11 +140,11 @@ def without_counts(state_dict: Mapping[str, Any]) -> tuple[dict[str, Any], list[
             left.add(last)
         else:
             kept[name] = value
-    return kept, [f"counters were left out ({', '.join(sorted(left))})"] if left else []
+    return kept, [f"counters were ignored ({', '.join(sorted(left))})"] if left else []
 
 
 def prefixes(given: Iterable[str], wanted: Iterable[str]) -> collections.Counter:
-    """What stands before names of the net -> how many of them."""
+    """Prefix of names of the net -> how many names have it."""
     wanted = set(wanted)
     return collections.Counter(
         name[:start]
@@ -158,17 +160,16 @@ def prefix_of(
     what: str,
     weights: str | None,
 ) -> tuple[str, tuple[str, ...], list[str]]:
-    """What stands before the names of a net, such as 'module.' or 'model.backbone.'.
+    """The common prefix of the names of a net, such as 'module.' or 'model.backbone.'.
 
     Args:
       given: names in the state dict.
       wanted: names of the net.
-      what: what to call the state dict in sentences.
+      what: name of the state dict in messages.
       weights: as in `state_dict_in`, if the choice is still open.
 
     Returns:
-      The prefix; prefixes under which the net is there once more; what a person may
-      want to know.
+      The prefix; the prefixes of further copies of the net; notes for the log.
 
     Raises:
       UserError: as in `choose`.
@@ -177,8 +178,8 @@ def prefix_of(
     found = prefixes(given, wanted)
     most = max(found.values(), default=0)
     if list(found.values()).count(most) > 1 and 4 * most < len(wanted):
-        return "", (), []  # its blocks rather than several nets
-    # An average may be without the statistics, which are half of the names.
+        return "", (), []  # blocks of the net rather than several nets
+    # An average may lack the running statistics, which are half of the names.
     nets = [prefix for prefix, count in found.items() if 2 * count >= most] or [""]
     averaged = [prefix for prefix in nets if _is_averaged(prefix, {})]
     raw = [prefix for prefix in nets if prefix not in averaged]
@@ -199,21 +200,20 @@ def _is_tensor(value: Any) -> bool:
 
 
 def _state_dicts(saved: Any, place: Place = ()) -> Iterable[tuple[Place, Mapping]]:
-    """Every mapping of names to tensors, perhaps with other entries among them."""
+    """Every mapping of names to tensors, even among other entries."""
     if len(place) > DEPTH:
         return
     if isinstance(saved, list | tuple):
-        saved, keys = dict(enumerate(saved)), int
+        named = {str(number): value for number, value in enumerate(saved)}
     elif isinstance(saved, Mapping):
-        keys = str
+        named = {key: value for key, value in saved.items() if isinstance(key, str)}
+        if any(map(_is_tensor, named.values())):
+            yield place, saved
     else:
         return
-    named = {key: value for key, value in saved.items() if isinstance(key, keys)}
-    if keys is str and any(map(_is_tensor, named.values())):
-        yield place, saved
     for key, value in named.items():
-        if not _is_tensor(value) and not _OF_TRAINING.search(str(key)):
-            yield from _state_dicts(value, (*place, str(key)))
+        if not _is_tensor(value) and not _OF_TRAINING.search(key):
+            yield from _state_dicts(value, (*place, key))
 
 
 def _is_averaged(place: str, state_dict: Mapping[str, Any]) -> bool:
@@ -223,8 +223,8 @@ def _is_averaged(place: str, state_dict: Mapping[str, Any]) -> bool:
 def _why_none(saved: Any) -> str:
     if _any(saved, lambda value: isinstance(value, ArrayObject)):
         return (
-            ", but arrays of NumPy, which torch stores as objects and which are saved "
-            "by `numpy.savez(path, **arrays)`"
+            ", but arrays of NumPy, which torch stores as objects; save those by "
+            "`numpy.savez(path, **arrays)`"
         )
     return ""
 

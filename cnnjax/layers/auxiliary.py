@@ -15,7 +15,7 @@ def auxiliary_head(
     """Attaches a head to x; call it inside the compact `__call__` of the net.
 
     In training its logits are left in the collection `AUXILIARY`, from where
-    `models.forward.forward_train` hands them to the loss; an evaluation skips it.
+    `net.forward.forward_train` hands them to the loss; an evaluation skips it.
 
     Args:
       parent: the net.

@@ -1,8 +1,5 @@
 """Batch normalization with a stated number of examples per statistic."""
 
-from contextlib import AbstractContextManager
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,68 +12,39 @@ from cnnjax.layers.init import Initializer, ones, zeros
 from cnnjax.shard import part
 
 
-def statistics_of_batch() -> AbstractContextManager:
-    """Within it, batch norm evaluates with the statistics of what it is given.
+def misfit(group: int, num_images: int, num_local: int) -> str | None:
+    """Why groups of images cannot share their statistics: a sentence, or None.
 
-    That of Flax, too, in the nets and layers of others.
+    Args:
+      group: images per group.
+      num_images: of the whole batch.
+      num_local: of these, what a layer is given on one device.
     """
-
-    def replace(call, args, kwargs, context):
-        if context.method_name != "__call__":
-            return call(*args, **kwargs)
-        if isinstance(context.module, BatchNorm):
-            return context.module.by_batch(*args)
-        if isinstance(context.module, nn.BatchNorm):
-            return _flax_by_batch(context.module, *args)
-        return call(*args, **kwargs)
-
-    return nn.intercept_methods(replace)
-
-
-def statistics_of_last_batch() -> AbstractContextManager:
-    """Within it, the running statistics of Flax's batch norm become those of the batch.
-
-    As with a momentum of 0, which our own can be given by name.
-    """
-
-    def replace(call, args, kwargs, context):
-        module = context.module
-        if not isinstance(module, nn.BatchNorm) or context.method_name != "__call__":
-            return call(*args, **kwargs)
-        for name in ("mean", "var"):
-            start = module.get_variable("batch_stats", name)
-            module.put_variable("batch_stats", name, jnp.zeros_like(start))
-        y = call(*args, **kwargs)
-        for name in ("mean", "var"):
-            share = module.get_variable("batch_stats", name)
-            moved = share / (1.0 - module.momentum)
-            module.put_variable("batch_stats", name, moved)
-        return y
-
-    return nn.intercept_methods(replace)
-
-
-def _flax_by_batch(module: nn.BatchNorm, x: jax.Array, *_: Any) -> jax.Array:
-    """`BatchNorm.by_batch` for Flax's batch norm."""
-    if module.axis not in (-1, x.ndim - 1):
-        raise UserError(
-            f"config.eval.statistics='batch' is for batch norms over the last axis, "
-            f"and {'/'.join(module.path)} has axis {module.axis}: use 'running'"
+    if num_images % group:
+        below, above = num_images // group * group, -(-num_images // group) * group
+        nearest = f"{below} and {above}" if below else f"{above}"
+        return (
+            f"config.norm.examples_per_statistic is {group} and must divide the batch "
+            f"of {num_images} images: the nearest batch sizes are {nearest} "
+            "(config.train.batch_size)"
         )
-    params, channels = module.variables.get("params", {}), x.shape[-1:]
-    scale = params.get("scale", jnp.ones(channels))
-    bias = params.get("bias", jnp.zeros(channels))
-    y, *_ = batch_normalize(x[None], scale, bias, module.epsilon, part().num_parts)
-    return y[0].astype(x.dtype)
+    if num_local % group and group % num_local:
+        return (
+            f"batch norm over groups of {group} images, with {num_local} images on "
+            "each device: one of the two must divide the other; choose another "
+            "--parallel.layout, --parallel.mode=jit, or another "
+            "config.norm.examples_per_statistic"
+        )
+    return None
 
 
 class BatchNorm(nn.Module):
     """Normalizes each channel by mean and variance over images and positions.
 
     In training the statistics are those of each group of `examples_per_statistic`
-    consecutive images, and the running ones move by the average over the groups; in
-    evaluation the running ones are used. Where a program computes a part of the batch
-    (`cnnjax.shard`), groups are those of the whole batch all the same.
+    consecutive images, and the running ones move by the average over the groups. Where
+    a program computes a part of the batch (`cnnjax.shard`), groups are those of the
+    whole batch all the same.
 
     Args:
       momentum: share of the running statistics kept at each step.
@@ -85,6 +53,8 @@ class BatchNorm(nn.Module):
       running_variance: 'unbiased' or 'biased'; the batch itself is always normalized by
         the biased variance.
       scale_init: initial scale.
+      eval_statistics: by which evaluation normalizes: 'running', or those of the
+        'batch' that is evaluated, all of it.
 
     Raises:
       UserError: if the batch does not divide into the groups, a group lies across
@@ -104,6 +74,7 @@ class BatchNorm(nn.Module):
     examples_per_statistic: int | None
     running_variance: str
     scale_init: Initializer = ones
+    eval_statistics: str = "running"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
@@ -112,28 +83,22 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", zeros, channels, jnp.float32)
         mean = self.variable("batch_stats", "mean", zeros, None, channels, jnp.float32)
         var = self.variable("batch_stats", "var", ones, None, channels, jnp.float32)
+        by_batch = train or self.eval_statistics == "batch"
         # `init` asks for shapes, often with one image: no statistics are taken then.
-        if not train or self.is_initializing():
+        if not by_batch or self.is_initializing():
             running = per_channel(mean.value, x), per_channel(var.value, x)
             y = normalize(x, *running, self.epsilon)
             return affine(y, scale, bias).astype(x.dtype)
-        groups, num_parts = self._groups(x)
+        groups, num_parts = self._groups(x) if train else (x[None], part().num_parts)
         y, batch_mean, batch_var = batch_normalize(
             groups, scale, bias, self.epsilon, num_parts
         )
-        self._move(mean, batch_mean)
-        num_values = num_parts * groups.size // (groups.shape[0] * groups.shape[-1])
-        unbias = num_values / (num_values - 1)
-        self._move(var, batch_var * (1.0 if self._biased else unbias))
+        if train:
+            self._move(mean, batch_mean)
+            num_values = num_parts * groups.size // (groups.shape[0] * groups.shape[-1])
+            unbias = num_values / (num_values - 1)
+            self._move(var, batch_var * (1.0 if self._biased else unbias))
         return y.astype(x.dtype).reshape(x.shape)
-
-    def by_batch(self, x: jax.Array) -> jax.Array:
-        """The output with the statistics of all images given; nothing is changed."""
-        params = self.variables["params"]
-        y, *_ = batch_normalize(
-            x[None], params["scale"], params["bias"], self.epsilon, part().num_parts
-        )
-        return y[0].astype(x.dtype)
 
     @property
     def _biased(self) -> bool:
@@ -144,21 +109,8 @@ class BatchNorm(nn.Module):
         own = x.shape[0]
         num_images = own * part().num_parts
         size = self.examples_per_statistic or num_images
-        if num_images % size:
-            below, above = num_images // size * size, -(-num_images // size) * size
-            nearest = f"{below} or {above}" if below else f"{above}"
-            raise UserError(
-                f"a batch of {num_images} images does not divide into groups of {size} "
-                f"for batch norm: nearest batch sizes that do are {nearest} "
-                "(config.train.batch_size, config.norm.examples_per_statistic)"
-            )
-        if own % size and size % own:
-            raise UserError(
-                f"groups of {size} images for batch norm neither divide the {own} "
-                "images of a device nor fill several devices: choose another "
-                "--parallel.layout or --parallel.mode=jit, or another "
-                "config.norm.examples_per_statistic"
-            )
+        if reason := misfit(size, num_images, own):
+            raise UserError(reason)
         groups = x.reshape(-1, min(size, own), *x.shape[1:])
         if size * groups[0, 0].size == groups.shape[-1]:
             raise UserError(

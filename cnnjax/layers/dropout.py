@@ -14,9 +14,9 @@ from cnnjax.shard import positions
 def random_key(module: nn.Module, *names: str) -> jax.Array:
     """The key of a module in the stream 'dropout', by its path below the net.
 
-    The path is folded in name by name, where Linen's `make_rng` hashes it at once: so a
-    block that runs by itself with its own key (`layers.repeat`) hands its parts the
-    same keys as within the net.
+    The path is folded in name by name, where Linen's `make_rng` hashes it at once. So a
+    block that runs by itself with its own key (`layers.scan_blocks`) gives its parts
+    the same keys as within the net.
 
     Args:
       module: where it is asked for, at most once a pass.

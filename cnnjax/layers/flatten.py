@@ -8,7 +8,7 @@ class Flatten(nn.Module):
     """A vector per image, channel after channel.
 
     Channels come first, as in torch and Caffe, so that the weights of a dense layer
-    behind it mean the same here and there.
+    after it mean the same here and there.
 
     Shapes: [N, H, W, C] -> [N, C * H * W].
     """

@@ -2,7 +2,7 @@
 
 Compiling `model.init` costs seconds for a deep net (one random generator per leaf), and
 its values depend on JAX's generator. Here a declared parameter only *names* its
-distribution; `models.init_variables` traces the net for shapes and draws each leaf with
+distribution; `net.initialize` traces the net for shapes and draws each leaf with
 NumPy's frozen `RandomState`, which gives the same values on every platform.
 """
 
@@ -27,9 +27,9 @@ class Declared(struct.PyTreeNode, meta.AxisMetadata):
     Args:
       value: of the leaf's shape.
       initializer: its distribution; None where an ordinary Linen layer declared it,
-        until `models.initialize` knows the net.
-      stacked: where the leaf is a stack over equal blocks (`layers.repeat`): the name
-        of the stack in the path, and the names of the blocks it stands for.
+        until `net.initialize` knows the net.
+      stacked: of a leaf that stacks equal blocks (`layers.scan_blocks`): the name of
+        the stack in the path, and the names of its blocks.
     """
 
     value: jax.Array

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.layers.batch_norm import BatchNorm
+from cnnjax.layers.batch_norm import BatchNorm, misfit
 from cnnjax.layers.group_norm import ChannelNorm, GroupNorm
 from cnnjax.layers.init import Initializer, ones
 from cnnjax.layers.local_response import LocalResponseNorm
@@ -23,7 +23,7 @@ from cnnjax.layers.ordinary import with_train
 class Norm:
     """A checked choice of normalization; calling it makes a module.
 
-    The fields are the arguments of `make_norm`.
+    The fields are the arguments of `make_norm`, and `eval_statistics` of `BatchNorm`.
     """
 
     kind: str
@@ -37,17 +37,52 @@ class Norm:
     response_alpha: float
     response_beta: float
     response_k: float
+    eval_statistics: str = "running"
 
     @property
     def has_bias(self) -> bool:
         """Whether it shifts each channel: a convolution before needs no bias."""
         return NORMS[self.kind].has_bias
 
+    def refusal(
+        self, batch_size: int, *, microbatches: int, num_devices: int, whole: bool
+    ) -> str | None:
+        """Why it cannot normalize a batch that is so divided: a sentence, or None.
+
+        Args:
+          batch_size: images of a step.
+          microbatches: parts of the batch that are computed one after another.
+          num_devices: over which each part is divided.
+          whole: whether a layer is given the images of all devices (mode jit).
+        """
+        if self.kind != "batch":
+            return None
+        group = self.examples_per_statistic or batch_size
+        local = batch_size // (microbatches * num_devices)
+        if microbatches > 1 and local % group:
+            return (
+                f"batch norm over groups of {group} images cannot be computed in "
+                f"micro-batches of {local} images on each device: set "
+                "config.norm.examples_per_statistic to a number that divides "
+                f"{local}, or config.train.microbatches to 1"
+            )
+        return misfit(group, batch_size, batch_size if whole else local)
+
+    def caution(self, batch_size: int) -> str | None:
+        """What is probably wrong with batches of this size: a sentence, or None."""
+        if self.kind != "batch" or (self.examples_per_statistic or batch_size) > 1:
+            return None
+        return (
+            "batch norm takes its statistics over one image in training, and running "
+            "ones in evaluation (config.norm.examples_per_statistic, "
+            "config.train.batch_size)"
+        )
+
     def after_each_convolution(self) -> "Norm":
-        """What the nets of 2012 to 2014 put behind every convolution.
+        """What the nets of 2012 to 2014 put after every convolution.
 
         They were published with local response normalization at one or two places and
-        nothing elsewhere; any other kind belongs behind every convolution.
+        nothing elsewhere; any other kind belongs after every convolution.
         """
         if self.kind == "local_response":
             return dataclasses.replace(self, kind="none")
@@ -163,6 +198,12 @@ def _require(key: str, value: object, holds: bool, allowed: str) -> None:
         raise UserError(f"config.norm.{key} must be {allowed}, got {value}")
 
 
+def norm_of(model: nn.Module) -> Norm | None:
+    """What a net was told to normalize by; None if it takes no `Norm`."""
+    norm = getattr(model, "norm", None)
+    return norm if isinstance(norm, Norm) else None
+
+
 class NoNorm(nn.Module):
     """Changes nothing and has no parameters."""
 
@@ -176,6 +217,7 @@ def _batch(norm: Norm, name, scale_init):
         epsilon=norm.epsilon,
         examples_per_statistic=norm.examples_per_statistic,
         running_variance=norm.running_variance,
+        eval_statistics=norm.eval_statistics,
         scale_init=scale_init,
         name=name,
     )

@@ -1,8 +1,8 @@
-"""Equal blocks one after another, written out or as one scanned body.
+"""Equal blocks, run one by one or scanned.
 
-A deep net written out takes time to compile in proportion to its depth; a scanned body
-is compiled once, and its variables are stacked: one leaf [blocks, ...] where the
-written-out form has a leaf per block. The stacked leaves start from the same values.
+A net whose blocks run one by one takes time to compile in proportion to its depth, and
+its variables are stored separately per block. A scanned block is compiled once, and the
+variables of all are stacked in one leaf [blocks, ...]; they start from the same values.
 
 What is rematerialised, a block or a whole stage, keeps nothing but its input for the
 gradient and is computed a second time there (Chen et al. 2016, arXiv 1604.06174).
@@ -31,8 +31,8 @@ class Blocks:
       build: makes a block from `name=` or `parent=`; all with the same shapes, and,
         if there are several, with outputs of the shape and type of the inputs.
       names: of the blocks, in order.
-      together: name of the stacked variables of the scanned form; None to write the
-        blocks out. Both give the same values up to rounding, random ones included.
+      together: name of the stacked variables if the blocks are scanned; None to run
+        them one by one. Both give the same values up to rounding, random ones included.
     """
 
     build: Callable[..., nn.Module]

@@ -26,7 +26,7 @@ from cnnjax.models.blocks.checks import check_numbers
 from cnnjax.models.blocks.classifier import dense_classifier
 from cnnjax.models.variant import OF_TORCHVISION, Published, Variant
 
-# Where a net of 2012 or 2013 has local response normalization: behind these layers.
+# Where a net of 2012 or 2013 has local response normalization: after these layers.
 RESPONSE_AFTER = (1, 2)
 POOL_AFTER = (1, 2, 5)
 RESPONSE_PLACES = ("before_pool", "after_pool")
@@ -40,7 +40,7 @@ class AlexNet(nn.Module):
     Args:
       num_classes: width of the head.
       norm: normalization between each convolution and its activation; kind
-        'local_response' instead behind the activations of conv1 and conv2 alone.
+        'local_response' instead after the activations of conv1 and conv2 alone.
       act: activation function.
       dtype: compute type.
       widths: channels of each convolution.

@@ -3,11 +3,11 @@
 Source: He et al. 2015, arXiv 1512.03385, section 4.2 (basic blocks, 6n + 2 layers); He
 et al. 2016, arXiv 1603.05027 (pre-activation; bottlenecks, 9n + 2 layers).
 
-plain1202_cifar is a twin to count with: its gradient at the start is too large for
+plain1202_cifar is a twin to count with: its gradient at initialisation is too large for
 float32 (it grows by about 1.2 a layer: Yang et al. 2019, arXiv 1902.08129).
 
 Deviations: none known. Projections of options B and C carry a norm and no bias, as in
-the authors' code; under 'pre' and 'act_only_pre' they start behind the activation and
+the authors' code; under 'pre' and 'act_only_pre' they start after the activation and
 carry none, see `residual_block`.
 """
 
@@ -71,7 +71,7 @@ class CifarResNet(nn.Module):
       squeeze_excite: weigh the channels of each branch before the addition.
       se_reduction: by how much the channels shrink there.
       share_first_activation: under 'pre' and 'act_only_pre' the first shortcut starts
-        behind the activation (He et al. 2016, appendix).
+        after the activation (He et al. 2016, appendix).
       zero_last_scale: the last norm's scale of each branch starts at 0; for the
         placements whose branch ends in that norm, 'post' and 'act_only_pre'.
       gate_bias: initial bias of the gates of the gated shortcuts.
@@ -80,10 +80,10 @@ class CifarResNet(nn.Module):
       stochastic_depth_rate: probability of dropping the last branch; for the others it
         grows with the depth.
       dropout_rate: dropout in front of the head.
-      kernel_init: a key of `residual_trunk.KERNEL_INITS`.
+      kernel_init: a key of `residual_stages.KERNEL_INITS`.
       scan_blocks: compile the equal blocks of a stage once; their variables are then
-        stacked under `stage1_blocks` and so on, see `layers.repeat`. None does so in
-        stages with enough of them.
+        stacked under `stage1_blocks` and so on, see `layers.scan_blocks`. None does so
+        in stages with enough of them.
       remat: 'block' or 'stage' keeps only the input of each for the gradient and
         computes the rest again: less memory, a third more work; 'none' keeps all.
 

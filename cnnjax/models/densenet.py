@@ -34,7 +34,7 @@ BOTTLENECK_FACTOR = 4
 
 
 class DenseLayer(nn.Module):
-    """Norm, activation and convolution; the result is put behind the input.
+    """Norm, activation and convolution; the result is concatenated to the input.
 
     Args:
       growth_rate: channels that the layer adds.
@@ -114,7 +114,7 @@ class DenseNet(nn.Module):
       stem: 'imagenet' (7 x 7 with stride 2, and a max-pool), 'deep' (three 3 x 3 in
         place of the 7 x 7, the first two of k channels) or 'cifar' (one 3 x 3).
       stem_width: channels of the stem; 0 for 2k.
-      dropout_rate: behind every convolution but those of the stem; the paper has 0.2
+      dropout_rate: after every convolution but those of the stem; the paper has 0.2
         where it trains without augmentation.
 
     Raises:
@@ -143,7 +143,7 @@ class DenseNet(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not self.norm.has_bias, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         x = self.apply_stem(conv, images, train)
         for stage, count in enumerate(layers, start=1):
             if stage > 1:

@@ -1,9 +1,9 @@
 """GoogLeNet (Szegedy et al. 2014, arXiv 1409.4842, sections 4 and 5, table 1).
 
 `googlenet` is the form that torchvision ships: 3 x 3 filters where the paper has 5 x 5,
-batch norm behind every convolution, a 2 x 2 window in the last max pool, and auxiliary
+batch norm after every convolution, a 2 x 2 window in the last max pool, and auxiliary
 heads that bring any map to 4 x 4. `googlenet_published` is the paper's; `googlenet_bn`
-the same with batch norm behind every convolution in place of local response
+the same with batch norm after every convolution in place of local response
 normalization at two places; `googlenet_naive` has modules without 1 x 1 reductions
 (figure 2a) on top of `googlenet_bn`. `googlenet_cifar` is not of the paper: the common
 form for small images, whose stem is one 3 x 3 convolution that keeps the size.
@@ -55,7 +55,7 @@ STAGES = (
         (384, 192, 384, 48, 128, 128),
     ),
 )
-# Behind which module a head looks in. torchvision gives the deeper one first.
+# After which module a head branches off. torchvision gives the deeper one first.
 AUXILIARY_HEADS = {
     "stage2_block1": "auxiliary_shallow",
     "stage2_block4": "auxiliary_deep",
@@ -96,7 +96,7 @@ class AuxiliaryHead(nn.Module):
       pool: a key of `AUXILIARY_POOLS`.
       dropout_rate: of the hidden units.
       widths: channels of the convolution, hidden units.
-      normed: what the norm is behind, one of `AUXILIARY_NORMS`.
+      normed: what the norm comes after, one of `AUXILIARY_NORMS`.
       conv: factory of convolutions.
       norm: normalization.
       act: activation function.
@@ -143,8 +143,8 @@ class GoogLeNet(nn.Module):
 
     Args:
       num_classes: width of the head.
-      norm: normalization behind every convolution; of kind 'local_response' as
-        published, behind the first pool and before the second alone.
+      norm: normalization after every convolution; of kind 'local_response' as
+        published, after the first pool and before the second alone.
       act: activation function.
       dtype: compute type.
       reduced: False gives the naive modules, without 1 x 1 reductions.
@@ -157,13 +157,13 @@ class GoogLeNet(nn.Module):
         'adaptive' brings any map to 4 x 4.
       dropout_rate: before the head; 0.4 in the paper.
       auxiliary_dropout_rate: in the auxiliary heads.
-      auxiliary_norm: what the norm is behind in the auxiliary heads: the convolution,
+      auxiliary_norm: what the norm comes after in the auxiliary heads: the convolution,
         'conv'; also the dense layer, 'all' (BN-auxiliary in table 3 of Szegedy et al.
         2015, arXiv 1512.00567); or nothing, 'none'.
       stem: 'large' brings the image to an eighth of its side; 'small' is one 3 x 3
         convolution that keeps it; local response normalization then follows it.
       num_blocks: modules of each of the three stages, the first ones of table 1; a head
-        behind a module that is left out is left out, too.
+        after a module that is left out is left out, too.
       width: factor of the channels of every module, and of the auxiliary heads.
 
     Raises:
@@ -195,19 +195,20 @@ class GoogLeNet(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not norm.has_bias, kernel_init=he_normal, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": norm, "act": self.act}
         x = self.enter(images, functools.partial(ConvNormAct, **parts), train)
         for i, stage in enumerate(STAGES, start=1):
             for j, widths in enumerate(stage[: self.num_blocks[i - 1]], start=1):
                 name = f"stage{i}_block{j}"
                 x = Branches(self.branches(widths), **parts, name=name)(x, train=train)
                 if self.auxiliary_heads and name in AUXILIARY_HEADS:
+                    narrow, wide = self.scaled((128, 1024))
                     head = functools.partial(
                         AuxiliaryHead,
                         self.num_classes,
                         self.auxiliary_pool,
                         self.auxiliary_dropout_rate,
-                        self.scaled((128, 1024)),
+                        (narrow, wide),
                         self.auxiliary_norm,
                         **parts,
                         dtype=self.dtype,

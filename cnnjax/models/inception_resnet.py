@@ -2,7 +2,7 @@
 
 `inception_resnet_v1` and `inception_resnet_v2_published` are those of the figures.
 `inception_resnet_v2` is what the authors released and timm has: the stem of
-Inception-v3 with one plain module behind it, 10, 20 and 10 blocks in place of 5, 10 and
+Inception-v3 with one plain module after it, 10, 20 and 10 blocks in place of 5, 10 and
 5, a last block that adds without scale or activation, and a 1 x 1 convolution before
 the pool.
 
@@ -43,7 +43,7 @@ from cnnjax.models.variant import Published, Variant
 
 Module = tuple[Branch, ...]
 
-# Convolutions one after another, and modules behind them.
+# Convolutions one after another, and modules after them.
 STEMS: dict[str, tuple[Branch, tuple[Module, ...]]] = {
     # Figure 14.
     "resnet_v1": ((*inception_v3.STEM[:-1], valid(256, 3, 2)), ()),
@@ -102,7 +102,7 @@ class ResidualInception(nn.Module):
       conv: factory of convolutions.
       norm: normalization in the branches.
       act: activation in the branches.
-      last_act: activation behind the addition.
+      last_act: activation after the addition.
 
     Shapes: [N, H, W, C] -> the same; children `branches`, `expand_conv`.
 
@@ -130,7 +130,7 @@ class InceptionResNet(nn.Module):
 
     Args:
       num_classes: width of the head.
-      norm: normalization behind every convolution but those that end a branch.
+      norm: normalization after every convolution but those that end a branch.
       act: activation function.
       dtype: compute type.
       widths: 'v1' or 'v2', of the blocks and reductions.
@@ -168,7 +168,7 @@ class InceptionResNet(nn.Module):
             kernel_init=he_normal,
             dtype=self.dtype,
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         steps, modules = STEMS[self.stem]
         x = follow(steps, "stem", images, **parts, train=train)
         for i, branches in enumerate(modules, start=1):

@@ -119,11 +119,11 @@ HEAD_BEHIND = "stage2_block4"
 
 
 class AuxiliaryHead(nn.Module):
-    """A classifier behind the second stage, with batch norm (section 4, figure 8).
+    """A classifier after the second stage, with batch norm (section 4, figure 8).
 
     Args:
       num_classes: width of the head.
-      normed: what the norm is behind, one of `AUXILIARY_NORMS`.
+      normed: what the norm comes after, one of `AUXILIARY_NORMS`.
       conv: factory of convolutions.
       norm: normalization.
       act: activation function.
@@ -172,12 +172,12 @@ class InceptionV3(nn.Module):
 
     Args:
       num_classes: width of the head.
-      norm: normalization behind every convolution.
+      norm: normalization after every convolution.
       act: activation function.
       dtype: compute type.
-      auxiliary_heads: one more classifier in training, behind the second stage; weigh
+      auxiliary_heads: one more classifier in training, after the second stage; weigh
         it by config.loss.auxiliary_weight.
-      auxiliary_norm: what the norm is behind in the auxiliary head: 'all' of its
+      auxiliary_norm: what the norm comes after in the auxiliary head: 'all' of its
         layers (BN-auxiliary in table 3), or the first convolution alone, 'conv'.
       dropout_rate: before the head.
 
@@ -210,7 +210,7 @@ class InceptionV3(nn.Module):
             kernel_init=he_normal,
             dtype=self.dtype,
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         x = follow(STEM, "stem", images, **parts, train=train)
         for name, branches in MODULES.items():
             x = Branches(branches, **parts, name=name)(x, train=train)

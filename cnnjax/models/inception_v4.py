@@ -92,7 +92,7 @@ REDUCTION_B: tuple[Branch, ...] = (
 
 
 def modules(num_blocks: tuple[int, ...]) -> dict[str, tuple[Branch, ...]]:
-    """Name and branches of every module behind the stem, in order.
+    """Name and branches of every module after the stem, in order.
 
     Raises:
       UserError: not three counts of at least 1.
@@ -123,7 +123,7 @@ class InceptionV4(nn.Module):
 
     Args:
       num_classes: width of the head.
-      norm: normalization behind every convolution.
+      norm: normalization after every convolution.
       act: activation function.
       dtype: compute type.
       num_blocks: modules of each stage, reductions not counted.
@@ -150,7 +150,7 @@ class InceptionV4(nn.Module):
             kernel_init=he_normal,
             dtype=self.dtype,
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         x = follow(STEM, "stem", images, **parts, train=train)
         for i, branches in enumerate(STEM_MODULES, start=1):
             x = Branches(branches, **parts, name=f"stem_block{i}")(x, train=train)

@@ -108,7 +108,7 @@ class LeNet5(nn.Module):
       act: activation function.
       dtype: compute type.
       pool: 'max' or 'avg', both 2 x 2 with stride 2; 'trained' is the average with a
-        coefficient, an offset and the activation behind it.
+        coefficient, an offset and the activation after it.
       connections: 'all', or 'table' for those of table I in the second convolution.
       dropout_rate: probability of dropping a hidden unit of a dense layer.
 
@@ -134,7 +134,9 @@ class LeNet5(nn.Module):
             Conv, use_bias=use_bias, kernel_init=he_normal, dtype=self.dtype
         )
         if self.connections == "table":
-            second = PartialConv(TABLE_I, 5, use_bias, self.dtype, name="conv2")
+            second: nn.Module = PartialConv(
+                TABLE_I, 5, use_bias, self.dtype, name="conv2"
+            )
         else:
             second = conv(16, 5, name="conv2")
         x = conv(6, 5, padding=2, name="conv1")(images)

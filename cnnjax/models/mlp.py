@@ -55,7 +55,7 @@ class MLP(nn.Module):
                 dtype=self.dtype,
                 name=f"dense{i}",
             )(x)
-            # Norms speak of maps: a vector is a map of one pixel.  [N, 1, 1, width]
+            # To a norm, a vector is a map of one pixel.  [N, 1, 1, width]
             x = self.norm(name=f"norm{i}")(x[:, None, None, :], train=train)[:, 0, 0]
             x = self.act(x)
             x = Dropout(self.dropout_rate)(x, train=train)

@@ -96,7 +96,7 @@ class MobileNetV1(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not self.norm.has_bias, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         stem_width = round_channels(self.width * STEM_WIDTH)
         x = ConvNormAct(stem_width, 3, 2, 1, **parts, name="stem")(images, train=train)
         for stage, (channels, count, stride) in enumerate(STAGES, start=1):

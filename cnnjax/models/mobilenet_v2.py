@@ -49,7 +49,7 @@ class MobileNetV2(nn.Module):
         grows with it but never shrinks (section 4).
       dropout_rate: of what the head sees.
       residual: False leaves out the additions (section 6.4).
-      linear: False puts the activation behind the narrow ends too (section 6.4).
+      linear: False puts the activation after the narrow ends too (section 6.4).
 
     Raises:
       UserError: a width that is not positive.
@@ -71,7 +71,7 @@ class MobileNetV2(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not self.norm.has_bias, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": self.norm, "act": self.act}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm, "act": self.act}
         stem_width = round_channels(self.width * STEM_WIDTH)
         x = ConvNormAct(stem_width, 3, 2, 1, **parts, name="stem")(images, train=train)
         for stage, (expansion, channels, count, stride) in enumerate(STAGES, start=1):

@@ -5,7 +5,7 @@ Source: Howard et al. 2019, arXiv 1905.02244, tables 1 and 2 (large and small), 
 
 Deviations: padding is symmetric, as in torchvision and timm, where the authors' code
 pads strided convolutions at the bottom and right alone. The squeezed channels are a
-quarter rounded to multiples of 8, and the hidden layer behind the pool has no norm and
+quarter rounded to multiples of 8, and the hidden layer after the pool has no norm and
 is followed by dropout, as in the authors' code. `mobilenet_v3_*` has the norm's epsilon
 and momentum of torchvision and of the authors, `mobilenetv3_*_100` those of timm.
 """
@@ -68,7 +68,7 @@ SMALL = (
         (5, 576, 96, True, True, 1),
     ),
 )
-# Size -> stages, channels of the hidden layer behind the pool.
+# Size -> stages, channels of the hidden layer after the pool.
 SIZES = {"large": (LARGE, 1280), "small": (SMALL, 1024)}
 # The 1 x 1 convolution before the pool has this many times the channels of its input.
 LAST_EXPANSION = 6
@@ -120,7 +120,7 @@ class MobileNetV3(nn.Module):
         conv = functools.partial(
             Conv, use_bias=not self.norm.has_bias, dtype=self.dtype
         )
-        parts = {"conv": conv, "norm": self.norm}
+        parts: dict[str, Any] = {"conv": conv, "norm": self.norm}
         early_act = early_activation(self.early_act, self.act)
 
         def scaled(channels: int) -> int:

@@ -1,4 +1,4 @@
-"""Network in network: 1 x 1 convolutions behind each convolution, no dense layer.
+"""Network in network: 1 x 1 convolutions after each convolution, no dense layer.
 
 Source: Lin et al. 2013, arXiv 1312.4400, section 3 and figure 2; widths and windows of
 both nets from the authors' Caffe definitions (`nin_cifar10`, `nin_imagenet`).
@@ -39,8 +39,8 @@ class NiN(nn.Module):
       kernel_sizes: of the first convolution of each stage.
       strides: of the first convolution of each stage.
       paddings: of the first convolution of each stage.
-      pools: 'max' or 'avg' behind each stage but the last, 3 x 3 in steps of 2.
-      dropout_after: numbers of the stages behind whose pool values are dropped.
+      pools: 'max' or 'avg' after each stage but the last, 3 x 3 in steps of 2.
+      dropout_after: numbers of the stages after whose pool values are dropped.
       dropout_rate: probability of dropping a value there.
 
     Raises:

@@ -4,13 +4,13 @@ Source: He et al. 2016, arXiv 1603.05027: figure 4 (e), section 5 and appendix; 
 authors' Torch code for the details of the projections. The nets are those of `resnet`
 and `cifar_resnet` with placement 'pre': norm and activation in front of every
 convolution, a closing norm and activation in front of the pool, projections without a
-norm that start behind the activation.
+norm that start after the activation.
 
 Deviations: the ImageNet nets are the form of timm: bottlenecks stride in their 3x3,
 and the norm and activation of the first block follow the max-pool (an own one sits in
 front of it in the Torch code of Facebook); at 18 and 34 layers the first shortcut is
 the plain identity. In the CIFAR nets, as in the paper's appendix and code, the first
-shortcut starts behind the first activation and bottlenecks stride in their first 1x1.
+shortcut starts after the first activation and bottlenecks stride in their first 1x1.
 The paper's 10.2M parameters of ResNet-1001 are its convolutions and head; with the
 norms it has 10.3M.
 """

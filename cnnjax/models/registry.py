@@ -139,7 +139,7 @@ def create_model(
             "config.data.num_classes or by the data)"
         )
     act = entry.act if act is None else act
-    shared = {
+    shared: dict[str, Any] = {
         "num_classes": entry.num_classes if num_classes is None else num_classes,
         "norm": norm if isinstance(norm, Norm) else _norm_of(entry, norm),
         "act": make_act(act) if isinstance(act, str) else as_function(act),

@@ -35,7 +35,7 @@ STEMS = {
     "7x7": [(1, 7, 2)],
     "three_3x3": [(1, 3, 2), (1, 3, 1), (2, 3, 1)],
 }
-POOLS = {
+POOLS: dict[str, dict[str, Any]] = {
     "padded": {"padding": 1},
     "ceil": {"padding": 0, "ceil_mode": True},
 }
@@ -67,7 +67,7 @@ class ResNet(nn.Module):
       stem_width: channels of the stem's first convolution.
       stem_pool: 'padded', or 'ceil' without padding and rounding up, as in Caffe.
       share_first_activation: under 'pre' and 'act_only_pre' the first shortcut starts
-        behind the activation also where it is the identity.
+        after the activation also where it is the identity.
       zero_last_scale: the last norm's scale of each branch starts at 0; for the
         placements whose branch ends in that norm, 'post' and 'act_only_pre'.
       gate_bias: initial bias of the gates of the gated shortcuts.
@@ -76,10 +76,10 @@ class ResNet(nn.Module):
       stochastic_depth_rate: probability of dropping the last branch; for the others it
         grows with the depth.
       dropout_rate: dropout in front of the head.
-      kernel_init: a key of `residual_trunk.KERNEL_INITS`.
+      kernel_init: a key of `residual_stages.KERNEL_INITS`.
       scan_blocks: compile the equal blocks of a stage once; their variables are then
-        stacked under `stage1_blocks` and so on, see `layers.repeat`. None does so in
-        stages with enough of them.
+        stacked under `stage1_blocks` and so on, see `layers.scan_blocks`. None does so
+        in stages with enough of them.
       remat: 'block' or 'stage' keeps only the input of each for the gradient and
         computes the rest again: less memory, a third more work; 'none' keeps all.
 

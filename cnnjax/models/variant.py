@@ -1,7 +1,6 @@
 """What a family file tells the registry about each of its nets."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 from flax import linen as nn
@@ -51,7 +50,7 @@ class Variant:
       published: its best-known result.
     """
 
-    build: Callable[..., nn.Module]
+    build: type[nn.Module]
     input_shape: tuple[int, int, int]
     num_params: int
     multiply_adds: int

@@ -36,7 +36,7 @@ class VGG(nn.Module):
     Args:
       num_classes: width of the head.
       norm: normalization between each convolution and its activation; kind
-        'local_response' instead behind the first activation alone, as in A-LRN.
+        'local_response' instead after the first activation alone, as in A-LRN.
       act: activation function.
       dtype: compute type.
       depths: convolutions of each stage.

@@ -5,7 +5,7 @@ Source: Zagoruyko & Komodakis 2016, arXiv 1605.07146: table 1 (small images), se
 the projections among them, and 10 times the width of the thin nets.
 
 Deviations: none known. In the nets for small images projections carry no norm and
-start behind the first activation; where the shape is kept, so also in the first block
+start after the first activation; where the shape is kept, so also in the first block
 of a net of widening factor 1, the shortcut is the identity. The ImageNet nets are
 those of `resnet` with twice the inner width, in the form of torchvision.
 """
@@ -47,16 +47,16 @@ class WideResNet(nn.Module):
       squeeze_excite: weigh the channels of each branch before the addition.
       se_reduction: by how much the channels shrink there.
       share_first_activation: under 'pre' and 'act_only_pre' the first shortcut starts
-        behind the activation also where it is the identity.
+        after the activation also where it is the identity.
       zero_last_scale: the last norm's scale of each branch starts at 0; for the
         placements whose branch ends in that norm, 'post' and 'act_only_pre'.
       stochastic_depth_rate: probability of dropping the last branch; for the others it
         grows with the depth.
       dropout_rate: dropout in front of the head.
-      kernel_init: a key of `residual_trunk.KERNEL_INITS`.
+      kernel_init: a key of `residual_stages.KERNEL_INITS`.
       scan_blocks: compile the equal blocks of a stage once; their variables are then
-        stacked under `stage1_blocks` and so on, see `layers.repeat`. None does so in
-        stages with enough of them.
+        stacked under `stage1_blocks` and so on, see `layers.scan_blocks`. None does so
+        in stages with enough of them.
       remat: 'block' or 'stage' keeps only the input of each for the gradient and
         computes the rest again: less memory, a third more work; 'none' keeps all.
 

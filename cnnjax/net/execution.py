@@ -7,6 +7,6 @@ from flax import linen as nn
 EXECUTION = {"scan_blocks": False, "remat": "none"}
 
 
-def written_out(model: nn.Module) -> nn.Module:
-    """The same net with its blocks one after another, each under its own name."""
+def unscanned(model: nn.Module) -> nn.Module:
+    """The same net with its blocks run one by one and stored separately per block."""
     return model.clone(**{f: v for f, v in EXECUTION.items() if hasattr(model, f)})

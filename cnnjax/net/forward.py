@@ -1,4 +1,7 @@
-"""The only two calls of `model.apply`: one in training, one in evaluation."""
+"""The two forward passes of a net: in training and in evaluation.
+
+Nothing else calls `model.apply`.
+"""
 
 import contextlib
 from typing import Any
@@ -7,7 +10,7 @@ import jax
 from flax import linen as nn
 
 from cnnjax.layers.auxiliary import AUXILIARY
-from cnnjax.layers.batch_norm import statistics_of_batch, statistics_of_last_batch
+from cnnjax.net.statistics import by_batch, of_last_batch
 
 
 def forward_train(
@@ -18,24 +21,23 @@ def forward_train(
     key: jax.Array,
     last_batch: bool = False,
 ) -> tuple[jax.Array, tuple[jax.Array, ...], Any]:
-    """Forward pass that moves the net's statistics.
+    """Forward pass of training, which updates the running statistics.
 
     Args:
       model: the net.
       params: its parameters.
       model_state: its other collections.
       images: float [N, H, W, C].
-      key: random key for dropout and its kin.
-      last_batch: the running statistics of Flax's batch norm become those of these
-        images; our own has a momentum for that.
+      key: random key for dropout and stochastic depth.
+      last_batch: the running statistics of batch norm become those of these images.
 
     Returns:
       Logits [N, num_classes], the logits of auxiliary heads (none for most nets), and
       the new model state.
     """
-    context = statistics_of_last_batch() if last_batch else contextlib.nullcontext()
-    with context:
-        logits, state = model.apply(
+    chosen = of_last_batch(model) if last_batch else contextlib.nullcontext(model)
+    with chosen as net:
+        logits, state = net.apply(
             {"params": params, **model_state},
             images,
             train=True,
@@ -60,9 +62,9 @@ def forward_eval(
       params: its parameters.
       model_state: its other collections.
       images: float [N, H, W, C].
-      batch_statistics: batch norm takes the statistics of these images, whatever
-        `examples_per_statistic` is, in place of the running ones.
+      batch_statistics: batch norm uses the statistics of all these images instead of
+        the running ones.
     """
-    context = statistics_of_batch() if batch_statistics else contextlib.nullcontext()
-    with context:
-        return model.apply({"params": params, **model_state}, images, train=False)
+    chosen = by_batch(model) if batch_statistics else contextlib.nullcontext(model)
+    with chosen as net:
+        return net.apply({"params": params, **model_state}, images, train=False)

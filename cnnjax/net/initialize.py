@@ -20,7 +20,7 @@ from flax.core import meta
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.layers.init import KERNELS, Declared, declaring
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +91,8 @@ class FlaxInit:
     """Where Flax's `init` starts the leaves of an ordinary Linen layer.
 
     Args:
-      values: seed -> path of a leaf -> its value; of the net with its blocks written
-        out.
+      values: seed -> path of a leaf -> its value; of the net with its blocks
+        stored separately.
       factor: of all values.
     """
 
@@ -116,7 +116,8 @@ def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
       input_shape: (height, width, channels).
 
     Raises:
-      UserError: the net cannot take this input size, or keeps what is no variable.
+      UserError: the net cannot take this input size, or sows values that training
+        would keep.
     """
     images = _images(input_shape)
     with declaring():
@@ -142,10 +143,10 @@ def abstract_variables(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
 def _initial_values(
     model: nn.Module, input_shape: tuple[int, ...], seed: int
 ) -> dict[str, np.ndarray]:
-    """What Flax's `init` gives for all leaves that are not ours, by path."""
+    """What Flax's `init` gives for all leaves of ordinary Linen layers, by path."""
     try:
         with declaring(), _on_cpu():
-            variables = written_out(model).lazy_init(
+            variables = unscanned(model).lazy_init(
                 _key(seed), _images(input_shape), train=False
             )
     except errors.LazyInitError as error:
@@ -205,7 +206,7 @@ def draw_variables(declared: Any, seeds: tuple[int, ...]) -> dict[str, Any]:
 
     Args:
       declared: of `abstract_variables`.
-      seeds: one integer a replica.
+      seeds: one integer per replica.
 
     Returns:
       A tree of NumPy arrays, {'params': ..., other collections}; float32 but for what a

@@ -1,211 +1,48 @@
-"""Forward passes that look into a net or change it: its layers seen and left out.
+"""The one way to look into a net while it runs: its modules, one call after another."""
 
-Blocks are written out here, each under its own name, however the net executes them.
-"""
-
-import dataclasses
-import functools
 from collections.abc import Callable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
-from cnnjax.layers.batch_norm import BatchNorm
-from cnnjax.layers.group_norm import ChannelNorm, GroupNorm
-from cnnjax.layers.init import Declared
-from cnnjax.layers.norm import Norm
-from cnnjax.models.blocks.residual import ResidualBlock
-from cnnjax.net.execution import written_out
-from cnnjax.net.forward import forward_eval
-from cnnjax.net.initialize import abstract_variables
-from cnnjax.net.stacked import stacks_of_net, write_out
 
-NORMS = (BatchNorm, GroupNorm, ChannelNorm)
-NORMS += (nn.BatchNorm, nn.GroupNorm, nn.InstanceNorm, nn.LayerNorm, nn.RMSNorm)
-# Children of blocks whose convolutions lie beside the path from image to logits.
-BESIDE = ("shortcut", "gate_conv", "squeeze_excite")
-
-
-@dataclasses.dataclass(frozen=True)
-class Layer:
-    """A convolution on the path from image to logits.
+class Call(NamedTuple):
+    """One call of a module.
 
     Attributes:
-      path: of the module, such as 'stage1_block2/conv1'.
-      window: height and width of its filters.
-      output: what it computes.
-      normed: what the norm directly behind it makes of that; None if there is none.
+      module: that is called.
+      function: its `__call__`.
+      args: what it is given.
+      kwargs: what it is given by name.
     """
 
-    path: str
-    window: tuple[int, int]
-    output: Any
-    normed: Any = None
+    module: nn.Module
+    function: Callable
+    args: tuple
+    kwargs: dict[str, Any]
+
+    @property
+    def path(self) -> str:
+        """Of the module, such as 'stage1_block2/conv1'; '' for the net."""
+        return "/".join(self.module.path)
+
+    def run(self, **changes: Any) -> Any:
+        """The output of the module, some arguments given by name changed."""
+        return self.function(*self.args, **(self.kwargs | changes))
 
 
-def norms_of(model: nn.Module) -> tuple[type, ...]:
-    """Classes of what normalizes in a net: ours, Flax's, and its own kind.
-
-    Local response normalization and none at all are no such layers.
-    """
-    norm = getattr(model, "norm", None)
-    if not isinstance(norm, Norm) or norm.kind in ("local_response", "none"):
-        return NORMS
-    return (*NORMS, type(norm.module()))
-
-
-def is_convolution(module: nn.Module, output: Any) -> bool:
-    """Whether a layer, ours or not, has filters `kernel` [h, w, in, out]."""
-    kernel = module.variables.get("params", {}).get("kernel")
-    return getattr(kernel, "ndim", 0) == 4 and kernel.shape[-1] == output.shape[-1]
-
-
-def layers_of(
-    model: nn.Module, params: Any, model_state: Any, images: jax.Array
-) -> list[Layer]:
-    """The convolutions of a net in the order of execution, with what they compute.
+def observe(around: Callable[[Call], Any]) -> AbstractContextManager:
+    """Within it, every call of a module goes through a function.
 
     Args:
-      model: a net of `create_model`.
-      params: its parameters.
-      model_state: its other collections.
-      images: float [N, H, W, C]; evaluated, not trained on.
+      around: what it returns takes the place of the module's output; `call.run()` gives
+        the output itself.
     """
-    layers: list[Layer] = []
-    norms = norms_of(model)
 
-    def record(call, args, kwargs, context):
-        output = call(*args, **kwargs)
+    def intercept(function, args, kwargs, context):
         if context.method_name != "__call__":
-            return output
-        if is_convolution(context.module, output):
-            path = context.module.path
-            if not set(path) & set(BESIDE):
-                window = context.module.variables["params"]["kernel"].shape[:2]
-                layers.append(Layer("/".join(path), window, output))
-        elif (
-            isinstance(context.module, norms)
-            and layers
-            and args[0] is layers[-1].output
-        ):
-            layers[-1] = dataclasses.replace(layers[-1], normed=output)
-        return output
+            return function(*args, **kwargs)
+        return around(Call(context.module, function, args, kwargs))
 
-    _run_written_out(model, params, model_state, images, record)
-    return layers
-
-
-@functools.lru_cache(maxsize=32)
-def layers_of_shape(
-    model: nn.Module, image_shape: tuple[int, ...]
-) -> tuple[Layer, ...]:
-    """`layers_of` with shapes in place of arrays; nothing is computed."""
-    found: list[Layer] = []
-
-    def run(*args):
-        for layer in layers_of(*args):
-            shapes = jax.eval_shape(lambda *x: x, layer.output, layer.normed)
-            output, normed = shapes
-            found.append(dataclasses.replace(layer, output=output, normed=normed))
-
-    _trace(model, image_shape, run)
-    return tuple(found)
-
-
-@functools.lru_cache(maxsize=32)
-def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Names of the residual blocks, and of their plain twins, that keep the shape."""
-    names: list[str] = []
-
-    def record(call, args, kwargs, context):
-        output = call(*args, **kwargs)
-        if _is_block(context) and output.shape == args[0].shape:
-            names.append("/".join(context.module.path))
-        return output
-
-    def run(*args):
-        _run_written_out(*args, record)
-
-    _trace(model, image_shape, run)
-    return tuple(names)
-
-
-def forward_without(
-    model: nn.Module,
-    params: Any,
-    model_state: Any,
-    images: jax.Array,
-    block: jax.Array,
-    blocks: tuple[str, ...],
-    forward: Callable = forward_eval,
-) -> jax.Array:
-    """Logits of an evaluation without the residual branch of one block.
-
-    The block adds zero to its shortcut; the activation behind the addition stays. Of a
-    plain twin the whole block is left out: its output is its input.
-
-    Args:
-      model: a net of `create_model`.
-      params: its parameters.
-      model_state: its other collections.
-      images: float [N, H, W, C].
-      block: index into `blocks`, may be traced; len(blocks) leaves the net whole.
-      blocks: of `blocks_of`.
-      forward: the pass, with the arguments of `forward_eval`.
-
-    Source: Veit et al. 2016, arXiv 1605.06431, section 4.1.
-    """
-
-    def leave_out(call, args, kwargs, context):
-        name = "/".join(context.module.path)
-        if name not in blocks:
-            return call(*args, **kwargs)
-        here = block == blocks.index(name)
-        if context.method_name == "add":
-            branch, *others = args
-            return call(jnp.where(here, 0, branch), *others, **kwargs)
-        output = call(*args, **kwargs)
-        if _is_block(context) and not _adds(context.module):
-            return jnp.where(here, args[0], output)
-        return output
-
-    return _run_written_out(model, params, model_state, images, leave_out, forward)
-
-
-def _is_block(context: Any) -> bool:
-    return (
-        isinstance(context.module, ResidualBlock) and context.method_name == "__call__"
-    )
-
-
-def _adds(block: ResidualBlock) -> bool:
-    return block.residual and block.shortcut != "none"
-
-
-def _run_written_out(
-    model, params, model_state, images, interceptor, forward=forward_eval
-):
-    stacks = stacks_of_net(model, images.shape[1:])
-    params, model_state = write_out((params, model_state), stacks)
-    with nn.intercept_methods(interceptor):
-        return forward(written_out(model), params, model_state, images)
-
-
-def _trace(model: nn.Module, image_shape: tuple[int, ...], function: Callable) -> None:
-    """Calls function(model, params, model_state, images) with shapes alone."""
-    model = written_out(model)
-    variables = jax.tree.map(
-        lambda leaf: leaf.value,
-        dict(abstract_variables(model, image_shape)),
-        is_leaf=lambda leaf: isinstance(leaf, Declared),
-    )
-    params = variables.pop("params")
-    # Two images: some norms take no statistic of one.
-    images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
-
-    def run(*args):
-        function(model, *args)
-
-    jax.eval_shape(run, params, variables, images)
+    return nn.intercept_methods(intercept)

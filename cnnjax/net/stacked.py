@@ -1,9 +1,9 @@
-"""Blocks in one stack or each by itself: the two forms of a net's variables.
+"""The two forms of a net's variables: stacked, or stored separately per block.
 
-A net that scans its equal blocks (`layers.repeat`) keeps their variables in one leaf
-[blocks, ...]. Whatever leaves a run has a leaf per block instead: checkpoints, weights
-for other libraries, features by name. So it does not matter to anyone how the blocks
-were executed.
+A net that scans its equal blocks (`layers.scan_blocks`) keeps their variables stacked,
+in one leaf [blocks, ...]. Whatever leaves a run is stored separately per block:
+checkpoints, weights for other libraries, features by name. So nobody else needs to know
+how the blocks were executed; every conversion goes through this file.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ import numpy as np
 from flax import linen as nn
 
 from cnnjax.layers.init import Declared
+from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import abstract_variables
 
 # Name of a stack, such as 'stage1_blocks' -> names of its blocks in order.
@@ -22,7 +23,7 @@ Stacks = Mapping[str, tuple[str, ...]]
 
 
 def stacks_of(declared: Any) -> Stacks:
-    """The stacks of a net, {} if all its blocks are written out.
+    """The stacks of a net, {} if all its blocks are stored separately.
 
     Args:
       declared: of `abstract_variables`.
@@ -38,13 +39,38 @@ def stacks_of_net(model: nn.Module, input_shape: tuple[int, ...]) -> Stacks:
     return stacks_of(abstract_variables(model, input_shape))
 
 
-def write_out(tree: Any, stacks: Stacks, axis: int = 0) -> Any:
-    """Every stack as its blocks; what is written out already stays.
+def unscan(
+    model: nn.Module, variables: Any, input_shape: tuple[int, ...]
+) -> tuple[nn.Module, Any]:
+    """The net with its blocks run one by one, and its variables to match.
+
+    Args:
+      model: any net.
+      variables: its collections, in either form, or a tree with some of them.
+      input_shape: (height, width, channels).
+    """
+    return unscanned(model), unstack(variables, stacks_of_net(model, input_shape))
+
+
+def paths_of_blocks(path: str, stacks: Stacks) -> list[str]:
+    """The paths that a leaf has where its blocks are stored separately.
+
+    Args:
+      path: such as 'stage1_blocks/conv1/kernel'; of no stack, it stays.
+      stacks: of `stacks_of`.
+    """
+    for name in stacks.keys() & set(path.split("/")):
+        return [path.replace(name, block, 1) for block in stacks[name]]
+    return [path]
+
+
+def unstack(tree: Any, stacks: Stacks, axis: int = 0) -> Any:
+    """Every stack as its blocks; what is stored separately already stays.
 
     Args:
       tree: anything with variables in it: collections, optimizer states.
       stacks: of `stacks_of`.
-      axis: of the blocks: 0, or 1 behind a leading seed axis.
+      axis: of the blocks: 0, or 1 after a leading seed axis.
     """
 
     def holds(node):
@@ -62,8 +88,8 @@ def write_out(tree: Any, stacks: Stacks, axis: int = 0) -> Any:
     return jax.tree.map(convert, tree, is_leaf=holds)
 
 
-def stack_up(tree: Any, stacks: Stacks, axis: int = 0) -> Any:
-    """The inverse of `write_out`; what is stacked already stays."""
+def stack(tree: Any, stacks: Stacks, axis: int = 0) -> Any:
+    """The inverse of `unstack`; what is stacked already stays."""
 
     def whole(node):
         return [name for name, blocks in stacks.items() if node.keys() >= set(blocks)]

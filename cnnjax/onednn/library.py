@@ -37,7 +37,7 @@ class Argument(ctypes.Structure):
 class OneDNN:
     """The loaded library with one engine, and a stream for each thread.
 
-    Every method that makes something returns an opaque pointer, kept for good.
+    Every method that makes something returns an opaque pointer, which is never freed.
     """
 
     def __init__(self, path: str):

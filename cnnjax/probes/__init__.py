@@ -1,4 +1,4 @@
-"""Measurements on the weights beside errors, by name.
+"""Measurements of a net while it trains, by name.
 
 Add a probe: one file with a `Probe`, one line here, and its metrics in
 `ablation/define/metrics.py`. Names go into `config.eval.probes`.

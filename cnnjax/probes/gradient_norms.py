@@ -1,4 +1,4 @@
-"""The gradient that reaches each convolution: at the start, in the middle, at the end.
+"""The gradient of each convolution: at initialisation, half way, at the end.
 
 The L2 norm of the gradient of the training loss (with label smoothing and auxiliary
 heads, without weight decay) with respect to the kernel, in training mode, on a fixed
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.net.forward import forward_train
-from cnnjax.net.observe import layers_of_shape
-from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.net.parts import layers_of_shape
+from cnnjax.net.stacked import stacks_of_net, unstack
 from cnnjax.probes.probe import Probe, Subject, number, profile
 from cnnjax.training.loss import cross_entropy, smooth
 
@@ -27,11 +27,11 @@ def _measure(subject: Subject):
         layer.path for layer in layers_of_shape(subject.model, subject.image_shape)
     ]
     stacks = stacks_of_net(subject.model, subject.image_shape)
-    factors = subject.factors
+    of_loss = subject.hyperparameters["loss"]
 
     def measure(params, model_state, images, labels, mask):
         targets = jax.nn.one_hot(labels[0], subject.num_classes, dtype=jnp.float32)
-        targets = smooth(targets, factors["label_smoothing"])
+        targets = smooth(targets, of_loss["label_smoothing"])
 
         def loss(params):
             # The same units are dropped every time.
@@ -45,10 +45,10 @@ def _measure(subject: Subject):
             heads = sum(cross_entropy(head, targets).mean() for head in auxiliary)
             return (
                 cross_entropy(logits, targets).mean()
-                + factors["auxiliary_weight"] * heads
+                + of_loss["auxiliary_weight"] * heads
             )
 
-        gradient = write_out(jax.grad(loss)(params), stacks)
+        gradient = unstack(jax.grad(loss)(params), stacks)
         return {"norm": jnp.stack([_norm(_kernel(gradient, path)) for path in paths])}
 
     return measure

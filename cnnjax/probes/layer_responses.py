@@ -5,7 +5,7 @@ deviation of the outputs of each 3x3 layer, after batch normalization and before
 anything else (nonlinearity, addition). Their nets are trained; so are these.
 
 Deviation: layers are all convolutions with windows larger than 1x1. Where some of them
-have no norm directly behind (none at all, or norms before convolutions), the outputs
+have no norm directly after (none at all, or norms before convolutions), the outputs
 of the convolutions are taken for all, so that the layers of a net can be compared.
 """
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.net.observe import Layer, layers_of, layers_of_shape
+from cnnjax.net.parts import Layer, layers_of, layers_of_shape
 from cnnjax.probes.probe import Probe, Subject, number, profile
 
 AXES = ("layer", "standard deviation of its output")

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.net.observe import blocks_of, forward_without
+from cnnjax.net.parts import blocks_of, forward_without
 from cnnjax.probes.probe import Probe, Subject, count_errors, number, profile
 
 AXES = ("block left out (0: none)", "test error (%)")

@@ -1,4 +1,4 @@
-"""What a probe is, and what it is given.
+"""What a probe is, and what it may use.
 
 A probe is a pure function of the weights of one seed and a fixed set of images.
 """
@@ -28,8 +28,8 @@ class Subject:
       image_shape: (H, W, C).
       num_classes: number of classes.
       preprocess: images uint8 -> float.
-      forward: an evaluation, with the arguments of `models.forward.forward_eval`.
-      factors: the numbers of the training step.
+      forward: an evaluation, with the arguments of `net.forward.forward_eval`.
+      hyperparameters: those of the training step.
     """
 
     model: nn.Module
@@ -37,7 +37,7 @@ class Subject:
     num_classes: int
     preprocess: Callable
     forward: Callable
-    factors: Mapping[str, Any]
+    hyperparameters: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)

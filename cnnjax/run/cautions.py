@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from cnnjax.layers.norm import norm_of
 from cnnjax.run.setup import Run
 from cnnjax.training.schedule import in_steps
 
@@ -106,13 +107,8 @@ def _batch(run: Run) -> str:
 
 
 def _statistic(run: Run) -> str:
-    norm, batch = run.config.norm, run.train.batch_size
-    if norm.kind != "batch" or (norm.examples_per_statistic or batch) > 1:
-        return ""
-    return (
-        "batch norm takes its statistics over one image in training, and running ones "
-        "in evaluation (config.norm.examples_per_statistic, config.train.batch_size)"
-    )
+    norm = norm_of(run.model)
+    return (norm and norm.caution(run.train.batch_size)) or ""
 
 
 def _mixup(run: Run) -> str:

@@ -5,13 +5,14 @@ from typing import Any
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from cnnjax.devices.layout import nearest
+from cnnjax.analysis.contract import Findings
 from cnnjax.errors import UserError
+from cnnjax.layers.norm import Norm
 from cnnjax.net.stacked import stacks_of
 
 
 def check_net(
-    findings: Any, model: nn.Module, declared: Any, config: ConfigDict
+    findings: Findings, model: nn.Module, declared: Any, config: ConfigDict
 ) -> None:
     """Refuses choices of a config that a layer of the user's own cannot follow.
 
@@ -25,11 +26,12 @@ def check_net(
       UserError: with the layer and the choice.
     """
     statistics = config.eval.statistics
-    if findings.keeps and statistics != "running":
+    keeps = findings.keeps or findings.fixed
+    if keeps and statistics != "running":
         raise UserError(
-            f"config.eval.statistics is {statistics!r}, and layer {findings.keeps} "
-            "keeps statistics of its own, of which only running ones are known: set "
-            "it to 'running'"
+            f"config.eval.statistics is {statistics!r}, and layer {keeps} keeps "
+            "statistics of its own, of which only running ones are known: set it to "
+            "'running', or give the net a field `norm` that makes its norms"
         )
     in_one_body = stacks_of(declared) or getattr(model, "remat", "none") != "none"
     if findings.draws and in_one_body:
@@ -40,7 +42,7 @@ def check_net(
         )
 
 
-def check_batch(norm: Any, findings: Any, config: ConfigDict) -> None:
+def check_batch(norm: Norm | None, findings: Findings, config: ConfigDict) -> None:
     """Raises a UserError unless one device can compute the batch as it is asked to.
 
     Args:
@@ -48,46 +50,30 @@ def check_batch(norm: Any, findings: Any, config: ConfigDict) -> None:
       findings: of `analysis.contract.examine`.
       config: of the run.
     """
-    group, batch = norm and norm.examples_per_statistic, config.train.batch_size
-    if norm and norm.kind == "batch" and group and batch % group:
-        raise UserError(
-            f"config.norm.examples_per_statistic is {group} and must divide "
-            f"config.train.batch_size, which is {batch}; the nearest batch sizes are "
-            f"{nearest(batch, group)}"
-        )
     if reason := why_not(norm, findings, config, 1):
         raise UserError(reason)
 
 
-def why_not(norm: Any, findings: Any, config: ConfigDict, data: int) -> str | None:
+def why_not(
+    norm: Norm | None, findings: Findings, config: ConfigDict, data: int
+) -> str | None:
     """Why the net cannot be computed on so many devices a batch, or None."""
+    whole = config.parallel.mode == "jit"
     if other := findings.of_parts():
         if config.train.microbatches > 1:
             return (
                 f"{other}, and with config.train.microbatches="
                 f"{config.train.microbatches} that is a part of the batch: set it to 1"
             )
-        if config.parallel.mode != "jit" and data > 1:
+        if not whole and data > 1:
             return (
                 f"{other}, and in --parallel.mode={config.parallel.mode} each of "
                 f"{data} devices is given a part of the batch: use --parallel.mode="
                 "jit, where a layer is given all of it, or another --parallel.layout"
             )
-    if norm is None or norm.kind != "batch":
-        return None
-    batch, micro = config.train.batch_size, config.train.microbatches
-    group, own = norm.examples_per_statistic or batch, batch // (micro * data)
-    if micro > 1 and own % group:
-        return (
-            f"batch norm over groups of {group} images cannot be computed in "
-            f"micro-batches of {own} images on each device: set "
-            f"config.norm.examples_per_statistic to a number that divides {own}, or "
-            "config.train.microbatches to 1"
-        )
-    if config.parallel.mode != "jit" and own % group and group % own:
-        return (
-            f"batch norm over groups of {group} images, with {own} images on each of "
-            f"{data} devices: one of the two must divide the other in --parallel.mode="
-            f"{config.parallel.mode}; choose another --parallel.layout or mode jit"
-        )
-    return None
+    return norm and norm.refusal(
+        config.train.batch_size,
+        microbatches=config.train.microbatches,
+        num_devices=data,
+        whole=whole,
+    )

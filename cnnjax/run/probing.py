@@ -1,4 +1,4 @@
-"""Probes of one run: when they look, and what they have seen so far."""
+"""Probes of one run: when they measure, and what they have measured so far."""
 
 import functools
 from typing import Any
@@ -59,11 +59,11 @@ class Measuring:
             }
 
     def dump(self) -> dict[str, Any]:
-        """All that was seen, for `load` in a later process."""
+        """All that was measured so far, for `load` in a later process."""
         return self._seen
 
     def load(self, seen: dict[str, Any]) -> None:
-        """Goes on from what an earlier process has seen."""
+        """Resumes from what an earlier process has measured."""
         self._seen = seen
 
     def results(self, i: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def subject_of(run: Run) -> Subject:
         forward=functools.partial(
             forward_eval, batch_statistics=run.eval.statistics == "batch"
         ),
-        factors=run.factors,
+        hyperparameters=run.hyperparameters,
     )
 
 

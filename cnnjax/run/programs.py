@@ -4,18 +4,18 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.config import IRRELEVANT, flatten
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.layout import HOST, SEEDS
 from cnnjax.devices.seed_axis import choose_seed_mode
 from cnnjax.run.delivery import Resident, Streamed, delivery_of
-from cnnjax.run.hyperparameters import program_key
 from cnnjax.run.setup import Run, initial_state, split_sizes
 from cnnjax.run.shared import Shared
 from cnnjax.training.chunk import make_train_chunk
@@ -43,20 +43,39 @@ def dispatch_steps(run: Run) -> int:
     return max(1, min(longest, fitting))
 
 
+def program_key(config: Mapping, static: Mapping[str, Hashable]) -> Hashable:
+    """Everything that the programs of a run are compiled for.
+
+    Args:
+      config: of the run.
+      static: section -> what is compiled of it; other sections are compiled as they
+        are.
+    """
+    others = {section: c for section, c in config.items() if section not in static}
+    kept = [
+        (key, repr(value))
+        for key, value in flatten(others).items()
+        if not key.startswith(IRRELEVANT)
+    ]
+    return (*static.items(), *kept)
+
+
 def shared_keys(run: Run) -> tuple[Hashable, Hashable]:
     """Keys of the data and of the programs that runs with equal ones may share."""
     sizes = tuple(split_sizes(run.dataset).items())
     data = ("data", run.dataset.fingerprint, sizes, run.parallel)
-    return data, ("programs", data, dispatch_steps(run), program_key(run.config))
+    compiled = program_key(run.config, run.static)
+    return data, ("programs", data, dispatch_steps(run), compiled)
 
 
 class Compiled(NamedTuple):
-    """What XLA made of a run: nothing in it depends on the values of its factors.
+    """What XLA made of a run: nothing in it depends on traced hyperparameters.
 
     Data and source are those of the delivery.
 
     Args:
-      train: (state, data, seeds, num_steps, rates, factors) -> (state, rows).
+      train: (state, data, seeds, num_steps, learning_rates, hyperparameters) -> (state,
+        rows).
       evaluation: (params, model_state, sums, num_batches, *source) -> sums.
       by_batch: likewise, with the statistics of each batch, or None where these are
         not evaluated.
@@ -110,10 +129,15 @@ class Programs:
           then: how many the next call will take; its images are read meanwhile.
         """
         steps = first_step + np.arange(self.max_steps)
-        rates = self.run.schedule(steps).astype(np.float32)
+        learning_rates = self.run.schedule(steps).astype(np.float32)
         data = self.delivery.take(first_step, num_steps)
         state, rows = self.compiled.train(
-            state, data, self.seeds, np.int32(num_steps), rates, self.run.factors
+            state,
+            data,
+            self.seeds,
+            np.int32(num_steps),
+            learning_rates,
+            self.run.hyperparameters,
         )
         self.delivery.prepare(first_step + num_steps, then)
         rows = self.run.parallel.to_host(rows)
@@ -283,11 +307,18 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
         delivery.batches,
         max_steps=max_steps,
     )
-    rates = np.zeros(max_steps, np.float32)
+    learning_rates = np.zeros(max_steps, np.float32)
     train = compiled(
         chunk,
         (SEEDS, delivery.train_kind, SEEDS, HOST, HOST, HOST),
-        (state, delivery.train_example, seeds, np.int32(1), rates, run.factors),
+        (
+            state,
+            delivery.train_example,
+            seeds,
+            np.int32(1),
+            learning_rates,
+            run.hyperparameters,
+        ),
         donate=(0,),
         results=(0, None),
     )

@@ -6,6 +6,7 @@ from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import nearest, parse_layout
 from cnnjax.errors import UserError, in_range, unknown_name
 from cnnjax.probes import PROBES
+from cnnjax.training.hyperparameters import Hyperparameters
 
 INFINITY = float("inf")
 SEED_MODES = ("auto", "loop", "vmap")
@@ -24,6 +25,10 @@ class SeedSettings:
     def __post_init__(self):
         in_range("seeds.first", self.first, 0, 2**31 - 1)
         in_range("seeds.count", self.count, 1, 10_000)
+
+    def hyperparameters(self) -> Hyperparameters:
+        """Only their number is compiled."""
+        return Hyperparameters(self.count)
 
     def numbers(self) -> tuple[int, ...]:
         return tuple(range(self.first, self.first + self.count))
@@ -67,6 +72,13 @@ class TrainSettings:
                 f"config.train.steps is {self.steps} and config.train.epochs is "
                 f"{self.epochs}: exactly one of them must be above 0"
             )
+
+    def hyperparameters(self) -> Hyperparameters:
+        """Steps are counted on the host; of the average, only that there is one."""
+        static = dataclasses.replace(self, steps=1, epochs=0.0, ema_decay=0.0)
+        return Hyperparameters(
+            (static, self.ema_decay > 0), {"ema_decay": self.ema_decay}
+        )
 
     def total_steps(self, num_train: int) -> int:
         """Optimizer steps of the run."""

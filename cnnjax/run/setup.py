@@ -1,6 +1,7 @@
 """From a config to all parts of a run, checked before training starts."""
 
 import dataclasses
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -26,13 +27,12 @@ from cnnjax.devices.layout import choose_layout, describe
 from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
 from cnnjax.layers.functional.implementation import checked
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import make_norm, norm_of
 from cnnjax.models.registry import create_model
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stacks_of
 from cnnjax.probes import check_probes
 from cnnjax.run.divisible import check_batch, check_net, why_not
-from cnnjax.run.hyperparameters import factors
 from cnnjax.run.settings import (
     CheckpointSettings,
     EvalSettings,
@@ -42,7 +42,8 @@ from cnnjax.run.settings import (
     TrainSettings,
 )
 from cnnjax.training.average import long_decay, start_average, statistics_used
-from cnnjax.training.loss import check_loss
+from cnnjax.training.hyperparameters import Hyperparameters
+from cnnjax.training.loss import make_loss
 from cnnjax.training.optimizer import Optimizer, make_optimizer
 from cnnjax.training.schedule import make_schedule
 from cnnjax.training.state import TrainState, weights_of
@@ -71,7 +72,8 @@ class Run:
     """The parts of one run: pure functions, arrays and checked settings.
 
     `declared` holds the shapes of the net's variables with their initializers;
-    `factors` the numbers of the training step, as in `run/hyperparameters.py`.
+    `hyperparameters` the traced ones by section; `static` what else is compiled of the
+    sections whose builders tell the two apart.
     """
 
     config: ConfigDict
@@ -81,7 +83,8 @@ class Run:
     preprocess: Preprocess
     schedule: Any
     optimizer: Optimizer
-    factors: dict[str, np.float32]
+    hyperparameters: dict[str, dict[str, np.float32]]
+    static: dict[str, Hashable]
     seeds: tuple[int, ...]
     train: TrainSettings
     parallel: Parallel
@@ -181,7 +184,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         )
     }
     norm = splat("norm", make_norm, config.norm)
-    splat("loss", check_loss, config.loss)
+    loss = splat("loss", make_loss, config.loss)
     checked(config.train.impl)
     if dataset is None:
         dataset = load_dataset(splat("data", Request, config.data))
@@ -213,7 +216,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     optimizer = splat(
         "optimizer", make_optimizer, config.optimizer, stacks=stacks_of(declared)
     )
-    optimizer.decayed(declared["params"])  # refuses before anything is compiled
+    optimizer.static.decayed(declared["params"])  # refuses before anything is compiled
     findings = examine(model, declared, dataset.image_shape, dataset.num_classes)
     check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
@@ -239,8 +242,17 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             "config.eval.weights is 'ema' but config.train.ema_decay is 0: there is no "
             "moving average to evaluate"
         )
-    norm = getattr(model, "norm", None)
+    norm = norm_of(model)
     check_batch(norm, findings, config)
+    built = {
+        "loss": loss,
+        "optimizer": optimizer,
+        "seeds": settings["seeds"].hyperparameters(),
+        "train": settings["train"].hyperparameters(),
+        # Initial values and learning rates are made on the host.
+        "init": Hyperparameters(),
+        "schedule": Hyperparameters(),
+    }
     seeds = settings.pop("seeds").numbers()
     wanted = settings.pop("parallel")
     layout = choose_layout(
@@ -264,8 +276,13 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             to_grey=config.data.channels == 1,
         ),
         schedule=schedule,
-        optimizer=optimizer,
-        factors=factors(config),
+        optimizer=optimizer.static,
+        hyperparameters={
+            section: {name: np.float32(value) for name, value in made.traced.items()}
+            for section, made in built.items()
+            if made.traced
+        },
+        static={section: made.static for section, made in built.items()},
         seeds=seeds,
         parallel=Parallel(wanted.mode, layout, wanted.shard_state),
         **settings,

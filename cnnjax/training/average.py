@@ -1,7 +1,7 @@
-"""The moving average of weights: what is averaged, and with what it is evaluated.
+"""The moving average of weights: what it averages, and how it is evaluated.
 
 Averaged weights need statistics of their own: those of the raw weights describe other
-activations. So everything that the net keeps is averaged along with its parameters.
+activations. So all collections of the net are averaged along with its parameters.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-# Share of the initial weights in the average from which on it is worth a warning. On
+# From this share of the initial weights on, the average is worth a warning. On
 # the digits, averaged statistics are as good as re-estimated ones up to about here.
 LARGE_SHARE = 0.05
 FITTING_SHARE = 0.01
@@ -25,7 +25,7 @@ def start_average(params: Any, model_state: Any) -> dict[str, Any]:
 def move_average(average: Any, new: Any, decay: jax.Array) -> Any:
     """decay * average + (1 - decay) * new, leaf by leaf.
 
-    Whatever is no float, such as a counter, is taken over from the new values.
+    Leaves that are not floating point, such as counters, take the new value.
 
     Source: torch's `AveragedModel(use_buffers=True)` and timm's `ModelEmaV3`.
     """
@@ -61,7 +61,7 @@ def long_decay(decay: float, num_steps: int, statistics: str | None) -> str | No
 
 
 def _rounded_down(decay: float) -> str:
-    """To two digits of what is missing to 1."""
+    """Rounded so that 1 minus it has two digits."""
     missing = 1 - decay
     digits = 1 - int(np.floor(np.log10(missing)))
     return f"{1 - np.ceil(missing * 10**digits) / 10**digits:.{max(digits, 1)}f}"
@@ -73,7 +73,7 @@ def statistics_used(statistics: str, weights: str, *, final: bool) -> str:
     Args:
       statistics: of section `eval`: 'running', 'precise' or 'batch'.
       weights: 'raw' or 'ema'.
-      final: at the end of training, or while it goes on, when the best are chosen.
+      final: at the end of training; or during it, when the best weights are chosen.
 
     Returns:
       'running', 'averaged' (the moving average of the running ones), 'precise' or

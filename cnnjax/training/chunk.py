@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from cnnjax.training.state import TrainState
 from cnnjax.training.step import METRICS
 
-# i -> {'images': uint8 [n, H, W, C], 'labels': int32 [n]}, of this part of the batch.
+# i -> {'images': uint8 [n, H, W, C], 'labels': int32 [n]}, of this shard of the batch.
 BatchAt = Callable[[Any], dict[str, jax.Array]]
 
 
@@ -42,20 +42,22 @@ def make_train_chunk(
       max_steps: largest number of steps of one call, and length of the metric rows.
 
     Returns:
-      chunk(state, data, seed, num_steps, rates, factors) -> (state, rows). `num_steps`
-      may be traced, so one program serves every length; `rates` [max_steps] are the
-      learning rates of the steps, and `factors` are as in the step. `rows` has the
-      step's metrics with a leading axis [max_steps], zeros behind the steps taken.
+      chunk(state, data, seed, num_steps, learning_rates, hyperparameters) -> (state,
+      rows). `num_steps` may be traced, so one program serves every length;
+      `learning_rates` [max_steps] has one a step; `hyperparameters` are those of the
+      step. `rows` has the step's metrics with a leading axis [max_steps], zeros after
+      the steps taken.
     """
 
-    def chunk(state, data, seed, num_steps, rates, factors):
-        # Not by asking the step for its shapes: tracing it twice takes its time.
+    def chunk(state, data, seed, num_steps, learning_rates, hyperparameters):
+        # Asking the step for its shapes would trace it twice, which takes seconds.
         zeros = jnp.zeros(max_steps, jnp.float32)
         rows = dict.fromkeys(METRICS, (zeros, zeros))
 
         def body(i, batch, carry):
             state, rows = carry
-            state, metrics = step(state, batch | {"seed": seed}, rates[i], factors)
+            of_seed = batch | {"seed": seed}
+            state, metrics = step(state, of_seed, learning_rates[i], hyperparameters)
             rows = jax.tree.map(lambda row, m: row.at[i].set(m), rows, metrics)
             return state, rows
 

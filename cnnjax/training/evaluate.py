@@ -1,6 +1,5 @@
 """Evaluation: every example exactly once, whatever the batch size."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -78,7 +77,7 @@ def make_evaluation(
 
     def evaluate(params, model_state, sums, num_batches, *source):
         def body(_, batch, sums):
-            # Added up batch by batch, so that it does not matter how many a call has.
+            # Added up batch by batch: how many batches a call has makes no difference.
             new = part().total(sums_of(params, model_state, batch))
             return jax.tree.map(jnp.add, sums, new)
 
@@ -153,10 +152,6 @@ def make_reestimation(
     Source: Wu and Johnson 2021, arXiv 2105.07576, section 3.2 ("PreciseBN"); the sum:
     Chan, Golub and LeVeque 1983, The American Statistician 37(3), eq. 2.1.
     """
-    # With momentum 0 the running statistics after a batch are those of that batch.
-    of_batch = model
-    if hasattr(model, "norm"):
-        of_batch = model.clone(norm=dataclasses.replace(model.norm, momentum=0.0))
 
     def joined(old, new, share):
         """Moments of batches so far and one more, which has this share in all."""
@@ -177,7 +172,7 @@ def make_reestimation(
             images, _ = augment(key, batch["images"], batch["labels"])
             with at_positions(part().own(jnp.arange(batch_size, dtype=jnp.int32))):
                 *_, new = forward_train(
-                    of_batch, params, model_state, images, key, last_batch=True
+                    model, params, model_state, images, key, last_batch=True
                 )
             return mean_of_parts(new["batch_stats"])
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from cnnjax.errors import in_range
+from cnnjax.training.hyperparameters import Hyperparameters
 
 
 def smooth(targets: jax.Array, label_smoothing: float) -> jax.Array:
@@ -26,7 +27,21 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 
-def check_loss(label_smoothing: float, auxiliary_weight: float) -> None:
-    """Refuses section `loss` of a config with a value out of range."""
+def make_loss(label_smoothing: float, auxiliary_weight: float) -> Hyperparameters:
+    """Checks section `loss` of a config; both of its numbers are traced.
+
+    Args:
+      label_smoothing: see `smooth`.
+      auxiliary_weight: of the loss of each auxiliary head, >= 0.
+
+    Raises:
+      UserError: a value out of range.
+    """
     in_range("loss.label_smoothing", label_smoothing, 0.0, 0.999)
     in_range("loss.auxiliary_weight", auxiliary_weight, 0.0, float("inf"))
+    return Hyperparameters(
+        traced={
+            "label_smoothing": label_smoothing,
+            "auxiliary_weight": auxiliary_weight,
+        }
+    )

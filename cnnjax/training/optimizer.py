@@ -1,7 +1,7 @@
-"""Optimizers as optax chains, with weight decay as the papers or decoupled.
+"""Optimizers as optax chains, with coupled or decoupled weight decay.
 
-What an optimizer does to a gradient is fixed when it is built; its numbers come in with
-every update, so that one compiled program serves all of their values.
+What an optimizer does to a gradient is fixed when it is built. Its numbers are traced:
+every update takes them, so that one compiled program serves all of their values.
 """
 
 import dataclasses
@@ -15,10 +15,12 @@ import optax
 from flax import traverse_util
 
 from cnnjax.errors import UserError, in_range, shown, unknown_name
-from cnnjax.net.stacked import Stacks
+from cnnjax.net.stacked import Stacks, paths_of_blocks
+from cnnjax.training.hyperparameters import Hyperparameters
 
 NAMES = ("sgd", "adamw", "rmsprop")
 DECAYS = ("coupled", "decoupled")
+INFINITY, BELOW_ONE = float("inf"), 1 - 1e-9
 
 
 def decay_mask(exclude: tuple[str, ...], stacks: Stacks) -> Callable[[Any], Any]:
@@ -50,9 +52,7 @@ def decay_mask(exclude: tuple[str, ...], stacks: Stacks) -> Callable[[Any], Any]
 
 
 def _is_matched(path: str, patterns: list[re.Pattern], stacks: Stacks) -> bool:
-    paths = [path]
-    for stack in stacks.keys() & set(path.split("/")):
-        paths = [path.replace(stack, block, 1) for block in stacks[stack]]
+    paths = paths_of_blocks(path, stacks)
     matched = {p: any(pattern.search(p) for pattern in patterns) for p in paths}
     if len(set(matched.values())) > 1:
         inside, outside = (
@@ -67,21 +67,27 @@ def _is_matched(path: str, patterns: list[re.Pattern], stacks: Stacks) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-    """The structure of an optimizer; see `make_optimizer`.
+    """The compiled part of an optimizer; see `make_optimizer`.
 
     Args:
       name: 'sgd', 'adamw' or 'rmsprop'.
       nesterov: of sgd.
       decay: 'coupled' or 'decoupled'.
-      decayed: from parameters to booleans: whether weight decay applies.
+      decay_exclude: see `decay_mask`.
+      stacks: of the net.
       clips: whether the gradient is clipped.
     """
 
     name: str
     nesterov: bool
     decay: str
-    decayed: Callable[[Any], Any]
+    decay_exclude: tuple[str, ...]
+    stacks: Stacks = dataclasses.field(hash=False)
     clips: bool
+
+    def decayed(self, params: Any) -> Any:
+        """Parameters -> booleans: whether weight decay applies to a leaf."""
+        return decay_mask(self.decay_exclude, self.stacks)(params)
 
     def init(self, params: Any) -> Any:
         """State before the first update; it does not depend on the numbers."""
@@ -92,8 +98,8 @@ class Optimizer:
         grads: Any,
         state: Any,
         params: Any,
-        rate: jax.Array,
-        factors: Mapping[str, jax.Array],
+        learning_rate: jax.Array,
+        numbers: Mapping[str, jax.Array],
     ) -> tuple[Any, Any]:
         """One update.
 
@@ -101,34 +107,33 @@ class Optimizer:
           grads: gradient of the loss.
           state: of `init` or of the update before.
           params: the parameters.
-          rate: learning rate, may be traced.
-          factors: 'momentum', 'b1', 'b2', 'epsilon', 'weight_decay' and 'clip_norm',
-            as far as the optimizer has them; may be traced.
+          learning_rate: may be traced.
+          numbers: those that `make_optimizer` calls traced.
 
         Returns:
-          (what is to be added to the parameters, new state).
+          (what to add to the parameters, new state).
         """
-        return self._chain(rate, factors).update(grads, state, params)
+        return self._chain(learning_rate, numbers).update(grads, state, params)
 
-    def _chain(self, rate, factors) -> optax.GradientTransformation:
-        # A momentum or decay of 0 takes part like any other, for one program for all.
-        decayed = optax.add_decayed_weights(factors["weight_decay"], mask=self.decayed)
-        b2, epsilon = factors["b2"], factors["epsilon"]
+    def _chain(self, learning_rate, numbers) -> optax.GradientTransformation:
+        # A momentum or decay of 0 takes part like any other: one program for all.
+        decayed = optax.add_decayed_weights(numbers["weight_decay"], mask=self.decayed)
+        b2, epsilon = numbers["b2"], numbers["epsilon"]
         parts = []
         if self.clips:
-            parts.append(optax.clip_by_global_norm(factors["clip_norm"]))
+            parts.append(optax.clip_by_global_norm(numbers["clip_norm"]))
         if self.decay == "coupled":
             parts.append(decayed)
         if self.name == "adamw":
-            parts.append(optax.scale_by_adam(factors["b1"], b2, epsilon))
+            parts.append(optax.scale_by_adam(numbers["b1"], b2, epsilon))
         if self.name == "rmsprop":
             parts.append(optax.scale_by_rms(b2, epsilon, eps_in_sqrt=False))
         if self.name in ("sgd", "rmsprop"):
             nesterov = self.nesterov and self.name == "sgd"
-            parts.append(optax.trace(factors["momentum"], nesterov=nesterov))
+            parts.append(optax.trace(numbers["momentum"], nesterov=nesterov))
         if self.decay == "decoupled":
             parts.append(decayed)
-        return optax.chain(*parts, optax.scale(-rate))
+        return optax.chain(*parts, optax.scale(-learning_rate))
 
 
 def make_optimizer(
@@ -144,11 +149,11 @@ def make_optimizer(
     decay: str,
     decay_exclude: tuple[str, ...],
     clip_norm: float,
-) -> Optimizer:
+) -> Hyperparameters:
     """Builds the optimizer of section `optimizer` of a config.
 
     Args:
-      stacks: of the net, see `models.stacks`.
+      stacks: of the net, see `net.stacked`.
       name: 'sgd', 'adamw' or 'rmsprop' (epsilon outside the root, as in torch).
       momentum: of sgd and rmsprop; buffer = momentum * buffer + gradient.
       nesterov: of sgd.
@@ -163,7 +168,7 @@ def make_optimizer(
       clip_norm: largest global norm of the gradient before decay; 0 for none.
 
     Returns:
-      Its structure. The numbers are only checked here: every update takes them.
+      An `Optimizer` as the static part, and the numbers, which are traced.
 
     Raises:
       UserError: an unknown name or a value out of range.
@@ -172,14 +177,19 @@ def make_optimizer(
         raise unknown_name("optimizer", name, NAMES, "config.optimizer.name")
     if decay not in DECAYS:
         raise unknown_name("weight decay", decay, DECAYS, "config.optimizer.decay")
-    below_one = 1 - 1e-9
-    in_range("optimizer.momentum", momentum, 0, below_one)
-    in_range("optimizer.b1", b1, 0, below_one)
-    in_range("optimizer.b2", b2, 0, below_one)
-    in_range("optimizer.epsilon", epsilon, 1e-30, 1.0)
-    in_range("optimizer.weight_decay", weight_decay, 0, float("inf"))
-    in_range("optimizer.clip_norm", clip_norm, 0, float("inf"))
-
-    return Optimizer(
-        name, nesterov, decay, decay_mask(decay_exclude, stacks), clip_norm > 0
+    decay_mask(decay_exclude, stacks)  # refuses what is no regular expression
+    traced = {}
+    for number, value, low, high in (
+        ("momentum", momentum, 0, BELOW_ONE),
+        ("b1", b1, 0, BELOW_ONE),
+        ("b2", b2, 0, BELOW_ONE),
+        ("epsilon", epsilon, 1e-30, 1.0),
+        ("weight_decay", weight_decay, 0, INFINITY),
+        ("clip_norm", clip_norm, 0, INFINITY),
+    ):
+        in_range(f"optimizer.{number}", value, low, high)
+        traced[number] = value
+    optimizer = Optimizer(
+        name, nesterov, decay, tuple(decay_exclude), stacks, clips=clip_norm > 0
     )
+    return Hyperparameters(optimizer, traced)

@@ -1,6 +1,6 @@
 """Learning rate as a function of the step, computed on the host.
 
-The rates enter the training program as numbers: no schedule needs a program of its own.
+The rates are traced: all schedules share one program.
 """
 
 from collections.abc import Callable, Iterable

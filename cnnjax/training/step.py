@@ -1,4 +1,4 @@
-"""One pure training step. It knows no jit, no device and no config."""
+"""One training step as a pure function, without jit, devices or config."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,14 +33,15 @@ def make_train_step(
         undivided batch, up to rounding, if no layer's statistics reach beyond a part.
 
     Returns:
-      step(state, batch, rate, factors) -> (state, metrics). A batch is {'images': uint8
-      [N, H, W, C], 'labels': int32 [N], 'seed': int32 []}; rate is the learning rate,
-      and factors are the numbers of `run/hyperparameters.py`. Metrics are (sum,
-      count) pairs: 'loss' (without auxiliary heads) in nats and 'errors' (wrong top-1)
-      over images, 'grad_norm' over steps.
+      step(state, batch, learning_rate, hyperparameters) -> (state, metrics). A batch is
+      {'images': uint8 [N, H, W, C], 'labels': int32 [N], 'seed': int32 []};
+      hyperparameters are the traced ones by section: 'loss', 'optimizer' and 'train'.
+      Metrics are (sum, count) pairs: 'loss' (without auxiliary heads) in nats and
+      'errors' (wrong top-1) over images, 'grad_norm' over steps.
     """
 
-    def step(state, batch, rate, factors):
+    def step(state, batch, learning_rate, hyperparameters):
+        of_loss = hyperparameters["loss"]
         images, targets = augment(
             stream_key(batch["seed"], "augment", state.step),
             batch["images"],
@@ -55,12 +56,12 @@ def make_train_step(
                 logits, auxiliary, model_state = forward_train(
                     model, params, state.model_state, micro["images"], dropout_key
                 )
-            smoothed = smooth(micro["targets"], factors["label_smoothing"])
+            smoothed = smooth(micro["targets"], of_loss["label_smoothing"])
             loss_sum = cross_entropy(logits, smoothed).sum()
             total = loss_sum / num_images
             for head in auxiliary:
                 of_head = cross_entropy(head, smoothed).sum() / num_images
-                total += factors["auxiliary_weight"] * of_head
+                total += of_loss["auxiliary_weight"] * of_head
             errors = jnp.sum(logits.argmax(-1) != micro["labels"], dtype=jnp.float32)
             return total, (loss_sum, errors, model_state)
 
@@ -76,7 +77,11 @@ def make_train_step(
         )
         grads, loss_sum, errors = part().total((grads, loss_sum, errors))
         updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, rate, factors
+            grads,
+            state.opt_state,
+            state.params,
+            learning_rate,
+            hyperparameters["optimizer"],
         )
         params = optax.apply_updates(state.params, updates)
         count = jnp.float32(num_images)
@@ -89,7 +94,8 @@ def make_train_step(
         ema = state.ema
         if ema is not None:
             averaged = {"params": params, "model_state": model_state}
-            ema = move_average(ema, averaged, factors["ema_decay"])
+            decay = hyperparameters["train"]["ema_decay"]
+            ema = move_average(ema, averaged, decay)
         new = TrainState(state.step + 1, params, model_state, opt_state, ema)
         return new, metrics
 
@@ -113,11 +119,11 @@ def _accumulated(function: Callable, examples: Any, microbatches: int) -> Any:
 
 
 def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
-    """Mean over the parts of the batch of what each has made of running statistics.
+    """Running statistics after a step: the mean over the parts of the batch.
 
-    They all start from the same and move by an average over groups of images: the mean
-    of where they have moved to is where the whole batch moves them. Whole numbers, such
-    as a count of steps, are the same in all parts and stay whole.
+    All parts start from the same statistics and move them by an average over groups of
+    images, so their mean is what the whole batch would give. Whole numbers, such as a
+    count of steps, are the same in all parts and stay whole.
 
     Args:
       statistics: sum over the micro-batches of a part.

@@ -12,67 +12,141 @@ He's weights. LeCun's rule is Glorot's wherever as many channels go in as out, s
 no arm.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
-
-HE = "He et al. 2015, arXiv 1502.01852"
-TRAIN, LOSS = "train_error", "train_loss"
-# fmt: off
-KERNELS = {"fixed": ("normal", 0.01), "glorot": ("glorot_normal", 1.0),
-           "he": ("he_normal", 1.0), "he-out": ("he_normal_fan_out", 1.0),
-           "orthogonal": ("orthogonal", 2.0**0.5)}  # the factor of rectifiers
-CLAIMS = (
-    Claim("Glorot stalls", "With 30 layers Glorot's weights end more than 10 points"
-          " higher in training error than He's.", f"{HE}, Fig. 3", TRAIN,
-          {"glorot-30": 1, "he-30": -1}, 10.0, "stalls against converges (curves)"),
-    Claim("both at 22", "With 22 layers Glorot's weights end at most 10 points higher"
-          " in training error than He's.", f"{HE}, Fig. 2", TRAIN,
-          {"he-22": 1, "glorot-22": -1}, -10.0, "both converge, He's earlier (curves)"),
-    Claim("He is earlier", "With 22 layers He's weights end at a lower training loss.",
-          f"{HE}, Fig. 2", LOSS, {"glorot-22": 1, "he-22": -1},
-          published="the order only (curves)"),
-    Claim("fixed fails", "With 30 layers weights of deviation 0.01 end more than 10"
-          " points higher in training error than He's.", f"{HE}, Section 2.2", TRAIN,
-          {"fixed-30": 1, "he-30": -1}, 10.0,
-          "more than 8 layers have difficulties to converge, in words"),
-    Claim("either fan", "With 30 layers fan-out is at most 5 points worse in training"
-          " error than fan-in.", f"{HE}, Section 2.2", TRAIN,
-          {"he-30": 1, "he-out-30": -1}, -5.0, "either is sufficient, derived"),
-    Claim("orthogonal", "With 30 layers orthogonal weights, times the root of 2, are at"
-          " most 5 points worse in training error than He's.",
-          "Saxe et al. 2013; Mishkin & Matas 2015, arXiv 1511.06422", TRAIN,
-          {"he-30": 1, "orthogonal-30": -1}, -5.0, "trains deep nets, in words"),
+from cnnjax.ablation.define import (
+    Ablation,
+    Axis,
+    Paper,
+    Scale,
+    higher,
+    lower,
+    not_higher,
 )
-DEPTHS = {str(2 * n): {"model.num_convs": n} for n in (3, 11, 15)}
-PLAIN = {"norm.kind": "none", "schedule.learning_rate": 0.005,
-         "train.batch_size": 32}
-GRID = {"init": ("fixed", "glorot", "he"), "depth": ("6",)}
-MORE = ({"init": ("glorot", "he"), "depth": ("22",)}, {"depth": ("30",)})
+
+HE = Paper("He et al. 2015, arXiv 1502.01852")
+ORTHOGONAL = "Saxe et al. 2013; Mishkin & Matas 2015, arXiv 1511.06422"
+
+INIT = Axis(
+    "init",
+    {
+        "fixed": {"init.kernel": "normal", "init.scale": 0.01},
+        "glorot": {"init.kernel": "glorot_normal", "init.scale": 1.0},
+        "he": {"init.kernel": "he_normal", "init.scale": 1.0},
+        "he-out": {"init.kernel": "he_normal_fan_out", "init.scale": 1.0},
+        # The factor of rectifiers.
+        "orthogonal": {"init.kernel": "orthogonal", "init.scale": 2.0**0.5},
+    },
+)
+# Two stages of as many convolutions each.
+DEPTH = Axis.over(
+    "depth", "model.num_convs", {6: 3, 22: 11, 30: 15}, title="depth (convolutions)"
+)
+
+CLAIMS = [
+    higher(
+        "train_error",
+        "glorot-30",
+        than="he-30",
+        margin=10.0,
+        source=HE.at("Fig. 3"),
+        name="Glorot stalls",
+        published="stalls against converges (curves)",
+    ),
+    not_higher(
+        "train_error",
+        "glorot-22",
+        than="he-22",
+        tolerance=10.0,
+        source=HE.at("Fig. 2"),
+        name="both at 22",
+        published="both converge, He's earlier (curves)",
+    ),
+    lower(
+        "train_loss",
+        "he-22",
+        than="glorot-22",
+        source=HE.at("Fig. 2 (curves)"),
+        name="He is earlier",
+    ),
+    higher(
+        "train_error",
+        "fixed-30",
+        than="he-30",
+        margin=10.0,
+        source=HE.at("Section 2.2"),
+        name="fixed fails",
+        sentence="With 30 layers weights of deviation 0.01 end more than 10 points "
+        "higher in training error than He's.",
+        published="more than 8 layers have difficulties to converge, in words",
+    ),
+    not_higher(
+        "train_error",
+        "he-out-30",
+        than="he-30",
+        tolerance=5.0,
+        source=HE.at("Section 2.2"),
+        name="either fan",
+        sentence="With 30 layers fan-out is at most 5 points worse in training error "
+        "than fan-in.",
+        published="either is sufficient, derived",
+    ),
+    not_higher(
+        "train_error",
+        "orthogonal-30",
+        than="he-30",
+        tolerance=5.0,
+        source=ORTHOGONAL,
+        name="orthogonal",
+        published="trains deep nets, in words",
+    ),
+]
+
+PLAIN = {"norm.kind": "none", "schedule.learning_rate": 0.005, "train.batch_size": 32}
+SHALLOW = {"init": ["fixed", "glorot", "he"], "depth": [6]}
+DEEP = [{"init": ["glorot", "he"], "depth": [22]}, {"depth": [30]}]
 SCALES = {
-    "smoke": Scale("convnet_digits", PLAIN | {"train.epochs": 1}, GRID, 2,
-                   "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("convnet_digits", PLAIN, GRID, 5,
-                    "8x8 digits of scikit-learn (real); minutes on two CPU cores",
-                    also=MORE),
-    "paper": Scale("convnet_cifar10", PLAIN | {"model.widths": (64, 128)}, GRID, 5,
-                   "CIFAR-10, 100 epochs; the source is on ImageNet", also=MORE),
+    "smoke": Scale(
+        recipe="convnet_digits",
+        seeds=2,
+        grids=[SHALLOW],
+        overrides=PLAIN | {"train.epochs": 1},
+        note="8x8 digits of scikit-learn, one epoch: shows that it runs",
+    ),
+    "laptop": Scale(
+        recipe="convnet_digits",
+        seeds=5,
+        grids=[SHALLOW, *DEEP],
+        overrides=PLAIN,
+        note="8x8 digits of scikit-learn (real); minutes on two CPU cores",
+    ),
+    "paper": Scale(
+        recipe="convnet_cifar10",
+        seeds=5,
+        grids=[SHALLOW, *DEEP],
+        overrides=PLAIN | {"model.widths": (64, 128)},
+        note="CIFAR-10, 100 epochs; the source is on ImageNet",
+    ),
 }
 
 
 def get_ablation() -> Ablation:
     """Stacks of convolutions without norm, over initial weights and depth."""
     return Ablation(
-        name="initialization", title="Initial weights and depth",
-        question="From which initial weights do deep rectifier nets without norm"
-        " train?",
-        source=f"{HE}, Section 2.2", arm_name="{init}-{depth}",
-        axes=(Axis("init", {name: {"init.kernel": kernel, "init.scale": scale}
-                            for name, (kernel, scale) in KERNELS.items()}),
-              Axis("depth", DEPTHS, "depth (convolutions)")),
-        x_axis="depth", series_axis="init",
-        metrics=(TRAIN, "test_error", LOSS, "validation_error"),
-        claims=CLAIMS, scales=SCALES, diverged_error=90.0,
-        background="A rectifier halves the mean square of a signal. Glorot's variance"
-        " of 1 / fan lets it fade by 2 a layer, 2^30 in variance over 30 layers; He's"
-        " variance of 2 / fan keeps it.",
-        limits="One learning rate for all arms, few steps: 'fails' means within this"
-        " budget. The kernel of the head follows the rule, too.")
+        name="initialization",
+        title="Initial weights and depth",
+        question="From which initial weights do deep rectifier nets without norm "
+        "train?",
+        source=HE.at("Section 2.2"),
+        axes=[INIT, DEPTH],
+        arm_name="{init}-{depth}",
+        x_axis="depth",
+        series_axis="init",
+        metrics=["train_error", "test_error", "train_loss", "validation_error"],
+        claims=CLAIMS,
+        scales=SCALES,
+        diverged_error=90.0,
+        background="A rectifier halves the mean square of a signal. Glorot's variance "
+        "of 1 / fan lets it fade by 2 a layer, 2^30 in variance over 30 layers; He's "
+        "variance of 2 / fan keeps it.",
+        limits="One learning rate for all arms, few steps: 'fails' means within this "
+        "budget. The kernel of the head follows the rule, too.",
+    )

@@ -11,80 +11,216 @@ pixels), 8 groups (at least 2 channels each, as published), and 64 epochs of few
 in which batch norm at 2x32 fits them. One arm at a time, since step times are compared.
 """
 
-from cnnjax.ablation.define.claims import higher
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
-
-PAPER, TEST, GAP = "Wu & He 2018, arXiv 1803.08494", "test_error", "generalization_gap"
-TABLE1, TABLE2, TABLE3, FIG4 = (
-    f"{PAPER}, {where}" for where in ("Table 1", "Table 2", "Table 3", "Fig. 4")
+from cnnjax.ablation.define import (
+    Ablation,
+    Axis,
+    Paper,
+    Published,
+    Scale,
+    higher,
+    lower,
+    not_higher,
 )
-# fmt: off
-NORMS = {kind: {"norm.kind": kind}
-         for kind in ("batch", "group", "layer", "instance", "none")}
-NORMS |= {f"groups_{n}": {"norm.kind": "group", "norm.num_groups": n}
-          for n in (64, 16, 8, 4, 2)}
-NORMS |= {f"channels_{n}": NORMS["group"] | {
-    "norm.num_groups": None, "norm.channels_per_group": n}
-    for n in (64, 32, 16, 8, 4, 2)}
-IMAGES = {f"{w}x{n}": {"norm.examples_per_statistic": n, "train.batch_size": w * n,
-                       "schedule.learning_rate": 0.1 * n / 32}
-          for w in (8, 2) for n in (32, 16, 8, 4, 2)}
-AT_32 = {"batch": 23.6, "group": 24.1, "layer": 25.3, "instance": 28.4,
-         "groups_64": 24.6, "groups_16": 24.6, "groups_8": 24.4, "groups_4": 24.6,
-         "groups_2": 24.7, "channels_64": 24.4, "channels_32": 24.5, "channels_16":
-         24.2, "channels_8": 24.3, "channels_4": 24.8, "channels_2": 25.6}
-ERRORS = {f"{norm}-8x32": error for norm, error in AT_32.items()} | {
-    "batch-8x16": 23.7, "batch-8x8": 24.8, "batch-8x4": 27.3, "batch-8x2": 34.7,
-    "group-8x16": 24.2, "group-8x8": 24.0, "group-8x4": 24.2, "group-8x2": 24.1}
+
+WU = Paper("Wu & He 2018, arXiv 1803.08494")
+
+KINDS = {
+    kind: {"norm.kind": kind}
+    for kind in ["batch", "group", "layer", "instance", "none"]
+}
+GROUPS = {
+    f"groups_{count}": {"norm.kind": "group", "norm.num_groups": count}
+    for count in [64, 16, 8, 4, 2]
+}
+CHANNELS = {
+    f"channels_{count}": {
+        "norm.kind": "group",
+        "norm.num_groups": None,
+        "norm.channels_per_group": count,
+    }
+    for count in [64, 32, 16, 8, 4, 2]
+}
+NORM = Axis("norm", KINDS | GROUPS | CHANNELS)
+IMAGES = Axis(
+    "images",
+    {
+        f"{workers}x{images}": {
+            "norm.examples_per_statistic": images,
+            "train.batch_size": workers * images,
+            "schedule.learning_rate": 0.1 * images / 32,
+        }
+        for workers in [8, 2]
+        for images in [32, 16, 8, 4, 2]
+    },
+    title="workers x images each",
+)
 
 
-def claims(workers: int) -> list[Claim]:
+def imagenet(table: str, values: dict[str, float]) -> Published:
+    """Test errors of ResNet-50, of one table."""
+    return Published(
+        source=WU.at(table),
+        metric="test_error",
+        data="ImageNet",
+        protocol="center crop, median of the last 5 epochs",
+        values=values,
+    )
+
+
+PUBLISHED = [
+    imagenet(
+        "Table 1",
+        {
+            "batch-8x32": 23.6,
+            "group-8x32": 24.1,
+            "layer-8x32": 25.3,
+            "instance-8x32": 28.4,
+        },
+    ),
+    imagenet(
+        "Table 2",
+        {
+            "batch-8x16": 23.7,
+            "batch-8x8": 24.8,
+            "batch-8x4": 27.3,
+            "batch-8x2": 34.7,
+            "group-8x16": 24.2,
+            "group-8x8": 24.0,
+            "group-8x4": 24.2,
+            "group-8x2": 24.1,
+        },
+    ),
+    imagenet(
+        "Table 3",
+        {
+            "groups_64-8x32": 24.6,
+            "groups_16-8x32": 24.6,
+            "groups_8-8x32": 24.4,
+            "groups_4-8x32": 24.6,
+            "groups_2-8x32": 24.7,
+            "channels_64-8x32": 24.4,
+            "channels_32-8x32": 24.5,
+            "channels_16-8x32": 24.2,
+            "channels_8-8x32": 24.3,
+            "channels_4-8x32": 24.8,
+            "channels_2-8x32": 25.6,
+        },
+    ),
+]
+
+
+def claims(workers: int) -> list:
     """The claims at one number of workers."""
     many, few = f"{workers}x32", f"{workers}x2"
-    batch, group, layer, instance = (f"{norm}-{many}" for norm in list(NORMS)[:4])
-    rows = [(group, batch, TEST, TABLE1, 0), (batch, group, TEST, TABLE1, -1),
-            (layer, group, TEST, TABLE1, 0), (instance, layer, TEST, TABLE1, 0),
-            (f"batch-{few}", batch, TEST, TABLE2, 0),
-            (f"batch-{few}", f"group-{few}", TEST, TABLE2, 2),
-            (group, f"group-{few}", TEST, TABLE2, -1),
-            (batch, group, "train_error", FIG4, 0), (group, batch, GAP, FIG4, 0),
-            (layer, f"groups_2-{many}", TEST, TABLE3, 0),
-            (instance, f"channels_2-{many}", TEST, TABLE3, 0)]
-    return [higher(*row, ERRORS if row[2] == TEST else "the order only (curves)")
-            for row in rows]
+    batch, group = f"batch-{many}", f"group-{many}"
+    layer, instance = f"layer-{many}", f"instance-{many}"
+    table_1, table_2, table_3 = WU.at("Table 1"), WU.at("Table 2"), WU.at("Table 3")
+    curves = WU.at("Fig. 4 (curves)")
+    return [
+        higher("test_error", group, than=batch, source=table_1),
+        not_higher("test_error", group, than=batch, tolerance=1.0, source=table_1),
+        higher("test_error", layer, than=group, source=table_1),
+        higher("test_error", instance, than=layer, source=table_1),
+        higher("test_error", f"batch-{few}", than=batch, source=table_2),
+        higher(
+            "test_error",
+            f"batch-{few}",
+            than=f"group-{few}",
+            margin=2.0,
+            source=table_2,
+        ),
+        not_higher(
+            "test_error", f"group-{few}", than=group, tolerance=1.0, source=table_2
+        ),
+        lower("train_error", group, than=batch, source=curves),
+        higher("generalization_gap", group, than=batch, source=curves),
+        lower("test_error", f"groups_2-{many}", than=layer, source=table_3),
+        lower("test_error", f"channels_2-{many}", than=instance, source=table_3),
+    ]
 
 
-SETUP = {"model.zero_last_scale": True, "schedule.kind": "step", "schedule.warmup": 0.0,
-         "schedule.unit": "fraction", "schedule.boundaries": (0.3, 0.6, 0.9)}
+SETUP = {
+    "model.zero_last_scale": True,
+    "schedule.kind": "step",
+    "schedule.warmup": 0.0,
+    "schedule.unit": "fraction",
+    "schedule.boundaries": (0.3, 0.6, 0.9),
+}
 DIGITS = SETUP | {"model.widths": (16, 32), "model.depth": 10, "norm.num_groups": 8}
-PUBLISHED = SETUP | {"train.epochs": 100.0, "norm.num_groups": 32,
-                     "model.stride_on_3x3": True, "model.stem_pool": "padded"}
-PAIR = ("batch", "group")
-ALONE = ("layer", "instance", "none", "groups_2", "channels_2")
+AS_PUBLISHED = SETUP | {
+    "train.epochs": 100.0,
+    "norm.num_groups": 32,
+    "model.stride_on_3x3": True,
+    "model.stem_pool": "padded",
+}
 SCALES = {
-    "smoke": Scale("resnet_few_digits", DIGITS | {"train.epochs": 2.0},
-                   {"norm": PAIR, "images": ("2x8",)}, 2, "300 digits, two epochs"),
-    "laptop": Scale("resnet_few_digits", DIGITS | {"train.epochs": 64.0},
-                    {"norm": PAIR, "images": tuple(IMAGES)[5:]}, 5,
-                    "300 of the 8x8 digits (real), 1,297 to test; minutes on two cores",
-                    also=({"norm": ALONE, "images": ("2x32",)},), jobs=1),
-    "paper": Scale("resnet_imagenet", PUBLISHED,
-                   {"norm": PAIR, "images": tuple(IMAGES)[:5]}, 3,
-                   "ImageNet, ResNet-50, 100 epochs; for accelerators", True,
-                   ({"norm": tuple(NORMS)[2:], "images": ("8x32",)},), 1),
+    "smoke": Scale(
+        recipe="resnet_few_digits",
+        seeds=2,
+        grids=[{"norm": ["batch", "group"], "images": ["2x8"]}],
+        overrides=DIGITS | {"train.epochs": 2.0},
+        note="300 digits, two epochs",
+    ),
+    "laptop": Scale(
+        recipe="resnet_few_digits",
+        seeds=5,
+        grids=[
+            {
+                "norm": ["batch", "group"],
+                "images": ["2x32", "2x16", "2x8", "2x4", "2x2"],
+            },
+            {
+                "norm": ["layer", "instance", "none", "groups_2", "channels_2"],
+                "images": ["2x32"],
+            },
+        ],
+        overrides=DIGITS | {"train.epochs": 64.0},
+        note="300 of the 8x8 digits (real), 1,297 to test; minutes on two cores",
+        jobs=1,
+    ),
+    "paper": Scale(
+        recipe="resnet_imagenet",
+        seeds=3,
+        grids=[
+            {
+                "norm": ["batch", "group"],
+                "images": ["8x32", "8x16", "8x8", "8x4", "8x2"],
+            },
+            {
+                "norm": ["layer", "instance", "none", *GROUPS, *CHANNELS],
+                "images": ["8x32"],
+            },
+        ],
+        overrides=AS_PUBLISHED,
+        note="ImageNet, ResNet-50, 100 epochs; for accelerators",
+        jobs=1,
+        as_published=True,
+    ),
 }
 
 
 def get_ablation() -> Ablation:
     """Kinds of norm, groups, and images that share statistics."""
     return Ablation(
-        name="normalization", title="Batch norm and its alternatives at small batches",
+        name="normalization",
+        title="Batch norm and its alternatives at small batches",
         question="Does group norm hold where batch norm has few images to average?",
-        source=PAPER, arm_name="{norm}-{images}", x_axis="images", series_axis="norm",
-        axes=(Axis("norm", NORMS), Axis("images", IMAGES, "workers x images each")),
-        metrics=(TEST, "train_error", GAP, "step_milliseconds", "memory_mib"),
-        claims=(*claims(8), *claims(2)), scales=SCALES,
-        published=[Published(arm, TEST, error, PAPER) for arm, error in ERRORS.items()],
-        limits="Equal epochs of few digits are 300 steps at 2x32 and 4,800 at 2x2:"
-        " small batches gain by their steps, and no training error is left to compare:"
-        " `paper` (ImageNet) decides both. Times are those of the machine named.")
+        source=WU,
+        axes=[NORM, IMAGES],
+        arm_name="{norm}-{images}",
+        x_axis="images",
+        series_axis="norm",
+        metrics=[
+            "test_error",
+            "train_error",
+            "generalization_gap",
+            "step_milliseconds",
+            "memory_mib",
+        ],
+        claims=[*claims(workers=8), *claims(workers=2)],
+        scales=SCALES,
+        published=PUBLISHED,
+        limits="Equal epochs of few digits are 300 steps at 2x32 and 4,800 at 2x2: "
+        "small batches gain by their steps, and no training error is left to compare: "
+        "`paper` (ImageNet) decides both. Times are those of the machine named.",
+    )

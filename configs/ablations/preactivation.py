@@ -8,83 +8,240 @@ beside it. As in the paper all nets can fit their training images, so these are 
 steps of resnet_few_digits bring the original unit at depth 110 to 0% training error.
 """
 
-from cnnjax.ablation.define.claims import higher
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
+from cnnjax.ablation.define import (
+    Ablation,
+    Axis,
+    Paper,
+    Published,
+    Scale,
+    falls_more,
+    higher,
+    lower,
+    not_higher,
+)
 
-PAPER, TEST, TRAIN = "He et al. 2016, arXiv 1603.05027", "test_error", "train_error"
-# fmt: off
-FIVE = {"original": "post", "bn_after_add": "norm_after_add", "full_pre": "pre",
-        "relu_before_add": "act_before_add", "relu_only_pre": "act_only_pre"}
-UNITS = {unit: {"model.placement": place} for unit, place in FIVE.items()} | {
-    unit: {"model.placement": "post", "model.shortcut": kind} for unit, kind in
-    {"scaled": "scaled", "conv1x1": "C", "dropout": "dropout"}.items()}
-UNITS |= {f"{kind}_{bias}": UNITS["original"] | {
-    "model.shortcut": kind, "model.gate_bias": -float(bias)}
-    for kind in ("shortcut_gate", "exclusive_gate") for bias in (0, 6)}
-DEEP = {d: {"model.depth": int(d), "model.block": "bottleneck", "model.remat": remat}
-        for d, remat in (("164", "none"), ("1001", "block"))}
-DEPTHS = {str(d): {"model.depth": d} for d in (8, 20, 110)} | DEEP | {
-    f"{d}-cifar100": keys | {"data.name": "cifar100"} for d, keys in DEEP.items()}
-ERRORS = {
-    "original-110": 6.61, "scaled-110": 12.35, "exclusive_gate_6-110": 8.70,
-    "shortcut_gate_0-110": 12.86, "shortcut_gate_6-110": 6.91, "conv1x1-110": 12.22,
-    "bn_after_add-110": 8.17, "relu_before_add-110": 7.84, "relu_only_pre-110": 6.71,
-    "full_pre-110": 6.37, "original-164": 5.93, "bn_after_add-164": 6.50,
-    "full_pre-164": 5.46, "relu_before_add-164": 6.14, "relu_only_pre-164": 5.91,
-    "original-1001": 7.61, "full_pre-1001": 4.92, "original-164-cifar100": 25.16,
-    "full_pre-164-cifar100": 24.33, "original-1001-cifar100": 27.82,
-    "full_pre-1001-cifar100": 22.71}
-# (table, metric, two arms, margin): the first has more of it than the second.
-ROWS = [row for d in (110, 164) for row in (
-    ("Table 2", TEST, f"original-{d}", f"full_pre-{d}", 0),
-    ("Table 2", TEST, f"bn_after_add-{d}", f"original-{d}", 0),
-    ("Table 2", TEST, f"relu_before_add-{d}", f"original-{d}", 0),
-    ("Table 2", TEST, f"original-{d}", f"relu_only_pre-{d}", -1))] + [
-    ("Table 1", TEST, f"{unit}-110", "original-110", 0)
-    for unit in ("scaled", "conv1x1", "shortcut_gate_0", "exclusive_gate_6")] + [
-    ("Table 4", TEST, f"original-{d}", f"full_pre-{d}", 0)
-    for d in ("1001", "164-cifar100", "1001-cifar100")] + [
-    ("Table 1", TEST, "original-110", "shortcut_gate_6-110", -1),
-    ("Table 1: fails, above 20 %", TEST, "dropout-110", "original-110", 5),
-    ("Section 3.1", TRAIN, "conv1x1-110", "original-110", 0),
-    ("Section 3.1", TRAIN, "shortcut_gate_0-110", "original-110", 0),
-    ("Figure 6", "train_loss", "bn_after_add-110", "original-110", 0),
-    ("Figure 1", TRAIN, "original-1001", "full_pre-1001", 0),
-    ("Table 2, by contrast", TEST, "full_pre-20", "original-20", -1)]
-GAINS = [Claim(f"gain at {d}", f"Full pre-activation saves more test error at {d}"
-               f" than at {e}.", f"{PAPER}, Tables 2 and 4", TEST, {f"original-{d}": 1,
-               f"full_pre-{d}": -1, f"original-{e}": -1, f"full_pre-{e}": 1})
-         for d, e in (("110", "20"), ("1001", "164"))]
-PAIR, OPEN = ("original", "full_pre"), [u for u in UNITS if "exclusive" not in u]
+HE = Paper("He et al. 2016, arXiv 1603.05027")
+
+PLACEMENTS = {
+    "original": {"model.placement": "post"},
+    "bn_after_add": {"model.placement": "norm_after_add"},
+    "full_pre": {"model.placement": "pre"},
+    "relu_before_add": {"model.placement": "act_before_add"},
+    "relu_only_pre": {"model.placement": "act_only_pre"},
+}
+# The number of a gate is minus its first bias.
+SHORTCUT_GATE = {"model.placement": "post", "model.shortcut": "shortcut_gate"}
+EXCLUSIVE_GATE = {"model.placement": "post", "model.shortcut": "exclusive_gate"}
+SHORTCUTS = {
+    "scaled": {"model.placement": "post", "model.shortcut": "scaled"},
+    "conv1x1": {"model.placement": "post", "model.shortcut": "C"},
+    "dropout": {"model.placement": "post", "model.shortcut": "dropout"},
+    "shortcut_gate_0": SHORTCUT_GATE | {"model.gate_bias": -0.0},
+    "shortcut_gate_6": SHORTCUT_GATE | {"model.gate_bias": -6.0},
+}
+EXCLUSIVE_GATES = {
+    "exclusive_gate_0": EXCLUSIVE_GATE | {"model.gate_bias": -0.0},
+    "exclusive_gate_6": EXCLUSIVE_GATE | {"model.gate_bias": -6.0},
+}
+UNIT = Axis("unit", PLACEMENTS | SHORTCUTS | EXCLUSIVE_GATES, title="residual unit")
+BOTTLENECK = {"model.block": "bottleneck"}
+LAYERS_164 = BOTTLENECK | {"model.depth": 164, "model.remat": "none"}
+LAYERS_1001 = BOTTLENECK | {"model.depth": 1001, "model.remat": "block"}
+DEPTH = Axis(
+    "depth",
+    {
+        "8": {"model.depth": 8},
+        "20": {"model.depth": 20},
+        "110": {"model.depth": 110},
+        "164": LAYERS_164,
+        "1001": LAYERS_1001,
+        "164-cifar100": LAYERS_164 | {"data.name": "cifar100"},
+        "1001-cifar100": LAYERS_1001 | {"data.name": "cifar100"},
+    },
+)
+
+PUBLISHED = [
+    Published(
+        source=HE.at("Tables 1, 2 and 4"),
+        metric="test_error",
+        data="CIFAR-10",
+        protocol="median of 5 runs",
+        values={
+            "original-110": 6.61,
+            "scaled-110": 12.35,
+            "conv1x1-110": 12.22,
+            "shortcut_gate_0-110": 12.86,
+            "shortcut_gate_6-110": 6.91,
+            "exclusive_gate_6-110": 8.70,
+            "bn_after_add-110": 8.17,
+            "relu_before_add-110": 7.84,
+            "relu_only_pre-110": 6.71,
+            "full_pre-110": 6.37,
+            "original-164": 5.93,
+            "bn_after_add-164": 6.50,
+            "relu_before_add-164": 6.14,
+            "relu_only_pre-164": 5.91,
+            "full_pre-164": 5.46,
+            "original-1001": 7.61,
+            "full_pre-1001": 4.92,
+        },
+    ),
+    Published(
+        source=HE.at("Table 4"),
+        metric="test_error",
+        data="CIFAR-100",
+        protocol="median of 5 runs",
+        values={
+            "original-164-cifar100": 25.16,
+            "full_pre-164-cifar100": 24.33,
+            "original-1001-cifar100": 27.82,
+            "full_pre-1001-cifar100": 22.71,
+        },
+    ),
+]
+
+
+def placements_at(depth: int) -> list:
+    """The claims of Table 2 at one depth."""
+    original, source = f"original-{depth}", HE.at("Table 2")
+    return [
+        lower("test_error", f"full_pre-{depth}", than=original, source=source),
+        higher("test_error", f"bn_after_add-{depth}", than=original, source=source),
+        higher("test_error", f"relu_before_add-{depth}", than=original, source=source),
+        not_higher(
+            "test_error",
+            f"relu_only_pre-{depth}",
+            than=original,
+            tolerance=1.0,
+            source=source,
+        ),
+    ]
+
+
+TABLE_1, TABLE_4 = HE.at("Table 1"), HE.at("Table 4")
+IN_WORDS = HE.at("Section 3.1 (in words)")
+CLAIMS = [
+    *placements_at(110),
+    *placements_at(164),
+    higher("test_error", "scaled-110", than="original-110", source=TABLE_1),
+    higher("test_error", "conv1x1-110", than="original-110", source=TABLE_1),
+    higher("test_error", "shortcut_gate_0-110", than="original-110", source=TABLE_1),
+    higher("test_error", "exclusive_gate_6-110", than="original-110", source=TABLE_1),
+    *(
+        lower("test_error", f"full_pre-{net}", than=f"original-{net}", source=TABLE_4)
+        for net in ["1001", "164-cifar100", "1001-cifar100"]
+    ),
+    not_higher(
+        "test_error",
+        "shortcut_gate_6-110",
+        than="original-110",
+        tolerance=1.0,
+        source=TABLE_1,
+    ),
+    higher(
+        "test_error",
+        "dropout-110",
+        than="original-110",
+        margin=5.0,
+        source=TABLE_1,
+        published="CIFAR-10: fails, above 20 % against 6.61 %",
+    ),
+    higher("train_error", "conv1x1-110", than="original-110", source=IN_WORDS),
+    higher("train_error", "shortcut_gate_0-110", than="original-110", source=IN_WORDS),
+    higher(
+        "train_loss",
+        "bn_after_add-110",
+        than="original-110",
+        source=HE.at("Figure 6 (curves)"),
+    ),
+    lower(
+        "train_error",
+        "full_pre-1001",
+        than="original-1001",
+        source=HE.at("Figure 1 (curves)"),
+    ),
+    not_higher(
+        "test_error",
+        "original-20",
+        than="full_pre-20",
+        tolerance=1.0,
+        source=HE.at("Table 2, by contrast"),
+        published="no number: the depths of the paper are 110 and more",
+    ),
+    falls_more(
+        "test_error",
+        ("original-110", "full_pre-110"),
+        than=("original-20", "full_pre-20"),
+        source=HE.at("Tables 2 and 4"),
+        name="gain at 110",
+    ),
+    falls_more(
+        "test_error",
+        ("original-1001", "full_pre-1001"),
+        than=("original-164", "full_pre-164"),
+        source=HE.at("Tables 2 and 4"),
+        name="gain at 1001",
+    ),
+]
+
 SCALES = {
-    "smoke": Scale("resnet_few_digits", {"train.epochs": 4},
-                   {"unit": PAIR, "depth": ("8",)}, 2, "300 digits, four epochs"),
-    "laptop": Scale("resnet_few_digits", {}, {"unit": OPEN, "depth": ("110",)}, 5,
-                    "300 of the 8x8 digits (real), 1,297 to test; minutes on two cores",
-                    also=({"unit": tuple(FIVE), "depth": ("20",)},)),
-    "paper": Scale("preact_resnet_cifar10", {}, {"depth": ("20", "110")}, 5,
-                   "CIFAR-10, basic units, the recipe of the paper", True),
-    "paper_deep": Scale("preact_resnet_cifar10", {"model.shortcut": "B"},
-                        {"unit": PAIR, "depth": list(DEPTHS)[3:]}, 5,
-                        "CIFAR-10 and -100, bottlenecks, as published", True,
-                        ({"unit": FIVE, "depth": ("164",)},)),
+    "smoke": Scale(
+        recipe="resnet_few_digits",
+        seeds=2,
+        grids=[{"unit": ["original", "full_pre"], "depth": [8]}],
+        overrides={"train.epochs": 4},
+        note="300 digits, four epochs",
+    ),
+    "laptop": Scale(
+        recipe="resnet_few_digits",
+        seeds=5,
+        grids=[
+            {"unit": [*PLACEMENTS, *SHORTCUTS], "depth": [110]},
+            {"unit": [*PLACEMENTS], "depth": [20]},
+        ],
+        note="300 of the 8x8 digits (real), 1,297 to test; minutes on two cores",
+    ),
+    "paper": Scale(
+        recipe="preact_resnet_cifar10",
+        seeds=5,
+        grids=[{"depth": [20, 110]}],
+        note="CIFAR-10, basic units, the recipe of the paper",
+        as_published=True,
+    ),
+    "paper_deep": Scale(
+        recipe="preact_resnet_cifar10",
+        seeds=5,
+        grids=[
+            {
+                "unit": ["original", "full_pre"],
+                "depth": [164, 1001, "164-cifar100", "1001-cifar100"],
+            },
+            {"unit": [*PLACEMENTS], "depth": [164]},
+        ],
+        overrides={"model.shortcut": "B"},
+        note="CIFAR-10 and -100, bottlenecks, as published",
+        as_published=True,
+    ),
 }
 
 
 def get_ablation() -> Ablation:
     """Placements and shortcuts of residual units, over depth."""
     return Ablation(
-        name="preactivation", title="Pre-activation and clean shortcuts",
+        name="preactivation",
+        title="Pre-activation and clean shortcuts",
         question="Do the order of norm and activation and a clean shortcut matter?",
-        source=f"{PAPER}, Sections 3 and 4", metrics=(TEST, TRAIN, "train_loss"),
-        axes=(Axis("unit", UNITS, "residual unit"), Axis("depth", DEPTHS)),
-        arm_name="{unit}-{depth}", x_axis="unit", series_axis="depth", scales=SCALES,
-        claims=(*(higher(*arms, metric, f"{PAPER}, {where}", margin,
-                         ERRORS if metric == TEST else "the order only (curves, text)")
-                  for where, metric, *arms, margin in ROWS), *GAINS),
-        published=[Published(arm, TEST, error, f"{PAPER}, Tables 1, 2 and 4")
-                   for arm, error in ERRORS.items()],
+        source=HE.at("Sections 3 and 4"),
+        axes=[UNIT, DEPTH],
+        arm_name="{unit}-{depth}",
+        x_axis="unit",
+        series_axis="depth",
+        metrics=["test_error", "train_error", "train_loss"],
+        claims=CLAIMS,
+        scales=SCALES,
+        published=PUBLISHED,
         background="A gate's number is minus its first bias: at 6 nearly the identity.",
-        limits="Published placements differ by 0.1 to 1.6 points at 110 layers, five"
-        " seeds on few digits see a few points, depth 20 shows none. What stays open is"
-        " for `paper` (110 layers) and `paper_deep` (164 and 1001).")
+        limits="Published placements differ by 0.1 to 1.6 points at 110 layers, five "
+        "seeds on few digits see a few points, depth 20 shows none. What stays open is "
+        "for `paper` (110 layers) and `paper_deep` (164 and 1001).",
+    )

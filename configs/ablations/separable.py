@@ -9,55 +9,121 @@ which both parameters (16.7k for 17.1k) and multiply-adds (1.59 M for 1.59 M) ar
 of the full net.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
-
-HOWARD = "Howard et al. 2017, arXiv 1704.04861, Table 4"
-CHOLLET = "Chollet 2017, arXiv 1610.02357, Table 1"
-TEST, TRAIN = "test_error", "train_error"
-# fmt: off
-NETS = {"full": {"model.separable": False}, "separable": {"model.separable": True},
-        "separable-wide": {"model.separable": True, "model.widths": (42, 84)}}
-CLAIMS = (
-    Claim("small loss", "At equal widths separable convolutions cost at most 2 points"
-          " of test error.", HOWARD, TEST, {"full": 1, "separable": -1}, -2.0,
-          "29.4 % against 28.3 %, with an eighth of the multiply-adds"),
-    Claim("some loss", "At equal widths full convolutions have the lower test error.",
-          HOWARD, TEST, {"separable": 1, "full": -1},
-          published="28.3 % against 29.4 %"),
-    Claim("better at equal cost", "With as many parameters and multiply-adds, separable"
-          " convolutions have the lower test error.", CHOLLET, TEST,
-          {"full": 1, "separable-wide": -1},
-          published="ImageNet, equal parameters: 21.0 % (Xception) against 21.8 %"
-          " (Inception-v3)"),
-    Claim("better fit at equal cost", "With as many parameters and multiply-adds,"
-          " separable convolutions have the lower training error.", CHOLLET, TRAIN,
-          {"full": 1, "separable-wide": -1},
-          published="faster convergence, higher final performance (curves)"),
+from cnnjax.ablation.define import (
+    Ablation,
+    Axis,
+    Paper,
+    Published,
+    Scale,
+    higher,
+    lower,
+    not_higher,
 )
+
+HOWARD = Paper("Howard et al. 2017, arXiv 1704.04861")
+CHOLLET = Paper("Chollet 2017, arXiv 1610.02357")
+
+NET = Axis(
+    "net",
+    {
+        "full": {"model.separable": False},
+        "separable": {"model.separable": True},
+        "separable-wide": {"model.separable": True, "model.widths": (42, 84)},
+    },
+    title="convolutions",
+)
+
+MOBILENET = Published(
+    source=HOWARD.at("Table 4"),
+    metric="test_error",
+    data="ImageNet",
+    values={"full": 28.3, "separable": 29.4},
+)
+
+CLAIMS = [
+    not_higher(
+        "test_error",
+        "separable",
+        than="full",
+        tolerance=2.0,
+        source=HOWARD.at("Table 4"),
+        name="small loss",
+        sentence="At equal widths separable convolutions cost at most 2 points of test "
+        "error.",
+        published=MOBILENET.quote("separable", "full")
+        + ", with an eighth of the multiply-adds",
+    ),
+    higher(
+        "test_error",
+        "separable",
+        than="full",
+        source=HOWARD.at("Table 4"),
+        name="some loss",
+        sentence="At equal widths full convolutions have the lower test error.",
+    ),
+    lower(
+        "test_error",
+        "separable-wide",
+        than="full",
+        source=CHOLLET.at("Table 1"),
+        name="better at equal cost",
+        sentence="With as many parameters and multiply-adds, separable convolutions "
+        "have the lower test error.",
+        published="ImageNet, equal parameters: 21.0 % (Xception) against 21.8 % "
+        "(Inception-v3)",
+    ),
+    lower(
+        "train_error",
+        "separable-wide",
+        than="full",
+        source=CHOLLET.at("Table 1"),
+        name="better fit at equal cost",
+        sentence="With as many parameters and multiply-adds, separable convolutions "
+        "have the lower training error.",
+        published="faster convergence, higher final performance (curves)",
+    ),
+]
+
 SCALES = {
-    "smoke": Scale("convnet_digits", {"train.epochs": 1}, {}, 2,
-                   "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("convnet_few_cifar10", {}, {}, 5,
-                    "5,000 images of CIFAR-10 at 16x16; minutes on two CPU cores"),
-    "paper": Scale("mobilenet_v1_imagenet", {}, {"net": ("full", "separable")}, 3,
-                   "ImageNet, MobileNet and its twin; for accelerators", True),
+    "smoke": Scale(
+        recipe="convnet_digits",
+        seeds=2,
+        overrides={"train.epochs": 1},
+        note="8x8 digits of scikit-learn, one epoch: shows that it runs",
+    ),
+    "laptop": Scale(
+        recipe="convnet_few_cifar10",
+        seeds=5,
+        note="5,000 images of CIFAR-10 at 16x16; minutes on two CPU cores",
+    ),
+    "paper": Scale(
+        recipe="mobilenet_v1_imagenet",
+        seeds=3,
+        grids=[{"net": ["full", "separable"]}],
+        note="ImageNet, MobileNet and its twin; for accelerators",
+        as_published=True,
+    ),
 }
 
 
 def get_ablation() -> Ablation:
     """Nets with full and with separable convolutions."""
     return Ablation(
-        name="separable", title="Depthwise separable against full convolutions",
+        name="separable",
+        title="Depthwise separable against full convolutions",
         question="What do separable convolutions cost, and what do they buy?",
-        source=f"{HOWARD}; {CHOLLET}", arm_name="{net}",
-        axes=(Axis("net", NETS, "convolutions"),), x_axis="net", series_axis=None,
-        metrics=(TEST, TRAIN, "validation_error", "step_milliseconds"),
-        claims=CLAIMS, scales=SCALES,
-        published=[Published("full", TEST, 28.3, HOWARD),
-                   Published("separable", TEST, 29.4, HOWARD)],
-        background="A k x k convolution from M to N channels has k^2 M N weights; one"
-        " within each channel and a 1x1 across them k^2 M + M N. The first convolution"
-        " of the net is full in all arms.",
-        limits="Nets a hundred times smaller than the published ones, where a channel"
-        " is a scarcer good: the loss at equal widths will be larger. Multiply-adds are"
-        " not time: see the milliseconds of a step.")
+        source=f"{HOWARD.at('Table 4')}; {CHOLLET.at('Table 1')}",
+        axes=[NET],
+        arm_name="{net}",
+        x_axis="net",
+        metrics=["test_error", "train_error", "validation_error", "step_milliseconds"],
+        claims=CLAIMS,
+        scales=SCALES,
+        published=[MOBILENET],
+        background="A k x k convolution from M to N channels has k^2 M N weights; one "
+        "within each channel and a 1x1 across them k^2 M + M N. The first convolution "
+        "of the net is full in all arms.",
+        limits="Nets a hundred times smaller than the published ones, where a channel "
+        "is a scarcer good: the loss at equal widths will be larger. Multiply-adds are "
+        "not time: see the milliseconds of a step.",
+    )

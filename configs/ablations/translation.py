@@ -12,67 +12,145 @@ which the CNN with max pooling and a dense head fits 2,000 digits; shifts of up 
 pixels in training for the '-moved' arms, as far as the probe goes.
 """
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define import Ablation, Axis, Paper, Scale, lower
 from configs.base import model_section
 
-BOOK = "Goodfellow et al. 2016, Section 9.3"
-PAPER = "Kauderer-Abrams 2017, arXiv 1801.01450"
-SHIFTED, TEST = "shifted_error", "test_error"
-# fmt: off
-NETS = {"mlp": {"model": model_section("mlp")}} | {
-    f"{pool}-{head}": {"model": model_section("convnet_mnist", pool=pool, head=head,
-                                              widths=(8, 16))}
-    for pool, head in (("none", "dense"), ("stride", "dense"), ("avg", "dense"),
-                       ("max", "dense"), ("none", "gap"), ("max", "gap"))}
-MOVED = {"": {"augment.crop_pad": 0}, "-moved": {"augment.crop_pad": 7}}
-CLAIMS = (
-    Claim("convolutions help", "A CNN with max pooling has a lower error on shifted"
-          " digits than an MLP.", "LeCun et al. 1998, Section II.A", SHIFTED,
-          {"mlp": 1, "max-dense": -1}, published="invariance built in, in words"),
-    Claim("max pooling helps", "Under a dense head, max pooling lowers the error on"
-          " shifted digits.", BOOK, SHIFTED, {"none-dense": 1, "max-dense": -1},
-          published="invariance to small translations, in words"),
-    Claim("max, not stride", "Max pooling has a lower error on shifted digits than"
-          " strided convolutions.", BOOK, SHIFTED, {"stride-dense": 1, "max-dense": -1},
-          published="in words"),
-    Claim("average of all places", "Without pooling, a global average in place of the"
-          " dense head lowers the error on shifted digits.", "Lin et al. 2013, arXiv"
-          " 1312.4400, Section 3.2", SHIFTED, {"none-dense": 1, "none-gap": -1},
-          published="more robust to spatial translations, in words"),
-    Claim("data, not pooling", "Training on shifted digits helps a CNN without pooling"
-          " more than max pooling does.", PAPER, SHIFTED,
-          {"max-dense": 1, "none-dense-moved": -1},
-          published="the most important factor; pooling secondary (maps)"),
+BOOK = Paper("Goodfellow et al. 2016")
+KAUDERER = Paper("Kauderer-Abrams 2017, arXiv 1801.01450")
+LECUN = Paper("LeCun et al. 1998")
+LIN = Paper("Lin et al. 2013, arXiv 1312.4400")
+
+
+def cnn(pool: str, head: str) -> dict:
+    """Two stages of 8 and 16 channels, their pooling, and a head."""
+    net = model_section("convnet_mnist", pool=pool, head=head, widths=(8, 16))
+    return {"model": net}
+
+
+NET = Axis(
+    "net",
+    {
+        "mlp": {"model": model_section("mlp")},
+        "none-dense": cnn("none", "dense"),
+        "stride-dense": cnn("stride", "dense"),
+        "avg-dense": cnn("avg", "dense"),
+        "max-dense": cnn("max", "dense"),
+        "none-gap": cnn("none", "gap"),
+        "max-gap": cnn("max", "gap"),
+    },
+    title="net (pooling-head)",
 )
-PROBE = {"eval.probes": ("shift",), "schedule.learning_rate": 0.02,
-         "train.batch_size": 64}
-ALL = {"net": tuple(NETS), "moved": ("",)}
-MOVING = {"net": ("mlp", "none-dense", "max-dense"), "moved": ("-moved",)}
+MOVED = Axis.over("moved", "augment.crop_pad", {"": 0, "-moved": 7})
+
+CLAIMS = [
+    lower(
+        "shifted_error",
+        "max-dense",
+        than="mlp",
+        source=LECUN.at("Section II.A"),
+        name="convolutions help",
+        published="invariance built in, in words",
+    ),
+    lower(
+        "shifted_error",
+        "max-dense",
+        than="none-dense",
+        source=BOOK.at("Section 9.3"),
+        name="max pooling helps",
+        sentence="Under a dense head, max pooling lowers the error on shifted digits.",
+        published="invariance to small translations, in words",
+    ),
+    lower(
+        "shifted_error",
+        "max-dense",
+        than="stride-dense",
+        source=BOOK.at("Section 9.3"),
+        name="max, not stride",
+        sentence="Max pooling has a lower error on shifted digits than strided "
+        "convolutions.",
+        published="in words",
+    ),
+    lower(
+        "shifted_error",
+        "none-gap",
+        than="none-dense",
+        source=LIN.at("Section 3.2"),
+        name="average of all places",
+        sentence="Without pooling, a global average in place of the dense head lowers "
+        "the error on shifted digits.",
+        published="more robust to spatial translations, in words",
+    ),
+    lower(
+        "shifted_error",
+        "none-dense-moved",
+        than="max-dense",
+        source=KAUDERER,
+        name="data, not pooling",
+        sentence="Training on shifted digits helps a CNN without pooling more than max "
+        "pooling does.",
+        published="the most important factor; pooling secondary (maps)",
+    ),
+]
+
+PROBE = {
+    "eval.probes": ("shift",),
+    "schedule.learning_rate": 0.02,
+    "train.batch_size": 64,
+}
+GRIDS = [
+    {"moved": [""]},
+    {"net": ["mlp", "none-dense", "max-dense"], "moved": ["-moved"]},
+]
 SCALES = {
-    "smoke": Scale("convnet_digits", PROBE | {"train.epochs": 1},
-                   {"net": ("mlp", "max-dense"), "moved": ("",)}, 2,
-                   "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("convnet_mnist", PROBE | {
-        "data.num_train": 2000, "data.num_validation": 1000, "data.num_test": 2000,
-        "train.epochs": 8, "eval.every_epochs": 2}, ALL, 5,
-        "2,000 digits of MNIST; minutes on two CPU cores", also=(MOVING,)),
-    "paper": Scale("convnet_mnist", PROBE, ALL, 5, "all of MNIST, 20 epochs",
-                   also=(MOVING,)),
+    "smoke": Scale(
+        recipe="convnet_digits",
+        seeds=2,
+        grids=[{"net": ["mlp", "max-dense"], "moved": [""]}],
+        overrides=PROBE | {"train.epochs": 1},
+        note="8x8 digits of scikit-learn, one epoch: shows that it runs",
+    ),
+    "laptop": Scale(
+        recipe="convnet_mnist",
+        seeds=5,
+        grids=GRIDS,
+        overrides=PROBE
+        | {
+            "data.num_train": 2000,
+            "data.num_validation": 1000,
+            "data.num_test": 2000,
+            "train.epochs": 8,
+            "eval.every_epochs": 2,
+        },
+        note="2,000 digits of MNIST; minutes on two CPU cores",
+    ),
+    "paper": Scale(
+        recipe="convnet_mnist",
+        seeds=5,
+        grids=GRIDS,
+        overrides=PROBE,
+        note="all of MNIST, 20 epochs",
+    ),
 }
 
 
 def get_ablation() -> Ablation:
     """An MLP and six CNNs, some of them also trained on shifted images."""
     return Ablation(
-        name="translation", title="Invariance to translation",
+        name="translation",
+        title="Invariance to translation",
         question="What makes a net recognise digits in places where it saw none?",
-        source=f"{BOOK}; {PAPER}", arm_name="{net}{moved}",
-        axes=(Axis("net", NETS, "net (pooling-head)"), Axis("moved", MOVED)),
-        x_axis="net", series_axis="moved",
-        metrics=(SHIFTED, TEST, "train_error", "validation_error"),
-        claims=CLAIMS, scales=SCALES,
-        background="Convolutions shift their maps with the image; only what forgets the"
-        " place can be invariant: pooling over a few pixels, or the average over all.",
-        limits="Digits on a black background that hardly leave the frame. A net with"
-        " more pooling sees more of the image and has fewer weights in a dense head:"
-        " both change together.")
+        source=f"{BOOK.at('Section 9.3')}; {KAUDERER}",
+        axes=[NET, MOVED],
+        arm_name="{net}{moved}",
+        x_axis="net",
+        series_axis="moved",
+        metrics=["shifted_error", "test_error", "train_error", "validation_error"],
+        claims=CLAIMS,
+        scales=SCALES,
+        background="Convolutions shift their maps with the image; only what forgets "
+        "the place can be invariant: pooling over a few pixels, or the average over "
+        "all.",
+        limits="Digits on a black background that hardly leave the frame. A net with "
+        "more pooling sees more of the image and has fewer weights in a dense head: "
+        "both change together.",
+    )

@@ -1,56 +1,141 @@
 """A definition of six claims for tests; the real one may grow."""
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Published, Scale
-
-PAPER = "He et al. 2015, arXiv 1512.03385"
-FIG6, TABLE6, SEEN = f"{PAPER}, Fig. 6", f"{PAPER}, Table 6", "the order only (curves)"
-P20, P56, R20, R56 = "plain-20", "plain-56", "residual-20", "residual-56"
-TRAIN, TEST = "train_error", "test_error"
-# fmt: off
-# Section 4.2: nets of 110 layers start at a low rate for about 400 steps.
-DEPTH_110 = {"model.depth": 110, "schedule.warmup": 400.0,
-             "schedule.warmup_kind": "constant", "schedule.warmup_learning_rate": 0.01}
-TEST_ERROR = {"plain": {20: 9.0, 32: 10.0, 44: 11.5, 56: 13.0},
-              "residual": {20: 8.75, 32: 7.51, 44: 7.17, 56: 6.97, 110: 6.61}}
-ORIGIN = {"plain": (FIG6, "approximate, read off the curves"), "residual": (TABLE6, "")}
-CLAIMS = (
-    Claim("plain degrades", "Plain-56 has a higher training error than plain-20.",
-          FIG6, TRAIN, {P56: 1, P20: -1}, published=SEEN),
-    Claim("shortcuts help", "Residual-56 has a lower training error than plain-56.",
-          FIG6, TRAIN, {P56: 1, R56: -1}, published=SEEN),
-    Claim("residual keeps", "Residual-56 is at most 1 point worse in training error"
-          " than residual-20.", FIG6, TRAIN, {R20: 1, R56: -1}, -1.0, SEEN),
-    Claim("depth x shortcut", "From 20 to 56 layers, the training error of plain nets"
-          " rises by more than that of residual nets.", FIG6, TRAIN,
-          {P56: 1, P20: -1, R56: -1, R20: 1}, published=SEEN),
-    Claim("plain degrades, test", "Plain-56 has a higher test error than plain-20.",
-          FIG6, TEST, {P56: 1, P20: -1}, published="about 13 % against about 9 %"),
-    Claim("shortcuts help, test", "Residual-56 has a lower test error than plain-56.",
-          f"{FIG6}; Table 6", TEST, {P56: 1, R56: -1},
-          published="6.97 % against about 13 %"),
+from cnnjax.ablation.define import (
+    Ablation,
+    Axis,
+    Paper,
+    Published,
+    Scale,
+    higher,
+    lower,
+    not_higher,
+    rises_more,
 )
+
+HE = Paper("He et al. 2015, arXiv 1512.03385")
+
+NET = Axis.over("net", "model.residual", {"plain": False, "residual": True})
+DEPTH = Axis(
+    "depth",
+    {str(depth): {"model.depth": depth} for depth in [8, 14, 20, 32, 44, 56]}
+    | {
+        "110": {
+            "model.depth": 110,
+            "schedule.warmup": 400.0,
+            "schedule.warmup_kind": "constant",
+            "schedule.warmup_learning_rate": 0.01,
+        }
+    },
+    title="depth (weight layers)",
+)
+
+PUBLISHED = [
+    Published(
+        source=HE.at("Fig. 6"),
+        metric="test_error",
+        data="CIFAR-10",
+        protocol="approximate, read off the curves",
+        values={"plain-20": 9.0, "plain-32": 10.0, "plain-44": 11.5, "plain-56": 13.0},
+    ),
+    Published(
+        source=HE.at("Table 6"),
+        metric="test_error",
+        data="CIFAR-10",
+        values={"residual-20": 8.75, "residual-56": 6.97, "residual-110": 6.61},
+    ),
+]
+
+FIG_6 = HE.at("Fig. 6")
+CURVES = "the order only (curves)"
+CLAIMS = [
+    higher(
+        "train_error",
+        "plain-56",
+        than="plain-20",
+        source=FIG_6,
+        name="plain degrades",
+        published=CURVES,
+    ),
+    lower(
+        "train_error",
+        "residual-56",
+        than="plain-56",
+        source=FIG_6,
+        name="shortcuts help",
+        published=CURVES,
+    ),
+    not_higher(
+        "train_error",
+        "residual-56",
+        than="residual-20",
+        tolerance=1.0,
+        source=FIG_6,
+        name="residual keeps",
+        published=CURVES,
+    ),
+    rises_more(
+        "train_error",
+        ("plain-20", "plain-56"),
+        than=("residual-20", "residual-56"),
+        source=FIG_6,
+        name="depth x shortcut",
+        published=CURVES,
+    ),
+    higher(
+        "test_error",
+        "plain-56",
+        than="plain-20",
+        source=FIG_6,
+        name="plain degrades, test",
+    ),
+    lower(
+        "test_error",
+        "residual-56",
+        than="plain-56",
+        source=HE.at("Fig. 6; Table 6"),
+        name="shortcuts help, test",
+    ),
+]
+
 SCALES = {
-    "smoke": Scale("resnet_digits", {"train.epochs": 1}, {"depth": ("8", "14")}, 2,
-                   "8x8 digits of scikit-learn, one epoch: shows that it runs"),
-    "laptop": Scale("resnet_digits", {}, {"depth": ("8", "20", "32", "56")}, 5,
-                    "8x8 digits of scikit-learn (real); minutes on two CPU cores"),
-    "paper": Scale("resnet_cifar10", {}, {"depth": ("20", "32", "44", "56", "110")}, 5,
-                   "CIFAR-10, the recipe of the paper; for accelerators", True),
+    "smoke": Scale(
+        recipe="resnet_digits",
+        seeds=2,
+        grids=[{"depth": [8, 14]}],
+        overrides={"train.epochs": 1},
+        note="8x8 digits of scikit-learn, one epoch: shows that it runs",
+    ),
+    "laptop": Scale(
+        recipe="resnet_digits",
+        seeds=5,
+        grids=[{"depth": [8, 20, 32, 56]}],
+        note="8x8 digits of scikit-learn (real); minutes on two CPU cores",
+    ),
+    "paper": Scale(
+        recipe="resnet_cifar10",
+        seeds=5,
+        grids=[{"depth": [20, 32, 44, 56, 110]}],
+        note="CIFAR-10, the recipe of the paper; for accelerators",
+        as_published=True,
+    ),
 }
 
 
 def get_ablation() -> Ablation:
     """Plain and residual nets over depth; twins differ by the addition only."""
-    depths = {str(d): {"model.depth": d} for d in (8, 14, 20, 32, 44, 56)}
     return Ablation(
-        name="degradation", title="Depth degradation and residual learning",
+        name="degradation",
+        title="Depth degradation and residual learning",
         question="Do deeper plain nets train worse, and do identity shortcuts cure it?",
-        source=f"{PAPER}, Section 4.2", arm_name="{net}-{depth}",
-        axes=(Axis("net", {n: {"model.residual": n == "residual"} for n in TEST_ERROR}),
-              Axis("depth", depths | {"110": DEPTH_110}, "depth (weight layers)")),
-        x_axis="depth", series_axis="net", metrics=(TRAIN, TEST, "validation_error"),
-        claims=CLAIMS, scales=SCALES,
-        published=[Published(f"{net}-{depth}", TEST, error, *ORIGIN[net])
-                   for net, row in TEST_ERROR.items() for depth, error in row.items()],
+        source=HE.at("Section 4.2"),
+        axes=[NET, DEPTH],
+        arm_name="{net}-{depth}",
+        x_axis="depth",
+        series_axis="net",
+        metrics=["train_error", "test_error", "validation_error"],
+        claims=CLAIMS,
+        scales=SCALES,
+        published=PUBLISHED,
         background="The claim is about training error: not overfitting, optimisation.",
-        limits="Digits are easier than CIFAR-10: compare the order, not the numbers.")
+        limits="Digits are easier than CIFAR-10: compare the order, not the numbers.",
+    )

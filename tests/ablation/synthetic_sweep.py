@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnjax.ablation.define.spec import Ablation, spec_to_dict
+from cnnjax.ablation.define.spec import Ablation
+from cnnjax.ablation.define.stored import spec_to_dict
 from tests.ablation.small_degradation import get_ablation
 
 TRAIN_COUNT, TEST_COUNT = 1437, 360

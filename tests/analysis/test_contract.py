@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from cnnjax.analysis.contract import Findings, examine
 from cnnjax.errors import UserError
+from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.initialize import abstract_variables
 from tests import ordinary
@@ -61,6 +62,7 @@ def test_all_our_nets_do(name):
         (OverImages(), Findings(mixes="layer")),
         (ordinary.Averaging(), Findings(keeps="layer")),
         (ordinary.Noise(), Findings(draws="layer")),
+        (BatchNorm(0.9, 1e-5, None, "biased"), Findings(fixed="layer")),
     ],
 )
 def test_layers_of_others(layer, found):

@@ -29,6 +29,7 @@ from tests.models.entries import (
     one_seed,
     smallest_shape,
 )
+from tests.slow import slow_but
 
 # Norms before the convolutions, or behind dense layers, whose vectors become maps.
 NOT_FOLDED = ("preact_resnet", "wide_resnet16", "wide_resnet2", "wide_resnet4")
@@ -60,7 +61,11 @@ def logits_of(model, variables, images):
 
 
 @pytest.mark.parametrize(
-    "name", few_by_default(filter(foldable, [*ARCHITECTURES, "preact_resnet18"]))
+    "name",
+    slow_but(
+        ("resnet20_cifar", "vgg11_bn_cifar"),
+        filter(foldable, [*ARCHITECTURES, "preact_resnet18"]),
+    ),
 )
 def test_logits_stay(name):
     with jax.enable_x64(True):

@@ -15,6 +15,7 @@ from cnnjax.layers.conv import Conv
 from cnnjax.layers.functional.window import output_size
 from cnnjax.models.registry import create_model
 from cnnjax.net.initialize import num_params
+from tests.slow import slow
 
 # name, channels, size, memory KB, parameters k, operations M (pooling its window's).
 ALEXNET_227 = [
@@ -137,13 +138,13 @@ def test_vgg_16():
     ("name", "printed"),
     [
         ("resnet18", 1.814),
-        ("resnet34", 3.664),
+        slow("resnet34", 3.664),
         ("resnet50_published", 3.86),
-        ("resnet50", 4.089),
-        ("resnet101_published", 7.57),
-        ("resnet101", 7.801),
-        ("resnet152_published", 11.28),
-        ("resnet152", 11.514),
+        slow("resnet50", 4.089),
+        slow("resnet101_published", 7.57),
+        slow("resnet101", 7.801),
+        slow("resnet152_published", 11.28),
+        slow("resnet152", 11.514),
     ],
 )
 def test_resnets(name, printed):

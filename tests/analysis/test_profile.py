@@ -18,7 +18,8 @@ from cnnjax.analysis.profile_table import COLUMNS, render_profile
 from cnnjax.errors import UserError
 from cnnjax.models.registry import create_model, list_models, variant
 from cnnjax.net.initialize import init_variables
-from tests.models.entries import ARCHITECTURES, few_by_default
+from tests.models.entries import ARCHITECTURES
+from tests.slow import slow, slow_but
 
 # Table of Araujo et al. 2019 (Distill): fields of the last feature map.
 PUBLISHED_FIELDS = {
@@ -35,7 +36,11 @@ PUBLISHED_FIELDS = {
 }
 
 
-@pytest.fixture(scope="module", params=few_by_default(ARCHITECTURES))
+# Quick to trace: with branches, with shortcuts, plain.
+QUICK = ("googlenet_cifar", "lenet5_published", "resnet20_cifar", "vgg11_bn_cifar")
+
+
+@pytest.fixture(scope="module", params=slow_but(QUICK, ARCHITECTURES))
 def profiled(request):
     name = request.param
     return name, profile_model(create_model(name), variant(name).input_shape, name)
@@ -72,7 +77,7 @@ def test_every_format_has_every_row(profiled):
     "name",
     [
         # Deep ones take long to trace.
-        pytest.param(name, marks=[pytest.mark.slow] if field > 1000 else [])
+        slow(name) if field > 400 else name
         for name, field in PUBLISHED_FIELDS.items()
     ],
 )

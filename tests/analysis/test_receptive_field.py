@@ -122,7 +122,7 @@ def test_a_scan_runs_its_body_as_often():
     assert extent(field_of(function)) == (11, 11)
 
 
-def test_of_a_net_written_out_and_scanned():
+def test_of_a_net_with_and_without_scanned_blocks():
     arguments = {"depth": 14, "widths": (4, 8)}
     fields = [
         profile_model(create_model("resnet20_cifar", **arguments, scan_blocks=s), SHAPE)

@@ -13,6 +13,7 @@ from cnnjax.run.programs import compile_programs, memory
 from cnnjax.run.setup import initial_state
 from tests.run.laid_out import assert_close, cached, train
 from tests.run.tiny import RESNET, tiny_run
+from tests.slow import slow
 
 DEEP = {"depth": 20, "widths": (4, 4, 4)}
 
@@ -41,6 +42,7 @@ def test_rematerialisation_saves_temporary_memory():
     assert temporary_bytes(remat="block") < 0.8 * temporary_bytes(remat="none")
 
 
+@pytest.mark.slow
 def test_microbatches_save_temporary_memory():
     kind = {"norm__kind": "layer", "train__batch_size": 24, "data__image_size": 16}
     whole, divided = (
@@ -82,7 +84,7 @@ def test_bfloat16_computes_with_parameters_and_statistics_in_float32():
     assert np.abs(losses[0] - losses[1]).max() > 0
 
 
-@pytest.mark.parametrize("mode", ["jit", "shard_map"])
+@pytest.mark.parametrize("mode", [slow("jit"), "shard_map"])
 def test_bfloat16_over_devices(mode):
     laid_out = net_run(
         train__dtype="bfloat16", parallel__mode=mode, parallel__layout="data=4"

@@ -23,6 +23,7 @@ from tests.run.laid_out import (
     train,
 )
 from tests.run.tiny import RESNET, tiny_run
+from tests.slow import slow, slow_but
 
 BATCH = 16
 SETTINGS = {"group": {"norm__channels_per_group": 2}}
@@ -71,10 +72,11 @@ def of_groups(size, *where, **changes):
     ("kind", "mode"),
     [
         # Batch and group norm, which meet and do not meet other devices, stand for all.
-        pytest.param(kind, mode, marks=[pytest.mark.slow] if slow else [])
+        (kind, mode)
+        if kind == "batch" or (kind, mode) == ("group", "jit")
+        else slow(kind, mode)
         for kind in NORMS
         for mode in MODES
-        for slow in [kind not in ("batch", "group")]
     ],
 )
 def test_every_norm_on_eight_devices(kind, mode):
@@ -95,14 +97,7 @@ def test_every_norm_on_fewer_devices(kind, data, mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("size", "data"),
-    [
-        (2, 2),
-        (4, 8),
-        *(
-            pytest.param(size, data, marks=pytest.mark.slow)
-            for size, data in ((2, 8), (4, 4), (8, 4), (8, 8))
-        ),
-    ],
+    [(4, 8), *(slow(*case) for case in ((2, 2), (2, 8), (4, 4), (8, 4), (8, 8)))],
 )
 def test_ghost_batches_within_and_across_devices(size, data, mode):
     """With 16 images on 8 devices, groups of 4 and 8 take two and four devices."""
@@ -116,20 +111,21 @@ def test_the_comparisons_see_other_statistics():
     assert largest_difference(whole, halves) > 100 * CLOSE["atol"]
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_seeds_over_devices_are_bit_for_bit_those_of_one_device(mode):
+@pytest.mark.parametrize("layout", [slow("seed=2"), "seed=4"])
+@pytest.mark.parametrize("mode", slow_but(["jit"], MODES))
+def test_seeds_over_devices_are_bit_for_bit_those_of_one_device(mode, layout):
     """No sum is taken in another order."""
     alone = cached(small_run, "batch", "seed=1", "jit", 4)
-    for layout in ("seed=2", "seed=4"):
-        assert_equal(train(small_run("batch", layout, mode, 4)), alone)
+    assert_equal(train(small_run("batch", layout, mode, 4)), alone)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", slow_but(["shard_map"], MODES))
 def test_seeds_and_data_together(mode):
     alone = cached(small_run, "batch", "seed=1", "jit", 4)
     assert_close(train(small_run("batch", "seed=2,data=4", mode, 4)), alone)
 
 
+@pytest.mark.slow
 def test_vectorised_seeds_over_devices():
     alone = cached(small_run, "batch", "seed=1", "jit", 4)
     for mode in ("jit", "shard_map"):
@@ -155,6 +151,11 @@ def test_a_group_that_lies_across_devices_is_refused(mode):
     settings = {"norm__examples_per_statistic": 6, "train__batch_size": 24}
     with pytest.raises(UserError, match="groups of 6 images, with 8 images on each"):
         small_run("batch", "data=3", mode, **settings)
+
+
+@pytest.mark.slow
+def test_a_group_that_lies_across_devices_is_whole_in_one_program():
+    settings = {"norm__examples_per_statistic": 6, "train__batch_size": 24}
     in_jit = train(small_run("batch", "data=3", "jit", **settings))
     assert_close(in_jit, train(small_run("batch", **settings)))
 
@@ -187,19 +188,19 @@ def noisy_run(layout="seed=1", mode="jit", microbatches=1):
 
 @pytest.mark.parametrize(
     ("mode", "microbatches"),
-    [("jit", 2), ("shard_map", 1), ("shard_map", 2), ("pmap", 1)],
+    [slow("jit", 2), slow("shard_map", 1), ("shard_map", 2), slow("pmap", 1)],
 )
 def test_random_numbers_go_by_the_place_in_the_batch(mode, microbatches):
     laid_out = noisy_run("data=4", mode, microbatches)
     assert_close(train(laid_out), cached(noisy_run))
 
 
-@pytest.mark.parametrize("kind", ["group", "none", "layer"])
+@pytest.mark.parametrize("kind", ["group", slow("none"), slow("layer")])
 def test_microbatches_are_the_batch_where_the_norm_is_of_each_image(kind):
     assert_close(train(small_run(kind, train__microbatches=4)), cached(small_run, kind))
 
 
-@pytest.mark.parametrize("layout", ["seed=1", "data=2"])
+@pytest.mark.parametrize("layout", [slow("seed=1"), "data=2"])
 def test_microbatches_are_the_batch_with_ghost_batches_that_fit(layout):
     """Statistics too: each micro-batch moves them from where the batch found them."""
     laid_out = of_groups(2, layout, train__microbatches=4)

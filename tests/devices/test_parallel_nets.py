@@ -27,9 +27,8 @@ NETS = {
         {"depth": 4, "widths": (4,), "stochastic_depth_rate": 0.3},
     ),
 }
-# Each mode once by default, all with -m slow: compiling takes up to half a minute.
+# All with -m slow: compiling takes up to half a minute.
 QUICK = {
-    ("scanned residual blocks with squeeze-excite and dropout", "shard_map"),
     ("pre-activation with stochastic depth", "jit"),
 }
 

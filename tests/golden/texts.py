@@ -12,13 +12,14 @@ import numpy as np
 from flax import traverse_util
 from flax.core import meta
 
-from cnnjax.ablation.define.spec import spec_to_dict
+from cnnjax.ablation.define.stored import spec_to_dict
 from cnnjax.ablation.plan import load_ablation, make_plan
 from cnnjax.config import differences, load_recipe, splat, to_dict
 from cnnjax.data.published_sizes import describe_dataset
+from cnnjax.data.request import Request
 from cnnjax.layers.init import Declared
 from cnnjax.models.registry import create_model, variant
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.training.optimizer import make_optimizer
 
@@ -30,10 +31,10 @@ SEED = 0
 def recipe_text(name):
     """The resolved config of a recipe, and what weight decay leaves out."""
     config = load_recipe(name)
-    dataset, _ = splat("data", describe_dataset, config.data)
+    dataset, _ = describe_dataset(splat("data", Request, config.data))
     model = splat("model", create_model, config.model, num_classes=dataset.num_classes)
-    params = abstract_variables(written_out(model), dataset.image_shape)["params"]
-    optimizer = splat("optimizer", make_optimizer, config.optimizer, stacks={})
+    params = abstract_variables(unscanned(model), dataset.image_shape)["params"]
+    optimizer, _ = splat("optimizer", make_optimizer, config.optimizer, stacks={})
     decayed = traverse_util.flatten_dict(optimizer.decayed(meta.unbox(params)), sep="/")
     return _json(
         {
@@ -50,7 +51,7 @@ def network_text(name):
     Blocks that differ in nothing but their number share a line and a digest.
     """
     entry = variant(name)
-    declared = abstract_variables(written_out(create_model(name)), entry.input_shape)
+    declared = abstract_variables(unscanned(create_model(name)), entry.input_shape)
     leaves = traverse_util.flatten_dict(
         declared, sep="/", is_leaf=lambda _, leaf: isinstance(leaf, Declared)
     )

@@ -1,9 +1,21 @@
 """Weights of a small net, drawn once."""
 
+import functools
+
 import pytest
 
 from cnnjax import interop
+from cnnjax.interop import convert, net
 from tests.interop.small_weights import NAME, SOURCE, drawn
+
+
+@pytest.fixture(scope="session", autouse=True)
+def traced_once():
+    """Each test converts the same net several times, and a deep one takes seconds."""
+    slots_of = net.slots_of
+    net.slots_of = functools.lru_cache(maxsize=32)(convert.slots_of)
+    yield
+    net.slots_of = slots_of
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,25 @@
-"""What a state dict does not show is found by computing, whatever argument it is."""
+"""What a state dict does not show is found, whatever argument it is."""
 
-import jax
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.interop.same_function import refuse_another_function
+from cnnjax.interop.convert import slots_of
+from cnnjax.interop.same_function import check_same_function
 from cnnjax.layers.norm import make_norm
 from cnnjax.models.registry import create_model
-from tests.models.entries import one_seed
 
 NAME, SHAPE = "resnet20_cifar", (8, 8, 3)
 SMALL = {"depth": 6, "widths": (4, 8)}
 
 
+def namer(_, path):
+    return path
+
+
 def check(**changes):
     network = create_model(NAME, **(SMALL | changes))
-    variables = one_seed(network, SHAPE)
-    # Norms away from their start, where some choices would not be seen.
-    variables = jax.tree.map(lambda leaf: leaf + 0.1, variables)
-    refuse_another_function(
-        NAME, network, variables, SHAPE, "theirs", lambda _, path: path
-    )
+    slots = slots_of(network, SHAPE, namer)
+    check_same_function(NAME, network, "theirs", namer, slots, SHAPE)
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ def test_a_common_prefix(prefix, state_dict, variables, caplog):
 
 def test_what_lies_beside_the_prefix_is_named(state_dict, variables, caplog):
     given = under("model.", state_dict) | {"criterion.weight": np.ones(10)}
-    ours = taken(given, caplog, "left out what is beside 'model.': criterion.weight")
+    ours = taken(given, caplog, "ignored entries without 'model.': criterion.weight")
     same(ours, variables)
     del given["model.linear.bias"]
-    refused(given, "1 missing: linear.bias", "1 beside 'model.': criterion.weight")
+    refused(given, "1 missing: linear.bias", "1 without 'model.': criterion.weight")
 
 
 @pytest.mark.parametrize("tensors", [True, False])
@@ -78,15 +78,15 @@ def test_what_lies_beside_hides_no_hint(tensors, state_dict):
         state_dict = {k: torch.tensor(v) for k, v in state_dict.items()}
     given = under("model.", state_dict)
     given["criterion.weight"] = state_dict["linear.bias"]
-    beside = "1 beside 'model.': criterion.weight"
+    beside = "1 without 'model.': criterion.weight"
     refused(given, beside, "num_classes=10, or initial_head=True", num_classes=7)
     params = {k: v for k, v in given.items() if "running" not in k}
-    refused(params, beside, "they have no statistics of batch norm")
+    refused(params, beside, "they have no running statistics")
     renamed = {k.replace("model.linear", "classifier"): v for k, v in given.items()}
-    refused(renamed, "3 beside 'model.': classifier.bias", "initial_head=True leaves")
+    refused(renamed, "3 without 'model.': classifier.bias", "initial_head=True keeps")
     refused(given, beside, name="resnet32_cifar", initial_head=True)
     average = {k.replace("model.", "ema."): v for k, v in params.items()}
-    refused(given | average, "no statistics of batch norm", weights="ema")
+    refused(given | average, "no running statistics", weights="ema")
 
 
 def test_what_lies_beside_a_net_of_torchvision():
@@ -96,7 +96,7 @@ def test_what_lies_beside_a_net_of_torchvision():
     for arguments in ({"num_classes": 7}, {"num_blocks": (2, 1), "initial_head": True}):
         with pytest.raises(UserError) as caught:
             interop.from_torch("resnet18", given, **(small | arguments))
-        one_sentence(caught, ["1 beside 'backbone.': criterion.weight"])
+        one_sentence(caught, ["1 without 'backbone.': criterion.weight"])
 
 
 @pytest.mark.parametrize("place", [("model", "state_dict"), ("checkpoint", "weights")])
@@ -114,7 +114,7 @@ def test_a_place_that_nobody_knows(state_dict, variables, caplog):
     contrastive = under("encoder_q.", state_dict) | under("encoder_k.", state_dict)
     refused(contrastive, "several sets of weights ('encoder_q.', 'encoder_k.')")
     saved = {"optimizer": {"momentum": state_dict}, "epoch": 3}
-    refused(saved, "holds no state dict")
+    refused(saved, "contains no state dict")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_sets_of_something_else_are_no_second_choice(state_dict, variables, capl
 
 
 def test_entries_that_are_no_tensors(state_dict, variables, caplog):
-    said = "no tensors were left out (epoch, layer1._extra_state, optimizer)"
+    said = "not tensors were ignored (epoch, layer1._extra_state, optimizer)"
     mixed = {"epoch": 3, "layer1._extra_state": None, "optimizer": {"lr": 0.1}}
     same(taken(state_dict | mixed, caplog, said), variables)
 
@@ -188,7 +188,7 @@ def test_raw_and_averaged_weights_in_one_file(
     saved, state_dict, averaged, variables, caplog
 ):
     both = saved(state_dict, averaged)
-    said = ("raw weights", "averaged", "raw ones were taken, weights='ema'")
+    said = ("raw weights", "averaged", "raw ones were loaded, weights='ema'")
     assert scale(taken(both, caplog, *said), variables) == 1
     given = [interop.from_torch(NAME, both, SOURCE, weights=w) for w in ("raw", "ema")]
     assert [scale(ours, variables) for ours in given] == [1, EMA]
@@ -197,11 +197,11 @@ def test_raw_and_averaged_weights_in_one_file(
 
 def test_averaged_weights_alone(state_dict, variables, caplog):
     alone = under("module.", state_dict) | {"n_averaged": np.array(7)}
-    said = ("its weights are averaged ones", "counters were left out (n_averaged)")
+    said = ("it contains only averaged weights", "counters were ignored (n_averaged)")
     same(taken(alone, caplog, *said), variables)
     same(interop.from_torch(NAME, {"ema": alone}, SOURCE, weights="ema"), variables)
-    refused(alone, "holds averaged weights alone", weights="raw")
-    refused({"model": state_dict}, "holds raw weights alone", weights="ema")
+    refused(alone, "contains only averaged weights", weights="raw")
+    refused({"model": state_dict}, "contains only raw weights", weights="ema")
 
 
 def test_the_real_averaged_model_of_torch(torch, tmp_path, caplog):
@@ -258,7 +258,7 @@ def test_counters_of_thop(state_dict, variables, caplog):
     counted = dict(state_dict)
     for name in ("", "layer1.0.", "layer1.0.conv1."):
         counted |= {f"{name}total_ops": np.zeros(1), f"{name}total_params": np.ones(1)}
-    said = "counters were left out (total_ops, total_params)"
+    said = "counters were ignored (total_ops, total_params)"
     same(taken(counted, caplog, said), variables)
 
 
@@ -358,7 +358,7 @@ def test_a_stem_for_other_channels(caplog):
     same(taken(weights, caplog, input_shape=(28, 28, 1)), ours)
     refused(weights, "input_shape=(32, 32, 1)", input_shape=(32, 32, 3))
     for shape in ((28, 28), 28, (28, 28, 0)):
-        refused(weights, "it is (height, width, channels)", input_shape=shape)
+        refused(weights, "give (height, width, channels)", input_shape=shape)
     scanned = drawn(NAME, input_shape=(8, 8, 5), scan_blocks=True)
     weights = interop.to_torch(NAME, scanned, SOURCE, scan_blocks=True)
     assert weights["conv1.weight"].shape[1] == 5

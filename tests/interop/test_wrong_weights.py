@@ -34,7 +34,7 @@ def test_missing(state_dict):
 
 def test_extra(state_dict):
     state_dict["layer4.0.conv1.weight"] = np.zeros((8, 8, 3, 3))
-    text = refused(state_dict, "1 not of this net: layer4.0.conv1.weight")
+    text = refused(state_dict, "1 unexpected: layer4.0.conv1.weight")
     assert "missing" not in text
 
 
@@ -42,8 +42,8 @@ def test_renamed_gives_the_nearest_name(state_dict):
     state_dict["layer1.0.conv_1.weight"] = state_dict.pop("layer1.0.conv1.weight")
     refused(
         state_dict,
-        "1 missing: layer1.0.conv1.weight (is it layer1.0.conv_1.weight?)",
-        "1 not of this net: layer1.0.conv_1.weight (is it layer1.0.conv1.weight?)",
+        "1 missing: layer1.0.conv1.weight (or layer1.0.conv_1.weight?)",
+        "1 unexpected: layer1.0.conv_1.weight (or layer1.0.conv1.weight?)",
     )
 
 
@@ -51,7 +51,7 @@ def test_wrong_shape(state_dict):
     state_dict["conv1.weight"] = state_dict["conv1.weight"][:8]
     text = refused(
         state_dict,
-        "1 of another shape: conv1.weight is (8, 3, 3, 3), not (16, 3, 3, 3)",
+        "1 with another shape: conv1.weight is (8, 3, 3, 3), not (16, 3, 3, 3)",
     )
     assert "num_classes" not in text
 
@@ -69,8 +69,8 @@ def test_weights_of_another_depth():
     # Two more blocks in each of three stages, with ten weights and statistics each.
     refused(
         state_dict,
-        "60 not of this net: layer1.3.",
-        "nothing was loaded (they are those of this net with depth=32)",
+        "60 unexpected: layer1.3.",
+        "nothing was loaded (they fit this net with depth=32)",
     )
 
 
@@ -85,7 +85,7 @@ def test_weights_of_another_depth():
 )
 def test_a_cifar_net_of_another_form(changes, asked, hint):
     weights = interop.to_torch(NAME, drawn(NAME, **changes), SOURCE, **changes)
-    refused(weights, f"(they are those of this net {hint}", **asked)
+    refused(weights, f"(they fit this net {hint}", **asked)
 
 
 def test_names_that_are_numbers(state_dict):
@@ -97,16 +97,16 @@ def test_names_that_are_numbers(state_dict):
 
 def test_no_hint_where_there_is_none(state_dict):
     state_dict["layer1.9.conv1.weight"] = state_dict["layer1.0.conv1.weight"]
-    assert refused(state_dict, "1 not of this").endswith("nothing was loaded")
+    assert refused(state_dict, "1 unexpected").endswith("nothing was loaded")
 
 
 def test_weights_of_another_architecture(state_dict):
     refused(
         state_dict,
-        "these weights are not those of 'vgg11_bn_cifar'",
-        "50 missing: classifier.bias (is it linear.bias?), classifier.weight, feat",
-        "97 not of this net: linear.bias (is it classifier.bias?), linear.weight,",
-        "as many parameters as resnet20_cifar",
+        "these weights do not fit 'vgg11_bn_cifar'",
+        "50 missing: classifier.bias (or linear.bias?), classifier.weight, feat",
+        "97 unexpected: linear.bias (or classifier.bias?), linear.weight,",
+        "the number of parameters of resnet20_cifar",
         name="vgg11_bn_cifar",
     )
 
@@ -114,7 +114,7 @@ def test_weights_of_another_architecture(state_dict):
 def test_another_number_of_classes(state_dict, variables):
     refused(
         state_dict,
-        "2 of another shape:",
+        "2 with another shape:",
         "linear.weight is (10, 64), not (7, 64)",
         "num_classes=10",
         num_classes=7,
@@ -141,7 +141,7 @@ def test_the_source_that_fits_is_named():
     refused(
         of_timm,
         "6 missing: classifier.0.bias, classifier.0.weight",
-        "timm names it like this: source='timm'",
+        "these are the names of timm: source='timm'",
         name="vgg11",
         source="torchvision",
         **narrow,
@@ -170,7 +170,7 @@ def test_integers_are_not_weights(state_dict):
     "given", [None, [1, 2], {1: np.zeros(2)}, {"conv1.weight": "text"}, {"epoch": 3}]
 )
 def test_no_state_dict(given):
-    refused(given, "what was given holds no state dict", "model.state_dict()")
+    refused(given, "what was given contains no state dict", "model.state_dict()")
 
 
 def test_an_empty_state_dict():
@@ -188,7 +188,7 @@ def test_wrapped_by_torch(prefix, state_dict, variables):
     wrapped = {prefix + key: value for key, value in state_dict.items()}
     same(interop.from_torch(NAME, wrapped, source=SOURCE), variables)
     wrapped["conv1.weight"] = wrapped.pop(prefix + "conv1.weight")
-    refused(wrapped, "missing: conv1.weight", f"1 beside {prefix!r}: conv1.weight")
+    refused(wrapped, "missing: conv1.weight", f"1 without {prefix!r}: conv1.weight")
 
 
 def test_variables_of_another_net(variables):

@@ -304,7 +304,7 @@ def test_bad_choices_are_sentences(kind, options, words):
             "batch",
             {"examples_per_statistic": 4},
             (6, 2, 2, 3),
-            "of 6 .* of 4 .* 4 or 8",
+            "is 4 .* of 6 .* 4 and 8",
         ),
         ("batch", {"examples_per_statistic": 1}, (6, 1, 1, 3), "single value"),
         (

@@ -1,4 +1,4 @@
-"""The scanned form of equal blocks against the written-out one, in float64."""
+"""Scanned blocks against the same blocks one by one, in float64."""
 
 import functools
 import math
@@ -14,13 +14,14 @@ from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.initialize import abstract_variables, init_variables
 from tests.models.entries import QUICK_TO_COMPILE
+from tests.slow import slow, slow_but
 
 DEPTH, WIDTHS, SHAPE = 14, (4, 6), (8, 8, 1)  # three blocks a stage
 ONE_STAGE = {"depth": 8, "widths": (4,)}  # of three blocks
 GRAMMARS = [
     {"placement": "post"},
-    {"placement": "pre", "act": "tanh"},
-    {"block": "bottleneck", "depth": 20, "shortcut": "C"},
+    {"placement": "pre", "act": "tanh", **ONE_STAGE},
+    {"block": "bottleneck", "shortcut": "C", **ONE_STAGE, "depth": 11},
     # Random numbers, too, are those of the block, not of the form.
     {"block_dropout_rate": 0.3, "shortcut": "dropout", **ONE_STAGE},
 ]
@@ -38,7 +39,7 @@ def variables(model, dtype=np.float32):
 
 
 def stacked(tree):
-    """A written-out collection in the scanned form."""
+    """A collection that is stored separately per block, stacked."""
     rest = {k: v for k, v in tree.items() if "block" not in k or k.endswith("block1")}
     stages = {name[: len("stage1")] for name in tree if name.startswith("stage")}
     for stage in stages:
@@ -84,7 +85,7 @@ def outcome(model, tree):
     return run(tree["params"])
 
 
-@pytest.mark.parametrize("grammar", GRAMMARS)
+@pytest.mark.parametrize("grammar", slow_but([*GRAMMARS[:2], GRAMMARS[3]], GRAMMARS))
 def test_same_start_logits_gradients_and_statistics(grammar):
     with jax.enable_x64():
         written, scanned = (
@@ -142,7 +143,7 @@ REMAT = [
 ]
 
 
-@pytest.mark.parametrize("arguments", REMAT)
+@pytest.mark.parametrize("arguments", slow_but(REMAT[:1], REMAT))
 def test_rematerialised_blocks_and_stages_change_nothing(arguments):
     with jax.enable_x64():
         kept, *others = (
@@ -164,7 +165,7 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", slow_but(["resnet18"], FAMILIES))
 @pytest.mark.parametrize("scan", [False, True])
 def test_every_family_with_blocks_can(name, scan):
     """Without compiling: the arguments reach the blocks, and the traces agree."""
@@ -196,7 +197,7 @@ def test_wrong_rematerialisation():
         abstract_variables(net(remat="blocks"), SHAPE)
 
 
-@pytest.mark.parametrize("scan", [False, True])
+@pytest.mark.parametrize("scan", [slow(False), True])
 def test_what_is_rematerialised_keeps_only_its_input(scan):
     """What the forward pass hands to the backward one, on any platform."""
 
@@ -233,6 +234,7 @@ def temporary_bytes(compiler_options=None, **arguments):
     return compiled.memory_analysis().temp_size_in_bytes
 
 
+@pytest.mark.slow
 def test_rematerialised_scans_take_less_memory():
     kept, again = (
         temporary_bytes(scan_blocks=True, remat=remat, depth=30)
@@ -242,6 +244,7 @@ def test_rematerialised_scans_take_less_memory():
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="names a pass of XLA on CPU")
+@pytest.mark.slow
 def test_rematerialisation_takes_less_memory_where_barriers_hold():
     """XLA on CPU drops them unless told otherwise, and computes nothing twice."""
     held = {"xla_disable_hlo_passes": "cse_barrier_expander"}

@@ -2,11 +2,11 @@
 
 import jax
 import numpy as np
-import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.models.registry import list_models, variant
 from cnnjax.net.initialize import abstract_variables, init_variables
+from tests.slow import slow_but
 
 NUM_IMAGES = 4
 SIZES = (8, 16, 28, 32, 48, 64, 67, 80, 96, 112, 128, 160, 192, 224, 227, 299)
@@ -69,10 +69,7 @@ FEW = (
 
 def few_by_default(names):
     """Parameters of a test that loops over entries: all but `FEW` are slow."""
-    return [
-        pytest.param(name, marks=[] if name in FEW else [pytest.mark.slow])
-        for name in names
-    ]
+    return slow_but(FEW, names)
 
 
 def smallest_shape(model, channels):

@@ -24,7 +24,7 @@ from cnnjax.net.initialize import (
     draw_variables,
     init_variables,
 )
-from cnnjax.net.stacked import stacks_of_net, write_out
+from cnnjax.net.stacked import stacks_of_net, unstack
 from tests import ordinary
 
 SHAPE = (8, 8, 2)
@@ -108,7 +108,7 @@ def test_types_and_metadata_of_others_are_kept():
 
 # A parameter that is drawn, one made in `setup`, statistics.
 @pytest.mark.parametrize("kind", ["gain", "rms", "flax_batch"])
-def test_scanned_blocks_start_and_compute_as_written_out_ones(kind):
+def test_scanned_blocks_start_and_compute_as_separate_ones(kind):
     nets = [
         create_model(
             "resnet20_cifar", norm=kind, act="prelu", scan_blocks=scan, **SMALL
@@ -117,7 +117,7 @@ def test_scanned_blocks_start_and_compute_as_written_out_ones(kind):
     ]
     written, scanned = (init_variables(net, SHAPE, (0, 1)) for net in nets)
     stacks = stacks_of_net(nets[1], SHAPE)
-    assert_same(write_out(scanned, stacks, axis=1), written)
+    assert_same(unstack(scanned, stacks, axis=1), written)
     if kind == "gain":  # drawn: no two blocks alike
         gains = scanned["params"]["stage1_blocks"]["norm1"]["gain"]
         assert len(np.unique(gains)) == gains.size == 4
@@ -127,11 +127,11 @@ def test_scanned_blocks_start_and_compute_as_written_out_ones(kind):
         logits, _, state = forward_train(
             net, params, variables, images(), jax.random.key(0)
         )
-        outputs.append((logits, write_out(state, stacks)))
+        outputs.append((logits, unstack(state, stacks)))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *outputs
     )
-    # Features by name come from the written-out form.
+    # Features by name come from blocks that are stored separately.
     names = ["stage2_block2", "stage2_block2/PReLU_0"]
     seen = features(nets[1], one(scanned), images(), names)
     assert list(seen) == names[::-1]

@@ -18,7 +18,7 @@ from cnnjax.layers.act import ACTIVATIONS
 from cnnjax.layers.norm import NORMS, make_norm
 from cnnjax.layers.squeeze_excite import SqueezeExcite
 from cnnjax.models.registry import create_model, list_models, variant
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.forward import forward_train
 from cnnjax.net.initialize import abstract_variables
 from tests.models.entries import ARCHITECTURES, DEEP, FEW, STRUCTURES, few_by_default
@@ -42,7 +42,7 @@ def images_of(name):
 
 def calls(model, name):
     """Path -> class of every module called while the variables are declared."""
-    seen, model = {}, written_out(model)
+    seen, model = {}, unscanned(model)
 
     def note(call, args, kwargs, context):
         if context.method_name == "__call__":

@@ -11,10 +11,10 @@ from cnnjax.analysis.features import features
 from cnnjax.analysis.folding import fold_batch_norm
 from cnnjax.errors import UserError
 from cnnjax.models.registry import create_model
-from cnnjax.net.execution import EXECUTION, written_out
+from cnnjax.net.execution import EXECUTION, unscanned
 from cnnjax.net.forward import forward_eval
 from cnnjax.net.initialize import abstract_variables, init_variables
-from cnnjax.net.stacked import stack_up, stacks_of, stacks_of_net, write_out
+from cnnjax.net.stacked import stack, stacks_of, stacks_of_net, unstack
 
 SHAPE = (8, 8, 3)
 SMALL = {"depth": 20, "widths": (4, 6, 8)}
@@ -44,12 +44,12 @@ def test_there_and_back():
     assert stacks.keys() == {f"stage{i}_blocks" for i in (1, 2, 3)}
     assert stacks_of(abstract_variables(written, SHAPE)) == {}
     for tree, other in ((start(written), start(scanned)),):
-        assert_same(write_out(other, stacks, axis=1), tree)
-        assert_same(stack_up(tree, stacks, axis=1), other)
+        assert_same(unstack(other, stacks, axis=1), tree)
+        assert_same(stack(tree, stacks, axis=1), other)
         # What is in the wanted form already stays, and so does a net without stacks.
-        assert_same(write_out(tree, stacks, axis=1), tree)
-        assert_same(stack_up(other, stacks, axis=1), other)
-        assert_same(stack_up(tree, {}), tree)
+        assert_same(unstack(tree, stacks, axis=1), tree)
+        assert_same(stack(other, stacks, axis=1), other)
+        assert_same(stack(tree, {}), tree)
 
 
 def test_optimizer_states_are_converted_where_they_hold_variables():
@@ -59,33 +59,33 @@ def test_optimizer_states_are_converted_where_they_hold_variables():
     of_written, of_scanned = map(optimizer.init, (written, scanned))
     marked = jax.tree.map(lambda m, p: m + p, of_scanned[0].mu, scanned)
     of_scanned = (of_scanned[0]._replace(mu=marked), of_scanned[1])
-    converted = write_out(of_scanned, stacks, axis=1)
+    converted = unstack(of_scanned, stacks, axis=1)
     assert jax.tree.structure(converted) == jax.tree.structure(of_written)
     assert_same(converted[0].mu, written)
-    assert_same(stack_up(converted, stacks, axis=1), of_scanned)
+    assert_same(stack(converted, stacks, axis=1), of_scanned)
 
 
 def test_host_arrays_stay_on_the_host_and_device_arrays_on_the_device():
     stacks = {"all": ("a", "b")}
-    on_host = stack_up({"a": {"w": np.ones(2)}, "b": {"w": np.zeros(2)}}, stacks)
+    on_host = stack({"a": {"w": np.ones(2)}, "b": {"w": np.zeros(2)}}, stacks)
     assert type(on_host["all"]["w"]) is np.ndarray
-    blocks = jax.jit(lambda w: write_out({"all": {"w": w}}, stacks))(jnp.eye(2))
+    blocks = jax.jit(lambda w: unstack({"all": {"w": w}}, stacks))(jnp.eye(2))
     np.testing.assert_array_equal(blocks["b"]["w"], [0, 1])
-    assert isinstance(stack_up(blocks, stacks)["all"]["w"], jax.Array)
+    assert isinstance(stack(blocks, stacks)["all"]["w"], jax.Array)
 
 
 def test_half_a_stack_is_none():
     """Variables of another depth must not be taken for those of this net."""
     tree = {"a": {"w": np.ones(2)}}
-    assert stack_up(tree, {"all": ("a", "b")}) == tree
+    assert stack(tree, {"all": ("a", "b")}) == tree
 
 
-def test_written_out_nets_execute_plainly():
+def test_unscanned_nets_execute_plainly():
     for scan in (None, True):
-        plain = written_out(net(scan, remat="block"))
+        plain = unscanned(net(scan, remat="block"))
         assert (plain.scan_blocks, plain.remat) == (False, "none")
     mlp = create_model("mlp")
-    assert written_out(mlp).widths == mlp.widths
+    assert unscanned(mlp).widths == mlp.widths
     assert {f"model.{field}" for field in EXECUTION} <= set(config.EXECUTION)
 
 

@@ -43,7 +43,7 @@ def make_net(name="resnet20_cifar", norm="batch", **arguments):
 
 def make_subject(model, **changes):
     """A subject for images of `make_images`."""
-    factors = {"label_smoothing": np.float32(0.1), "auxiliary_weight": np.float32(0)}
+    of_loss = {"label_smoothing": np.float32(0.1), "auxiliary_weight": np.float32(0)}
     return Subject(
         **{
             "model": model,
@@ -51,7 +51,7 @@ def make_subject(model, **changes):
             "num_classes": NUM_CLASSES,
             "preprocess": preprocess,
             "forward": forward_eval,
-            "factors": factors,
+            "hyperparameters": {"loss": of_loss},
         }
         | changes
     )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.net.stacked import stack_up, stacks_of_net
+from cnnjax.net.stacked import stack, stacks_of_net
 from cnnjax.probes import PROBES
 from tests.probes.cases import (
     IMAGE_SHAPE,
@@ -122,7 +122,7 @@ def test_scanned_blocks_are_measured_one_by_one(name):
     small = {"depth": 14, "widths": (4,), "shortcut": "C"}
     model, *weights = make_net("resnet20_cifar", scan_blocks=False, **small)
     scanned = model.clone(scan_blocks=True)
-    stacked = stack_up(tuple(weights), stacks_of_net(scanned, IMAGE_SHAPE))
+    stacked = stack(tuple(weights), stacks_of_net(scanned, IMAGE_SHAPE))
     moments = PROBES[name].moments
     want = measured(name, (model, *weights), moments)
     got = measured(name, (scanned, *stacked), moments)

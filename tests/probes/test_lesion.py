@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cnnjax.net.forward import forward_eval
-from cnnjax.net.observe import blocks_of, forward_without
-from cnnjax.net.stacked import stack_up, stacks_of_net
+from cnnjax.net.parts import blocks_of, forward_without
+from cnnjax.net.stacked import stack, stacks_of_net
 from cnnjax.probes import PROBES
 from tests.probes.cases import (
     IMAGE_SHAPE,
@@ -110,7 +110,7 @@ def test_profile_has_the_errors_without_each_block(scan_blocks):
 
     *without, whole = [error(i) for i in range(len(blocks) + 1)]
     executed = model.clone(scan_blocks=scan_blocks)
-    weights = stack_up((params, model_state), stacks_of_net(executed, IMAGE_SHAPE))
+    weights = stack((params, model_state), stacks_of_net(executed, IMAGE_SHAPE))
     subject = make_subject(executed)
     seen = jax.jit(PROBES["lesion"].measure(subject))(
         *weights, *map(jnp.asarray, make_images())

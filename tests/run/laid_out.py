@@ -33,13 +33,20 @@ def train(run):
     program = run.parallel.compile(
         chunk,
         (SEEDS, DATA, SEEDS, HOST, HOST, HOST),
-        (start, resident_shapes(run.dataset), seeds, np.int32(1), rates, run.factors),
+        (
+            start,
+            resident_shapes(run.dataset),
+            seeds,
+            np.int32(1),
+            rates,
+            run.hyperparameters,
+        ),
         donate=(0,),
         results=(0, None),
     )
     put = run.parallel.put
     placed = put(start), put(resident_data(run.dataset), DATA), put(seeds)
-    state, rows = program(*placed, np.int32(NUM_STEPS), rates, run.factors)
+    state, rows = program(*placed, np.int32(NUM_STEPS), rates, run.hyperparameters)
     return run.parallel.to_host(state), run.parallel.to_host(rows)
 
 

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from cnnjax.ablation.judge.collect import COST_KEYS
-from tests.programs import Programs
+from tests.programs import Programs, keeping_programs
 
 ABLATE = (
     "ablate",
@@ -57,11 +57,7 @@ MOMENTS = [
 @pytest.fixture(scope="module")
 def caching(tmp_path_factory):
     """Starts programs that keep on disk what they have compiled."""
-    server = Programs(
-        JAX_COMPILATION_CACHE_DIR=str(tmp_path_factory.mktemp("compiled")),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-        JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES="-1",
-    )
+    server = Programs(**keeping_programs(tmp_path_factory.mktemp("compiled")))
     yield server
     server.close()
 
@@ -137,13 +133,17 @@ def whole_training(tmp_path_factory, caching):
     return numbers(here / "run")
 
 
-def test_what_is_compared(whole_ablation, whole_training):
+def test_what_is_compared_of_a_training(whole_training):
+    assert len(whole_training) == 2 + 2
+
+
+@pytest.mark.slow
+def test_what_is_compared(whole_ablation):
     rows = whole_ablation["results.csv"]
     assert len(rows) == 8
     assert all((row["status"], row["step"]) == ("done", "24") for row in rows)
     assert set(rows[0]) >= {"arm", "seed", "train_error", "test_error", "config_hash"}
     assert len(whole_ablation) == 1 + 8 + 8
-    assert len(whole_training) == 2 + 2
     metrics = whole_ablation["plain-8/seed-1/metrics.jsonl"].splitlines()
     # Six epochs: training each, validation each, and the other two splits at the end.
     assert len(metrics) == 6 + 6 + 2
@@ -155,6 +155,7 @@ def test_one_arm_at_a_time_gives_the_same(whole_ablation, here, caching):
     assert numbers(here / "run") == whole_ablation
 
 
+@pytest.mark.slow
 def test_ablation_killed_again_and_again(whole_ablation, here, caching):
     run, command = here / "run", (*ABLATE, "--jobs=2")
     draw, finished = random.Random(0), {}
@@ -214,7 +215,7 @@ def test_training_asked_to_stop(whole_training, here, caching, signum):
 
 
 def test_asked_to_stop_while_compiling(whole_training, here, programs, caching):
-    # With `programs` nothing is compiled before.
+    # What `programs` keeps is of other trainings: it has to compile.
     record = "run/provenance.json"
     ended = interrupt(programs, here, TRAIN, record, 0, signal.SIGTERM)
     assert (ended.code, ended.err) == (128 + signal.SIGTERM, "")

@@ -18,6 +18,7 @@ from cnnjax.training.step import make_train_step
 from tests import ordinary
 from tests.run.laid_out import assert_close, assert_equal, train
 from tests.run.tiny import RESNET, fit, tiny_run
+from tests.slow import slow
 
 SHAPE = (6, 6, 1)
 LAYERS = {
@@ -63,7 +64,7 @@ def test_a_step_is_that_of_flax_and_optax_by_hand():
         "labels": run.dataset.train.labels[:8],
         "seed": np.int32(0),
     }
-    new, metrics = jax.jit(step)(state, batch, 0.05, run.factors)
+    new, metrics = jax.jit(step)(state, batch, 0.05, run.hyperparameters)
 
     images, _ = run.augment.train(
         jax.random.key(0), jnp.asarray(batch["images"]), batch["labels"]
@@ -92,6 +93,7 @@ def test_a_step_is_that_of_flax_and_optax_by_hand():
     np.testing.assert_allclose(metrics["loss"][0] / 8, value, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_trained_evaluated_probed_and_resumed(tmp_path):
     changes = {
         "seeds__count": 2,
@@ -139,7 +141,7 @@ def test_precise_statistics_start_from_those_of_each_batch():
 # -- the number of devices -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["plain", "noise"])
+@pytest.mark.parametrize("name", ["plain", slow("noise")])
 def test_where_a_layer_is_given_the_whole_batch_devices_do_not_matter(name):
     assert_close(train(small_run(name, "data=2")), train(small_run(name)))
 
@@ -163,7 +165,7 @@ def test_where_it_would_be_given_a_part_it_is_refused(name, words):
 
 @pytest.mark.parametrize(
     ("layout", "mode", "microbatches"),
-    [("data=2", "shard_map", 2), ("data=2", "jit", 1)],
+    [("data=2", "shard_map", 2), slow("data=2", "jit", 1)],
 )
 def test_a_count_stays_whole(layout, mode, microbatches):
     run = small_run("counting", layout, mode, train__microbatches=microbatches)

@@ -90,6 +90,7 @@ def test_what_was_seen_does_not_depend_on_the_rest_of_the_run(whole, tmp_path):
         assert a["final"] == b["final"]
 
 
+@pytest.mark.slow
 def test_devices_and_scanned_blocks_make_no_difference(measured):
     """The same weights, of two seeds, measured under another execution."""
     state = initial_state(measured)

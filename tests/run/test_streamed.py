@@ -16,6 +16,7 @@ from cnnjax.run.programs import compile_programs, dispatch_steps, memory
 from cnnjax.run.setup import SPLITS, initial_state
 from tests.run.laid_out import MODES, assert_close, assert_equal
 from tests.run.tiny import RESNET, fit, rows_of, tiny_run
+from tests.slow import slow
 
 # 9 steps of 8 images, three an epoch; two seeds; noise from every stream; the estimate
 # of statistics takes three dispatches.
@@ -84,7 +85,7 @@ def test_the_same_to_the_bit(resident, streamed, tmp_path):
     assert numbers(fit(streamed, tmp_path), tmp_path) == resident
 
 
-@pytest.mark.parametrize("stops", [(2,), (5, 6)])
+@pytest.mark.parametrize("stops", [slow((2,)), (5, 6)])
 @pytest.mark.usefixtures("compiled_once")
 def test_a_stopped_run_goes_on_bit_for_bit(resident, streamed, tmp_path, stops):
     for stop_at in stops:
@@ -126,6 +127,7 @@ def trained(run, programs=None, num_steps=4):
     return run.parallel.to_host(state), rows, evaluated
 
 
+@pytest.mark.slow
 def test_a_folder_one_step_a_dispatch(pictures):
     """With convolutions, and batches that run on across the ends of epochs."""
 
@@ -199,6 +201,7 @@ def test_what_was_made_ready_is_what_is_taken(streamed):
     assert not np.asarray(ready["images"])[:, 1].any()
 
 
+@pytest.mark.slow
 def test_memory_shows_the_images_of_two_dispatches(streamed):
     run = streamed_run(parallel__layout="seed=2", train__steps_per_dispatch=100, **LESS)
     table = memory(run)

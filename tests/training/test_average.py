@@ -44,7 +44,7 @@ def states():
     state = jax.tree.map(lambda leaf: leaf[0], initial_state(run))
     seen = [state]
     for _ in range(NUM_STEPS):
-        arguments = data, np.int32(0), np.int32(1), rates, run.factors
+        arguments = data, np.int32(0), np.int32(1), rates, run.hyperparameters
         state, _ = chunk(state, *arguments)
         seen.append(jax.device_get(state))
     return run, seen

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.training.loss import check_loss, cross_entropy, smooth
+from cnnjax.training.loss import cross_entropy, make_loss, smooth
 
 STREAM = np.random.RandomState(0)
 LOGITS = 3 * STREAM.standard_normal((8, 5))
@@ -54,8 +54,8 @@ def test_large_logits_do_not_overflow():
 
 
 def test_settings_have_ranges():
-    check_loss(0.0, 0.0)
+    make_loss(0.0, 0.0)
     with pytest.raises(UserError, match=r"loss.label_smoothing is 1.0"):
-        check_loss(1.0, 0.3)
+        make_loss(1.0, 0.3)
     with pytest.raises(UserError, match=r"loss.auxiliary_weight is -0.1"):
-        check_loss(0.1, -0.1)
+        make_loss(0.1, -0.1)

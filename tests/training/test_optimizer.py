@@ -37,17 +37,15 @@ def gradients(params):
 
 
 def our_path(**arguments):
-    """Parameters after every step; rate and factors are traced, as in training."""
-    factors = DEFAULTS | arguments
+    """Parameters after every step; all numbers are traced, as in training."""
     with jax.enable_x64(True):
-        optimizer = make_optimizer({}, **factors)
+        optimizer, numbers = make_optimizer({}, **(DEFAULTS | arguments))
         params, path = START, []
         state = optimizer.init(params)
         update = jax.jit(optimizer.update)
-        factors = {k: v for k, v in factors.items() if type(v) is float}
         for step in range(NUM_STEPS):
             updates, state = update(
-                gradients(params), state, params, rate(step), factors
+                gradients(params), state, params, rate(step), numbers
             )
             params = jax.tree.map(np.asarray, optax.apply_updates(params, updates))
             path.append(params)
@@ -128,10 +126,11 @@ def test_small_gradients_are_not_clipped():
 def test_clipping_comes_before_decay():
     """The clipped gradient has the norm asked for; the decay is added to it."""
     with jax.enable_x64(True):
-        factors = DEFAULTS | {"clip_norm": 0.5, "weight_decay": 0.1}
-        optimizer = make_optimizer({}, **factors)
+        changes = {"clip_norm": 0.5, "weight_decay": 0.1}
+        optimizer, numbers = make_optimizer({}, **(DEFAULTS | changes))
         grads = gradients(START)
-        updates, _ = optimizer.update(grads, optimizer.init(START), START, 1.0, factors)
+        start = optimizer.init(START)
+        updates, _ = optimizer.update(grads, start, START, 1.0, numbers)
     norm = np.sqrt(sum((g**2).sum() for g in grads.values()))
     for key in START:
         wanted = -(0.5 * grads[key] / norm + 0.1 * START[key])

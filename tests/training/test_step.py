@@ -29,7 +29,7 @@ NOISY = {
 def step_of(run):
     """(state, batch) -> (state, metrics), at the first learning rate."""
     step = make_train_step(run.model, run.optimizer, run.augment.train)
-    return lambda state, batch: step(state, batch, run.schedule(0), run.factors)
+    return lambda state, batch: step(state, batch, run.schedule(0), run.hyperparameters)
 
 
 def chunk_of(run, max_steps):
@@ -40,7 +40,7 @@ def chunk_of(run, max_steps):
         max_steps=max_steps,
     )
     rates = jnp.full(max_steps, run.schedule(0), jnp.float32)
-    return lambda *arguments: chunk(*arguments, rates, run.factors)
+    return lambda *arguments: chunk(*arguments, rates, run.hyperparameters)
 
 
 def start(run):
@@ -171,7 +171,7 @@ def test_mixed_targets_reach_the_loss():
             return images, weight * targets + (1 - weight) * targets[::-1]
 
         step = make_train_step(run.model, run.optimizer, augment)
-        arguments = start(run), first_batch(run), 0.1, run.factors
+        arguments = start(run), first_batch(run), 0.1, run.hyperparameters
         return jax.jit(step)(*arguments)[1]["loss"][0]
 
     np.testing.assert_allclose(mixing(0.3), 0.3 * mixing(1.0) + 0.7 * mixing(0.0), 1e-5)
@@ -271,7 +271,7 @@ def test_each_step_of_a_chunk_has_its_own_rate():
     def kernel(num_steps, *rates):
         rates = np.array(rates, np.float32)
         arguments = start(run), data, np.int32(0), np.int32(num_steps)
-        return chunk(*arguments, rates, run.factors)[0].params["head"]["kernel"]
+        return chunk(*arguments, rates, run.hyperparameters)[0].params["head"]["kernel"]
 
     initial = start(run).params["head"]["kernel"]
     np.testing.assert_array_equal(kernel(1, 0.0, 1.0, 1.0), initial)

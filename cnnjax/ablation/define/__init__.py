@@ -1,1 +1,28 @@
-"""What a definition may say: axes, arms, claims, scales."""
+"""What a definition may say: axes, arms, published numbers, claims, scales."""
+
+from cnnjax.ablation.define.claims import (
+    above,
+    below,
+    falls_more,
+    higher,
+    lower,
+    not_higher,
+    rises_more,
+)
+from cnnjax.ablation.define.papers import Paper, Published
+from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+
+__all__ = [
+    "Ablation",
+    "Axis",
+    "Paper",
+    "Published",
+    "Scale",
+    "above",
+    "below",
+    "falls_more",
+    "higher",
+    "lower",
+    "not_higher",
+    "rises_more",
+]

@@ -1,53 +1,271 @@
-"""Claims that compare two arms, worded from the arms and the metric."""
+"""Claims: what a source says about the arms, one statement each.
 
-from collections.abc import Mapping
+    higher("train_error", "plain-56", than="plain-20", source=HE.at("Fig. 6"))
 
-from cnnjax.ablation.define.metrics import METRICS, Metric
-from cnnjax.ablation.define.spec import Claim
+claims that arm 'plain-56' has a higher training error than arm 'plain-20'. Beside the
+keywords of its own each function takes those of `Details`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
+
+from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.errors import UserError, unknown_name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A statement that the runs can support or contradict; see the functions below.
+
+    It says that the sum of coefficient * metric(arm) is above `margin`: 'at most 1
+    point higher than b' is that b minus a is above -1.
+
+    Attributes:
+      name: short, unique.
+      text: the statement in words.
+      source: paper and the table or figure.
+      metric: a key of `METRICS`.
+      contrast: arm name -> coefficient.
+      margin: in the unit of the metric.
+      published: what the source measured, in words; None to quote its numbers, if any.
+
+    Raises:
+      UserError: there is no source, the metric is unknown, or a coefficient is zero.
+    """
+
+    name: str
+    text: str
+    source: str
+    metric: str
+    contrast: Mapping[str, float]
+    margin: float = 0.0
+    published: str | None = None
+
+    def __post_init__(self) -> None:
+        where = f"claim {self.name!r}"
+        if self.metric not in METRICS:
+            raise unknown_name("metric", self.metric, METRICS, where)
+        if not self.source:
+            raise UserError(f"{where} has no source: give the paper and its table")
+        coefficients = self.contrast.values()
+        if not self.contrast or not all(math.isfinite(c) and c for c in coefficients):
+            raise UserError(
+                f"{where} has the coefficients {dict(self.contrast)}, which must be "
+                "finite and not zero: compare arms that differ"
+            )
+
+
+class Details(TypedDict, total=False):
+    """Keywords of every claim.
+
+    Attributes:
+      source: the paper and its table, figure or section, as from `Paper.at`; required.
+      sentence: the claim in words, where the names of the arms do not speak for
+        themselves; else it is worded from the statement.
+      name: a short, unique name for plots; else made from the arms and the metric.
+      published: what the source measured, in words; else the numbers of `Published`
+        are quoted, if all arms of the claim have one.
+    """
+
+    source: str
+    sentence: str
+    name: str
+    published: str | None
 
 
 def higher(
-    first: str,
-    second: str,
     metric: str,
-    source: str,
+    arm: str,
+    *,
+    than: str,
     margin: float = 0.0,
-    published: str | Mapping[str, float] | None = None,
+    times: float = 1,
+    **details: Unpack[Details],
 ) -> Claim:
-    """The claim that one arm has more of a metric than another.
+    """The claim that one arm is higher in a metric than another.
 
     Args:
-      first: an arm.
-      second: the arm that it is compared with.
       metric: a key of `METRICS`.
-      source: paper and the table or figure.
-      margin: by how much more, in the unit of the metric; where it is negative, the
-        claim is that `second` has at most so much more than `first`.
-      published: what the source measured, in words or as arm -> number; numbers are
-        quoted where both arms have one.
+      arm: the arm with the higher value.
+      than: the arm that it is compared with.
+      margin: by how much it is higher at least, >= 0, in the unit of the metric.
+      times: factor by which it is higher at least, > 0.
+      **details: see `Details`.
 
-    Returns:
-      A claim named after the arms and the metric.
+    Raises:
+      UserError: the margin is negative, or what `Claim` refuses.
     """
-    what = METRICS[metric]
-    if margin < 0:
-        text = f"{second} has at most {_amount(-margin, what)} more {what.title} than"
-        text += f" {first}."
-    else:
-        by = f", by more than {_amount(margin, what)}" if margin else ""
-        text = f"{first} has a higher {what.title} than {second}{by}."
-    if isinstance(published, Mapping):
-        numbers = [published.get(arm) for arm in (first, second)]
-        words = [f"{number} {what.unit}".strip() for number in numbers]
-        published = None if None in numbers else " against ".join(words)
-    name = f"{first} / {second}, {what.title}"
+    _check("margin", margin, margin >= 0, "at least 0; see not_higher")
+    _check("times", times, times > 0, "above 0")
+    title = _title(metric)
+    text = f"{arm} has a higher {title} than {than}."
+    if times != 1:
+        text = f"The {title} of {arm} is more than {times:g} times that of {than}."
+    if margin:
+        more = _amount(margin, metric)
+        text = f"The {title} of {arm} is more than {more} higher than that of {than}."
+    name = f"{arm} / {than}, {title}"
+    return _claim(name, text, metric, [(arm, 1), (than, -times)], margin, **details)
+
+
+def lower(
+    metric: str, arm: str, *, than: str, margin: float = 0.0, **details: Unpack[Details]
+) -> Claim:
+    """The claim that one arm is lower in a metric than another.
+
+    Args:
+      metric: a key of `METRICS`.
+      arm: the arm with the lower value.
+      than: the arm that it is compared with.
+      margin: by how much it is lower at least, >= 0, in the unit of the metric.
+      **details: see `Details`.
+
+    Raises:
+      UserError: the margin is negative, or what `Claim` refuses.
+    """
+    _check("margin", margin, margin >= 0, "at least 0; see not_higher")
+    title = _title(metric)
+    text = f"{arm} has a lower {title} than {than}."
+    if margin:
+        less = _amount(margin, metric)
+        text = f"The {title} of {arm} is more than {less} lower than that of {than}."
+    name = f"{than} / {arm}, {title}"
+    return _claim(name, text, metric, [(arm, -1), (than, 1)], margin, **details)
+
+
+def not_higher(
+    metric: str, arm: str, *, than: str, tolerance: float, **details: Unpack[Details]
+) -> Claim:
+    """The claim that one arm is at most a little higher in a metric than another.
+
+    Args:
+      metric: a key of `METRICS`.
+      arm: the arm that is not higher.
+      than: the arm that it is compared with.
+      tolerance: by how much `arm` may be higher, > 0, in the unit of the metric.
+      **details: see `Details`.
+
+    Raises:
+      UserError: the tolerance is not positive, or what `Claim` refuses.
+    """
+    _check("tolerance", tolerance, tolerance > 0, "above 0; see lower")
+    title, more = _title(metric), _amount(tolerance, metric)
+    text = f"The {title} of {arm} is at most {more} higher than that of {than}."
+    name = f"{than} / {arm}, {title}"
+    return _claim(name, text, metric, [(arm, -1), (than, 1)], -tolerance, **details)
+
+
+def rises_more(
+    metric: str,
+    change: tuple[str, str],
+    *,
+    than: tuple[str, str],
+    **details: Unpack[Details],
+) -> Claim:
+    """The claim that a metric rises more from one arm to another than between two more.
+
+    Args:
+      metric: a key of `METRICS`.
+      change: from which arm to which, for instance ('plain-20', 'plain-56').
+      than: the change that it is compared with, ('residual-20', 'residual-56').
+      **details: see `Details`.
+
+    Raises:
+      UserError: the two changes are the same, or what else `Claim` refuses.
+    """
+    (start, end), (other_start, other_end) = change, than
+    first, second = f"{start} to {end}", f"{other_start} to {other_end}"
+    title = _title(metric)
+    text = f"The {title} rises more from {first} than from {second}."
+    terms = [(end, 1), (start, -1), (other_end, -1), (other_start, 1)]
+    return _claim(f"{first} / {second}, {title}", text, metric, terms, 0, **details)
+
+
+def falls_more(
+    metric: str,
+    change: tuple[str, str],
+    *,
+    than: tuple[str, str],
+    **details: Unpack[Details],
+) -> Claim:
+    """The claim that a metric falls more from one arm to another than between two more.
+
+    Args:
+      metric: a key of `METRICS`.
+      change: from which arm to which, for instance ('images-64', 'images-256').
+      than: the change that it is compared with, ('images-256', 'images-1024').
+      **details: see `Details`.
+
+    Raises:
+      UserError: the two changes are the same, or what else `Claim` refuses.
+    """
+    (start, end), (other_start, other_end) = change, than
+    first, second = f"{start} to {end}", f"{other_start} to {other_end}"
+    title = _title(metric)
+    text = f"The {title} falls more from {first} than from {second}."
+    terms = [(start, 1), (end, -1), (other_start, -1), (other_end, 1)]
+    return _claim(f"{first} / {second}, {title}", text, metric, terms, 0, **details)
+
+
+def above(metric: str, arm: str, *, bound: float, **details: Unpack[Details]) -> Claim:
+    """The claim that a metric of one arm is above a bound, in the metric's unit."""
+    title, amount = _title(metric), _amount(bound, metric)
+    text = f"The {title} of {arm} is above {amount}."
+    name = f"{arm} above {amount}, {title}"
+    return _claim(name, text, metric, [(arm, 1)], bound, **details)
+
+
+def below(metric: str, arm: str, *, bound: float, **details: Unpack[Details]) -> Claim:
+    """The claim that a metric of one arm is below a bound, in the metric's unit."""
+    title, amount = _title(metric), _amount(bound, metric)
+    text = f"The {title} of {arm} is below {amount}."
+    name = f"{arm} below {amount}, {title}"
+    return _claim(name, text, metric, [(arm, -1)], -bound, **details)
+
+
+def _claim(
+    usual_name: str,
+    text: str,
+    metric: str,
+    terms: Sequence[tuple[str, float]],
+    margin: float,
+    *,
+    source: str = "",
+    sentence: str = "",
+    name: str = "",
+    published: str | None = None,
+) -> Claim:
+    """Adds up the coefficients of an arm that stands in several terms."""
+    contrast: dict[str, float] = {}
+    for arm, coefficient in terms:
+        contrast[arm] = contrast.get(arm, 0) + coefficient
     return Claim(
-        name, text, source, metric, {first: 1, second: -1}, float(margin), published
+        name=name or usual_name,
+        text=sentence or text,
+        source=source,
+        metric=metric,
+        contrast=contrast,
+        margin=float(margin),
+        published=published,
     )
 
 
-def _amount(margin: float, what: Metric) -> str:
-    unit = "points" if what.unit == "%" else what.unit
-    if margin == 1 and unit == "points":
-        unit = "point"
-    return f"{margin:g} {unit}".strip()
+def _check(keyword: str, value: float, is_legal: bool, allowed: str) -> None:
+    if not is_legal or not math.isfinite(value):
+        raise UserError(f"{keyword}={value} of a claim must be {allowed}")
+
+
+def _title(metric: str) -> str:
+    if metric not in METRICS:
+        raise unknown_name("metric", metric, METRICS, "the first argument of a claim")
+    return METRICS[metric].title
+
+
+def _amount(number: float, metric: str) -> str:
+    """'5 points', '1 point', '2 ms' or '0.5'."""
+    unit = METRICS[metric].unit
+    if unit in ("%", "points"):
+        unit = "point" if number == 1 else "points"
+    return f"{number:g} {unit}".rstrip()

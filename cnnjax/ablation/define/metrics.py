@@ -1,6 +1,6 @@
 """The numbers of one run that claims, tables and plots may name.
 
-Add a metric: one line in `METRICS`. What a probe measures (see `cnnjax/train/probes/`)
+Add a metric: one line in `METRICS`. What a probe measures (see `cnnjax/probes/`)
 lies in `result.json` under `probes`.
 """
 
@@ -43,7 +43,7 @@ METRICS: dict[str, Metric] = {
         "test error at the best validation error", "%", ("best", "test", "error")
     ),
     "generalization_gap": Metric(
-        "test error - training error",
+        "generalization gap",
         "points",
         ("final", "test", "error"),
         minus=("final", "train", "error"),
@@ -54,8 +54,8 @@ METRICS: dict[str, Metric] = {
         ("probes", "layer_responses", "mean"),
     ),
     "gradient_ratio": Metric(
-        "gradient norm at the start, first / last convolution",
-        "decades",
+        "gradient norm at initialisation, first / last convolution",
+        "log10 ratio",
         ("probes", "gradient_norms", "ratio"),
     ),
     "lesion_increase": Metric(

@@ -1,22 +1,27 @@
-"""What an ablation asks: axes, arms, claims and scales, as frozen dataclasses.
+"""What an ablation asks: axes, arms and scales, as frozen dataclasses.
 
 A definition file, such as those of `configs/ablations/`, builds one `Ablation`.
 Nothing here trains: `plan` turns the arms of one scale into configs, and the files
-written beside them carry the whole definition, so that a report needs no definition
-file.
+written beside them carry the whole definition (`stored`), so that a report needs no
+definition file.
 """
 
 import dataclasses
 import itertools
-import math
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ml_collections import ConfigDict
-
+from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.define.papers import (
+    NOT_RECORDED,
+    Published,
+    PublishedNumber,
+    matching_numbers,
+    quote,
+)
 from cnnjax.errors import UserError, unknown_name
 
 
@@ -37,10 +42,22 @@ class Axis:
 
     @classmethod
     def over(
-        cls, name: str, key: str, values: Iterable[Any], title: str = ""
+        cls,
+        name: str,
+        key: str,
+        values: Iterable[Any] | Mapping[Any, Any],
+        title: str = "",
     ) -> "Axis":
-        """An axis that sets one key; each value, as text, is its label."""
-        return cls(name, {str(v): {key: v} for v in values}, title)
+        """An axis that sets one config key.
+
+        Args:
+          name: of the axis.
+          key: dotted config key.
+          values: of the key, whose text is the label; or label -> value.
+          title: of the axis.
+        """
+        labelled = values if isinstance(values, Mapping) else {v: v for v in values}
+        return cls(name, {str(label): {key: v} for label, v in labelled.items()}, title)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,55 +75,18 @@ class Arm:
     overrides: Mapping[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Claim:
-    """A statement that the runs can support or contradict.
-
-    It says that the sum of coefficient * metric(arm) is above `margin`. So a
-    difference, a difference of differences and, with a negative margin, 'not worse by
-    more than m' have one form.
-
-    Attributes:
-      name: short, unique.
-      text: the statement in words.
-      source: paper and the table or figure.
-      metric: a key of `METRICS`.
-      contrast: arm name -> coefficient.
-      margin: in the unit of the metric.
-      published: what the source measured, in words.
-    """
-
-    name: str
-    text: str
-    source: str
-    metric: str
-    contrast: Mapping[str, float]
-    margin: float = 0.0
-    published: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Published:
-    """A number that the source printed for an arm."""
-
-    arm: str
-    metric: str
-    value: float
-    source: str
-    note: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Scale:
     """One size of the same question.
 
     Attributes:
       recipe: what the arms start from: a name of `configs/`, or a path ending in .py
         from the folder of the definition.
+      seeds: runs of each arm, with seeds 0, 1, ...
+      grids: what is run: each grid maps names of axes to labels (numbers stand for
+        their text), and is their product; an axis that a grid leaves out runs all its
+        labels, and an arm of two grids is run once.
       overrides: dotted config keys for all arms; the labels of the axes win over them.
-      axes: axis name -> labels run at this scale; an axis that is absent runs them all.
-      also: more grids of the same form; an arm of two grids is run once.
-      num_seeds: runs of each arm, with seeds 0, 1, ...
       note: data and budget in words.
       jobs: arms at a time where --jobs does not say; 0 for one per core. 1 where the
         time of a step is compared.
@@ -115,21 +95,22 @@ class Scale:
     """
 
     recipe: str
+    seeds: int
+    grids: Sequence[Mapping[str, Sequence[Any]]] = ({},)
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    axes: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    num_seeds: int = 5
     note: str = ""
-    as_published: bool = False
-    also: Sequence[Mapping[str, Sequence[str]]] = ()
     jobs: int = 0
+    as_published: bool = False
 
-    @property
-    def grids(self) -> tuple[Mapping[str, Sequence[str]], ...]:
-        """All grids; their union is what is run."""
-        return (self.axes, *self.also)
+    def __post_init__(self) -> None:
+        as_text = [
+            {axis: [str(label) for label in labels] for axis, labels in grid.items()}
+            for grid in self.grids or [{}]
+        ]
+        object.__setattr__(self, "grids", as_text)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Ablation:
     """A question about an ingredient, with all that is needed to answer it.
 
@@ -137,15 +118,15 @@ class Ablation:
       name: that of its file, without .py, and of its folder in `runs/`.
       title: a headline.
       question: one sentence ending in a question mark.
-      source: the paper.
+      source: the paper, as a whole or with its section.
       axes: their product is the grid of arms.
       x_axis: name of the axis drawn horizontally.
       series_axis: name of the axis drawn as separate lines; None for a single line.
       arm_name: format string over the axis names, for instance '{net}-{depth}'.
       metrics: keys of `METRICS` for the tables; the first two are plotted.
-      claims: what the source says.
       scales: name -> Scale.
-      published: numbers to print beside ours.
+      claims: what the source says of the arms, worded by `higher`, `not_higher`, ...
+      published: numbers to print beside ours, and to quote in claims.
       background: what is known, in a few sentences.
       limits: what this set-up cannot show.
       diverged_error: percent that errors count as in runs whose loss became infinite,
@@ -160,12 +141,12 @@ class Ablation:
     question: str
     source: str
     axes: Sequence[Axis]
-    x_axis: str
-    series_axis: str | None
     arm_name: str
+    x_axis: str
+    series_axis: str | None = None
     metrics: Sequence[str]
-    claims: Sequence[Claim]
     scales: Mapping[str, Scale]
+    claims: Sequence[Claim] = ()
     published: Sequence[Published] = ()
     background: str = ""
     limits: str = ""
@@ -176,6 +157,7 @@ class Ablation:
         _check_scales(self)
         _check_metrics(self)
         _check_claims(self)
+        _check_published(self)
 
     def scale(self, name: str) -> Scale:
         """The scale of that name; UserError with near matches if there is none."""
@@ -199,52 +181,28 @@ class Ablation:
         names = {arm.name for arm in self.arms(scale_name)}
         return [claim for claim in self.claims if names >= set(claim.contrast)]
 
+    @property
+    def published_numbers(self) -> list[PublishedNumber]:
+        """The published numbers, one entry per arm and metric."""
+        return [number for table in self.published for number in table.numbers]
+
+    def evidence(self, claim: Claim) -> str | None:
+        """What the source measured for a claim: its own words, or its numbers.
+
+        Numbers are quoted only if all arms of the claim have one for its metric, with
+        the same data and protocol.
+        """
+        if claim.published is not None:
+            return claim.published
+        numbers = matching_numbers(claim.contrast, claim.metric, self.published)
+        return quote(numbers) if numbers else None
+
     def _arm(self, scale: Scale, choice: Sequence[str]) -> Arm:
         axes = {axis.name: label for axis, label in zip(self.axes, choice, strict=True)}
         overrides = dict(scale.overrides)
         for axis in self.axes:
             overrides |= axis.values[axes[axis.name]]
         return Arm(self.arm_name.format(**axes), axes, overrides)
-
-
-def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
-    """The definition and the chosen scale as plain dicts, for `plan.json`."""
-    ablation.scale(scale)
-    return {"ablation": to_plain(dataclasses.asdict(ablation)), "scale": scale}
-
-
-def to_plain(value: Any) -> Any:
-    """A value for JSON: config sections, which may be overrides, become dicts."""
-    if isinstance(value, ConfigDict):
-        return value.to_dict()
-    if isinstance(value, Mapping):
-        return {key: to_plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_plain(inner) for inner in value]
-    return value
-
-
-def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
-    """Inverse of `spec_to_dict`, from JSON; sequences come back as lists.
-
-    Returns:
-      The ablation and the name of the scale.
-
-    Raises:
-      UserError: if it was not written by this version of the dataclasses.
-    """
-    try:
-        fields = dict(data["ablation"])
-        fields["axes"] = [Axis(**axis) for axis in fields["axes"]]
-        fields["claims"] = [Claim(**claim) for claim in fields["claims"]]
-        fields["published"] = [Published(**row) for row in fields["published"]]
-        fields["scales"] = {k: Scale(**v) for k, v in fields["scales"].items()}
-        return Ablation(**fields), data["scale"]
-    except (KeyError, TypeError) as error:
-        raise UserError(
-            f"the spec in plan.json cannot be read ({error}): plan the ablation again "
-            "into a new --workdir, or report it with the version that wrote it"
-        ) from error
 
 
 def _where(ablation: Ablation) -> str:
@@ -282,8 +240,8 @@ def _check_scales(ablation: Ablation) -> None:
             for label in labels:
                 if label not in allowed:
                     raise unknown_name(f"label of {own_name!r}", label, allowed, where)
-        if scale.num_seeds < 1:
-            raise UserError(f"num_seeds is {scale.num_seeds}: at least 1, in {where}")
+        if scale.seeds < 1:
+            raise UserError(f"seeds={scale.seeds} must be at least 1, in {where}")
         counts = Counter(arm.name for arm in ablation.arms(name))
         for arm_name in [arm for arm, count in counts.items() if count > 1]:
             raise UserError(
@@ -293,22 +251,38 @@ def _check_scales(ablation: Ablation) -> None:
 
 
 def _check_metrics(ablation: Ablation) -> None:
-    used = [*ablation.metrics, *(claim.metric for claim in ablation.claims)]
-    for metric in used + [row.metric for row in ablation.published]:
+    for metric in ablation.metrics:
         if metric not in METRICS:
             raise unknown_name("metric", metric, METRICS, _where(ablation))
 
 
 def _check_claims(ablation: Ablation) -> None:
-    arms = {arm.name for name in ablation.scales for arm in ablation.arms(name)}
+    arms = _all_arms(ablation)
     counts = Counter(claim.name for claim in ablation.claims)
     for claim in ablation.claims:
         where = f"claim {claim.name!r} in {_where(ablation)}"
         if counts[claim.name] > 1:
             raise UserError(f"two claims share a name: it must be unique, see {where}")
-        coefficients = claim.contrast.values()
-        if not claim.contrast or not all(math.isfinite(c) and c for c in coefficients):
-            raise UserError(f"coefficients must be finite and not zero, in {where}")
         for arm in claim.contrast:
             if arm not in arms:
-                raise unknown_name("arm that no scale has,", arm, arms, where)
+                raise unknown_name("arm", arm, arms, where)
+
+
+def _check_published(ablation: Ablation) -> None:
+    arms = _all_arms(ablation)
+    # Plans of earlier versions were checked less, and must still be read.
+    numbers = [n for n in ablation.published_numbers if n.data != NOT_RECORDED]
+    counts = Counter((number.arm, number.metric) for number in numbers)
+    for number in numbers:
+        where = f"the numbers of {number.source!r} in {_where(ablation)}"
+        if number.arm not in arms:
+            raise unknown_name("arm", number.arm, arms, where)
+        if counts[number.arm, number.metric] > 1:
+            raise UserError(
+                f"arm {number.arm!r} has two published numbers for {number.metric!r}: "
+                f"keep one, see {where}"
+            )
+
+
+def _all_arms(ablation: Ablation) -> set[str]:
+    return {arm.name for name in ablation.scales for arm in ablation.arms(name)}

@@ -152,7 +152,7 @@ def next_counts(
     A round has as many seeds as the scale says, so that all rounds run one program.
     """
     counts = {arm.name: sum(_seeds(plan, arm.name)) for arm in plan.arms}
-    step = plan.ablation.scale(plan.scale).num_seeds
+    step = plan.ablation.scale(plan.scale).seeds
     wanted = dict(counts)
     for verdict in open_claims:
         arms = verdict.claim.contrast

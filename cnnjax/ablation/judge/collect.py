@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.define.spec import Ablation, spec_from_dict
+from cnnjax.ablation.define.spec import Ablation
+from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.errors import ESCAPING, UserError
 from cnnjax.records import no_run, read_json, read_metrics
 

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
+from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.define.spec import Claim
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.judge.stats import (
     ALPHA,

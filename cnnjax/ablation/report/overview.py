@@ -8,7 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cnnjax.ablation.define.spec import Ablation, Claim
+from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.judge.collect import Sweep, collect
 from cnnjax.ablation.judge.verdicts import Verdict, judge
 from cnnjax.ablation.plan import load_ablation

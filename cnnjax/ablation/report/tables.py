@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.define.spec import Published
+from cnnjax.ablation.define.papers import PublishedNumber
 from cnnjax.ablation.judge.collect import Row, Sweep
 from cnnjax.ablation.judge.stats import Summary, summarize
 
@@ -35,7 +35,7 @@ class ArmLine:
     num_done: int
     num_planned: int
     summaries: Mapping[str, Summary]
-    published: Mapping[str, Published]
+    published: Mapping[str, PublishedNumber]
     num_params: int
     multiply_adds: int
 
@@ -64,7 +64,7 @@ def arm_lines(sweep: Sweep) -> list[ArmLine]:
     """One line per planned arm, with the metrics of the ablation."""
     metrics = measured_metrics(sweep)
     values = {metric: sweep.values(metric) for metric in metrics}
-    published = {(row.arm, row.metric): row for row in sweep.ablation.published}
+    published = {(row.arm, row.metric): row for row in sweep.ablation.published_numbers}
     lines = []
     for arm in sweep.plan["arms"]:
         name = arm["name"]
@@ -99,7 +99,7 @@ def measured_metrics(sweep: Sweep) -> list[str]:
 def published_metrics(sweep: Sweep) -> list[str]:
     """Metrics for which the source printed a number of a planned arm."""
     arms = set(sweep.arm_names)
-    known = {row.metric for row in sweep.ablation.published if row.arm in arms}
+    known = {row.metric for row in sweep.ablation.published_numbers if row.arm in arms}
     return [metric for metric in METRICS if metric in known]
 
 

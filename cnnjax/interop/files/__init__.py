@@ -1,1 +1,1 @@
-"""Weight files: recognised, read without trust, written."""
+"""Weight files: recognise them, read them without running code, write them."""

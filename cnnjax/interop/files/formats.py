@@ -1,4 +1,4 @@
-"""What kind of file this is, by its content: names and endings say nothing."""
+"""Recognises the format of a weight file by its content; the name does not count."""
 
 import json
 import pathlib
@@ -10,10 +10,10 @@ from cnnjax.errors import UserError
 SAFETENSORS, TORCH, ARRAYS = "safetensors", "torch", "npz"
 ALLOWED = "allowed are .safetensors, files of torch.save and .npz"
 AGAIN = "copy or download it again"
-# How much of a file is looked at.
+# How many bytes of a file are inspected.
 HEAD = 512
 
-# What files that are no weights of ours begin with, what they are, what to do.
+# First bytes of files that cannot be read, what they are, what to do about it.
 _STARTS = (
     (
         b"version https://git-lfs",
@@ -37,11 +37,11 @@ _STARTS = (
     (b"\x08\x01\x12", "a SavedModel of TensorFlow", ALLOWED),
     (b"%PDF", "a PDF", AGAIN),
 )
-_PICKLE = (
-    "a plain pickle that torch.save did not write, and unpickling could run code",
+PICKLE = (
+    "a plain pickle not written by torch.save, and unpickling could run code",
     "save `model.state_dict()` by torch.save",
 )
-# In the head of files that torch wrote before it wrote archives.
+# In the head of files in torch's old format, which is not an archive.
 TORCH_MAGIC = b"l\xfc\x9cF\xf9 j\xa8P\x19"
 _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
 # The end of a table of LevelDB, of which the index of a TensorFlow checkpoint is one.
@@ -49,22 +49,22 @@ _LEVELDB = bytes.fromhex("57fb808b247547db")
 
 
 def kind_of(path: pathlib.Path) -> str:
-    """`SAFETENSORS`, `TORCH` or `ARRAYS`.
+    """The format of a file: `SAFETENSORS`, `TORCH` or `ARRAYS`.
 
     Raises:
-      UserError: there is no such file, or it is of another kind, which is named.
+      UserError: there is no such file, or it has another format, which is named.
     """
     if path.is_dir():
         raise UserError(f"{path} is a folder, not a weight file{_within(path)}")
     if not path.is_file():
-        raise UserError(f"{path} is no file: check the path of the weights")
+        raise UserError(f"there is no file {path}: check the path of the weights")
     with path.open("rb") as file:
         head = file.read(HEAD)
     if not head:
         raise UserError(f"weight file {path} is empty: {AGAIN}")
     if len(head) < 16:
         raise UserError(
-            f"weight file {path} is no whole file ({len(head)} bytes): {AGAIN}"
+            f"weight file {path} is not a complete file ({len(head)} bytes): {AGAIN}"
         )
     if head.startswith(b"PK"):
         return _kind_of_zip(path)
@@ -72,7 +72,7 @@ def kind_of(path: pathlib.Path) -> str:
         return SAFETENSORS
     if head.startswith(b"\x80"):
         if head[1] > 2 and TORCH_MAGIC not in head[:32]:
-            raise _refused(path, *_PICKLE)
+            raise _refused(path, *PICKLE)
         return TORCH
     if head[257:262] == b"ustar":
         raise _refused(path, "a tar archive", f"unpack it; {ALLOWED}")
@@ -80,10 +80,10 @@ def kind_of(path: pathlib.Path) -> str:
 
 
 def _within(folder: pathlib.Path) -> str:
-    """The files of a folder that may have been meant."""
+    """Names the weight files in a folder, one of which may have been meant."""
     endings = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".npz")
     names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in endings)
-    return f": in it there is {' or '.join(names[:3])}" if names else ""
+    return f": it contains {' or '.join(names[:3])}" if names else ""
 
 
 def _refused(path: pathlib.Path, what: str, advice: str) -> UserError:
@@ -97,8 +97,8 @@ def _kind_of_zip(path: pathlib.Path) -> str:
     # Damaged tables of contents fail in many ways.
     except Exception as error:
         raise UserError(
-            f"weight file {path} is no whole torch file (an archive without a table of "
-            f"contents): {AGAIN}"
+            f"weight file {path} is not a complete torch file (an archive without a "
+            f"table of contents): {AGAIN}"
         ) from error
     if names and all(name.endswith(".npy") for name in names):
         return ARRAYS
@@ -117,35 +117,35 @@ def _kind_of_zip(path: pathlib.Path) -> str:
     if "archive_format" in within or any("/.data/" in name for name in names):
         raise _refused(path, "a program of torch.export or torch.package", ALLOWED)
     shown = ", ".join(names[:3]) or "nothing"
-    raise _refused(path, f"a zip archive with {shown} in it", f"unpack it; {ALLOWED}")
+    raise _refused(path, f"a zip archive of {shown}", f"unpack it; {ALLOWED}")
 
 
 def _check_sums(path: pathlib.Path) -> None:
-    """Flipped bytes in the weights, which torch would take as they are."""
+    """Refuses corrupted weights, which torch would load as they are."""
     with zipfile.ZipFile(path) as archive:
         if not any(entry.CRC for entry in archive.infolist()):
-            return  # torch can leave them out (`set_crc32_options`)
+            return  # torch may omit checksums (`set_crc32_options`)
         try:
             damaged = archive.testzip()
-        except Exception as error:  # damage to what stands before an entry
+        except Exception as error:  # a damaged header of an entry
             damaged = str(error) or type(error).__name__
     if damaged:
         raise UserError(
-            f"weight file {path} is no whole torch file (damaged within: {damaged}): "
-            f"{AGAIN}"
+            f"weight file {path} is not a complete torch file (damaged inside: "
+            f"{damaged}): {AGAIN}"
         )
 
 
 def _another(path: pathlib.Path, head: bytes) -> tuple[str, str]:
-    """What a file is that holds no weights which could be read, and what to do."""
+    """What a file in an unreadable format is, and what to do about it."""
     for start, what, advice in _STARTS:
         if head.startswith(start):
             return what, advice
     if head[:1] in b"(}]c" and _is_pickle(path):
-        return _PICKLE
+        return PICKLE
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.lower().startswith(_PAGES):
-        return "a web page, not what the link stands for", "download the file itself"
+        return "a web page, not the linked file", "download the file itself"
     if text[:1] in (b"{", b"["):
         return _json(path)
     if _is_msgpack(head):
@@ -162,14 +162,14 @@ def _another(path: pathlib.Path, head: bytes) -> tuple[str, str]:
         return "a file of Torch7 (Lua)", ALLOWED
     if path.stat().st_size > 48 and _tail(path) == _LEVELDB:
         return "a TensorFlow checkpoint", ALLOWED
-    return f"of a kind that is not known (it begins with {head[:12]!r})", ALLOWED
+    return f"in an unknown format (it begins with {head[:12]!r})", ALLOWED
 
 
 def _json(path: pathlib.Path) -> tuple[str, str]:
     try:
         shards = set(json.loads(path.read_text())["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
-        return "JSON, a text without weights", ALLOWED
+        return "a JSON file without weights", ALLOWED
     return (
         f"the index of weights in {len(shards)} files",
         "join them into one dictionary for `interop.from_torch`",
@@ -177,16 +177,16 @@ def _json(path: pathlib.Path) -> tuple[str, str]:
 
 
 def _is_pickle(path: pathlib.Path) -> bool:
-    """Whether these are operations of a pickle, to its end; none is run."""
+    """Whether the file parses as operations of a pickle; none is run."""
     try:
         with path.open("rb") as file:
             return any(op.code == "." for op, _, _ in pickletools.genops(file))
-    except Exception:  # of what a text means as operations
+    except Exception:  # arbitrary text parsed as operations
         return False
 
 
 def _is_msgpack(head: bytes) -> bool:
-    """A map whose first key is a short text."""
+    """Whether this is a map whose first key is a short text."""
     skip = {0xDE: 3, 0xDF: 5}.get(head[0], 1 if 0x81 <= head[0] <= 0x8F else 0)
     key = head[skip : skip + 1]
     if not skip or not key or not 0xA1 <= key[0] <= 0xBF:

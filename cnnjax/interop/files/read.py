@@ -1,4 +1,4 @@
-"""Reading weight files, without trusting them."""
+"""Reading weight files without trusting them."""
 
 import os
 import pathlib
@@ -16,14 +16,14 @@ from cnnjax.interop.files.torch_file import first_sentence, read_torch
 
 
 def read_file(path: str | os.PathLike) -> Any:
-    """What a file holds: name -> array, or what `torch.save` wrote.
+    """Reads a weight file: name -> array, or what `torch.save` wrote.
 
-    The content decides, whatever the name: safetensors, `numpy.savez`, or torch, which
-    reads with `weights_only=True`: a file that would run code is refused.
+    The content decides on the format, not the name: safetensors, `numpy.savez`, or
+    torch with `weights_only=True`, which refuses a file that would run code.
 
     Raises:
-      UserError: no such file, another kind of file, a broken one, or one with more
-        than tensors in it; or torch is needed and not installed.
+      UserError: no such file, another kind of file, a damaged one, or one with more
+        than tensors; or torch is needed and not installed.
     """
     path = checked_path(path)
     kind = kind_of(path)
@@ -35,34 +35,34 @@ def read_file(path: str | os.PathLike) -> Any:
 
 
 def checked_path(path: Any) -> pathlib.Path:
-    """The path of a file, of text or of bytes.
+    """A path given as text, bytes or path.
 
     Raises:
-      UserError: it is neither.
+      UserError: it is none of these.
     """
     if not isinstance(path, str | bytes | os.PathLike):
         raise UserError(
-            f"the path of the weights is {path!r}: give that of a file, such as "
+            f"the path of the weights is {path!r}: give the path of a file, such as "
             "'net.safetensors'"
         )
     return pathlib.Path(os.fsdecode(path)).expanduser()
 
 
 def arrays_of(state_dict: Mapping[str, Any], what: str) -> dict[str, np.ndarray]:
-    """Tensors of torch as arrays; arrays stay.
+    """Converts tensors of torch to arrays; keeps arrays.
 
     Args:
       state_dict: name -> tensor or array.
-      what: what to call it in the error.
+      what: its name in the error.
 
     Raises:
-      UserError: a tensor of which NumPy has no counterpart.
+      UserError: a tensor that has no counterpart in NumPy.
     """
     return {name: _array(value, name, what) for name, value in state_dict.items()}
 
 
 def _array(value: Any, name: str, what: str) -> np.ndarray:
-    if not hasattr(value, "detach"):  # no tensor of torch
+    if not hasattr(value, "detach"):  # not a tensor of torch
         return np.asarray(value)
     try:
         value = value.detach().cpu()
@@ -71,7 +71,7 @@ def _array(value: Any, name: str, what: str) -> np.ndarray:
         return value.numpy()
     except (TypeError, RuntimeError, NotImplementedError) as error:
         raise UserError(
-            f"{what} holds {name}, which NumPy cannot represent "
+            f"{what} contains {name}, which NumPy cannot represent "
             f"({first_sentence(error)}): save plain dense tensors"
         ) from error
 
@@ -81,12 +81,12 @@ def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         return load_file(path)
     except AttributeError as error:  # safetensors looks 8-bit types up in NumPy
         raise UserError(
-            f"weight file {path} holds tensors of a type that NumPy has not: save "
+            f"weight file {path} contains tensors of a type that NumPy lacks: save "
             "float32, float16 or bfloat16"
         ) from error
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"weight file {path} is no whole .safetensors file "
+            f"weight file {path} is not a complete .safetensors file "
             f"({first_sentence(error)}): {AGAIN}"
         ) from error
 
@@ -97,6 +97,6 @@ def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"weight file {path} is no .npz file of plain arrays "
+            f"weight file {path} is not an .npz file of plain arrays "
             f"({first_sentence(error)}): {AGAIN}"
         ) from error

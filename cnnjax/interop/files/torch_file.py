@@ -1,21 +1,22 @@
-"""Reading files of torch without running what is in them.
+"""Reading files of torch without running code from them.
 
-torch rebuilds tensors and plain containers alone (`weights_only=True`) and refuses any
-other object. Trainers store settings and scores beside the weights; objects of known
-harmless classes are therefore replaced by empty ones, so that no code of theirs runs.
+With `weights_only=True` torch rebuilds only tensors and plain containers and refuses
+any other object. Checkpoints also hold settings and scores: objects of known harmless
+classes are replaced by empty ones, so that none of their code runs.
 """
 
 import pathlib
 import pickle
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from cnnjax.errors import UserError
-from cnnjax.interop.files.formats import AGAIN
+from cnnjax.interop.files.formats import AGAIN, PICKLE
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
-# What trainers store beside the weights: settings, scores, dates, places.
+# Stored in checkpoints next to the weights: settings, scores, dates, paths.
 HARMLESS = (
     *("argparse.Namespace", "types.SimpleNamespace"),
     *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta")),
@@ -41,7 +42,7 @@ HARMLESS = (
 
 
 class Inert:
-    """Stands for an object that nobody asks for: takes anything and does nothing."""
+    """Replaces an object that nobody reads: accepts anything and does nothing."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Inert":
         return super().__new__(cls)
@@ -54,20 +55,20 @@ class Inert:
 
 
 class ArrayObject(Inert):
-    """Stands for an array of NumPy, whose own reading would run more than torch's."""
+    """Replaces an array of NumPy, whose own unpickling runs more than torch's."""
 
 
 def plain_dictionary(default: Any = None) -> dict:
-    """For a `defaultdict`, without the call for what is not in it; torch fills it."""
+    """Replaces a `defaultdict` and drops its factory; torch fills it."""
     return {}
 
 
 def read_torch(path: pathlib.Path) -> Any:
-    """What `torch.save` wrote, with tensors on the host.
+    """Reads what `torch.save` wrote, with tensors on the host.
 
     Raises:
-      UserError: torch is not installed; the file is broken, or holds objects that are
-        neither tensors nor known to be harmless.
+      UserError: torch is not installed; the file is damaged, or contains objects that
+        are neither tensors nor known to be harmless.
     """
     try:
         import torch
@@ -76,11 +77,12 @@ def read_torch(path: pathlib.Path) -> Any:
             f"reading {path} needs torch, which is not installed: install the extra "
             "'peers', or convert the file to .safetensors"
         ) from error
+    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]]
     inert = [(Inert, name) for name in HARMLESS]
     inert += [(ArrayObject, f"{module}._reconstruct") for module in _NUMPY]
     inert += [(plain_dictionary, "collections.defaultdict")]
     try:
-        # torch looks at a path's ending, too; a file has none.
+        # torch also looks at the ending of a path; an open file has none.
         with (
             path.open("rb") as file,
             warnings.catch_warnings(),
@@ -98,24 +100,22 @@ def _reason(error: Exception) -> str:
     code = re.search(r"GLOBAL ([\w.]+)", text)
     if isinstance(error, pickle.UnpicklingError) and (code or "Can only" in text):
         return (
-            f"holds more than tensors ({code[1] if code else first_sentence(error)}), "
+            "contains more than tensors "
+            f"({code[1] if code else first_sentence(error)}), "
             "which could run code: save `model.state_dict()` alone, or, only if you "
             "trust the file, convert it where it was written by "
             "`torch.save(torch.load(path, weights_only=False)['state_dict'], new)`, "
             "with `.state_dict()` in place of the brackets for a whole net"
         )
     if "Invalid magic number" in text:
-        return (
-            "is a plain pickle that torch.save did not write, and unpickling could run "
-            "code: save `model.state_dict()` by torch.save"
-        )
+        return "is {}: {}".format(*PICKLE)
     reason = type(error).__name__
     if isinstance(error, RuntimeError | EOFError | OSError):
         reason = first_sentence(error)
-    return f"is no whole torch file ({reason}): {AGAIN}"
+    return f"is not a complete torch file ({reason}): {AGAIN}"
 
 
 def first_sentence(error: Exception) -> str:
-    """Of an error of others: enough to see what it was."""
+    """The first sentence of another library's error message."""
     text = str(error).strip() or type(error).__name__
     return re.split(r"\.\s|\n", text)[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""State dicts in files that torch opens."""
+"""Writing state dicts in files of torch."""
 
 import io
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ import numpy as np
 
 from cnnjax.errors import UserError
 
-# Endings that say that torch itself is to write the file.
+# With these endings torch itself writes the file.
 TORCH_ENDINGS = (".pth", ".pt", ".bin", ".th")
 
 
 def torch_file(state_dict: Mapping[str, np.ndarray]) -> bytes:
-    """What `torch.save` writes for these arrays: `weights_only=True` reads it.
+    """The bytes that `torch.save` writes; `weights_only=True` reads them.
 
     Raises:
       UserError: torch is not installed.
@@ -21,9 +21,9 @@ def torch_file(state_dict: Mapping[str, np.ndarray]) -> bytes:
         import torch
     except ImportError as error:
         raise UserError(
-            f"files with the endings {', '.join(TORCH_ENDINGS)} are written by torch, "
-            "which is not installed: install the extra 'peers', or let the name of "
-            "the file end in .safetensors (--out), which torch opens as well"
+            f"files that end in {', '.join(TORCH_ENDINGS)} are written by torch, which "
+            "is not installed: install the extra 'peers', or choose a name that ends "
+            "in .safetensors (--out), which torch users can read as well"
         ) from error
     tensors = {name: torch.tensor(array) for name, array in state_dict.items()}
     content = io.BytesIO()

@@ -1,1 +1,1 @@
-"""Names of layers in other libraries, one family a file."""
+"""Names of layers in other libraries, one file per family."""

@@ -1,25 +1,25 @@
 """Names in the public PyTorch ports of the CIFAR-10 ResNets with option-A shortcuts.
 
-Source 'cifar' is akamaster/pytorch_resnet_cifar10 and what was derived from it: where
-the width doubles, its shortcut pads `planes // 4` zero channels in front *and* behind.
-Ours puts all of them behind. Both compute the same function once the channels that run
-from block to block are numbered in the other order; `_trunk` has that order, and the
-weights are converted by it, both ways.
+Source 'cifar' is akamaster/pytorch_resnet_cifar10 and code derived from it: where the
+width doubles, its shortcut pads `planes // 4` zero channels on *both* sides. Ours
+appends all of them. Both compute the same function after a permutation of the channels
+that run from block to block: `_trunk` returns it, and the weights are permuted by it
+in both directions.
 
-Source 'cifar_append' has the same names for nets that put all zero channels behind: the
-Torch7 code of Facebook (fb.resnet.torch) brought under these names, and what cnnjax
-wrote as 'cifar' before it knew the difference. Names and shapes of the two are equal,
-so no file says which one it is: the code that it was trained with does.
+Source 'cifar_append' has the same names for nets that append all zero channels: Torch7
+code of Facebook (fb.resnet.torch) with these names, and files that early versions of
+cnnjax wrote as 'cifar'. Names and shapes of the two are equal, so no file tells which
+one it is: only the code that trained it does.
 
-Bottlenecks and stages of other widths (with option B) are those of
-kuangliu/pytorch-cifar, which names its layers alike.
+Bottlenecks, and stages of other widths (with option B), are those of
+kuangliu/pytorch-cifar, which uses the same names.
 """
 
 from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.interop.convert import Named
-from cnnjax.interop.names.resnet import within_block
+from cnnjax.interop.names.paths import within_block
 from cnnjax.models.blocks.residual_stages import BLOCKS
 from cnnjax.models.blocks.shortcut import projects
 from cnnjax.models.cifar_resnet import CifarResNet
@@ -27,7 +27,7 @@ from cnnjax.models.cifar_resnet import CifarResNet
 _OUTSIDE = {
     "stem_conv": "conv1",
     "stem_norm": "bn1",
-    "final_norm": "bn",  # of pre-activation nets alone
+    "final_norm": "bn",  # in pre-activation nets only
     "head": "linear",
 }
 Order = tuple[int, ...]
@@ -37,12 +37,12 @@ def append_name(model: nn.Module, path: str) -> str:
     """'stage1_block2/norm1' -> 'layer1.1.bn1'.
 
     Raises:
-      UserError: a plain net, whose weights a residual net would take as its own.
+      UserError: a plain net, whose weights would also fit a residual net.
     """
     if not model.residual or model.shortcut == "none":
         raise UserError(
-            "the public CIFAR-10 ports have shortcuts, this net has none, and nothing "
-            "in their weights would show it: choose an entry such as 'resnet20_cifar'"
+            "the public CIFAR-10 ports have shortcuts, this net has none, and the "
+            "weights would not show it: choose an entry such as 'resnet20_cifar'"
         )
     if path in _OUTSIDE:
         return _OUTSIDE[path]
@@ -50,11 +50,11 @@ def append_name(model: nn.Module, path: str) -> str:
     inner = {"shortcut/conv": "shortcut.0", "shortcut/norm": "shortcut.1"}.get(
         inner, inner.replace("norm", "bn")
     )
-    return f"layer{stage}.{block}.{inner}"
+    return f"layer{stage}.{block - 1}.{inner}"
 
 
 def port_name(model: nn.Module, path: str) -> Named:
-    """The same with the order of channels of a port that pads on both sides.
+    """The same name, with the channel order of a port that pads on both sides.
 
     Raises:
       UserError: the port has no such net.
@@ -68,14 +68,14 @@ def port_name(model: nn.Module, path: str) -> Named:
     if path == "head":
         return Named(name, inputs=trunk[-1])
     stage, block, inner = within_block(path)
-    before = trunk[int(stage) - (block == 0)]
-    return _within(model, name, inner, before, trunk[int(stage)])
+    before = trunk[stage - (block == 1)]
+    return _within(model, name, inner, before, trunk[stage])
 
 
 def _within(
     model: nn.Module, name: str, inner: str, before: Order, after: Order
 ) -> Named:
-    """A part of a block, before and after which the trunk has these orders."""
+    """A layer of a block, given the channel order before and after the block."""
     last = BLOCKS[model.block]
     norms_first = model.placement == "pre"
     if inner == "conv1":
@@ -84,11 +84,11 @@ def _within(
         return Named(name, outputs=before)
     if inner == f"conv{last}" or (inner == f"norm{last}" and not norms_first):
         return Named(name, outputs=after)
-    return Named(name)  # within the branch, or a projection, beside which nothing pads
+    return Named(name)  # inside the branch, or a projection, where nothing is padded
 
 
 def _widths(model: nn.Module) -> list[int]:
-    """Channels behind the stem and behind each stage."""
+    """Channels after the stem and after each stage."""
     factor = 4 if model.block == "bottleneck" else 1
     return [model.widths[0], *(factor * width for width in model.widths)]
 
@@ -104,9 +104,9 @@ def _pads(model: nn.Module) -> list[bool]:
 
 
 def _trunk(model: nn.Module) -> list[Order]:
-    """For each channel of ours its number in the port: behind the stem, each stage."""
+    """Index in the port of each of our channels, after the stem and each stage."""
     widths = _widths(model)
-    orders = [tuple(range(widths[0]))]
+    orders: list[Order] = [tuple(range(widths[0]))]
     for features, padded in zip(widths[1:], _pads(model), strict=True):
         order = tuple(range(features))
         if padded:
@@ -118,8 +118,8 @@ def _trunk(model: nn.Module) -> list[Order]:
 
 
 def _check(model: nn.Module) -> None:
-    """Refuses what the ports do not have, or have in another form of equal shapes."""
-    forms = {
+    """Refuses arguments that the ports lack, or have in another form."""
+    forms: dict[str, tuple] = {
         "placement": ("post", "pre"),
         "shortcut": ("A", "B", "C"),
         "squeeze_excite": (False,),
@@ -130,16 +130,16 @@ def _check(model: nn.Module) -> None:
         if getattr(model, key) not in allowed:
             raise UserError(
                 f"the public CIFAR-10 ports have no nets with config.model.{key}="
-                f"{getattr(model, key)!r}: with source 'cifar' it is "
+                f"{getattr(model, key)!r}: with source 'cifar' allowed is "
                 f"{' or '.join(map(repr, allowed))}"
             )
     widths = _widths(model)
     for old, new, padded in zip(widths, widths[1:], _pads(model), strict=False):
         if padded and 2 * (new // 4) + old != new:
             raise UserError(
-                f"the port that source 'cifar' stands for cannot go from {old} to {new}"
-                f" channels: it pads {new} // 4 zero channels on both sides, so widths "
-                "must double and divide by 4 (config.model.widths), or the source be "
+                f"the port behind source 'cifar' cannot go from {old} to {new} channels"
+                f", as it pads {new} // 4 zero channels on both sides: choose widths "
+                "that double and are multiples of 4 (config.model.widths), or source "
                 "'cifar_append'"
             )
 

@@ -5,6 +5,7 @@ import re
 
 from flax import linen as nn
 
+from cnnjax.interop.names.paths import matched
 from cnnjax.models.densenet import DenseNet
 
 _OUTSIDE = {
@@ -24,7 +25,7 @@ def densenet_name(model: nn.Module, path: str) -> str:
         return f"features.{kind}{int(number) - 1}"
     if between := re.fullmatch(r"(transition\d+)/(.*)", path):
         return "features.{}.{}".format(*between.groups())
-    names = re.fullmatch(r"stage(\d+)_layer(\d+)/(.*)", path).groups()
+    names = matched(r"stage(\d+)_layer(\d+)/(.*)", path)
     return "features.denseblock{}.denselayer{}.{}".format(*names)
 
 
@@ -33,7 +34,7 @@ NAMES = {
     (DenseNet, "timm"): densenet_name,
 }
 
-# Released files of torchvision have 'denselayer1.norm.1.weight' for what its net calls
+# Published files of torchvision have 'denselayer1.norm.1.weight' where its net has
 # 'denselayer1.norm1.weight'.
 _OLD = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 

@@ -1,13 +1,12 @@
 """Names of GoogLeNet's layers in torchvision (timm has no GoogLeNet).
 
-The weights that torchvision publishes want images scaled to [-1, 1]: it builds the net
+The weights that torchvision publishes need images scaled to [-1, 1]: it builds the net
 for them with `transform_input=True`, which no weight shows.
 """
 
-import re
-
 from flax import linen as nn
 
+from cnnjax.interop.names.paths import matched
 from cnnjax.models.googlenet import GoogLeNet
 
 _OUTSIDE = {
@@ -32,10 +31,10 @@ def torchvision_name(model: nn.Module, path: str) -> str:
     part = {"conv": "conv", "norm": "bn"}[part]
     if unit in _OUTSIDE:
         return f"{_OUTSIDE[unit]}.{part}"
-    numbers = re.fullmatch(r"stage(\d)_block(\d)/branch(\d)_conv(\d)", unit).groups()
+    numbers = matched(r"stage(\d)_block(\d)/branch(\d)_conv(\d)", unit)
     stage, block, branch, conv = map(int, numbers)
     name = f"inception{stage + 2}{'abcde'[block - 1]}.branch{branch}"
-    if branch > 1:  # a sequence; that of branch 4 starts with the pool
+    if branch > 1:  # a sequence; in branch 4 it starts with the pool
         name += f".{conv if branch == 4 else conv - 1}"
     return f"{name}.{part}"
 
@@ -43,7 +42,7 @@ def torchvision_name(model: nn.Module, path: str) -> str:
 NAMES = {(GoogLeNet, "torchvision"): torchvision_name}
 PREPARED = {
     (GoogLeNet, "torchvision"): (
-        "the weights that torchvision itself publishes are for images scaled to "
-        "[-1, 1] (transform_input=True), not for its usual mean and standard deviation"
+        "the weights published by torchvision need images scaled to [-1, 1] "
+        "(transform_input=True) in place of its usual mean and standard deviation"
     )
 }

@@ -1,9 +1,9 @@
 """Names of Inception-v3 in torchvision and timm, of v4 and Inception-ResNet in timm.
 
-torchvision's Inception-v3 has the auxiliary head, timm's by default has not: its
-weights load with `auxiliary_heads=False`. Published weights want images scaled to
-[-1, 1] (timm's `gluon_in1k` excepted); torchvision's build the net with
-`transform_input=True` to that end, which no weight shows.
+Inception-v3 has an auxiliary head in torchvision, and by default none in timm, whose
+weights load with `auxiliary_heads=False`. Published weights need images scaled to
+[-1, 1] (except `gluon_in1k` of timm); torchvision builds the net for them with
+`transform_input=True`, which no weight shows.
 """
 
 import re
@@ -11,6 +11,7 @@ import re
 from flax import linen as nn
 
 from cnnjax.interop.names import googlenet
+from cnnjax.interop.names.paths import matched, within_block
 from cnnjax.models.blocks.inception import Branch, Pool
 from cnnjax.models.googlenet import GoogLeNet
 from cnnjax.models.inception_resnet import BLOCKS, REDUCTIONS, STEMS, InceptionResNet
@@ -50,10 +51,10 @@ def v3_name(model: nn.Module, path: str) -> str:
     if unit in _V3_OUTSIDE:
         return f"{_V3_OUTSIDE[unit]}.{_PARTS[part]}"
     module, child = unit.split("/")
-    kind, number = re.fullmatch(r"(stage\d_\D+)(\d*)", module).groups()
-    # Letters count from 5b, 6a and 7a on: reductions come first in 6 and 7.
+    kind, number = matched(r"(stage\d_\D+)(\d*)", module)
+    # Letters start at 5b, 6a and 7a: in 6 and 7 the reduction comes first.
     mixed = f"Mixed_{int(kind[5]) + 4}{'abcdef'[int(number or 0)]}"
-    branch, conv = re.fullmatch(r"branch(\d)_conv(\w+)", child).groups()
+    branch, conv = matched(r"branch(\d)_conv(\w+)", child)
     name = _V3_BRANCHES[kind][int(branch) - 1]
     return f"{mixed}.{name}{conv if name.endswith('_') else ''}.{_PARTS[part]}"
 
@@ -63,7 +64,7 @@ def v3_name(model: nn.Module, path: str) -> str:
 
 def _in_sequence(branches: tuple[Branch, ...], child: str) -> str:
     """'branch4_conv1' -> 'branch3.1' where a pool comes first; 'branch0' if alone."""
-    branch, conv = map(int, re.fullmatch(r"branch(\d)_conv(\d)", child).groups())
+    branch, conv = map(int, matched(r"branch(\d)_conv(\d)", child))
     steps = branches[branch - 1]
     if len(steps) == 1:
         return f"branch{branch - 1}"
@@ -72,8 +73,8 @@ def _in_sequence(branches: tuple[Branch, ...], child: str) -> str:
 
 
 def _spreading(child: str) -> str:
-    """The last modules of Inception-v4: 'branch2_conv2a' -> 'branch1_1a'."""
-    branch, conv, letter = re.fullmatch(r"branch(\d)_conv(\d)(\w?)", child).groups()
+    """In the last modules of Inception-v4: 'branch2_conv2a' -> 'branch1_1a'."""
+    branch, conv, letter = matched(r"branch(\d)_conv(\d)(\w?)", child)
     return f"branch{int(branch) - 1}_{int(conv) - 1}{letter}"
 
 
@@ -90,7 +91,7 @@ def v4_name(model: nn.Module, path: str) -> str:
     tables |= modules(model.num_blocks)
     place = 3 + list(tables).index(module)  # three convolutions come first
     if module in ("stem_block1", "stem_block3"):
-        child = "conv"  # the only one, beside a pool
+        child = "conv"  # the only one, next to a pool
     elif module.startswith("stage3_block") and child[:7] in ("branch2", "branch3"):
         child = _spreading(child)
     else:
@@ -121,9 +122,9 @@ def inception_resnet_name(model: nn.Module, path: str) -> str:
         name, table = "mixed_5b", STEMS[model.stem][1][0]
     elif module.endswith("reduction"):
         stage = int(module[5])
-        name, table = f"mixed_{stage + 4}a", REDUCTIONS[model.widths][stage - 1]
+        name, table = f"mixed_{stage + 4}a", REDUCTIONS[model.widths][stage - 1] or ()
     else:
-        stage, block = map(int, re.fullmatch(r"stage(\d)_block(\d+)", module).groups())
+        stage, block, _ = within_block(path)
         table = BLOCKS[model.widths][stage - 1]
         name = f"{_RESNET_STAGES[stage - 1]}.{block - 1}"
         if (stage, block) == (3, model.num_blocks[2]):

@@ -1,37 +1,30 @@
 """Names of MobileNet V1, V2 and V3 in torchvision (V2, V3) and timm."""
 
-import re
-
 from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.interop.convert import Named
+from cnnjax.interop.names.paths import within_block
 from cnnjax.models import mobilenet_v2, mobilenet_v3
 from cnnjax.models.mobilenet_v1 import MobileNetV1
 from cnnjax.models.mobilenet_v2 import MobileNetV2
 from cnnjax.models.mobilenet_v3 import MobileNetV3
 
-# Only this block has nothing to widen.
+# Only this block has expansion factor 1 and no convolution for it.
 WITHOUT_EXPANSION = (1, 1)
-
-
-def _block(path: str) -> tuple[int, int, str]:
-    """'stage1_block2/expand/conv' -> (1, 2, 'expand/conv')."""
-    stage, block, inner = re.fullmatch(r"stage(\d+)_block(\d+)/(.*)", path).groups()
-    return int(stage), int(block), inner
 
 
 def mobilenet_v1_timm(model: nn.Module, path: str) -> str:
     """'stage2_block1/pointwise/norm' -> 'blocks.1.0.bn2'."""
     if not model.separable:
         raise UserError(
-            "timm has no MobileNet with full convolutions: leave config.model.separable"
-            " at True"
+            "timm has no MobileNet with full convolutions: keep "
+            "config.model.separable=True"
         )
     outside = {"stem/conv": "conv_stem", "stem/norm": "bn1", "head": "classifier"}
     if path in outside:
         return outside[path]
-    stage, block, inner = _block(path)
+    stage, block, inner = within_block(path)
     inner = {
         "depthwise/conv": "conv_dw",
         "depthwise/norm": "bn1",
@@ -43,7 +36,7 @@ def mobilenet_v1_timm(model: nn.Module, path: str) -> str:
 
 def _inverted_in_timm(path: str) -> str:
     """'stage2_block1/depthwise/norm' -> 'blocks.1.0.bn2'."""
-    stage, block, inner = _block(path)
+    stage, block, inner = within_block(path)
     units = ["expand", "depthwise", "project"]
     convs = ["conv_pw", "conv_dw", "conv_pwl"]
     if (stage, block) == WITHOUT_EXPANSION:
@@ -71,7 +64,7 @@ def mobilenet_v2_timm(model: nn.Module, path: str) -> str:
 def mobilenet_v3_timm(model: nn.Module, path: str) -> str | Named:
     _check_epsilon(model, 1e-5, "timm", f"mobilenetv3_{model.size}_100")
     last = len(mobilenet_v3.SIZES[model.size][0])
-    outside = {
+    outside: dict[str, str | Named] = {
         "stem/conv": "conv_stem",
         "stem/norm": "bn1",
         "last/conv": f"blocks.{last}.0.conv",
@@ -89,7 +82,7 @@ def mobilenet_v2_torchvision(model: nn.Module, path: str) -> str:
     counts = [count for _, _, count, _ in mobilenet_v2.STAGES]
     if outside := _around_the_blocks(path, sum(counts)):
         return outside
-    stage, block, inner = _block(path)
+    stage, block, inner = within_block(path)
     units = ["expand", "depthwise", "project"]
     if (stage, block) == WITHOUT_EXPANSION:
         units.remove("expand")
@@ -109,7 +102,7 @@ def mobilenet_v3_torchvision(model: nn.Module, path: str) -> str:
     counts = [len(blocks) for blocks in stages]
     if outside := _around_the_blocks(path, sum(counts)):
         return outside
-    stage, block, inner = _block(path)
+    stage, block, inner = within_block(path)
     units = ["expand", "depthwise", "squeeze_excite", "project"]
     if (stage, block) == WITHOUT_EXPANSION:
         units.remove("expand")
@@ -123,7 +116,7 @@ def mobilenet_v3_torchvision(model: nn.Module, path: str) -> str:
 
 
 def _around_the_blocks(path: str, num_blocks: int) -> str | None:
-    """torchvision numbers the stem, the blocks and the last convolution through."""
+    """torchvision numbers the stem, all blocks and the last convolution in order."""
     return {
         "stem/conv": "features.0.0",
         "stem/norm": "features.0.1",
@@ -133,11 +126,11 @@ def _around_the_blocks(path: str, num_blocks: int) -> str | None:
 
 
 def _check_epsilon(model: nn.Module, epsilon: float, source: str, entry: str) -> None:
-    """Refuses weights that would fit in shape and give other logits."""
+    """Refuses weights of the same shapes that would give other logits."""
     if model.norm.kind == "batch" and model.norm.epsilon != epsilon:
         raise UserError(
-            f"the norms of {source}'s MobileNetV3 add {epsilon} to the variance, those "
-            f"of this net {model.norm.epsilon}: use the entry {entry!r}"
+            f"the norms of {source}'s MobileNetV3 have epsilon {epsilon}, those of "
+            f"this net {model.norm.epsilon}: use the entry {entry!r}"
         )
 
 

@@ -1,21 +1,21 @@
 """Names of residual nets in torchvision and in three kinds of nets of timm.
 
-timm has the nets of torchvision under the same names, with squeeze and excitation as
-`se`; its pre-activation nets (`resnetv2_*`) are named in another way, and so are its
-SE nets in the authors' Caffe form (`legacy_se*`).
+timm has the nets of torchvision with the same names, and squeeze and excitation as
+`se`. Its pre-activation nets (`resnetv2_*`) and its SE nets in the authors' Caffe form
+(`legacy_se*`) have other names.
 """
 
-import re
 from typing import Any
 
 from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.interop.convert import Named
+from cnnjax.interop.names.paths import within_block
 from cnnjax.models.resnet import STEMS, ResNet
 
 _OUTSIDE = {"stem_conv": "conv1", "stem_norm": "bn1", "head": "fc"}
-# A stem of three convolutions is one sequence there; its last norm has a name.
+# A stem of three convolutions is one sequence in timm; only its last norm has a name.
 _DEEP_STEM = {
     "stem_conv1": "conv1.0",
     "stem_norm1": "conv1.1",
@@ -31,7 +31,7 @@ def torchvision_name(model: nn.Module, path: str) -> str:
     """'stage1_block2/norm1' -> 'layer1.1.bn1'.
 
     Raises:
-      UserError: torchvision has no such net, or computes something else in it.
+      UserError: torchvision has no such net, or one that computes another function.
     """
     if _is_preactivated(model) or model.squeeze_excite or len(STEMS[model.stem]) > 1:
         raise UserError(
@@ -46,7 +46,7 @@ def timm_name(model: nn.Module, path: str) -> str | Named:
     """'stage1_block2/norm1' -> 'layer1.1.bn1', 'stages.0.blocks.1.norm1'.
 
     Raises:
-      UserError: timm computes something else in a net with these weights.
+      UserError: timm's net with these weights computes another function.
     """
     basic = getattr(model, "block", "basic") == "basic"
     if _is_preactivated(model):
@@ -55,7 +55,7 @@ def timm_name(model: nn.Module, path: str) -> str | Named:
         if model.norm.kind == "group":
             raise UserError(
                 "timm's pre-activation nets with group norm (BiT) standardise their "
-                "weights, which this net does not: choose norm='batch'"
+                "weights, and this net does not: choose norm='batch'"
             )
         return _preactivated(path)
     if model.squeeze_excite and model.stem_pool == "ceil":
@@ -71,7 +71,7 @@ def timm_name(model: nn.Module, path: str) -> str | Named:
     return _common(path, {"reduce_conv": "se.fc1", "expand_conv": "se.fc2"})
 
 
-# What the nets of torchvision and timm have in common, and no weight shows.
+# Common to the nets of torchvision and timm; no weight shows these.
 COMMON = {
     "placement": "post",
     "stride_on_3x3": True,
@@ -82,7 +82,7 @@ COMMON = {
 
 
 def _check_form(model: nn.Module, source: str, form: dict[str, Any]) -> None:
-    """Refuses weights that would fit in names and shapes and give other logits."""
+    """Refuses weights with the same names and shapes that would give other logits."""
     if getattr(model, "block", "basic") == "basic":
         form = form | {"stride_on_3x3": getattr(model, "stride_on_3x3", True)}
     for key, value in form.items():
@@ -90,19 +90,13 @@ def _check_form(model: nn.Module, source: str, form: dict[str, Any]) -> None:
         if given != value:
             raise UserError(
                 f"{source}'s nets of this kind have config.model.{key}={value!r}, this "
-                f"one has {given!r}, which the weights do not show: choose the entry "
-                "without '_published' or 'plain', or that argument"
+                f"one has {given!r}, which the weights do not show: choose that value, "
+                "or the entry without '_published' or 'plain'"
             )
 
 
 def _is_preactivated(model: nn.Module) -> bool:
     return model.placement in ("pre", "act_only_pre")
-
-
-def within_block(path: str) -> tuple[str, int, str]:
-    """'stage1_block2/conv1' -> ('1', 1, 'conv1')."""
-    stage, block, inner = re.fullmatch(r"stage(\d+)_block(\d+)/(.*)", path).groups()
-    return stage, int(block) - 1, inner
 
 
 def _common(path: str, squeeze_excite: dict[str, str]) -> str:
@@ -113,7 +107,7 @@ def _common(path: str, squeeze_excite: dict[str, str]) -> str:
     inner = _SHORTCUT.get(inner, inner).replace("norm", "bn")
     if inner.startswith("squeeze_excite/"):
         inner = squeeze_excite[inner.removeprefix("squeeze_excite/")]
-    return f"layer{stage}.{block}.{inner}"
+    return f"layer{stage}.{block - 1}.{inner}"
 
 
 def _legacy(path: str) -> str:
@@ -134,7 +128,7 @@ def _preactivated(path: str) -> str | Named:
         return outside[path]
     stage, block, inner = within_block(path)
     inner = inner.replace("shortcut/", "downsample.")
-    return f"stages.{int(stage) - 1}.blocks.{block}.{inner}"
+    return f"stages.{stage - 1}.blocks.{block - 1}.{inner}"
 
 
 NAMES = {

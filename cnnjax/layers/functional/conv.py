@@ -5,7 +5,7 @@ that a gradient inside a scan, map or while loop runs about a hundred times slow
 some shapes (grouped, depthwise, 1x1, maps smaller than the kernel) have slow gradients
 anywhere. And it computes small convolutions at a third of what the machine can. On CPU,
 `impl='auto'` therefore calls oneDNN where that is installed, and otherwise writes each
-case in operations that are fast wherever they stand: `convolution_forms` holds them,
+case in operations that are fast wherever they stand: `conv_cpu` holds them,
 this file chooses. On other platforms 'auto' is the plain operation, until somebody
 measures there.
 

@@ -27,7 +27,7 @@ def is_usable(x: jax.Array, kernel: jax.Array) -> bool:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def by_onednn(geometry: Geometry, x, kernel):
-    """The convolution; a `Form` of `convolution_forms`."""
+    """The convolution; a `Form` of `conv_cpu`."""
     spec = _spec("forward", geometry, x.shape, kernel.shape)
     shape = (x.shape[0], *spec.out, kernel.shape[3])
     return calls.call(spec, shape, x, kernel)

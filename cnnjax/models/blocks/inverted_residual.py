@@ -27,10 +27,10 @@ class InvertedResidual(nn.Module):
       features: channels of the result.
       kernel_size: of the depthwise convolution, odd.
       stride: of the depthwise convolution.
-      squeeze_excite: weigh the channels behind the depthwise convolution, through a
+      squeeze_excite: weigh the channels after the depthwise convolution, through a
         quarter of them, with a hard sigmoid.
       residual: False leaves the addition out.
-      linear: False puts the activation behind the last 1 x 1 too.
+      linear: False puts the activation after the last 1 x 1 too.
       conv: factory of convolutions.
       norm: normalization.
       act: activation function.

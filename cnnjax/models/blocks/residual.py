@@ -7,7 +7,7 @@ Source: He et al. 2015, arXiv 1512.03385 (blocks); He et al. 2016, arXiv 1603.05
 Xie et al. 2016, arXiv 1611.05431 (groups); Hu et al. 2017, arXiv 1709.01507 (squeeze
 and excitation); Huang et al. 2016, arXiv 1603.09382 (stochastic depth).
 
-Deviations: under 'pre' and 'act_only_pre' projections carry no norm. So it is in the
+Deviations: under 'pre' and 'act_only_pre' projections carry no norm, as in the
 authors' code for 'pre'; for 'act_only_pre' nothing was published.
 """
 
@@ -73,6 +73,13 @@ def reduced_width(features: int, reduction: int, divisor: int) -> int:
     return max(1, int(features / reduction / divisor + 0.5)) * divisor
 
 
+class Add(nn.Module):
+    """The addition of a block: a module, so that it can be observed and left out."""
+
+    def __call__(self, branch: jax.Array, shortcut: jax.Array) -> jax.Array:
+        return branch + shortcut
+
+
 class ResidualBlock(nn.Module):
     """A residual unit, or its plain twin with the addition left out.
 
@@ -80,7 +87,7 @@ class ResidualBlock(nn.Module):
       width: channels of the 3 x 3 convolutions, before `groups` and `base_width`.
       stride: stride of the block.
       first: the first block of a net. Under 'pre' and 'act_only_pre' its shortcut
-        starts behind the first activation (He et al. 2016, appendix), as does that of
+        starts after the first activation (He et al. 2016, appendix), as does that of
         a block that projects.
       conv: factory of convolutions.
       norm: normalization.
@@ -132,6 +139,11 @@ class ResidualBlock(nn.Module):
     gate_bias: float = -6.0
     shortcut_dropout_rate: float = 0.5
 
+    @property
+    def adds(self) -> bool:
+        """Whether there is a shortcut."""
+        return self.residual and self.shortcut != "none"
+
     def layers(self) -> list[tuple[int, int, int, int]]:
         """(features, kernel size, stride, groups) of each convolution of the branch."""
         inner = self.width * self.base_width // BASE * self.groups
@@ -152,7 +164,7 @@ class ResidualBlock(nn.Module):
         layers = self.layers()
         branch, tail = parts_of(self.placement, len(layers))
         features = layers[-1][0]
-        # Whether the shortcut starts behind a pre-activation, not before it.
+        # Whether the shortcut starts after a pre-activation, not before it.
         shares = self.first or projects(
             self.shortcut, self.stride, x.shape[-1], features
         )
@@ -169,8 +181,8 @@ class ResidualBlock(nn.Module):
                         skip = x
         if self.squeeze_excite:
             x = self.weigh(x)
-        if self.residual and self.shortcut != "none":
-            x = self.add(x, skip, features, train)
+        if self.adds:
+            x = Add(name="add")(*self.paths(x, skip, features, train))
         for part in tail:
             x = (
                 self.norm(name="norm_out")(x, train=train)
@@ -201,7 +213,8 @@ class ResidualBlock(nn.Module):
         reduced = reduced_width(x.shape[-1], self.se_reduction, self.se_divisor)
         return SqueezeExcite(reduced, self.conv, self.act, name="squeeze_excite")(x)
 
-    def add(self, x, skip, features, train):
+    def paths(self, x, skip, features, train):
+        """Both sides of the addition, weighted: the branch and the shortcut."""
         gate = None
         if self.shortcut.endswith("_gate"):
             # He et al. 2016, section 3.1: g = sigmoid(W x + b), a 1 x 1 convolution.
@@ -232,4 +245,4 @@ class ResidualBlock(nn.Module):
         weighted = gate * x if self.shortcut == "exclusive_gate" else x
         if self.shortcut == "scaled":
             weighted = 0.5 * x  # He et al. 2016, table 1: 0.5 on both paths
-        return weighted + shortcut(skip, gate, train=train)
+        return weighted, shortcut(skip, gate, train=train)

@@ -73,7 +73,7 @@ def block_factory(
 
 
 def end_stem(net: nn.Module, x: jax.Array, name: str, *, train: bool) -> jax.Array:
-    """The norm and activation behind the stem, as far as no block begins with them."""
+    """The norm and activation after the stem, as far as no block begins with them."""
     opening = parts_of(net.placement, 2)[0][0]
     if opening[0] != "n":
         x = net.norm(name=name)(x, train=train)
@@ -158,8 +158,8 @@ def check_widths(widths: Sequence[int]) -> None:
 def _check(net: nn.Module, branch: list[str]) -> None:
     if net.shortcut not in SHORTCUTS:
         raise unknown_name("shortcut", net.shortcut, SHORTCUTS, "config.model.shortcut")
-    # Behind the last norm of 'pre' or 'act_before_add' comes a rectifier, whose slope
-    # at 0 is 0: the branch would stay zero for good.
+    # After the last norm of 'pre' or 'act_before_add' comes a rectifier, whose slope
+    # at 0 is 0: the branch would stay zero.
     if net.zero_last_scale and branch[-1][-1] != "n":
         raise UserError(
             "config.model.zero_last_scale needs a residual branch that ends in a norm: "

@@ -9,7 +9,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from cnnjax.devices import distributed
-from cnnjax.net.stacked import stack_up, stacks_of, write_out
+from cnnjax.net.stacked import stack, stacks_of, unstack
 from cnnjax.records import write_bytes
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.setup import Run
@@ -25,7 +25,7 @@ def save(
     """`Checkpoints.save` of a tree like that of `saved_example`."""
     if distributed.num_processes() == 1:
         tree = run.parallel.to_host(tree)
-    written = write_out(tree, stacks_of(run.declared), BLOCK_AXIS)
+    written = unstack(tree, stacks_of(run.declared), BLOCK_AXIS)
     checkpoints.save(step, written, metadata)
 
 
@@ -47,12 +47,12 @@ def restore_latest(
       (step, tree, metadata), or None if there is no whole checkpoint.
     """
     stacks = stacks_of(run.declared)
-    written = write_out(example, stacks, BLOCK_AXIS)
+    written = unstack(example, stacks, BLOCK_AXIS)
     found = checkpoints.restore_latest(written, accept)
     if found is None:
         return None
     step, tree, metadata = found
-    return step, stack_up(tree, stacks, BLOCK_AXIS), metadata
+    return step, stack(tree, stacks, BLOCK_AXIS), metadata
 
 
 def save_statistics(folder: Path, run: Run, step: int, settled: dict[str, Any]) -> None:
@@ -66,7 +66,7 @@ def save_statistics(folder: Path, run: Run, step: int, settled: dict[str, Any]) 
     """
     known = {name: state for name, state in settled.items() if state is not None}
     on_host = run.parallel.to_host(known)
-    written = write_out(on_host, stacks_of(run.declared), BLOCK_AXIS)
+    written = unstack(on_host, stacks_of(run.declared), BLOCK_AXIS)
     flat = traverse_util.flatten_dict(written, sep=".")
     content = safetensors.numpy.save(
         {name: np.ascontiguousarray(leaf) for name, leaf in flat.items()},

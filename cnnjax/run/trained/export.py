@@ -21,7 +21,6 @@ from cnnjax.data.preprocess import Preprocess
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
 from cnnjax.interop.files.write_torch import TORCH_ENDINGS, torch_file
-from cnnjax.interop.same_function import refuse_another_function
 from cnnjax.layers.norm import make_norm
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.records import write_bytes, write_failure, write_json
@@ -209,7 +208,7 @@ def _named_as(net: TrainedNet, source: str) -> dict[str, np.ndarray]:
     architecture = architecture_of(net.config, len(net.class_names), plain=True)
     arguments = dict(architecture["model"])
     name, shape = arguments.pop("name"), net.preprocess.image_shape
-    state_dict = interop.to_torch(
+    return interop.to_torch(
         name,
         net.variables,
         source,
@@ -218,9 +217,6 @@ def _named_as(net: TrainedNet, source: str) -> dict[str, np.ndarray]:
         num_classes=architecture["num_classes"],
         **arguments,
     )
-    namer = interop.NAMES[type(net.network), source]
-    refuse_another_function(name, net.network, net.variables, shape, source, namer)
-    return state_dict
 
 
 def _write_state_dict(

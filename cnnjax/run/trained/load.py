@@ -18,9 +18,9 @@ from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.net.execution import written_out
+from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
-from cnnjax.net.stacked import stack_up, stacks_of_net
+from cnnjax.net.stacked import stack, stacks_of_net
 from cnnjax.records import read_json
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.checkpoints.saved import read_statistics
@@ -321,7 +321,7 @@ def _variables(
     Raises:
       UserError: the checkpoint was written by another form of the network.
     """
-    wanted = abstract_variables(written_out(network), image_shape)
+    wanted = abstract_variables(unscanned(network), image_shape)
     flat = {}
     for path, leaf in traverse_util.flatten_dict(meta.unbox(wanted)).items():
         in_params = path[0] == "params"
@@ -336,7 +336,7 @@ def _variables(
             )
         flat[path] = found[i].copy()
     tree = traverse_util.unflatten_dict(flat)
-    return stack_up(tree, stacks_of_net(network, image_shape))
+    return stack(tree, stacks_of_net(network, image_shape))
 
 
 def _total(folder: Path, config: ConfigDict) -> str:

@@ -10,8 +10,8 @@ from cnnjax.config import splat, to_dict
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.layers.norm import make_norm
 from cnnjax.models.registry import create_model, variant
-from cnnjax.net.execution import EXECUTION, written_out
-from cnnjax.net.stacked import Stacks, stacks_of_net, write_out
+from cnnjax.net.execution import EXECUTION
+from cnnjax.net.stacked import unscan
 
 WEIGHTS = ("last", "best", "ema", "initial")
 _IN_WORDS = {
@@ -69,18 +69,11 @@ class TrainedNet:
             f"{height}x{width}x{channels}, {len(self.class_names)} classes"
         )
 
-    @property
-    def stacks(self) -> Stacks:
-        """What of `variables` lies in stacks of blocks."""
-        return stacks_of_net(self.network, self.preprocess.image_shape)
-
     def plain(self) -> "TrainedNet":
         """The same with a leaf per block, however the run executed its blocks."""
-        return dataclasses.replace(
-            self,
-            network=written_out(self.network),
-            variables=write_out(self.variables, self.stacks),
-        )
+        image_shape = self.preprocess.image_shape
+        network, variables = unscan(self.network, self.variables, image_shape)
+        return dataclasses.replace(self, network=network, variables=variables)
 
 
 def _net_in_words(config: ConfigDict) -> str:

@@ -1,42 +1,141 @@
 import pytest
 
-from cnnjax.ablation.define.claims import higher
+from cnnjax.ablation.define.claims import (
+    above,
+    below,
+    falls_more,
+    higher,
+    lower,
+    not_higher,
+    rises_more,
+)
+from cnnjax.errors import UserError
+
+SOURCE = "Nobody 2016, Table 1"
+
+
+def holds(claim, **values):
+    """Whether a claim holds for these values of its arms."""
+    total = sum(c * values[arm] for arm, c in claim.contrast.items())
+    return total > claim.margin
 
 
 @pytest.mark.parametrize(
-    ("metric", "margin", "text"),
+    ("claim", "text"),
     [
-        ("test_error", 0.0, "a has a higher test error than b."),
-        ("test_error", 5.0, "a has a higher test error than b, by more than 5 points."),
-        ("train_error", -1.0, "b has at most 1 point more training error than a."),
         (
-            "step_milliseconds",
-            2.0,
-            "a has a higher time of a step per seed than b, by more than 2 ms.",
+            higher("test_error", "a", than="b", source=SOURCE),
+            "a has a higher test error than b.",
         ),
-        ("train_loss", -0.5, "b has at most 0.5 more training loss than a."),
+        (
+            higher("test_error", "a", than="b", margin=5, source=SOURCE),
+            "The test error of a is more than 5 points higher than that of b.",
+        ),
+        (
+            higher("step_milliseconds", "a", than="b", times=2, source=SOURCE),
+            "The time of a step per seed of a is more than 2 times that of b.",
+        ),
+        (
+            lower("train_loss", "a", than="b", margin=0.5, source=SOURCE),
+            "The training loss of a is more than 0.5 lower than that of b.",
+        ),
+        (
+            not_higher("train_error", "a", than="b", tolerance=1, source=SOURCE),
+            "The training error of a is at most 1 point higher than that of b.",
+        ),
+        (
+            rises_more("test_error", ("a", "b"), than=("c", "d"), source=SOURCE),
+            "The test error rises more from a to b than from c to d.",
+        ),
+        (
+            falls_more("test_error", ("a", "b"), than=("c", "d"), source=SOURCE),
+            "The test error falls more from a to b than from c to d.",
+        ),
+        (
+            above("step_milliseconds", "a", bound=3, source=SOURCE),
+            "The time of a step per seed of a is above 3 ms.",
+        ),
     ],
 )
-def test_the_words_say_what_the_contrast_and_margin_test(metric, margin, text):
-    claim = higher("a", "b", metric, "Paper 2016, Table 1", margin, "1 against 2")
+def test_a_claim_is_worded_from_its_statement(claim, text):
     assert claim.text == text
-    # Above -1 means that b - a is below 1.
-    assert (claim.contrast, claim.margin) == ({"a": 1, "b": -1}, margin)
-    assert (claim.metric, claim.published) == (metric, "1 against 2")
-    assert claim.source == "Paper 2016, Table 1"
+    assert claim.source == SOURCE
+    assert claim.published is None
 
 
-def test_the_name_tells_metrics_and_directions_apart():
+def test_a_claim_holds_where_its_sentence_does():
+    claim = higher("test_error", "a", than="b", margin=5, source=SOURCE)
+    assert [holds(claim, a=a, b=10) for a in (14, 16)] == [False, True]
+    claim = higher("step_milliseconds", "a", than="b", times=2, source=SOURCE)
+    assert [holds(claim, a=a, b=10) for a in (19, 21)] == [False, True]
+    claim = lower("test_error", "a", than="b", margin=5, source=SOURCE)
+    assert [holds(claim, a=a, b=10) for a in (6, 4)] == [False, True]
+    claim = not_higher("test_error", "a", than="b", tolerance=1, source=SOURCE)
+    assert [holds(claim, a=a, b=10) for a in (11.5, 10.5, 9)] == [False, True, True]
+    claim = above("gradient_ratio", "a", bound=-1, source=SOURCE)
+    assert [holds(claim, a=a) for a in (-1.5, -0.5)] == [False, True]
+    claim = below("gradient_ratio", "a", bound=1, source=SOURCE)
+    assert [holds(claim, a=a) for a in (1.5, 0.5)] == [False, True]
+
+
+def test_differences_of_differences_hold_where_their_sentences_do():
+    arms = {"change": ("a", "b"), "than": ("c", "d"), "source": SOURCE}
+    up, down = (make("test_error", **arms) for make in (rises_more, falls_more))
+    assert holds(up, a=1, b=5, c=2, d=3)
+    assert not holds(up, a=1, b=5, c=2, d=9)
+    assert holds(down, a=5, b=1, c=3, d=2)
+    assert not holds(down, a=5, b=1, c=9, d=2)
+    # An arm of both changes, as on a learning curve.
+    arms = {"change": ("few", "some"), "than": ("some", "many"), "source": SOURCE}
+    curve = falls_more("test_error", **arms)
+    assert curve.contrast == {"few": 1, "some": -2, "many": 1}
+
+
+def test_a_definition_may_give_words_of_its_own():
+    claim = higher(
+        "test_error",
+        "a",
+        than="b",
+        source=SOURCE,
+        name="short",
+        sentence="Without norm the test error is higher.",
+        published="in words",
+    )
+    assert (claim.name, claim.published) == ("short", "in words")
+    assert claim.text == "Without norm the test error is higher."
+
+
+def test_the_usual_name_tells_metrics_and_directions_apart():
     claims = [
-        higher(first, second, metric, "s")
+        higher(metric, first, than=second, source=SOURCE)
         for first, second in (("a", "b"), ("b", "a"))
         for metric in ("test_error", "train_error")
     ]
     assert len({claim.name for claim in claims}) == 4
 
 
-def test_published_numbers_are_quoted_where_both_arms_have_one():
-    numbers = {"a": 6.61, "b": 6.37}
-    claim = higher("a", "b", "test_error", "s", published=numbers)
-    assert claim.published == "6.61 % against 6.37 %"
-    assert higher("a", "c", "test_error", "s", published=numbers).published is None
+ARMS = {"metric": "test_error", "arm": "a", "than": "b", "source": SOURCE}
+
+
+@pytest.mark.parametrize(
+    ("make", "keywords", "message"),
+    [
+        (higher, ARMS | {"metric": "accuracy"}, "unknown metric 'accuracy'"),
+        (higher, ARMS | {"margin": -1}, "margin=-1 .* at least 0; see not_higher"),
+        (lower, ARMS | {"margin": float("nan")}, "margin=nan"),
+        (higher, ARMS | {"times": 0}, "times=0 .* above 0"),
+        (not_higher, ARMS | {"tolerance": 0}, "tolerance=0 .* above 0"),
+        (not_higher, ARMS | {"tolerance": -1}, "tolerance=-1 .* above 0"),
+        (higher, ARMS | {"source": ""}, "has no source"),
+        (higher, ARMS | {"than": "a"}, "not zero: compare arms that differ"),
+    ],
+)
+def test_a_claim_that_says_nothing_is_refused(make, keywords, message):
+    with pytest.raises(UserError, match=message) as caught:
+        make(**keywords)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_keyword_that_does_not_exist_is_refused():
+    with pytest.raises(TypeError, match="tolerence"):
+        not_higher(**ARMS, tolerance=1, tolerence=1)

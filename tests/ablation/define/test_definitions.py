@@ -11,11 +11,12 @@ from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.plan import load_ablation, make_plan
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.config import digest
+from tests.slow import slow_but
 
 FOLDER = Path(configs.ablations.degradation.__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 EMBEDDED = ("digits",)  # the data that need no folder
-MAX_LINES = 90
+MAX_LINES = 250
 
 
 def plan_of(name, scale, workdir):
@@ -58,14 +59,18 @@ def test_every_scale_resolves_to_arms_that_differ(name, tmp_path):
 def test_laptop_poses_a_claim_and_takes_several_seeds(name):
     ablation = load_ablation(name)
     assert ablation.posed("laptop")
-    assert ablation.scale("laptop").num_seeds >= 5
+    assert ablation.scale("laptop").seeds >= 5
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_smoke_needs_no_folder_of_data(name, tmp_path):
     plan = plan_of(name, "smoke", tmp_path)
     assert {cell.config.data.name for cell in plan.cells} <= set(EMBEDDED)
-    runs = set_up_all(plan)
+
+
+@pytest.mark.parametrize("name", slow_but(["bn_train_test"], NAMES))
+def test_smoke_takes_seconds(name, tmp_path):
+    runs = set_up_all(plan_of(name, "smoke", tmp_path))
     # Seconds: no more than a net of a million multiply-adds on some epochs of digits.
     assert sum(run.work() for run in runs.values()) < 3e11
 

@@ -5,7 +5,7 @@ import functools
 
 import pytest
 
-from cnnjax.ablation.define.spec import Claim, Scale
+from cnnjax.ablation.define import Scale, higher
 from cnnjax.ablation.execute import adaptive
 from cnnjax.ablation.execute.adaptive import Budget, train_seeds
 from cnnjax.ablation.judge.collect import collect
@@ -17,13 +17,15 @@ from tests.ablation.synthetic_sweep import write_cells
 
 FACTS = {"num_params": 850, "multiply_adds": 61_000, "epochs": 20, "steps": 440}
 # Made-up errors differ by arm: see `synthetic_sweep.TRAIN_ERROR`.
-CLEAR = Claim("clear", "?", "nobody", "train_error", {"plain-32": 1, "plain-8": -1})
-OPEN = Claim("open", "?", "nobody", "test_error", {"plain-20": 1, "plain-8": -1}, 2.3)
+CLEAR = higher("train_error", "plain-32", than="plain-8", source="nobody", name="clear")
+OPEN = higher(
+    "test_error", "plain-20", than="plain-8", margin=2.3, source="nobody", name="open"
+)
 
 
 def rounds(tmp_path, *claims, seeds="auto", most=20, minutes=0.0):
     """Trains; returns the exit code, the seeds of each arm, and what was said."""
-    scale = Scale("resnet_digits", axes={"depth": ("8", "20", "32")}, num_seeds=4)
+    scale = Scale(recipe="resnet_digits", seeds=4, grids=[{"depth": [8, 20, 32]}])
     ablation = dataclasses.replace(
         get_ablation(), scales={"toy": scale}, claims=claims, published=()
     )

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define import Ablation, Axis, Scale
 from cnnjax.ablation.execute import dry_run as module
 from cnnjax.ablation.execute.dry_run import (
     duration,
@@ -30,11 +30,9 @@ def paper():
         source="nobody",
         axes=(Axis.over("depth", "model.depth", (20, 1202)),),
         x_axis="depth",
-        series_axis=None,
         arm_name="residual-{depth}",
         metrics=("test_error",),
-        claims=(),
-        scales={"paper": Scale("resnet_cifar10")},
+        scales={"paper": Scale(recipe="resnet_cifar10", seeds=5)},
     )
     return make_plan(ablation, "paper", **OPTIONS)
 

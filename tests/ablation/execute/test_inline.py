@@ -102,6 +102,7 @@ def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
     assert len(losses) == len(arms)
 
 
+@pytest.mark.slow
 def test_arms_with_seeds_over_devices_give_the_same_table(tmp_path):
     """To the bit: plain and residual arms, their seeds on four of eight devices."""
 

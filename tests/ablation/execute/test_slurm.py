@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from cnnjax.records import write_json
-from tests.programs import Programs
+from tests.programs import QUICK_TO_COMPILE, Programs, keeping_programs
 from tests.run.test_interruption import finish, numbers
+
+# Daemons to start, and jobs to wait for.
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
 ABLATE = (
@@ -48,10 +51,8 @@ def variables(slurm, tmp_path_factory):
     """Environment of programs and jobs, which share what they compile."""
     return slurm.variables | {
         "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": "",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "XLA_FLAGS": QUICK_TO_COMPILE,
+        **keeping_programs(tmp_path_factory.mktemp("compiled")),
     }
 
 

@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from cnnjax.ablation.define.spec import Claim
+from cnnjax.ablation.define import higher
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.stats import holm, paired_contrast
 from cnnjax.ablation.judge.verdicts import judge
@@ -62,8 +62,9 @@ def test_a_noisy_effect_is_undecided_and_says_what_could_be_seen(sweep_dir):
 
 
 def test_the_correction_can_turn_a_verdict(tmp_path):
-    arms = {"residual-20": 1, "plain-20": -1}
-    weak = Claim("weak", "t", "s", "train_error", arms)
+    weak = higher(
+        "train_error", "residual-20", than="plain-20", source="s", name="weak"
+    )
     null = [dataclasses.replace(weak, name=f"null {i}") for i in range(3)]
     for claims, expected in (([weak], "supported"), ([weak, *null], "undecided")):
         ablation = dataclasses.replace(get_ablation(), claims=claims)
@@ -106,8 +107,7 @@ def test_the_time_of_a_step_is_one_measurement(sweep_dir):
             data["cost"]["step_seconds"] = seconds
             path.write_text(json.dumps(data))
     sweep = collect(sweep_dir)
-    contrast = {"plain-20": 1, "plain-8": -1}
-    claim = Claim("time", "?", "nobody 2000", "step_milliseconds", contrast)
+    claim = higher("step_milliseconds", "plain-20", than="plain-8", source="nobody")
     ablation = dataclasses.replace(sweep.ablation, claims=[claim])
     (verdict,) = judge(dataclasses.replace(sweep, ablation=ablation))
     assert verdict.verdict == "undecided"

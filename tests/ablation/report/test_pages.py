@@ -3,15 +3,12 @@ import io
 import os
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define import Ablation, Axis, Scale
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.ablation.report.terminal import print_summary
@@ -19,8 +16,6 @@ from cnnjax.errors import UserError
 from configs.ablations.degradation import get_ablation
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
-ROOT = Path(__file__).parents[3]
-MODULES = "spec stats collect claims plots figures tables report summary"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -178,11 +173,9 @@ def test_an_ablation_of_single_changes_without_claims(tmp_path):
         source="nobody",
         axes=(Axis.over("placement", "model.placement", labels),),
         x_axis="placement",
-        series_axis=None,
         arm_name="{placement}",
         metrics=("train_loss", "test_error"),
-        claims=(),
-        scales={"s": Scale("r", num_seeds=1)},
+        scales={"s": Scale(recipe="r", seeds=1)},
     )
     write_sweep(tmp_path, "s", seeds=(0,), ablation=ablation)
     names = {path.name for path in write_report(tmp_path)}
@@ -232,9 +225,3 @@ def test_the_screen_summary_fits_and_names_every_arm(broken, width):
 )
 def test_numbers_on_paper(text, expected):
     assert text == expected
-
-
-def test_no_module_of_the_report_imports_jax():
-    names = ", ".join(f"cnnjax.ablation.{module}" for module in MODULES.split())
-    code = f"import sys, {names}; sys.exit('jax' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

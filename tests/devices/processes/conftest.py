@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.programs import QUICK_TO_COMPILE
+
 ROOT = Path(__file__).parents[3]
 SMALL = f"--config={ROOT}/tests/devices/processes/small.py"
 
@@ -31,7 +33,11 @@ def launch(folder, cache, *flags, program="experiments.train"):
         [sys.executable, "-P", "-m", program, *flags],
         cwd=folder,
         env=os.environ
-        | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "CNNJAX_CACHE_DIR": str(cache)},
+        | {
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": QUICK_TO_COMPILE,
+            "CNNJAX_CACHE_DIR": str(cache),
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -101,6 +101,7 @@ def test_one_of_four_is_killed_and_two_resume(start, ended, tmp_path, alone):
         assert one["config_hash"] == other["config_hash"]
 
 
+@pytest.mark.slow
 def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
     runs = start(2, SMALL, ENDLESS, "--workdir=run")
     wait_for(lambda: (tmp_path / "run/seed-0/metrics.jsonl").is_file())
@@ -111,6 +112,7 @@ def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
     assert any((tmp_path / "run/checkpoints").glob("[0-9]*"))
 
 
+@pytest.mark.slow
 def test_the_loss_of_process_0_is_reported_by_the_others(start, ended, tmp_path):
     """It holds the store through which they could tell each other."""
     runs = start(2, SMALL, ENDLESS, "--workdir=run")
@@ -154,6 +156,7 @@ def test_meetings_that_fail_and_none_at_all():
     assert "a process did not meet the others within 1 s" in end.stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_is_reported_once_and_ends_all(start, ended):
     ends = [ended(p) for p in start(2, SMALL, "--config.model.act=rleu")]
     assert [end.code for end in ends] == [2, 2]

@@ -12,6 +12,7 @@ from cnnjax.run.setup import set_up
 from tests.devices.processes.conftest import SMALL
 from tests.devices.processes.small import get_config
 from tests.run.tiny import fit
+from tests.slow import slow
 
 # One epoch of 128 images, each of two seeds in an order of its own.
 CHANGES = {"train.steps": 8}
@@ -50,13 +51,8 @@ def reads(folder):
 @pytest.mark.parametrize(
     ("layout", "passes", "of_processes"),
     [
-        ("data=2", {"train": 4, "validation": 2, "test": 2}, [128 + 192, 192]),
-        pytest.param(
-            "seed=2",
-            {"train": 5, "validation": 4, "test": 4},
-            [128 + 256, 256],
-            marks=pytest.mark.slow,
-        ),
+        slow("data=2", {"train": 4, "validation": 2, "test": 2}, [128 + 192, 192]),
+        slow("seed=2", {"train": 5, "validation": 4, "test": 4}, [128 + 256, 256]),
     ],
 )
 def test_two_processes_share_the_images(

@@ -55,18 +55,18 @@ def array():
 LEVELDB = b"\0" * 64 + bytes.fromhex("57fb808b247547db")
 KINDS = [
     (b"", "is empty"),
-    (b"hello", "is no whole file (5 bytes)"),
+    (b"hello", "is not a complete file (5 bytes)"),
     (POINTER, "a Git LFS pointer: fetch the file by `git lfs pull`"),
     (b"<!DOCTYPE html>\n<html>404</html>", "a web page"),
     (b"\xef\xbb\xbf\n <html lang='en'>sign in</html>", "a web page"),
     (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "a web page"),
-    (json.dumps({"message": "Not Found"}).encode(), "is JSON"),
+    (json.dumps({"message": "Not Found"}).encode(), "is a JSON file"),
     (json.dumps(INDEX).encode(), "the index of weights in 2 files"),
     (gzip.compress(b"weights" * 9), "compressed with gzip: unpack it"),
     (b"BZh91AY&SY" + b"\0" * 40, "compressed with bzip2"),
     (b"\x28\xb5\x2f\xfd" + b"\0" * 40, "compressed with zstd"),
     (tarred(), "a tar archive: unpack it"),
-    (zipped("weights.bin", "read.me"), "a zip archive with weights.bin, read.me in it"),
+    (zipped("weights.bin", "read.me"), "a zip archive of weights.bin, read.me"),
     (zipped("net/code/__torch__.py", "net/data.pkl"), "a TorchScript archive"),
     (zipped("net/archive_format", "net/models/model.json"), "torch.export"),
     (zipped("config.json", "model.weights.h5"), "a model of Keras"),
@@ -80,10 +80,10 @@ KINDS = [
     (b"GGUF\x03\0\0\0" + b"\0" * 40, "a GGUF file"),
     (b"\x82\xa6params\x81\xa4head\x80\xa5state\x80", "a msgpack file, as Flax writes"),
     (b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1\x0d\0\0\0nn.torch.Tensor", "Torch7"),
-    (bytes(range(1, 200)), "of a kind that is not known"),
-    (b"PK\x03\x04" + b"\0" * 40, "is no whole torch file"),
+    (bytes(range(1, 200)), "in an unknown format"),
+    (b"PK\x03\x04" + b"\0" * 40, "is not a complete torch file"),
     *(
-        (pickle.dumps({"conv1.weight": [1.0, 2.0]}, protocol), "a plain pickle that")
+        (pickle.dumps({"conv1.weight": [1.0, 2.0]}, protocol), "a plain pickle not")
         for protocol in range(6)
     ),
 ]

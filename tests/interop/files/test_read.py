@@ -114,10 +114,10 @@ def test_integer_tensors_in_a_file(tmp_path, state_dict):
 
 
 def test_no_file(tmp_path):
-    unreadable(tmp_path / "net.pth", "is no file", "check the path")
+    unreadable(tmp_path / "net.pth", "there is no file", "check the path")
     unreadable(tmp_path, "is a folder, not a weight file")
     (tmp_path / "model.safetensors").write_bytes(b"")
-    unreadable(tmp_path, "in it there is model.safetensors")
+    unreadable(tmp_path, "it contains model.safetensors")
     unreadable(tmp_path / "model.safetensors", "is empty", "download it again")
 
 
@@ -133,7 +133,7 @@ def test_truncated_safetensors(tmp_path, share, state_dict):
     path = saved_safetensors(tmp_path / "net.safetensors", state_dict)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    unreadable(path, "is no whole ", "copy or download it again")
+    unreadable(path, "is not a complete ", "copy or download it again")
 
 
 @pytest.mark.parametrize("zipped", [True, False])
@@ -143,7 +143,7 @@ def test_truncated_torch(tmp_path, torch, zipped, share, state_dict):
     saved_torch(torch, path, state_dict, _use_new_zipfile_serialization=zipped)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    unreadable(path, "is no whole ", "copy or download it again")
+    unreadable(path, "is not a complete ", "copy or download it again")
 
 
 @pytest.mark.parametrize("place", [0.3, 0.5, 0.8])
@@ -154,7 +154,9 @@ def test_flipped_bytes_in_a_torch_file(tmp_path, torch, place, state_dict):
     start = int(place * len(content))
     content[start : start + 4] = bytes(255 - b for b in content[start : start + 4])
     path.write_bytes(content)
-    unreadable(path, "is no whole torch file (damaged within", "download it again")
+    unreadable(
+        path, "is not a complete torch file (damaged inside", "download it again"
+    )
 
 
 def test_torch_files_without_sums(tmp_path, torch, state_dict, variables):
@@ -179,7 +181,7 @@ def test_weights_of_a_diverged_run_are_named(state_dict, caplog):
 def test_an_npz_file_with_more_than_arrays(tmp_path):
     path = tmp_path / "net.npz"
     np.savez(path, weights=np.array([{}], dtype=object))
-    unreadable(path, "is no .npz file of plain arrays")
+    unreadable(path, "is not an .npz file of plain arrays")
 
 
 class Malicious:
@@ -197,10 +199,10 @@ def test_code_is_refused_and_does_not_run(tmp_path, torch, zipped):
     path, trace = tmp_path / "net.pth", tmp_path / "it_ran"
     saved = {"conv1.weight": torch.zeros(2), "extra": Malicious(trace)}
     torch.save(saved, path, _use_new_zipfile_serialization=zipped)
-    unreadable(path, "holds more than tensors (io.open)", "could run code")
+    unreadable(path, "contains more than tensors (io.open)", "could run code")
     assert not trace.exists()
     path.write_bytes(pickle.dumps(saved["extra"], protocol=2))
-    unreadable(path, "holds more than tensors (io.open)")
+    unreadable(path, "contains more than tensors (io.open)")
     assert not trace.exists()
 
 
@@ -208,7 +210,7 @@ def test_a_whole_pickled_net_is_refused(tmp_path, torch):
     torch.save(torch.nn.Linear(2, 2), tmp_path / "net.pth")
     unreadable(
         tmp_path / "net.pth",
-        "holds more than tensors (torch.nn.modules.linear.Linear)",
+        "contains more than tensors (torch.nn.modules.linear.Linear)",
         "model.state_dict()",
     )
 
@@ -217,17 +219,17 @@ def test_torch_files_without_a_state_dict(tmp_path, torch):
     path = tmp_path / "net.pth"
     for saved in ([torch.zeros(2)], torch.zeros(2), {"epoch": 3}, {1: torch.zeros(2)}):
         torch.save(saved, path)
-        unreadable(path, "holds no state dict")
+        unreadable(path, "contains no state dict")
 
 
 def test_tensors_that_numpy_has_not(tmp_path, torch):
     path = tmp_path / "net.pth"
     torch.save({"conv1.weight": torch.eye(3).to_sparse()}, path)
-    unreadable(path, "holds conv1.weight, which NumPy cannot represent", "dense")
+    unreadable(path, "contains conv1.weight, which NumPy cannot represent", "dense")
     path = tmp_path / "net.safetensors"
     save = pytest.importorskip("safetensors.torch").save_file
     save({"conv1.weight": torch.zeros(3).to(torch.float8_e4m3fn)}, path)
-    unreadable(path, "a type that NumPy has not")
+    unreadable(path, "a type that NumPy lacks")
 
 
 def test_tensors_of_torch_are_taken_as_they_are(torch, state_dict, variables):

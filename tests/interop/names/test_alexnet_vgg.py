@@ -18,6 +18,7 @@ from tests.peers import (
     randomised,
     torch,
 )
+from tests.slow import slow
 
 torchvision = pytest.importorskip(
     "torchvision", reason="compares with torchvision: extra `peers`"
@@ -79,16 +80,17 @@ def narrow_timm_vgg():
 
 
 # 63 pixels leave a map of 1 x 1 before the grid of 6 x 6, 127 one of 3 x 3.
-@pytest.mark.parametrize("size", [63, 127])
+@pytest.mark.parametrize("size", [63, slow(127)])
 def test_logits_of_alexnet_and_the_way_back(size):
     check_evaluation("alexnet", "torchvision", size, net=narrow_alexnet(), **NARROW)
 
 
-@pytest.mark.parametrize("name", ["vgg11", "vgg11_bn"])
+@pytest.mark.parametrize("name", [slow("vgg11"), "vgg11_bn"])
 def test_logits_of_vgg_and_the_way_back(name):
     check_evaluation(name, "torchvision", 32, net=narrow_vgg(name), **NARROW)
 
 
+@pytest.mark.slow
 def test_logits_of_timms_vgg_and_the_way_back():
     check_evaluation("vgg11_bn", "timm", 32, net=narrow_timm_vgg(), **NARROW)
 
@@ -98,6 +100,7 @@ def test_training_of_alexnet():
     check_training("alexnet", "torchvision", 63, net=net, **NO_DROPOUT)
 
 
+@pytest.mark.slow
 def test_training_of_vgg():
     net = narrow_vgg("vgg11_bn", dropout=0.0)
     check_training("vgg11_bn", "torchvision", 32, net=net, **NO_DROPOUT)
@@ -114,7 +117,9 @@ def test_training_of_vgg():
 )
 def test_another_function_of_the_same_weights_is_refused(name, changes, argument):
     for convert in (interop.from_torch, interop.to_torch):
-        with pytest.raises(UserError, match=f"another {argument} computes another"):
+        with pytest.raises(
+            UserError, match=f"another function.*: {argument} is .* here"
+        ):
             convert(name, {}, "torchvision", **changes)
 
 

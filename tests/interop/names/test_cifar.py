@@ -25,6 +25,7 @@ from tests.interop.seeded import (
 )
 from tests.interop.small_weights import drawn, same
 from tests.models.entries import QUICK_TO_COMPILE
+from tests.slow import slow
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
@@ -67,7 +68,11 @@ def logits_of(name, variables, images, **overrides):
 
 @pytest.mark.parametrize(
     ("record", "more"),
-    [*((record, {}) for record in NETS), ("resnet20", {"scan_blocks": True})],
+    [
+        ("resnet20", {"scan_blocks": True}),
+        ("resnet8_B", {}),
+        *(slow(record, {}) for record in NETS if record != "resnet8_B"),
+    ],
 )
 def test_logits_of_the_port_and_the_way_back(record, more):
     name, overrides = NETS[record]
@@ -164,7 +169,7 @@ def test_where_the_channels_of_the_port_go():
         ),
         ("resnet20_cifar", {"placement": "act_before_add"}, "'post' or 'pre'"),
         ("resnet20_cifar", {"shortcut": "scaled"}, "'A' or 'B' or 'C'"),
-        ("resnet20_cifar", {"act": "silu"}, "another act computes another function"),
+        ("resnet20_cifar", {"act": "silu"}, "act is silu here and relu there"),
         ("plain20_cifar", {}, "this net has none"),
         ("vgg11_bn", {"dense_widths": (4, 4)}, "no hidden dense"),
     ],

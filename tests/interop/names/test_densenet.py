@@ -15,6 +15,7 @@ from tests.peers import (
     peer,
     randomised,
 )
+from tests.slow import slow
 
 torchvision = pytest.importorskip(
     "torchvision", reason="compares with torchvision: extra `peers`"
@@ -45,16 +46,20 @@ def test_logits_and_the_way_back():
     check_evaluation("densenet121", "torchvision", 32, net=small(), **SMALL)
 
 
+@pytest.mark.slow
 def test_the_deep_stem():
     check_evaluation("densenet264d", "timm", 32, net=small_deep(), **SMALL)
 
 
+@pytest.mark.slow
 def test_training():
     changes = {"num_classes": 10, **SMALL}
     check_training("densenet121", "torchvision", 32, net=small(10), **changes)
 
 
-@pytest.mark.parametrize(("name", "source"), EVERY)
+@pytest.mark.parametrize(
+    ("name", "source"), [*EVERY[:1], *(slow(*case) for case in EVERY[1:])]
+)
 def test_names_and_shapes(name, source):
     check_names(name, source)
 

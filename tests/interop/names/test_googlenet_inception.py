@@ -26,6 +26,7 @@ from tests.peers import (
     peer,
     torch,
 )
+from tests.slow import slow, slow_but
 
 torchvision = pytest.importorskip(
     "torchvision", reason="compares with torchvision: extra `peers`"
@@ -73,6 +74,7 @@ def test_training_of_googlenet_with_its_heads():
     check_training("googlenet", "torchvision", 33, net=googlenet(), **TEN, **GOOGLENET)
 
 
+@pytest.mark.slow
 def test_inception_v3_and_its_auxiliary_head():
     """The head alone: it needs images of 299 pixels to see a map of 17 x 17."""
     net = peer("torchvision", "inception_v3", **TEN)
@@ -93,7 +95,7 @@ def test_inception_v3_and_its_auxiliary_head():
     np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", slow_but(["inception_resnet_v2"], SHORT))
 def test_timm(name):
     build, arguments = SHORT[name]
     check_evaluation(name, "timm", 75, net=build(), **TEN, **arguments)
@@ -105,8 +107,8 @@ def test_timm(name):
         ("googlenet", "torchvision", {}),
         ("inception_v3", "torchvision", {}),
         ("inception_v3", "timm", {"aux_logits": True}),
-        ("inception_v4", "timm", {}),
-        ("inception_resnet_v2", "timm", {}),
+        slow("inception_v4", "timm", {}),
+        slow("inception_resnet_v2", "timm", {}),
     ],
 )
 def test_names_and_shapes(name, source, arguments):

@@ -6,6 +6,7 @@ import pytest
 from cnnjax import interop
 from cnnjax.errors import UserError
 from tests.peers import arrays, check_evaluation, check_names, check_training, peer
+from tests.slow import slow
 
 TIMM = [
     "mobilenetv1_100",
@@ -23,9 +24,9 @@ EVERY = [(n, "timm") for n in TIMM] + [(n, "torchvision") for n in TORCHVISION]
 # One of each structure and of each way to name it; timm names the blocks of V2 and V3
 # alike.
 QUICK = [
-    ("mobilenetv1_100", "timm"),
+    slow("mobilenetv1_100", "timm"),
     ("mobilenet_v2", "torchvision"),
-    ("mobilenet_v3_small", "torchvision"),
+    slow("mobilenet_v3_small", "torchvision"),
     ("mobilenetv3_small_100", "timm"),
 ]
 

@@ -16,6 +16,7 @@ from cnnjax.interrupt import Stopped
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.checkpoints.plain_path import PlainPath
 from tests.run.tiny import fit, tiny_run
+from tests.slow import slow_but
 
 TREE = {"a": np.arange(6.0), "b": np.ones((2, 3), np.int32)}
 NAMES = [
@@ -97,6 +98,7 @@ def test_a_run_that_was_moved_into_such_a_folder(two_steps, tmp_path):
         assert checkpoints.restore_latest(TREE)[0] == 2
 
 
+@pytest.mark.slow
 def test_a_training_resumes_in_such_a_folder(tmp_path):
     run = tiny_run()
     with pytest.raises(Stopped):
@@ -174,7 +176,9 @@ except UserError as error:
 """
 
 
-@pytest.mark.parametrize("closed", [".", "2", "2/state", "2/record/metadata"])
+@pytest.mark.parametrize(
+    "closed", slow_but(["2"], [".", "2", "2/state", "2/record/metadata"])
+)
 def test_what_may_not_be_read_is_one_sentence(two_steps, tmp_path, closed):
     folder = shutil.copytree(two_steps, tmp_path / "checkpoints")
     open_to_all(tmp_path)

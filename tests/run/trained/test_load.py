@@ -18,6 +18,7 @@ from cnnjax.records import read_json, write_json
 from cnnjax.run.checkpoints.checkpoint import Checkpoints
 from cnnjax.run.setup import initial_state, set_up
 from tests.run.tiny import RESNET, fit, tiny_config, tiny_run
+from tests.slow import slow, slow_but
 
 TWO_SEEDS = {"seeds__count": 2, "data__image_size": 6, "data__num_test": 40}
 # Eager operations compile one by one: as few as can be.
@@ -61,7 +62,7 @@ def copied(trained, tmp_path):
     return shutil.copytree(trained[1], tmp_path / "elsewhere" / "mine")
 
 
-@pytest.mark.parametrize("standardize", STANDARDIZE)
+@pytest.mark.parametrize("standardize", slow_but(["pixel_mean"], STANDARDIZE))
 def test_the_reported_error_from_the_stored_images(standardize, tmp_path):
     run = mlp(augment__standardize=standardize)
     results = fit(run, tmp_path / "mine").results
@@ -128,10 +129,10 @@ def test_statistics_of_the_batch_are_named(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"norm__kind": "layer"},
+        slow({"norm__kind": "layer"}),
         {"train__dtype": "bfloat16"},
         {"parallel__layout": "data=2", "parallel__shard_state": True},
-        {"parallel__layout": "seed=2", "parallel__mode": "pmap"},
+        slow({"parallel__layout": "seed=2", "parallel__mode": "pmap"}),
     ],
     ids=str,
 )

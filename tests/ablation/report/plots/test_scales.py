@@ -4,14 +4,12 @@ import itertools
 
 import pytest
 
-from cnnjax.ablation.define.spec import Ablation, Axis, Claim, Scale
+from cnnjax.ablation.define import Ablation, Axis, Scale, higher
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.ablation.report.plots.scales import place
 from cnnjax.ablation.report.plots.series import lines_of, style, x_labels
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
-
-CONTRAST = {"none-3.0-0.1": 1, "batch-3.0-0.1": -1}
 
 
 def gaps(labels):
@@ -77,11 +75,11 @@ def grid(tmp_path):
         series_axis="norm",
         arm_name="{norm}-{scale}-{rate}",
         metrics=("step_milliseconds", "test_error"),
-        claims=(
-            Claim("slower", "Slower.", "-", "step_milliseconds", CONTRAST),
-            Claim("worse", "Worse.", "-", "test_error", CONTRAST),
-        ),
-        scales={"s": Scale("r", num_seeds=3)},
+        claims=[
+            higher(metric, "none-3.0-0.1", than="batch-3.0-0.1", source="nobody")
+            for metric in ("step_milliseconds", "test_error")
+        ],
+        scales={"s": Scale(recipe="r", seeds=3)},
     )
     write_sweep(tmp_path, "s", seeds=(0, 1, 2), ablation=ablation)
     for arm, seed in itertools.product(ablation.arms("s"), range(3)):

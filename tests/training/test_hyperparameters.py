@@ -14,14 +14,13 @@ from cnnjax.layers.auxiliary import auxiliary_head
 from cnnjax.layers.conv import Dense
 from cnnjax.net.initialize import KernelInit, abstract_variables
 from cnnjax.run import programs
-from cnnjax.run.hyperparameters import FACTORS, HOST, is_traced, program_key
-from cnnjax.run.programs import compile_programs, shared_keys
+from cnnjax.run.programs import compile_programs, program_key, shared_keys
 from cnnjax.run.setup import initial_state
-from configs import base
-from tests.run.tiny import tiny_config, tiny_run
+from tests.run.tiny import tiny_run
 
-# Everything that a factor belongs to is switched on.
+# Everything that a traced number belongs to is switched on.
 BASE = {
+    "norm__kind": "none",
     "optimizer__name": "rmsprop",
     "optimizer__epsilon": 1e-3,
     "optimizer__clip_norm": 1.0,
@@ -33,8 +32,8 @@ BASE = {
     "schedule__warmup": 2.0,
     "schedule__warmup_learning_rate": 0.001,
 }
-# Every traced key, and what a run that differs in it has; some need others with them.
-CHANGES = {
+# Every traced number, and a run that differs in it; some need others with them.
+TRACED = {
     "optimizer.momentum": {"optimizer__momentum": 0.0},
     "optimizer.b1": {"optimizer__name": "adamw", "optimizer__b1": 0.5},
     "optimizer.b2": {"optimizer__b2": 0.9},
@@ -44,6 +43,9 @@ CHANGES = {
     "loss.label_smoothing": {"loss__label_smoothing": 0.0},
     "loss.auxiliary_weight": {"loss__auxiliary_weight": 0.0},
     "train.ema_decay": {"train__ema_decay": 0.8},
+}
+# Likewise every key that only the host needs.
+HOST = {
     "train.steps": {"train__steps": 8, "schedule__unit": "fraction"}
     | {"schedule__boundaries": (0.4,), "schedule__warmup": 0.3},
     "train.epochs": {"train__steps": 0, "train__epochs": 2.0}
@@ -62,6 +64,22 @@ CHANGES = {
     "schedule.warmup": {"schedule__warmup": 3.0},
     "schedule.warmup_kind": {"schedule__warmup_kind": "constant"},
     "schedule.warmup_learning_rate": {"schedule__warmup_learning_rate": 0.002},
+}
+CHANGES = TRACED | HOST
+# Keys that are compiled, of sections whose builders tell what is.
+STATIC = {
+    "optimizer.name": "adamw",
+    "optimizer.nesterov": True,
+    "optimizer.decay": "decoupled",
+    "optimizer.decay_exclude": ("bias",),
+    "seeds.count": 2,
+    "train.batch_size": 16,
+    "train.microbatches": 2,
+    "train.dtype": "bfloat16",
+    "train.steps_per_dispatch": 2,
+    "train.seed_mode": "loop",
+    "train.impl": "lax",
+    "train.deterministic": True,
 }
 
 
@@ -130,10 +148,9 @@ def lowered(run):
 
 
 def test_every_traced_key_is_tested():
-    traced = {key for key in flatten(base.get_config()) if is_traced(key)}
-    assert set(CHANGES) == traced
-    assert set(FACTORS) <= traced
-    assert all(any(key.startswith(own) for key in traced) for own in HOST)
+    traced = run_of().hyperparameters
+    named = {f"{section}.{key}" for section, of in traced.items() for key in of}
+    assert named == set(TRACED)
 
 
 @pytest.mark.parametrize("key", CHANGES)
@@ -147,9 +164,9 @@ def test_a_traced_key_changes_the_result_and_not_the_program(key):
 
 
 def test_a_shared_program_gives_what_its_own_would():
-    """Bit for bit, with all factors, the schedule and the seed changed at once."""
+    """Bit for bit, with all numbers, the schedule and the seed changed at once."""
     changes = {"schedule__kind": "cosine", "seeds__first": 3}
-    for key in FACTORS:
+    for key in TRACED:
         changes |= CHANGES[key]
     changes["optimizer__name"] = "rmsprop"
     run = run_of(**changes)
@@ -160,16 +177,20 @@ def test_a_shared_program_gives_what_its_own_would():
 
 
 def test_every_other_key_gives_another_program():
-    config = tiny_config().to_dict()
-    own = program_key(config)
+    """A key that nobody has thought of, too."""
+    run = run_of()
+    own = program_key(run.config, run.static)
+    config = run.config.to_dict()
     for key, value in flatten(config).items():
         section, _, name = key.partition(".")
-        changed = {name: dict(values) for name, values in config.items()}
-        changed[section][name] = ("changed", value)
-        shares = is_traced(key) or key.startswith(IRRELEVANT)
-        # A clipping or an average that is off is no value like any other.
-        if key not in ("optimizer.clip_norm", "train.ema_decay"):
-            assert (program_key(changed) == own) == shares, key
+        if key in STATIC:
+            changed = run_of(**{f"{section}__{name}": STATIC[key]})
+            other = program_key(changed.config, changed.static)
+        else:
+            changed = config | {section: config[section] | {name: ("changed", value)}}
+            other = program_key(changed, run.static)
+        shares = key in CHANGES or key.startswith(IRRELEVANT)
+        assert (other == own) == shares, key
 
 
 @pytest.mark.parametrize("key", ["optimizer__clip_norm", "train__ema_decay"])

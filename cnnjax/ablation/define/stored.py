@@ -1,0 +1,91 @@
+"""A definition as `plan.json` keeps it, and back.
+
+The stored form is older than the classes, and stays, so that reports of any version can
+be read:
+
+  scales: the first grid is `axes`, the others are `also`; `seeds` is `num_seeds`.
+  published: one row per arm, with data and protocol. Earlier rows have neither but a
+    free `note`, which is read as the protocol; such numbers are shown, never quoted.
+  claims: as in `Claim`, with the numbers already quoted in `published`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define.papers import NOT_RECORDED, Published
+from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.errors import UserError
+
+
+def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
+    """The definition and the chosen scale as plain dicts, for `plan.json`."""
+    ablation.scale(scale)
+    fields = dataclasses.asdict(ablation)
+    fields["claims"] = [
+        dataclasses.asdict(claim) | {"published": ablation.evidence(claim)}
+        for claim in ablation.claims
+    ]
+    fields["published"] = [
+        dataclasses.asdict(number) for number in ablation.published_numbers
+    ]
+    fields["scales"] = {k: _scale_to_dict(v) for k, v in ablation.scales.items()}
+    return {"ablation": to_plain(fields), "scale": scale}
+
+
+def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
+    """Inverse of `spec_to_dict`, from JSON; sequences come back as lists.
+
+    Returns:
+      The ablation and the name of the scale.
+
+    Raises:
+      UserError: it was written by a later version, or is no definition.
+    """
+    try:
+        fields = dict(data["ablation"])
+        fields["axes"] = [Axis(**axis) for axis in fields["axes"]]
+        fields["claims"] = [Claim(**claim) for claim in fields["claims"]]
+        fields["published"] = [_published(row) for row in fields["published"]]
+        fields["scales"] = {k: _scale(v) for k, v in fields["scales"].items()}
+        return Ablation(**fields), data["scale"]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"the spec in plan.json cannot be read ({error}): plan the ablation again "
+            "into a new --workdir, or report it with the version that wrote it"
+        ) from error
+
+
+def to_plain(value: Any) -> Any:
+    """A value for JSON: config sections, which may be overrides, become dicts."""
+    if isinstance(value, ConfigDict):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return {key: to_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(inner) for inner in value]
+    return value
+
+
+def _scale_to_dict(scale: Scale) -> dict[str, Any]:
+    fields = dataclasses.asdict(scale)
+    first, *others = fields.pop("grids")
+    return fields | {"axes": first, "also": others, "num_seeds": fields.pop("seeds")}
+
+
+def _scale(stored: Mapping[str, Any]) -> Scale:
+    fields = dict(stored)
+    grids = [fields.pop("axes"), *fields.pop("also")]
+    seeds = fields.pop("num_seeds")
+    return Scale(grids=grids, seeds=seeds, **fields)
+
+
+def _published(row: Mapping[str, Any]) -> Published:
+    """A row as a table of one number."""
+    fields = dict(row)
+    earlier = {"data": NOT_RECORDED, "protocol": fields.pop("note", "")}
+    values = {fields.pop("arm"): fields.pop("value")}
+    return Published(values=values, **(earlier | fields))

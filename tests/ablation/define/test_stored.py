@@ -1,0 +1,142 @@
+"""The definition in plan.json, of this version and of earlier ones."""
+
+import dataclasses
+import json
+
+import pytest
+
+from cnnjax.ablation.define import Axis, Scale
+from cnnjax.ablation.define.stored import spec_from_dict, spec_to_dict
+from cnnjax.errors import UserError
+from configs import base
+from tests.ablation.small_degradation import get_ablation
+
+# As the version of November 2026 wrote it.
+EARLIER = {
+    "name": "toy",
+    "title": "Toy",
+    "question": "Does it?",
+    "source": "nobody",
+    "axes": [
+        {
+            "name": "norm",
+            "values": {"bn": {"norm.kind": "batch"}, "none": {"norm.kind": "none"}},
+            "title": "",
+        }
+    ],
+    "x_axis": "norm",
+    "series_axis": None,
+    "arm_name": "{norm}",
+    "metrics": ["test_error"],
+    "claims": [
+        {
+            "name": "none / bn, test error",
+            "text": "bn has at most 1 point more test error than none.",
+            "source": "nobody",
+            "metric": "test_error",
+            "contrast": {"none": 1, "bn": -1},
+            "margin": -1.0,
+            "published": "7.0 % against 6.0 %",
+        },
+        {
+            "name": "none / bn, training error",
+            "text": "none has a higher training error than bn.",
+            "source": "nobody",
+            "metric": "train_error",
+            "contrast": {"none": 1, "bn": -1},
+            "margin": 0.0,
+            "published": None,
+        },
+    ],
+    "scales": {
+        "small": {
+            "recipe": "r",
+            "overrides": {"train.epochs": 1},
+            "axes": {"norm": ["bn"]},
+            "num_seeds": 2,
+            "note": "few digits",
+            "as_published": False,
+            "also": [{"norm": ["none"]}],
+            "jobs": 1,
+        }
+    },
+    "published": [
+        {
+            "arm": arm,
+            "metric": metric,
+            "value": 7.0,
+            "source": "Fig. 1",
+            "note": "10 crops",
+        }
+        for arm, metric in [
+            ("bn", "train_error"),
+            ("none", "train_error"),
+            ("gone", "test_error"),
+        ]
+    ],
+    "background": "",
+    "limits": "",
+    "diverged_error": None,
+}
+
+
+def test_a_plan_of_an_earlier_version_is_read():
+    ablation, scale = spec_from_dict({"ablation": EARLIER, "scale": "small"})
+    assert [arm.name for arm in ablation.arms(scale)] == ["bn", "none"]
+    assert ablation.scale("small").seeds == 2
+    assert [number.note for number in ablation.published_numbers] == ["10 crops"] * 3
+    kept, unquoted = ablation.claims
+    assert (kept.margin, kept.published) == (-1.0, "7.0 % against 6.0 %")
+    # Numbers whose data are not recorded are never compared.
+    assert ablation.evidence(unquoted) is None
+    written = spec_to_dict(ablation, scale)["ablation"]
+    for key in EARLIER.keys() - {"published"}:
+        assert written[key] == EARLIER[key], key
+
+
+def test_the_spec_survives_json():
+    ablation = get_ablation()
+    for scale in ablation.scales:
+        written = json.dumps(spec_to_dict(ablation, scale))
+        read, name = spec_from_dict(json.loads(written))
+        assert name == scale
+        assert json.dumps(spec_to_dict(read, name)) == written
+        assert read.arms(scale) == ablation.arms(scale)
+
+
+def test_claims_are_stored_with_the_numbers_that_they_quote():
+    stored = spec_to_dict(get_ablation(), "smoke")["ablation"]["claims"]
+    quoted = {claim["name"]: claim["published"] for claim in stored}
+    assert quoted["plain degrades"] == "the order only (curves)"
+    numbers = "13.0 % (plain-56), 9.0 % (plain-20)"
+    setting = "CIFAR-10, approximate, read off the curves"
+    assert quoted["plain degrades, test"] == f"{numbers}; {setting}"
+    # Read off curves on one side, printed on the other.
+    assert quoted["shortcuts help, test"] is None
+
+
+@pytest.mark.parametrize(
+    "change", [{"colour": "blue"}, {"scales": {"small": {"recipe": "r"}}}]
+)
+def test_a_spec_of_another_version_is_one_sentence(change):
+    name = next(iter(change))
+    missing = "axes" if name == "scales" else name
+    with pytest.raises(UserError, match=rf"plan\.json.*{missing}"):
+        spec_from_dict({"ablation": EARLIER | change, "scale": "small"})
+
+
+def test_an_arm_may_take_another_net():
+    nets = {"residual": {}, "mlp": {"model": base.model_section("mlp", widths=(64,))}}
+    ablation = dataclasses.replace(
+        get_ablation(),
+        axes=[Axis("net", nets), Axis.over("rate", "schedule.learning_rate", [0.1])],
+        arm_name="{net}",
+        x_axis="rate",
+        scales={"smoke": Scale(recipe="resnet_digits", seeds=1)},
+        claims=(),
+        published=(),
+    )
+    written = json.loads(json.dumps(spec_to_dict(ablation, "smoke")))
+    read = spec_from_dict(written)[0].arms("smoke")
+    assert [arm.name for arm in read] == list(nets)
+    assert read[1].overrides["model"]["widths"] == [64]
