@@ -48,7 +48,7 @@ def test_missing_running_failed_and_half_written_cells(sweep_dir):
     assert _row(sweep, "plain-8", 0).status == "running"
     assert _row(sweep, "plain-8", 1).status == "running"
     assert sweep.warnings == [
-        "plain-8/seed-1/result.json cannot be read and is taken as not written."
+        "plain-8/seed-1/result.json cannot be read and is ignored."
     ]
     failed = _row(sweep, "plain-56", 1)
     assert (failed.status, failed.reason) == ("failed", "the loss was not finite")
