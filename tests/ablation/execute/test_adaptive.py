@@ -91,7 +91,7 @@ def test_nothing_is_added_while_runs_are_still_to_come(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "write_cells", lambda workdir: None)
     _, counts, said = rounds(tmp_path, OPEN)
     assert set(counts.values()) == {4}
-    assert said == ["not all runs have ended; the same command goes on when they have"]
+    assert said == ["some runs have not ended; run the same command when they have"]
 
 
 def test_a_number_that_was_set_beforehand(tmp_path):
@@ -111,10 +111,10 @@ def test_seeds_added_by_hand_count_as_looked_at(tmp_path):
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "many", "1.5"])
 def test_what_is_no_number_of_seeds(tmp_path, seeds):
-    with pytest.raises(UserError, match=f"--seeds={seeds}: give a whole number"):
+    with pytest.raises(UserError, match=f"--seeds={seeds}: give a positive integer"):
         rounds(tmp_path, OPEN, seeds=seeds)
 
 
 def test_a_budget_that_is_none():
-    with pytest.raises(UserError, match="give 2 seeds or more"):
+    with pytest.raises(UserError, match="give at least 2 seeds"):
         Budget(1, 0.0)

@@ -21,7 +21,7 @@ from tests.ablation.cells import short_cell
         ("gpu 2", "", [0, 1]),
         ("gpu 2", "4,6", [4, 6]),
         ("gpu 1", "GPU-4f2a", "by number"),
-        ("tpu 4", "", "on a TPU"),
+        ("tpu 4", "", "not a TPU"),
     ],
 )
 def test_gpus(monkeypatch, found, visible, numbers):
@@ -63,10 +63,10 @@ def test_options(text, options):
     ("text", "said"),
     [
         ("partitoin=gpu", "did you mean 'partition'"),
-        ("partition", "gives partition no value"),
-        ("gpus=some", "gpus=some; it takes a number"),
-        ("cpus=0", "cpus=0; it takes a number"),
-        ("time=soon", "time=soon; SLURM takes minutes"),
+        ("partition", "has no value for partition"),
+        ("gpus=some", "gpus=some: give a number"),
+        ("cpus=0", "cpus=0: give a number"),
+        ("time=soon", "time=soon: SLURM takes minutes"),
     ],
 )
 def test_wrong_options_are_one_sentence(text, said):

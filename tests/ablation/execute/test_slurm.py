@@ -136,7 +136,7 @@ def test_a_disturbed_sweep(slurm, caching, here):
         disturb(slurm, jobs[arm]["job"], pid, name)
     ended = caching.wait()
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("2 of 4 arms are done already\n2 cells  handed to")
+    assert ended.out.startswith("2 of 4 cells are already done\n2 cells  started by")
     assert re.findall(r"(\S+)  .*attempt 2 of 2", ended.out) == ["plain-8"]
     shown = slurm.command("scontrol", "show", "job", jobs["residual-8"]["job"])
     assert "Restarts=1" in shown
@@ -158,8 +158,8 @@ def test_left_alone_and_taken_up_again(slurm, caching, here):
         assert f"job {job}_3" in shown
         slurm.command("scancel", f"{job}_0")
         out = finish(caching, here, *command)
-        assert "3 cells of an earlier start go on" in out
-        assert len(re.findall("handed to slurm", out)) == 1
+        assert "3 cells of an earlier command still run" in out
+        assert len(re.findall("started by slurm", out)) == 1
     finally:
         slurm.command("scancel", "--me")
         slurm.command("scontrol", "update", "partitionname=test", "state=up")

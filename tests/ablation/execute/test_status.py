@@ -86,7 +86,7 @@ def test_a_process_that_is_gone_does_not_run(sweep):
     workdir = sweep("a")
     sign(workdir / "a", "running", step=40, born=1, seconds_per_step=0.5)
     stopped = cell(workdir)
-    assert (stopped.status, stopped.step) == ("stopped", 40)
+    assert (stopped.status, stopped.step) == ("interrupted", 40)
     assert stopped.seconds_left is None
 
 
@@ -95,7 +95,7 @@ def test_of_another_machine_silence_tells(sweep):
     sign(workdir / "a", "running", ago=QUIET_SECONDS - 60, **ELSEWHERE)
     assert cell(workdir).status == "running"
     sign(workdir / "a", "running", ago=QUIET_SECONDS + 60, **ELSEWHERE)
-    assert cell(workdir).status == "stopped"
+    assert cell(workdir).status == "interrupted"
 
 
 def test_a_diverged_seed_fails_the_cell_and_says_why(sweep):
@@ -132,7 +132,7 @@ def test_slurm_knows_what_the_files_do_not(sweep, monkeypatch):
     assert [cell.status for cell in cells.values()] == [
         "waiting",
         "running",
-        "stopped",
+        "interrupted",
         "waiting",
         "waiting",
     ]
@@ -190,7 +190,7 @@ def test_the_program(programs, here, sweep):
     ended = programs.run(here, "status", f"--workdir={workdir}")
     assert (ended.code, ended.err) == (0, "")
     assert "40/100" in ended.out
-    assert "stopped cells go on with the same command" in ended.out
+    assert "the same command resumes interrupted cells" in ended.out
     assert len(json.loads((workdir / "plan.json").read_text())["arms"]) == 2
     ended = programs.run(here, "status")
     assert ended.code == 2
@@ -207,13 +207,14 @@ ODD = ["x", None, True, [1], {"a": 1}, -1, 2**70, 1e300]
 def test_an_odd_sign_tells_less(sweep, key, odd):
     """Whoever wrote the file: the table is shown, and a cell counts as it is known."""
     folder = sweep("a")
-    for state in ("running", "stopped"):
+    for state, shown in (("running", "running"), ("stopped", "interrupted")):
         sign(folder / "a", state, **{"step": 5, "seconds_per_step": 1.0, key: odd})
         (cell,) = status.read_cells(folder)
         assert status.table([cell]).row_count == 1
         assert status.summary([cell])
-        expected = status.WAITING if key == "status" and odd != "x" else state
-        assert cell.status == ("stopped" if (key, odd) == ("status", "x") else expected)
+        if key == "status":
+            shown = status.INTERRUPTED if odd == "x" else status.WAITING
+        assert cell.status == shown
 
 
 @pytest.mark.parametrize("content", ["[]", "3", '"x"', "{", "\0", "null"])
