@@ -49,7 +49,7 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path):
 def test_a_signal_reaches_the_child_and_ends_all(tmp_path):
     code, said = run(tmp_path, a=STOPPED, b="raise SystemExit(5)")
     assert code == 130
-    assert said[-1] == "stopped; the same command goes on from here"
+    assert said[-1] == "interrupted; the same command resumes"
     assert list(atlas.read_outcomes(tmp_path, "smoke")) == ["a"]
 
 

@@ -3,10 +3,7 @@ import io
 import os
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -19,8 +16,6 @@ from cnnjax.errors import UserError
 from configs.ablations.degradation import get_ablation
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
-ROOT = Path(__file__).parents[3]
-MODULES = "spec stats collect claims plots figures tables report summary"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
@@ -136,7 +131,7 @@ def test_diverged_runs_that_count_as_guessing_are_named(tmp_path):
     write_report(tmp_path)
     for file in ("report.html", "report.md"):
         text = (tmp_path / file).read_text()
-        assert "The loss of 3 of them became infinite" in text
+        assert "3 of them diverged" in text
         assert "count as 90%" in text
         assert "do not count" not in text
         assert "90.00 ± 0.00" in text
@@ -232,9 +227,3 @@ def test_the_screen_summary_fits_and_names_every_arm(broken, width):
 )
 def test_numbers_on_paper(text, expected):
     assert text == expected
-
-
-def test_no_module_of_the_report_imports_jax():
-    names = ", ".join(f"cnnjax.ablation.{module}" for module in MODULES.split())
-    code = f"import sys, {names}; sys.exit('jax' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

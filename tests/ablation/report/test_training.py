@@ -79,7 +79,10 @@ def test_a_failed_and_an_unfinished_seed_are_shown(run):
     )
     page, text, *_ = write_training_report(run)
     said = screen(run) + text.read_text()
-    for words in ("1 of 3 seeds done; stopped, step 120 of 440", "seed 1 failed: the"):
+    for words in (
+        "1 of 3 seeds done; interrupted, step 120 of 440",
+        "seed 1 failed: the",
+    ):
         assert said.count(words) == 2
     assert "| 2 | not finished |" in text.read_text()
     assert "&lt;infinite&gt;" in page.read_text()

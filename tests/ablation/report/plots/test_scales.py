@@ -120,6 +120,6 @@ def test_units_and_failed_runs_are_in_picture_and_tables(grid):
     assert "effect (ms)" in page
     assert "effect (percentage points)" in page
     for file in (page, text):
-        assert "The test set chooses nothing." in file
+        assert "Nothing is selected on the test set." in file
     # 12.3, 24.3, 36.3 ms: a name with twelve letters.
     assert "24 ± 30" in text
