@@ -53,6 +53,14 @@ def test_any_way_of_writing_a_path(folder, way):
     assert load_ablation(way.format("mine")).title == "Mine"
 
 
+def test_paths_without_our_recipes(folder, monkeypatch):
+    """As in an installation that has the package alone."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert recipe_path("sub/recipe.py") == pathlib.Path("sub/recipe.py")
+    with pytest.raises(UserError, match="unknown config 'resnet_digits'"):
+        recipe_path("resnet_digits")
+
+
 @pytest.mark.parametrize("way", ["{}", "{}.py", "configs/{}.py", "configs/{}"])
 def test_ours_by_name_from_anywhere(folder, way):
     assert recipe_path(way.format("resnet_digits")) == CONFIGS / "resnet_digits.py"
