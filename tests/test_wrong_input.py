@@ -19,7 +19,7 @@ FLAGS = [
     ("train --confg=resnet_digits", "--confg", "did you mean --config?"),
     (f"{DIGITS} --sedes=2", "--sedes", "did you mean --seeds?"),
     ("train resnet_digits", "'resnet_digits'", "--name=value"),
-    ("train", "--config is missing", "configs/*.py"),
+    ("train", "--config is missing", "a recipe of configs/"),
     ("train --config", "unknown config ''", "resnet_digits"),
     ("train --config=resnet_digit", "'resnet_digit'", "did you mean 'resnet_digits'"),
     ("train --config=gone/mlp.py", "'gone/mlp.py'", "mlp_mnist"),
