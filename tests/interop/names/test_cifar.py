@@ -156,7 +156,11 @@ def test_where_the_channels_of_the_port_go():
         ("resnet20_cifar", {"widths": (3, 6, 12)}, "from 3 to 6 channels.*6 // 4"),
         ("resnet20_cifar", {"widths": (16, 16, 32)}, "from 16 to 16.*'cifar_append'"),
         ("resnet20_cifar", {"widths": (16, 64, 128)}, "from 16 to 64 channels"),
-        ("resnet20_cifar", {"block": "bottleneck"}, "stride_on_3x3=False.*it is True"),
+        (
+            "resnet20_cifar",
+            {"block": "bottleneck"},
+            "stride_on_3x3=False.*allowed is True",
+        ),
         (
             "resnet20_cifar",
             {"depth": 11, "block": "bottleneck", "stride_on_3x3": True},
