@@ -1,4 +1,4 @@
-"""Many ablations, each in a process of its own; no net is trained here."""
+"""Many ablations, each in its own process; no net is trained here."""
 
 import sys
 
@@ -10,7 +10,7 @@ from cnnjax.errors import UserError
 REFUSED = "import sys; print('error: no such data', file=sys.stderr); sys.exit(2)"
 CRASHED = "raise RuntimeError('broken')"
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-# Asks us to stop, as a Ctrl-C would, and ends when that comes back to it.
+# Interrupts its parent, as Ctrl-C does, and ends when the signal is forwarded.
 STOPPED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, lambda *_: sys.exit(130))

@@ -146,7 +146,7 @@ class Launch:
     def start(self) -> None:
         """Starts as many cells as fit."""
         active = list(self.active.values())
-        names = self.queue[: self.system.room(active)]
+        names = self.queue[: self.system.free_slots(active)]
         if not names:
             return
         for name in names:

@@ -50,7 +50,7 @@ class Local:
         self._slots = jobs or len(self._gpus) or os.cpu_count() or 1
         self._started: list[Any] = []
 
-    def room(self, active: Sequence[Record]) -> int:
+    def free_slots(self, active: Sequence[Record]) -> int:
         """How many more cells may start now."""
         return max(self._slots - len(active), 0)
 
@@ -138,7 +138,7 @@ class Slurm:
         self._folder, self._jobs = folder, jobs
         self._states: dict[str, str] = {}
 
-    def room(self, active: Sequence[Record]) -> int:
+    def free_slots(self, active: Sequence[Record]) -> int:
         """No limit: SLURM itself queues the cells."""
         return sys.maxsize
 

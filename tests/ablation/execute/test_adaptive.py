@@ -1,4 +1,4 @@
-"""How many seeds are trained, with trainings that take no time."""
+"""How many seeds are trained, with runs that take no time."""
 
 import dataclasses
 import functools
@@ -22,7 +22,7 @@ OPEN = Claim("open", "?", "nobody", "test_error", {"plain-20": 1, "plain-8": -1}
 
 
 def rounds(tmp_path, *claims, seeds="auto", most=20, minutes=0.0):
-    """Trains; returns the exit code, the seeds of each arm, and what was said."""
+    """Trains; returns the exit code, the seeds of each arm, and the output."""
     scale = Scale("resnet_digits", axes={"depth": ("8", "20", "32")}, num_seeds=4)
     ablation = dataclasses.replace(
         get_ablation(), scales={"toy": scale}, claims=claims, published=()
@@ -87,7 +87,7 @@ def test_it_goes_on_where_it_was_ended(tmp_path):
 
 
 def test_nothing_is_added_while_runs_are_still_to_come(tmp_path, monkeypatch):
-    """As with --wait=false, where the cells have only been handed to a cluster."""
+    """As with --wait=false, where the cells are only submitted to a cluster."""
     monkeypatch.setitem(globals(), "write_cells", lambda workdir: None)
     _, counts, said = rounds(tmp_path, OPEN)
     assert set(counts.values()) == {4}

@@ -1,4 +1,4 @@
-"""Cells in processes of their own: started, retried, taken over, stopped.
+"""Cells in separate processes: started, retried, taken over, interrupted.
 
 The cells are those of `tests/ablation/cells.py`, which train nothing; real ones are in
 `tests/run/test_interruption.py` and `test_slurm.py`.
@@ -27,7 +27,7 @@ from tests.ablation.cells import short_cell
 from tests.run.tiny import tiny_run
 
 ROOT = Path(__file__).parents[3]
-# What a person starts, with cells that wait for a signal.
+# A program as users start it, with cells that wait for a signal.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -112,7 +112,7 @@ def test_each_cell_gets_two_attempts(tmp_path, capsys):
     out = capsys.readouterr().out
     for arm in ("killed-once", "killed", "crashed-once", "crashed"):
         assert len(re.findall(rf"^{arm}  .*attempt 2 of 2$", out, re.M)) == 1
-    # Stopping is no failure.
+    # An interruption is not a failure.
     assert "stopped-once  was interrupted and saved; it is started again" in out
     assert "(6/6 cells)" in out
     assert read_jobs(tmp_path)["cells"] == {}
@@ -127,7 +127,7 @@ def test_what_concerns_all_ends_all(tmp_path):
 
 
 class Forgetful:
-    """A SLURM whose jobs are over, in the states that it is given."""
+    """A SLURM whose jobs have ended, in given states."""
 
     name = "slurm"
 
@@ -149,7 +149,7 @@ class Forgetful:
     [
         ("running", "CANCELLED", "cancelled"),
         ("stopped", "CANCELLED", "cancelled"),
-        ("waiting", "", "cancelled"),  # forgotten: it never began
+        ("waiting", "", "cancelled"),  # dropped by SLURM: it never started
         ("stopped", "FAILED", "started again"),
         ("running", "PREEMPTED", "started again"),
         ("running", "OUT_OF_MEMORY", "attempt 2"),
@@ -172,7 +172,7 @@ def test_what_becomes_of_a_job_of_slurm(tmp_path, capsys, left, state, how):
 
 
 def test_ctrl_c_lets_local_cells_save(tmp_path):
-    """As a terminal does it: every process of the group gets the signal."""
+    """As in a terminal: every process of the group gets the signal."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, tmp_path],
         cwd=ROOT,
@@ -197,13 +197,13 @@ def test_cells_that_still_run_are_taken_over(tmp_path, capsys):
     second = launch_of(tmp_path, "patient", "good", jobs=1)
     second.attach()
     second.start()
-    assert list(second.active) == ["patient"]  # and no room for the other
+    assert list(second.active) == ["patient"]  # the only slot
     assert second.queue == ["good"]
     assert "1 cells of an earlier command still run" in capsys.readouterr().out
     stop = StopRequest()
     stop.set(signal.SIGTERM)
     assert second.follow(stop) == 128 + signal.SIGTERM
-    first.system.poll()  # it was the child of this one
+    first.system.poll()  # the process is its child
     assert read(tmp_path / "patient" / "progress.json")["pid"] == pid
     assert status_of(tmp_path, "patient") == "stopped"
 

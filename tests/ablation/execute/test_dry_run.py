@@ -22,7 +22,7 @@ OPTIONS = {"num_seeds": 3, "data_dir": "", "workdir": "", "changes": {}}
 
 @pytest.fixture(scope="module")
 def paper():
-    """Two nets of He et al. 2015 for CIFAR-10, whose data is not there."""
+    """Two nets of He et al. 2015 for CIFAR-10, without the data."""
     ablation = Ablation(
         name="toy",
         title="Depth",
@@ -45,7 +45,7 @@ def test_published_facts_stand_in_for_data(paper):
     assert (small.num_params, small.multiply_adds) == (269_722, 40_551_040)
     assert (deep.num_params, deep.multiply_adds) == (19_421_274, 2_829_238_912)
     assert small.steps == 64_000
-    # Forward, and twice that for the gradient, of 128 images, for 3 seeds.
+    # Three forward passes (two for the gradient) of 128 images, for 3 seeds.
     assert small.work == 3 * 40_551_040 * 64_000 * 128 * 3
     assert found.num_runs == 6
     assert len(found.notes) == 1

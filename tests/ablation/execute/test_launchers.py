@@ -1,4 +1,4 @@
-"""What the launchers ask of the machine and of SLURM, and how they say no."""
+"""What the launchers request from the machine and SLURM, and what they refuse."""
 
 import os
 import re
@@ -82,7 +82,7 @@ def test_without_submitit_the_sentence_names_the_extra(tmp_path, monkeypatch):
 
 @pytest.fixture
 def scripts(tmp_path, monkeypatch):
-    """Keeps what is handed to an `sbatch` that numbers its jobs from 1."""
+    """Records the calls of an `sbatch` that numbers its jobs from 1."""
     folder = tmp_path / "bin"
     folder.mkdir()
     sbatch = (

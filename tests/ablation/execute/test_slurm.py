@@ -1,4 +1,4 @@
-"""Sweeps and trainings on a real SLURM, disturbed, give what they give without."""
+"""Interrupted ablations and runs on a real SLURM give the uninterrupted results."""
 
 import contextlib
 import json
@@ -45,7 +45,7 @@ LONGEST_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def variables(slurm, tmp_path_factory):
-    """Environment of programs and jobs, which share what they compile."""
+    """Environment of programs and jobs, which share compiled programs."""
     return slurm.variables | {
         "PYTHONPATH": str(ROOT),
         "XLA_FLAGS": "",
@@ -121,7 +121,7 @@ def has_got(pid, number):
 
 
 def test_a_disturbed_sweep(slurm, caching, here):
-    """Two arms by SLURM, one killed and one preempted, beside two that are done."""
+    """Two arms with SLURM, one killed and one preempted, and two that are done."""
     inline, run = here.parent / "inline", here / "run"
     inline.mkdir()
     for folder in (inline, here):
@@ -147,7 +147,7 @@ def test_a_disturbed_sweep(slurm, caching, here):
 
 
 def test_left_alone_and_taken_up_again(slurm, caching, here):
-    """What waits is waited for; what was cancelled is handed out anew."""
+    """Queued cells are waited for; cancelled ones are submitted again."""
     command = (*ABLATE, "--launcher=slurm", "--wait=false")
     slurm.command("scontrol", "update", "partitionname=test", "state=down")
     try:

@@ -1,4 +1,4 @@
-"""The table of cells, from files that others write."""
+"""The table of cells, from the files of other processes."""
 
 import json
 import time
@@ -124,7 +124,7 @@ def test_slurm_knows_what_the_files_do_not(sweep, monkeypatch):
     }
     jobs = {"launcher": "slurm", "command": [], "cells": records}
     write_json(workdir / "launcher" / "jobs.json", jobs)
-    for name in ("killed", "again"):  # no silence long enough yet
+    for name in ("killed", "again"):  # not silent for long enough
         sign(workdir / name, "running", **ELSEWHERE)
     states = {"7_0": "PENDING", "7_1": "RUNNING", "7_2": "FAILED", "7_3": "PENDING"}
     monkeypatch.setattr(slurm, "job_states", lambda: states)
@@ -138,13 +138,13 @@ def test_slurm_knows_what_the_files_do_not(sweep, monkeypatch):
     ]
     assert cells["queued"].note == "job 7_0"
     assert cells["again"].note == "job 7_3, attempt 2"
-    monkeypatch.setattr(slurm, "job_states", lambda: None)  # it is silent
+    monkeypatch.setattr(slurm, "job_states", lambda: None)  # SLURM does not answer
     assert status.read_cells(workdir)[2].status == "running"
 
 
 def test_time_left_of_all(sweep):
     workdir = sweep("a", "b", "c", "d")
-    # Two cells run at 2 and 4 steps a second; 60 + 20 + 100 steps are left.
+    # Two cells run at 2 and 4 steps per second; 60 + 20 + 100 steps are left.
     sign(workdir / "a", "running", step=40, seconds_per_step=0.5)
     sign(workdir / "b", "running", step=80, seconds_per_step=0.25)
     done(workdir / "d", 1.0)
@@ -205,7 +205,7 @@ ODD = ["x", None, True, [1], {"a": 1}, -1, 2**70, 1e300]
     "key", ["status", "reason", "step", "total_steps", "loss", "seconds_per_step"]
 )
 def test_an_odd_sign_tells_less(sweep, key, odd):
-    """Whoever wrote the file: the table is shown, and a cell counts as it is known."""
+    """Odd values in a heartbeat do not break the table."""
     folder = sweep("a")
     for state, shown in (("running", "running"), ("stopped", "interrupted")):
         sign(folder / "a", state, **{"step": 5, "seconds_per_step": 1.0, key: odd})

@@ -53,7 +53,7 @@ def draw_metric(ax: Axes, sweep: Sweep, metric: str) -> None:
     show_labels(ax, places, x_title(sweep), farthest)
     show_values(
         ax,
-        "x" if places.upright else "y",
+        "x" if places.vertical else "y",
         metric,
         _values_alike(sweep, metric),
         FAILED_ROOM if failed else 0.0,
@@ -64,7 +64,7 @@ def draw_metric(ax: Axes, sweep: Sweep, metric: str) -> None:
 def metric_size(sweep: Sweep, usual: tuple[float, float]) -> tuple[float, float]:
     """Width and height of a panel of `draw_metric`: larger for a vertical axis."""
     places, num_lines = place(x_labels(sweep)), len(lines_of(sweep))
-    if not places.upright:
+    if not places.vertical:
         return usual
     rows = sum(max(t.count("\n") + 1, 0.6 * num_lines) for t in places.texts.values())
     longest = max(len(line) for t in places.texts.values() for line in t.split("\n"))
@@ -112,7 +112,7 @@ def draw_effects(ax: Axes, verdicts: Sequence[Verdict], title: str) -> None:
 def _shift(places: Places, index: int, num_lines: int) -> float:
     """Offsets the lines from each other, so that none hides another."""
     if places.kind == "names":
-        step = -0.7 / num_lines if places.upright else 0.7 / num_lines
+        step = -0.7 / num_lines if places.vertical else 0.7 / num_lines
     else:
         step = min(0.045 * places.span, 0.5 * places.gap / num_lines)
     return (index - (num_lines - 1) / 2) * step
@@ -120,7 +120,7 @@ def _shift(places: Places, index: int, num_lines: int) -> float:
 
 def _xy(places: Places, at: Any, values: Any) -> tuple[Any, Any]:
     """(x, y) of values at some places, by the direction of the axis."""
-    return (values, at) if places.upright else (at, values)
+    return (values, at) if places.vertical else (at, values)
 
 
 def _draw_seeds(
@@ -134,7 +134,7 @@ def _draw_seeds(
     # Single seeds are offset from their mean, which would hide them.
     beside = 0.02 * places.span
     if places.kind == "names":
-        beside = (-1 if places.upright else 1) * 0.28 / num_lines
+        beside = (-1 if places.vertical else 1) * 0.28 / num_lines
     look = style(index) | {"ls": "", "ms": 4, "mew": 0, "alpha": 0.5}
     for where, seeds in zip(at, by_arm, strict=True):
         ax.plot(*_xy(places, [where + beside] * len(seeds), seeds), **look)
@@ -157,19 +157,19 @@ def _draw_means(
         low, high = np.maximum(low, 0), np.minimum(high, 100)
     bars = np.nan_to_num(np.array([means - low, high - means]))
     # No line joins names on a vertical axis: nothing lies between them.
-    look = style(index) | ({"ls": ""} if places.upright else {})
-    look |= {"xerr" if places.upright else "yerr": bars, "label": label or None}
+    look = style(index) | ({"ls": ""} if places.vertical else {})
+    look |= {"xerr" if places.vertical else "yerr": bars, "label": label or None}
     ax.errorbar(*_xy(places, at, means), ms=7, capsize=4, **look)
 
 
 def _mark_failed(ax: Axes, places: Places, at: float, text: str, index: int) -> None:
     """Draws a cross at the end of the axis of values, with the number of failures."""
     color = style(index)["color"]
-    across = ax.get_yaxis_transform() if places.upright else ax.get_xaxis_transform()
+    across = ax.get_yaxis_transform() if places.vertical else ax.get_xaxis_transform()
     look = {"color": color, "marker": "x", "ms": 7, "mew": 2, "ls": ""}
     ax.plot(*_xy(places, [at], [0.97]), transform=across, clip_on=False, **look)
     words: dict[str, Any] = {"ha": "center", "va": "top", "rotation": 90}
-    if places.upright:
+    if places.vertical:
         words = {"ha": "right", "va": "center"}
     x, y = _xy(places, at, 0.94)
     ax.text(x, y, text, transform=across, color=color, fontsize=8, **words)

@@ -104,5 +104,5 @@ def _show_values(ax: Axes, profile: Profile) -> None:
         ax.set_yscale("log")
         ax.set_ylim(low / 1.3, 1.3 * high)
     else:
-        room = 0.05 * (high - min(low, 0.0) or 1.0)
-        ax.set_ylim(min(low - room, 0.0), high + room)
+        pad = 0.05 * (high - min(low, 0.0) or 1.0)
+        ax.set_ylim(min(low - pad, 0.0), high + pad)

@@ -39,14 +39,14 @@ class Places:
       at: label -> position, in the unit of the axis.
       texts: label -> its text, perhaps wrapped.
       kind: 'linear' or 'log' for numbers, 'names' for equally spaced labels.
-      upright: whether the labels are on the vertical axis, because they are too long
+      vertical: whether the labels are on the vertical axis, because they are too long
         for the horizontal one.
     """
 
     at: Mapping[str, float]
     texts: Mapping[str, str]
     kind: str
-    upright: bool = False
+    vertical: bool = False
 
     @property
     def span(self) -> float:
@@ -75,7 +75,7 @@ def place(labels: Sequence[str]) -> Places:
     texts = _wrapped(labels)
     if texts is None:
         wide = {label: "\n".join(textwrap.wrap(label, 30)) for label in labels}
-        return Places({k: -v for k, v in at.items()}, wide, "names", upright=True)
+        return Places({k: -v for k, v in at.items()}, wide, "names", vertical=True)
     return Places(at, texts, "names")
 
 
@@ -106,13 +106,13 @@ def _collide(labels: Sequence[str], at: Sequence[float]) -> bool:
 
 def _wrapped(labels: Sequence[str]) -> dict[str, str] | None:
     """The labels wrapped to fit side by side; None if they do not fit."""
-    room = int(AXIS_LENGTH / len(labels) / LETTER) - 1
-    if room < 1:
+    width = int(AXIS_LENGTH / len(labels) / LETTER) - 1
+    if width < 1:
         return None
     texts = {}
     for label in labels:
-        lines = textwrap.wrap(label, room, break_long_words=False) or [""]
-        if len(lines) > MOST_LINES or max(map(len, lines)) > room:
+        lines = textwrap.wrap(label, width, break_long_words=False) or [""]
+        if len(lines) > MOST_LINES or max(map(len, lines)) > width:
             return None
         texts[label] = "\n".join(lines)
     return texts
@@ -127,7 +127,7 @@ def show_labels(ax: Axes, places: Places, title: str, beside: float = 0.0) -> No
       title: of the axis.
       beside: largest distance of a marker from its label.
     """
-    letter = "y" if places.upright else "x"
+    letter = "y" if places.vertical else "x"
     ticks = getattr(ax, f"set_{letter}ticks")
     ticks(list(places.at.values()), [places.texts[label] for label in places.at])
     side = 0.6 if places.kind == "names" else 0.05 * places.span + beside
@@ -172,8 +172,8 @@ def show_values(
     else:
         # The axis of rates far from zero does not start at zero.
         start = 0.0 if about.unit == "%" and low < 0.5 * high else low
-        room = (high - start) or max(abs(high), 0.1)
-        set_limits(start - 0.06 * room, high + (0.1 + headroom) * room)
+        span = (high - start) or max(abs(high), 0.1)
+        set_limits(start - 0.06 * span, high + (0.1 + headroom) * span)
 
 
 def _plain_ticks(ax: Axes, letter: str, locator: Locator) -> None:

@@ -1,4 +1,4 @@
-"""Where labels stand, and which arms form a line."""
+"""The positions of labels, and the grouping of arms into lines."""
 
 import itertools
 
@@ -36,7 +36,7 @@ def test_numbers_within_a_decade_stand_by_value():
         ("relu", "tanh"),
         ("nan", "1"),
         ("1", "1.0"),
-        ("1", "2", "3", "1000000", "1000001"),  # would be written over each other
+        ("1", "2", "3", "1000000", "1000001"),  # would overlap
     ],
 )
 def test_what_is_no_scale_stands_side_by_side(labels):
@@ -48,7 +48,7 @@ def test_what_is_no_scale_stands_side_by_side(labels):
 def test_long_labels_stand_below_each_other():
     labels = tuple(f"shortcut-only gating with bias {n}" for n in range(20))
     places = place(labels)
-    assert places.upright
+    assert places.vertical
     assert max(places.at.values()) == places.at[labels[0]]
 
 
