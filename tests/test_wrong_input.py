@@ -13,7 +13,7 @@ from tests.programs import ROOT, Ended
 DIGITS = "train --config=resnet_digits"
 SMOKE = "ablate --scale=smoke"
 
-# Command line, then what the sentence must say: what was given, and what is allowed or
+# Command line, then words of the message: what was given, and what is allowed or
 # where to change it.
 FLAGS = [
     ("train --confg=resnet_digits", "--confg", "did you mean --config?"),
@@ -126,7 +126,7 @@ VALUES = [
     ("train.impl=fast", "'fast'", "auto, lax, xla"),
     ("eval.statistics=exact", "'exact'", "precise, running"),
     ("augment.standardize=pixels", "'pixels'", "pixel_mean"),
-    # Values that do not go together.
+    # Values that do not fit together.
     ("model.depth=21", "depth 21", "20 and 26", "config.model.depth"),
     ("train.epochs=0 train.steps=0", "config.train.steps", "config.train.epochs"),
     ("train.steps=None", "config.train.steps cannot be None", "configs/base.py"),
@@ -144,7 +144,7 @@ VALUES = [
     ("model.name=lenet5", "lenet5"),
 ]
 
-# What a recipe says, then as above.
+# Change of a recipe, then as above.
 RECIPES = {
     "syntax": ("def get_config(:\n    pass\n", "SyntaxError in line 1"),
     "no function": ("config = 3\n", "no function get_config()"),
@@ -215,7 +215,7 @@ def test_recipe(programs, here, name):
 
 
 def run_alone(here, line, **variables):
-    """`python -m experiments.VERB ...` as a process of its own."""
+    """Runs `python -m experiments.VERB ...` in its own process."""
     verb, *args = line.split()
     ended = subprocess.run(
         [sys.executable, "-P", "-m", f"experiments.{verb}", *args],
