@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The front door: sets up .venv when needed, then runs a program of experiments/.
+# Sets up .venv if needed, then runs a program of experiments/.
 #
 #   ./launch.sh [VERB] [FLAGS]      ./launch.sh help
 #
-# CNNJAX_PYTHON  the Python to set up with (default: the first suitable one found)
+# CNNJAX_PYTHON  the Python for the set-up (default: the first suitable one found)
 # CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12 or tpu
 set -euo pipefail
 
@@ -12,7 +12,7 @@ while [ -L "$self" ]; do # not every readlink knows -f
   link=$(readlink -- "$self")
   case $link in /*) self=$link ;; *) self=$(dirname -- "$self")/$link ;; esac
 done
-# -P: '..' in a link means what it means to the system.
+# -P: resolve '..' in links as the system does.
 root=$(cd -P -- "$(dirname -- "$self")" && pwd)
 venv=$root/.venv
 stamp=$venv/cnnjax-ready
@@ -24,20 +24,20 @@ fail() { # CODE SENTENCE
   exit "$1"
 }
 
-verbs() { # every program, so that a new one appears by itself
+verbs() { # the names of all programs
   local file
   for file in "$root"/experiments/[a-z]*.py; do
     [ -e "$file" ] && basename "$file" .py
   done
 }
 
-# What needs no set-up ---------------------------------------------------------------
+# Without set-up -----------------------------------------------------------------------
 
-help() { # one line and one example per program, from the top of its docstring
+help() { # one line and one example per program, from its docstring
   local verb file
   cat <<'END'
-./launch.sh            plain against residual nets by depth, on this machine: a report
-./launch.sh test       runs the tests; arguments go to pytest
+./launch.sh            compare plain and residual nets by depth on this machine
+./launch.sh test       run the tests; arguments are passed to pytest
 
 END
   for verb in $(verbs); do
@@ -70,9 +70,9 @@ check_extras() {
 
 # Set-up -----------------------------------------------------------------------------
 
-find_python() { # prints a Python that really runs: a pyenv shim may exist and fail
+find_python() { # prints a Python that works: a pyenv shim may exist and fail
   local candidate needs=$is_suitable
-  # Some distributions split off what `python -m venv` needs; uv does without it.
+  # Some distributions package ensurepip and venv separately; uv does not need them.
   command -v uv >/dev/null || needs="import ensurepip, venv; $needs"
   if [ -n "${CNNJAX_PYTHON:-}" ]; then
     "$CNNJAX_PYTHON" -c "$needs" 2>/dev/null ||
@@ -92,7 +92,7 @@ find_python() { # prints a Python that really runs: a pyenv shim may exist and f
 
 fingerprint() { cat "$root/pyproject.toml" "$root/constraints.txt" | cksum; }
 
-is_ready() { # EXTRAS: whether a finished set-up has these and is not out of date
+is_ready() { # EXTRAS: whether the set-up is complete, up to date and has these
   local made_from made_extras extra
   [ -x "$venv/bin/python" ] && [ -f "$stamp" ] || return 1
   { read -r made_from && read -r made_extras; } <"$stamp" || return 1
@@ -102,13 +102,13 @@ is_ready() { # EXTRAS: whether a finished set-up has these and is not out of dat
   done
 }
 
-is_setting_up() { # PID: alive, and not another program that got a dead one's number
+is_setting_up() { # PID: whether it is alive and still a set-up (numbers are reused)
   [ "$1" != $$ ] && kill -0 "$1" 2>/dev/null || return 1
   [ -r "/proc/$1/cmdline" ] || return 0
   case $(tr '\0' ' ' <"/proc/$1/cmdline") in *launch.sh*) ;; *) return 1 ;; esac
 }
 
-claim_set_up() { # one set-up at a time; what an interrupted one left is removed
+claim_set_up() { # one set-up at a time; removes the rest of an interrupted one
   local other said=
   mkdir -p "$venv"
   [ -w "$venv" ] || fail 1 "cannot write in $venv"
@@ -119,7 +119,7 @@ claim_set_up() { # one set-up at a time; what an interrupted one left is removed
       said=yes
       sleep 0.2
     elif [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
-      echo "launch.sh: the last set-up was interrupted; starting it again" >&2
+      echo "launch.sh: the last set-up was interrupted; starting again" >&2
       rm -rf "$venv"
       mkdir -p "$venv"
     fi
@@ -134,7 +134,7 @@ release_set_up() {
 set_up() { # EXTRAS
   local extras python target code
   claim_set_up
-  if is_ready "$1"; then # by the set-up that was waited for
+  if is_ready "$1"; then # done by the set-up that we waited for
     release_set_up
     return
   fi
@@ -148,14 +148,14 @@ set_up() { # EXTRAS
       release_set_up
       exit "$code"
     }
-    echo "launch.sh: setting up $venv with $("$python" -V), once" >&2
+    echo "launch.sh: setting up $venv with $("$python" -V) (only once)" >&2
     make_venv "$python"
   fi
   target=.${extras:+[${extras// /,}]}
   echo "launch.sh: installing $target under constraints.txt (a minute or two)" >&2
   (cd "$root" && install "$target") || {
     release_set_up
-    fail 1 "set-up failed (see above); check the network and start again"
+    fail 1 "set-up failed (see above): check the network and try again"
   }
   printf '%s\n%s\n' "$(fingerprint)" "$extras" >"$stamp"
   release_set_up
@@ -198,12 +198,12 @@ check_extras "$extras"
 [ "$verb" != test ] || extras="$extras test"
 is_ready "$extras" || set_up "$extras"
 
-# Programs run where the caller stands, so that relative paths mean what they say there;
-# -P keeps a folder `experiments` of that place from hiding ours.
+# Programs run in the current folder, so that relative paths are relative to it; -P keeps
+# a folder `experiments` there from hiding ours.
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
 if [ "$verb" = test ]; then
   cd "$root"
-  # One more than there are cores: some tests wait for processes that they have started.
+  # One more than there are cores: some tests wait for other processes.
   cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
   export PYTEST_XDIST_AUTO_NUM_WORKERS=${PYTEST_XDIST_AUTO_NUM_WORKERS:-$((cores + 1))}
   exec "$venv/bin/python" -P -m pytest "$@"

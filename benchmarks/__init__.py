@@ -1,5 +1,5 @@
-"""What is fast and what is not: `./launch.sh benchmark --suite=...`.
+"""Benchmarks: `./launch.sh benchmark --suite=...`.
 
-One file a suite. A suite compares ways of doing the same thing side by side in one
-process and reports ratios, because times of this machine say little about another.
+There is one file per suite. A suite compares ways of doing the same work in one process
+and reports ratios, because times of one machine say little about another.
 """

@@ -1,4 +1,4 @@
-"""How much of a training's time the device computes, read off a profile of JAX."""
+"""The fraction of a run in which the device computes, from a profile of JAX."""
 
 import tempfile
 from pathlib import Path
@@ -11,7 +11,7 @@ from cnnjax.run.programs import compile_programs, shared_keys
 from cnnjax.run.setup import initial_state, set_up
 from cnnjax.run.shared import Shared
 
-# What XLA on CPU calls the execution of one program in a profile.
+# Name of the execution of a program in profiles of XLA on CPU.
 EXECUTION = "ThunkExecutor::Execute (wait for completion)"
 EPOCHS = 15
 
@@ -30,18 +30,18 @@ class NoDisplay:
 
 
 def profile_training() -> tuple[float, float, int]:
-    """Trains ResNet-20 on the digits, with its logs and validations.
+    """Trains ResNet-20 on the digits, with logging and validation.
 
     Returns:
-      Share of the time, between the first program and the last, in which a program ran;
-      that time in seconds; and the number of optimizer steps.
+      The fraction of the time between the first and the last program in which a program
+      ran; that time in seconds; and the number of optimizer steps.
     """
     config = load_recipe("resnet_digits")
     config.train.epochs = float(EPOCHS)
     config.checkpoint.every_epochs = 0.0
     config.log.tensorboard = False
     run = set_up(config)
-    # Compiled before the profile begins.
+    # Compile before the profile starts.
     shared = Shared(shared_keys(run))
     compile_programs(run, initial_state(run), shared)
     with tempfile.TemporaryDirectory() as folder, profiled() as events:
@@ -63,7 +63,7 @@ def profile_training() -> tuple[float, float, int]:
 
 
 def busy(spans: list[tuple[float, float]]) -> tuple[float, float]:
-    """Share of the time that spans cover, and that time in seconds.
+    """The fraction of the time that spans cover, and that time in seconds.
 
     Args:
       spans: (begin, end) in microseconds, in any order, possibly overlapping.

@@ -1,4 +1,4 @@
-"""What a number was measured on: processor, versions, and the floor of arithmetic."""
+"""Describes the machine of a measurement: processor, versions, peak of matmul."""
 
 import os
 import platform
@@ -31,12 +31,12 @@ def describe() -> dict[str, Any]:
 
 
 def matmul(dtype: str = "float32") -> dict[str, Callable[[], object]]:
-    """A large matrix product, to be measured in the rounds of a case: its floor."""
+    """A large matrix product, measured in the same rounds as a case, as its peak."""
     a = jnp.ones((SIDE, SIDE), dtype)
     program = parallel.compile_program(lambda a, b: a @ b, (a, a))
     return {MATMUL: lambda: jax.block_until_ready(program(a, a))}
 
 
 def matmul_peak(times: Times) -> float:
-    """Floating-point operations per second of the fastest of these products."""
+    """Floating-point operations per second of the fastest product."""
     return 2 * SIDE**3 / min(times.seconds)

@@ -1,4 +1,4 @@
-"""Interleaved timing: every round runs each case once, so that slow drifts cancel."""
+"""Interleaved timing: every round runs each case once, so that slow drift cancels."""
 
 import dataclasses
 import sys
@@ -19,9 +19,9 @@ class Times:
         return float(np.median(self.seconds))
 
     def ratio_to(self, other: "Times") -> tuple[float, float, float]:
-        """How many times as long as `other`: median, first and third quartile.
+        """The ratio of times to `other`: median, first and third quartile.
 
-        Rounds are paired, because both ran within the same second or so.
+        Rounds are paired, because both ran within about a second.
         """
         ratios = np.divide(self.seconds, other.seconds)
         low, middle, high = np.percentile(ratios, (25, 50, 75))
@@ -34,9 +34,9 @@ def interleave(
     """Times callables that wait for their own results.
 
     Args:
-      cases: name -> what to run once a round.
+      cases: name -> function to run once per round.
       rounds: measured rounds.
-      warm_up: rounds before them, which compile and fill caches.
+      warm_up: unmeasured rounds before them, which compile and fill caches.
     """
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     print(f"measuring {', '.join(cases)}", file=sys.stderr, flush=True)

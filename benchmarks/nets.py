@@ -1,4 +1,4 @@
-"""The nets that the suites train and evaluate, here and in torch."""
+"""The nets that the suites train and evaluate, in cnnjax and in torch."""
 
 import dataclasses
 from typing import Any
@@ -16,7 +16,7 @@ class Net:
       model: name in the registry.
       arguments: of the net.
       image_size: pixels.
-      batch_size: images a step.
+      batch_size: images per step.
       num_classes: width of the head.
     """
 
@@ -60,5 +60,5 @@ NETS = {
 
 
 def named(part: str) -> dict[str, Net]:
-    """The nets whose name contains this, in any case."""
+    """The nets whose name contains this text, ignoring case."""
     return {name: net for name, net in NETS.items() if part.lower() in name.lower()}

@@ -1,4 +1,4 @@
-"""What a profile of JAX says: spans of named operations."""
+"""Reads profiles of JAX: spans of named operations."""
 
 import contextlib
 import gzip
@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-# How XLA begins the names of operations that wait for other devices.
+# First words of the names of XLA's collective operations.
 COLLECTIVES = (
     "all-reduce",
     "all-gather",
@@ -22,7 +22,7 @@ COLLECTIVES = (
 
 @contextlib.contextmanager
 def profiled() -> Iterator[list[dict[str, Any]]]:
-    """Gives a list that holds the events of what ran within, once it is over."""
+    """Profiles a block; the list that it yields has the events after the block."""
     options = jax.profiler.ProfileOptions()
     options.python_tracer_level = 0
     events: list[dict[str, Any]] = []
@@ -35,7 +35,7 @@ def profiled() -> Iterator[list[dict[str, Any]]]:
 
 
 def collective_seconds(events: list[dict[str, Any]]) -> float:
-    """Time that all devices together spent in collective operations, waiting included.
+    """Seconds of all devices in collective operations, including waiting.
 
     Args:
       events: of `profiled`.

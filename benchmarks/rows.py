@@ -1,4 +1,4 @@
-"""Rows of a suite, as JSON and Markdown, and the check against earlier ones."""
+"""Rows of a suite as JSON and Markdown, and their comparison with committed rows."""
 
 import dataclasses
 from collections import Counter
@@ -7,7 +7,8 @@ from typing import Any
 from benchmarks.machine import MATMUL, matmul_peak
 from benchmarks.measure import Times
 
-# A ratio that is so much worse than the committed one, beyond its own spread, is news.
+# A ratio that is worse than the committed one by this factor, beyond its quartiles, is
+# reported.
 TOLERANCE = 1.15
 
 
@@ -16,17 +17,17 @@ class Row:
     """One case of a suite.
 
     Args:
-      case: what was done, such as the name of a net.
-      way: how, such as 'cnnjax' or 'torch'.
-      seconds: median, of one unit.
-      unit: what one unit is, such as 'step'.
-      ratio: time over that of the reference, median over rounds; None for the
+      case: the work, such as the name of a net.
+      way: the implementation, such as 'cnnjax' or 'torch'.
+      seconds: median time of one unit.
+      unit: name of the unit, such as 'step'.
+      ratio: time divided by that of the reference, median over rounds; None for the
         reference.
       spread: first and third quartile of the ratio.
       reference: the way that the ratio refers to.
-      rate: units per second of something that people know, such as images.
-      utilisation: share of the measured matmul peak; None where no FLOPs are counted.
-      note: a fact that belongs beside the numbers.
+      rate: images per second; None if there are no images.
+      utilisation: fraction of the measured matmul peak; None if no FLOPs are counted.
+      note: a remark about the numbers.
     """
 
     case: str
@@ -56,9 +57,9 @@ def rows_of(
 
     Args:
       case: name of the case.
-      times: way -> times of one call; and those of `matmul`, if among them.
+      times: way -> times of one call; may include those of `matmul`.
       reference: one of the ways.
-      unit: what one unit is.
+      unit: name of the unit.
       units: units in one call, for all ways or for each.
       images: images in one unit.
       flops: floating-point operations in one unit.
@@ -94,12 +95,12 @@ def rows_of(
 
 
 def to_json(suite: str, rows: list[Row], about: dict[str, Any]) -> dict[str, Any]:
-    """What is stored: the machine, and every row."""
+    """The stored form: the machine, and every row."""
     return {"suite": suite, **about, "rows": [dataclasses.asdict(row) for row in rows]}
 
 
 def to_markdown(stored: dict[str, Any]) -> str:
-    """The table of a suite with the machine it was measured on."""
+    """The table of a suite, with the machine on which it was measured."""
     rows = [Row(**row) for row in stored["rows"]]
     lines = [
         "| case | way | time | ratio (quartiles) | images/s | of matmul peak | note |",
@@ -124,10 +125,10 @@ def to_markdown(stored: dict[str, Any]) -> str:
 
 
 def regressions(new: dict[str, Any], committed: dict[str, Any]) -> list[str]:
-    """Sentences about ratios that got worse than the committed ones.
+    """Sentences about ratios that are worse than the committed ones.
 
-    Times differ between machines, ratios hardly. Rows that only one side has are
-    skipped, and those of torch, which is not ours to mend.
+    Times differ between machines, ratios much less. Rows that only one side has, and
+    rows of torch, are skipped.
     """
     known = {(row["case"], row["way"]): row for row in committed["rows"]}
     found = []

@@ -1,4 +1,4 @@
-"""Runs suites, stores their rows, and compares them with the committed ones."""
+"""Runs suites, stores their rows, and compares them with committed rows."""
 
 import dataclasses
 import datetime
@@ -15,14 +15,14 @@ from cnnjax.records import read_json, replace_block, write_json, write_text
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
-# Not among 'all': they have nothing to run on a machine with one CPU device.
+# Not part of 'all': they need an accelerator or several devices.
 ON_DEVICES = ("accelerator", "scaling")
 PEERS = ("torch",)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a suite may be asked: rounds, a part of the names of cases, a peer."""
+    """Options of a suite: rounds, part of the names of cases, peer to compare with."""
 
     rounds: int
     only: str
@@ -39,7 +39,7 @@ def run_suites(
     repository: Path,
     publish: bool,
 ) -> None:
-    """Measures, prints and stores; warns of ratios that got worse.
+    """Measures, prints and stores; warns about ratios that became worse.
 
     Args:
       name: of a suite, or 'all'.
@@ -47,11 +47,12 @@ def run_suites(
       rounds: measured rounds.
       only: part of the names of cases; '' for all.
       out: folder of `<suite>.json` and `<suite>.md`.
-      repository: where docs/benchmarks.md and docs/benchmarks/*.json are.
-      publish: write these.
+      repository: contains docs/benchmarks.md and docs/benchmarks/*.json.
+      publish: whether to write these.
 
     Raises:
-      UserError: no such suite or peer, or a part of a suite would be published.
+      UserError: there is no such suite or peer, or only part of a suite would be
+        published.
     """
     known = (*SUITES, *ON_DEVICES, "all")
     if name not in known:
@@ -61,10 +62,10 @@ def run_suites(
     if against and importlib.util.find_spec(against) is None:
         raise UserError(
             f"--against={against}: {against} is not installed (extra `peers`); leave "
-            "--against out to measure without it"
+            "out --against to measure without it"
         )
     if publish and only:
-        raise UserError("--publish needs whole suites: leave --only out")
+        raise UserError("--publish needs whole suites: leave out --only")
     options = Options(rounds, only, against)
     for suite in SUITES if name == "all" else (name,):
         rows = importlib.import_module(f"benchmarks.suites.{suite}").suite(options)
@@ -83,7 +84,7 @@ def run_suites(
 
 
 def _emulation() -> list[str]:
-    """What emulated the devices, as it stands before a command."""
+    """The setting that emulates devices, to precede the command."""
     return [f"XLA_FLAGS={given}"] if (given := os.environ.get("XLA_FLAGS")) else []
 
 

@@ -1,6 +1,7 @@
-"""How every program starts: flags checked, errors in one sentence, exit codes.
+"""The start of every program: checks flags, prints errors, sets the exit code.
 
-0 is success, 2 a mistake in what was given, 1 a failed training, 128 + n a signal n.
+0 is success, 2 a mistake of the user, 1 a failed run, 128 + n an interruption by
+signal n.
 """
 
 import errno
@@ -10,6 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
+from typing import Any
 
 from absl import flags, logging
 from ml_collections import ConfigDict
@@ -28,14 +30,14 @@ from cnnjax.errors import ESCAPING, UserError, near_matches, shown
 
 HELP = {"--help", "-h", "-help"}
 
-# The flags below belong to the programs that ask for them.
+# The flags below belong to the programs that define them, not to this module.
 flags.disclaim_key_flags()
 
 
 def define_parallel_flags() -> None:
-    """Flags of programs that train on several devices or in several processes."""
+    """Defines the flags of programs that train on several devices or processes."""
     flags.DEFINE_string(
-        "parallel.mode", None, "jit, shard_map or pmap; the numbers are the same."
+        "parallel.mode", None, "jit, shard_map or pmap; the results are the same."
     )
     flags.DEFINE_string(
         "parallel.layout",
@@ -43,19 +45,21 @@ def define_parallel_flags() -> None:
         "Devices for the seeds and for each batch, such as seed=4,data=2; or auto.",
     )
     flags.DEFINE_integer(
-        "parallel.devices", None, "How many devices may be used; 0 for all."
+        "parallel.devices", None, "Number of devices to use; 0 for all."
     )
     flags.DEFINE_string(
         "coordinator",
         "",
-        "host:port of process 0, where nothing else tells it (see docs/scaling.md).",
+        "host:port of process 0, if the cluster does not set it (see docs/scaling.md).",
     )
-    flags.DEFINE_integer("num_processes", None, "Processes that train together.")
+    flags.DEFINE_integer(
+        "num_processes", None, "Number of processes that train together."
+    )
     flags.DEFINE_integer("process_id", None, "Number of this process, from 0.")
 
 
 def define_launch_flags() -> None:
-    """Flags of programs that train many arms: where, and how many at a time."""
+    """Defines the flags of programs that train many cells: where, and how many."""
     flags.DEFINE_string("data_dir", "", "Folder of prepared data sets.")
     flags.DEFINE_multi_string(
         "set",
@@ -65,35 +69,36 @@ def define_launch_flags() -> None:
     flags.DEFINE_integer(
         "jobs",
         0,
-        "Arms at a time; 0 for one per core or accelerator (on one inline, one).",
+        "Cells (an arm with its seeds) at a time; 0 for one per CPU core or "
+        "accelerator; with an accelerator, inline trains one.",
         lower_bound=0,
     )
     flags.DEFINE_string(
         "launcher",
         "inline",
-        "inline, local (a process per arm) or slurm (a job per arm).",
+        "inline, local (a process per cell) or slurm (a job per cell).",
     )
     flags.DEFINE_string(
         "launcher_options", "", "For slurm: partition=gpu,time=4:00:00,gpus=1,cpus=8."
     )
-    flags.DEFINE_bool("wait", True, "With slurm: wait for the arms and report.")
+    flags.DEFINE_bool("wait", True, "With slurm: wait for all cells and report.")
 
 
-def launching() -> dict[str, str | int | bool]:
-    """What the launch flags say of how arms are trained, as `train_cells` takes it."""
+def launching() -> dict[str, Any]:
+    """The values of the launch flags, as arguments of `train_cells`."""
     names = ("jobs", "launcher", "launcher_options", "wait")
     return {name: flags.FLAGS[name].value for name in names}
 
 
-def parallel_changes() -> dict[str, str | int]:
-    """What the flags of `define_parallel_flags` change in a config."""
+def parallel_changes() -> dict[str, Any]:
+    """The config keys that the flags of `define_parallel_flags` set."""
     given = {f"parallel.{key}": None for key in ("mode", "layout", "devices")}
     values = {name: flags.FLAGS[name].value for name in given}
     return {name: value for name, value in values.items() if value is not None}
 
 
-def processes() -> dict[str, str | int | None]:
-    """The arguments of `distributed.joined`."""
+def processes() -> dict[str, Any]:
+    """The arguments of `devices.distributed.joined`."""
     return {
         "coordinator": flags.FLAGS["coordinator"].value,
         "num": flags.FLAGS["num_processes"].value,
@@ -107,7 +112,7 @@ def run(main: Callable[[], int | None]) -> None:
     Args:
       main: takes nothing (it reads its flags) and returns an exit code or None.
     """
-    # Libraries log at warning level what is of no use to the person in front.
+    # Warnings of libraries do not help the user.
     logging.set_verbosity(logging.ERROR)
     _print_any_text()
     try:
@@ -120,7 +125,7 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except BrokenPipeError:
-        # The reader of our output went away (as `| head` does): not an error.
+        # The reader of our output has closed it (as `| head` does): not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
@@ -128,8 +133,8 @@ def run(main: Callable[[], int | None]) -> None:
             raise
         print(
             f"error: cannot write {error.filename or 'a file'}: {error.strerror}; "
-            "nothing that was finished is lost: free the space or choose another "
-            "--workdir, and start again",
+            "finished results are not lost: free space or choose another --workdir, "
+            "and run the command again",
             file=sys.stderr,
         )
         code = 2
@@ -139,19 +144,19 @@ def run(main: Callable[[], int | None]) -> None:
 
 
 def _print_any_text() -> None:
-    """Escapes what the terminal's encoding lacks: no name of a class ends a run."""
+    """Escapes characters that the terminal cannot encode, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPING)
 
 
 def help_text() -> str:
-    """What the program does, and its flags with their defaults."""
+    """The docstring of the program, and its flags with their defaults."""
     program = sys.modules["__main__"].__doc__ or ""
     lines = [program.strip(), "", "Flags:"]
     for flag in flags.FLAGS.get_flags_for_module(sys.argv[0]):
         if flag.flag_type() == "config_dict":
-            continue  # the keys of a recipe, which are those of configs/base.py
+            continue  # its keys are those of configs/base.py
         default = "" if flag.default in (None, "", []) else f" [{flag.default}]"
         lines.append(f"  --{flag.name}{default}")
         text = " ".join(flag.help.split(";\n    repeat this")[0].split())
@@ -165,8 +170,8 @@ def parse(argv: list[str]) -> None:
     """Parses the command line.
 
     Raises:
-      UserError: an unknown flag, a stray word, a config key that does not exist, or a
-        value of the wrong type.
+      UserError: an unknown flag, an unexpected argument, a config key that does not
+        exist, or a value of the wrong type.
     """
     argv = [argv[0], *map(_at_home, argv[1:])]
     argv, recipe, nones = _resolve_recipe(argv)
@@ -181,7 +186,7 @@ def parse(argv: list[str]) -> None:
             f"unexpected argument {shown(rest[1])}: options are written --name=value"
         )
     if recipe is not None:
-        config = flags.FLAGS["config"].value
+        config: Any = flags.FLAGS["config"].value
         for key, value in flatten(config).items():
             check_kind(recipe, key, value)
         override(config, dict.fromkeys(nones))
@@ -189,10 +194,10 @@ def parse(argv: list[str]) -> None:
 
 
 def _at_home(word: str) -> str:
-    """The word with `~` expanded, which a shell does at the start of a word alone.
+    """Expands `~` after '=', where the shell does not.
 
     Raises:
-      UserError: nobody's home.
+      UserError: there is no such user.
     """
     # Also in --set=data.data_dir=~/data.
     match = re.fullmatch(r"(--?[\w.]+=(?:[\w.]+=)?)?(~.*)", word, re.DOTALL)
@@ -203,19 +208,21 @@ def _at_home(word: str) -> str:
     if home.startswith("~"):
         raise UserError(
             f"{word}: the home folder of {path.split('/')[0]} is not known; write the "
-            f"path in full, or ./{path} for a folder of that name"
+            f"full path, or ./{path} for a folder of that name"
         )
     return name + home
 
 
 def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None, list[str]]:
-    """Turns --config=NAME into the path of the recipe; checks the keys behind it.
+    """Replaces --config=NAME by the path of the recipe; checks the keys after it.
 
     Returns:
       The new words, the config of the recipe if there is one, and the keys that are
-      set to None, which ml_collections would not take.
+      set to None, which ml_collections would not accept.
     """
-    words, resolved, recipe, nones = iter(argv), [], None, []
+    words, recipe = iter(argv), None
+    resolved: list[str] = []
+    nones: list[str] = []
     for word in words:
         if word == "--config":
             word = f"--config={next(words, '')}"
@@ -228,7 +235,7 @@ def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None, list
         elif name.startswith("--config.") and "config" in flags.FLAGS:
             if recipe is None:
                 raise UserError(f"{word} has no recipe to change: give --config first")
-            # Indices such as widths[0] are for ml_collections.
+            # ml_collections handles indices such as widths[0].
             key, known = name.removeprefix("--config.").split("[")[0], flatten(recipe)
             if key not in known:
                 raise unknown_key(key, known)
@@ -251,7 +258,7 @@ def _unknown_flag(name: str) -> UserError:
 
 
 def _wrong_value(text: str, recipe: ConfigDict | None) -> UserError:
-    """The sentence for what absl and ml_collections say of a bad value."""
+    """Rewrites the errors of absl and ml_collections about a bad value."""
     match = re.match(r"flag --([\w.]+)=(.*?): ", text, re.DOTALL)
     if match is None:
         return UserError(" ".join(text.split()))

@@ -1,4 +1,4 @@
-"""Load, change, compare and write the config of a run. Defaults live in `configs/`."""
+"""Load, change, compare and write the config of a run; defaults are in `configs/`."""
 
 import ast
 import hashlib
@@ -15,12 +15,11 @@ import ml_collections
 from cnnjax.definitions import definition, definition_path
 from cnnjax.errors import UserError, near_matches, shown
 
-# Keys that change where files lie or what is shown, never a number in a result.
+# Keys that change the location of files or the output, never a number in a result.
 IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
-# Keys that hold a path; '' is none.
+# Keys whose value is a path; '' for none.
 PATHS = ("data.data_dir",)
-# Keys that say how and on what a run is executed: they change rounding, so that it may
-# be resumed with others.
+# Keys of execution change only rounding, so a run may be resumed with other values.
 EXECUTION = (
     "model.scan_blocks",
     "model.remat",
@@ -29,9 +28,9 @@ EXECUTION = (
     "train.seed_mode",
     "parallel.",
 )
-# Value that runs had before a key existed; a stored config without it has this one.
+# Key -> the value in stored configs that were written before the key existed.
 BEFORE = {"data.channels": 0}
-# The seed axis is a property of the run, not of the arm: equal arms may be pooled.
+# Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
 KINDS = {int: "whole number", float: "number", bool: "truth value", str: "text"}
@@ -41,21 +40,21 @@ def recipe_path(name: str, where: str = "--config") -> pathlib.Path:
     """File of a recipe given by name ('resnet_digits') or by path.
 
     Raises:
-      UserError: no such file; near matches are named.
+      UserError: there is no such file; the message lists near matches.
     """
     return definition_path(name, ("configs",), "config", where)
 
 
 def load_recipe(name: str, where: str = "--config") -> ml_collections.ConfigDict:
-    """The config of a recipe, locked, before any override.
+    """The locked config of a recipe, before any override.
 
     Args:
       name: or path.
-      where: what sets it, for the message.
+      where: the flag or key that sets it, for the message.
 
     Raises:
-      UserError: no such recipe, or its file is broken or sets a key that does not
-        exist.
+      UserError: there is no such recipe, or its file is broken or sets a key that does
+        not exist.
     """
     path = recipe_path(name, where)
     return definition(path, "get_config", ml_collections.ConfigDict)
@@ -75,10 +74,10 @@ def flatten(config: Mapping, prefix: str = "") -> dict[str, Any]:
 
 
 def override(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> None:
-    """Sets dotted keys in place; a section, given as a mapping, is replaced as a whole.
+    """Sets dotted keys in place; a section given as a mapping is replaced as a whole.
 
     Raises:
-      UserError: a key that does not exist, or a value of the wrong type.
+      UserError: a key does not exist, or a value has the wrong type.
     """
     for key, value in changes.items():
         if key in config and isinstance(value, Mapping | ml_collections.ConfigDict):
@@ -99,7 +98,7 @@ def override(config: ml_collections.ConfigDict, changes: Mapping[str, Any]) -> N
 
 
 def keep_one_budget(config: ml_collections.ConfigDict, given: Iterable[str]) -> None:
-    """Lets a budget in steps replace the recipe's in epochs, and the other way round.
+    """Lets a budget in steps replace the recipe's in epochs, and vice versa.
 
     Args:
       config: changed in place.
@@ -112,10 +111,10 @@ def keep_one_budget(config: ml_collections.ConfigDict, given: Iterable[str]) -> 
 
 
 def check_kind(config: ml_collections.ConfigDict, key: str, value: Any) -> None:
-    """Refuses what ml_collections takes: a tuple in place of None, True in place of 1.
+    """Refuses values that ml_collections accepts: a tuple for None, True for 1.
 
     Raises:
-      UserError: says what the key takes.
+      UserError: describes the allowed values.
     """
     kind = _type_of(config, key)
     is_list = isinstance(value, list | tuple | set | Mapping)
@@ -125,17 +124,17 @@ def check_kind(config: ml_collections.ConfigDict, key: str, value: Any) -> None:
 
 
 def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuses tuples whose elements are of another type than those they replace.
+    """Refuses tuples whose elements have another type than those they replace.
 
     Args:
-      old: as from `flatten`: tuples are lists.
+      old: from `flatten`, where tuples are lists.
       new: the same keys after changes.
 
     Raises:
       UserError: names the key and both values.
     """
     for key, elements in old.items():
-        # Nothing is known of an empty tuple: those of ours hold text.
+        # An empty tuple has no type of elements: ours contain text.
         kind = type(elements[0]) if isinstance(elements, list) and elements else str
         allowed = (int, float) if kind is float else kind
         if isinstance(elements, list) and not all(
@@ -152,7 +151,7 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
     """'train.epochs=4' -> {'train.epochs': 4}; values are Python literals or text.
 
     Raises:
-      UserError: a word without '='.
+      UserError: a word has no '='.
     """
     changes = {}
     for word in words:
@@ -171,7 +170,7 @@ def _like(value: Any, old: Any) -> Any:
 
 
 def _type_of(config: ml_collections.ConfigDict, key: str) -> type:
-    """What a dotted key holds, also where it is None."""
+    """The type of a dotted key, even if its value is None."""
     *sections, name = key.split(".")
     for section in sections:
         config = config[section]
@@ -179,7 +178,7 @@ def _type_of(config: ml_collections.ConfigDict, key: str) -> type:
 
 
 def unknown_key(key: str, known: Iterable[str]) -> UserError:
-    """The sentence for a config key that does not exist."""
+    """Builds the error for a config key that does not exist."""
     close = near_matches(key, known) or [k for k in known if k.endswith(f".{key}")][:3]
     section = key.split(".")[0]
     inside = [k for k in known if k.startswith(f"{section}.")]
@@ -196,13 +195,13 @@ def unknown_key(key: str, known: Iterable[str]) -> UserError:
 
 
 def wrong_type(config: ml_collections.ConfigDict, key: str, value: Any) -> UserError:
-    """The sentence for a value that the key of a config does not take."""
-    kind = _type_of(config, key)
-    kind, old = KINDS.get(kind, kind.__name__), flatten(config)[key]
+    """Builds the error for a value that a config key does not take."""
+    kind, old = _type_of(config, key), flatten(config)[key]
     old = tuple(old) if isinstance(old, list) else old
     example = "" if old is None else f" such as {old!r}"
     return UserError(
-        f"config.{key} takes a {kind}{example}, not {shown(value)} "
+        f"config.{key} takes a {KINDS.get(kind, kind.__name__)}{example}, "
+        f"not {shown(value)} "
         "(its legal values are in configs/base.py)"
     )
 
@@ -210,7 +209,7 @@ def wrong_type(config: ml_collections.ConfigDict, key: str, value: Any) -> UserE
 def digest(
     config: Mapping, ignore: tuple[str, ...] = IRRELEVANT + EXECUTION + SEEDS
 ) -> str:
-    """Hash of everything in the config that can change a result beyond rounding."""
+    """Hash of all keys of the config that can change a result beyond rounding."""
     flat = {
         k: v
         for k, v in flatten(config).items()
@@ -233,7 +232,7 @@ def differences(
 
 
 def with_new_keys(stored: dict[str, Any]) -> dict[str, Any]:
-    """A stored config with the keys that came later, at the value that runs had."""
+    """Adds keys that are newer than a stored config, with the values of that time."""
     for key, value in BEFORE.items():
         section, name = key.split(".")
         if section in stored:
@@ -242,9 +241,9 @@ def with_new_keys(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """Plain nested dict, as written to `config.json`.
+    """The config as a plain nested dict, as written to `config.json`.
 
-    Its paths are absolute: who reads it may have been started elsewhere.
+    Its paths are absolute, because it may be read from another folder.
     """
     plain = json.loads(json.dumps(config.to_dict(), sort_keys=True))
     for dotted in PATHS:
@@ -255,7 +254,7 @@ def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def from_dict(sections: Mapping[str, Any]) -> ml_collections.ConfigDict:
-    """The inverse of `to_dict`: with tuples, as modules must be hashable."""
+    """The inverse of `to_dict`; lists become tuples, because modules are hashed."""
 
     def with_tuples(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -273,6 +272,9 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
       builder: function or dataclass whose keyword arguments are the keys.
       values: the section.
       **more: arguments that do not come from the section.
+
+    Returns:
+      The value of the builder.
 
     Raises:
       UserError: the section has a key that the builder does not take, lacks one, or
@@ -301,8 +303,8 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
 
 
 def _takes_none(known: Mapping[str, inspect.Parameter], key: str) -> bool:
-    """Whether the annotation of an argument allows None, or says nothing."""
+    """Whether the annotation of an argument allows None, or is missing."""
     rest = [p for p in known.values() if p.kind is p.VAR_KEYWORD]
-    annotation = known.get(key, *rest).annotation
+    annotation = (known[key] if key in known else rest[0]).annotation
     silent = annotation in (Any, inspect.Parameter.empty)
     return silent or type(None) in typing.get_args(annotation)

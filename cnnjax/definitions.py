@@ -1,4 +1,4 @@
-"""Files of definitions, recipes and ablations: found by name or path, and run."""
+"""Finds the files of recipes and ablations by name or path, and runs them."""
 
 import importlib.util
 import os
@@ -13,20 +13,23 @@ from cnnjax.errors import UserError, near_matches, unknown_name
 def definition_path(
     name: str, folders: tuple[str, ...], what: str, where: str
 ) -> pathlib.Path:
-    """A file of definitions: one of ours, given by name, or any, given by path.
+    """A file of definitions: one of ours given by name, or any file given by path.
 
-    What has a slash or ends in '.py' is a path, seen from where the program was
-    started. The folders of ours may stand in front of a name, as the docs write it,
-    unless there are such folders where the program was started.
+    A name with a slash or with the ending '.py' is a path, relative to the current
+    folder. Our folders may precede a name, as in the docs, unless the current folder
+    has folders of the same names.
 
     Args:
       name: of the file, with or without '.py'.
-      folders: where ours lie, below the repository.
-      what: the kind of thing defined, for the message.
-      where: what sets it, for the message.
+      folders: of our files, below the repository.
+      what: the kind of definition, for the message.
+      where: the flag or key that sets it, for the message.
+
+    Returns:
+      The path of the file.
 
     Raises:
-      UserError: no such file; near matches are named.
+      UserError: there is no such file; the message lists near matches.
     """
     ours = named_definitions(folders)
     path = pathlib.Path(os.path.expanduser(name))
@@ -40,8 +43,8 @@ def definition_path(
     as_documented = before == folders and not os.path.isdir(folders[0])
     if stem in ours and (as_documented or not before) and not name.startswith("."):
         return ours[stem]
-    around = path.parent.glob("*.py") if os.path.isdir(path.parent) else ()
-    near = [str(pathlib.Path(*before, file.name)) for file in around]
+    neighbours = path.parent.glob("*.py") if os.path.isdir(path.parent) else ()
+    near = [str(pathlib.Path(*before, file.name)) for file in neighbours]
     if not is_path:
         raise unknown_name(what, name, [*ours, *near] if name else ours, where)
     close = near_matches(name, [*near, *ours]) or near_matches(stem, ours)
@@ -49,31 +52,41 @@ def definition_path(
     seen = "" if path.is_absolute() else f" seen from {os.getcwd()}"
     names = "" if close else f": {', '.join(ours)}"
     raise UserError(
-        f"no file {name!r}{seen}: {hint}give the path of a file, or a name of "
+        f"no file {name!r}{seen}: {hint}give the path of a file, or a name from "
         f"{'/'.join(folders)}/{names} (set by {where})"
     )
 
 
 def named_definitions(folders: tuple[str, ...]) -> dict[str, pathlib.Path]:
-    """Name -> file of all definitions of ours in one folder, sorted by name."""
+    """Name -> file of all our definitions in one folder, sorted by name.
+
+    Empty where the package is installed without its recipes.
+    """
     spec = importlib.util.find_spec(folders[0])
-    root = pathlib.Path(next(iter(spec.submodule_search_locations)))
-    files = root.joinpath(*folders[1:]).glob("[!_]*.py")
+    roots = spec.submodule_search_locations if spec else None
+    if not roots:
+        return {}
+    files = pathlib.Path(next(iter(roots))).joinpath(*folders[1:]).glob("[!_]*.py")
     return {path.stem: path for path in sorted(files) if path.stem != "base"}
 
 
 def definition(path: pathlib.Path, function: str, kind: type) -> Any:
-    """Runs a Python file of definitions and gives what one function in it returns.
+    """Runs a Python file of definitions and returns the value of a function in it.
 
     Args:
       path: the file.
       function: name of a function without arguments.
-      kind: what it must return.
+      kind: the type that it must return.
+
+    Returns:
+      The value.
 
     Raises:
-      UserError: the file raises, or has no such function; names the line.
+      UserError: the file raises (the message has the line), or lacks that function.
     """
     spec = importlib.util.spec_from_file_location(f"cnnjax_file_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{path} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -81,10 +94,10 @@ def definition(path: pathlib.Path, function: str, kind: type) -> Any:
         value = build() if callable(build) else None
     except UserError as error:
         raise UserError(f"{path}, line {_line(error, path)}: {error}") from error
-    # Whatever a person's own code raises; the line is what they need.
+    # The user's code may raise anything; the line tells them where.
     except (Exception, SystemExit) as error:
         text = " ".join(str(error).replace("\\n", " ").split()).strip("'")
-        # ml_collections lists all keys of the section before it says what is near.
+        # ml_collections lists all keys of the section before the near matches.
         text = re.sub(r"Other fields present: .*(?=Did you mean)", "", text)
         text = text.replace(". ", "; ")
         raise UserError(
@@ -102,10 +115,10 @@ def definition(path: pathlib.Path, function: str, kind: type) -> Any:
     return value
 
 
-def _line(error: Exception, path: pathlib.Path) -> int | str:
-    """Number of the line of a file that raised."""
+def _line(error: BaseException, path: pathlib.Path) -> int | str:
+    """Number of the line of a file that raised; '?' if unknown."""
     if isinstance(error, SyntaxError):
-        return error.lineno
+        return error.lineno or "?"
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f.lineno for f in frames if f.filename == str(path.absolute())]
-    return lines[-1] if lines else "?"
+    return (lines and lines[-1]) or "?"

@@ -1,18 +1,18 @@
-"""Errors that a person can act on: one sentence, shown without a traceback."""
+"""Errors that the user can fix: one sentence, shown without a traceback."""
 
 import difflib
 from collections.abc import Iterable
 
-# A longer list of names hides the sentence around it.
+# Longer lists of names are not printed, as they hide the message.
 MOST_LISTED = 40
-# As does a value of more characters.
+# Longer values are shortened to this number of characters.
 MOST_SHOWN = 80
-# For what an encoding lacks, as the bytes of a name that is not UTF-8.
+# Error handler for characters that an encoding lacks, as in file names not in UTF-8.
 ESCAPING = "backslashreplace"
 
 
 class UserError(Exception):
-    """A mistake in what the user gave: flag, config, data, checkpoint or folder.
+    """A mistake in the user's input: flag, config, data, checkpoint or folder.
 
     The message is one sentence: what was given, what is allowed, where to change it.
     Programs in `experiments/` print it and exit with code 2.
@@ -20,16 +20,16 @@ class UserError(Exception):
 
 
 def shown(value: object) -> str:
-    """A value for a sentence, like `repr`: what is long is cut in its middle."""
+    """The `repr` of a value, shortened in the middle if it is long."""
     text = repr(value)
     half = MOST_SHOWN // 2
     return text if len(text) <= MOST_SHOWN else f"{text[:half]}...{text[-half:]}"
 
 
 def printable(name: object) -> str:
-    """A name of a file as any terminal shows it, on one line.
+    """A file name on one line, in characters that any terminal can print.
 
-    What is no character, as the bytes of a name that is not UTF-8, is escaped.
+    Everything else is escaped, such as the bytes of a name that is not UTF-8.
     """
     return "".join(
         c if c.isprintable() else ascii(c)[1:-1].replace("\\udc", "\\x")
@@ -38,7 +38,7 @@ def printable(name: object) -> str:
 
 
 def near_matches(given: str, allowed: Iterable[str]) -> list[str]:
-    """The (at most three) allowed names that look most like the given one."""
+    """The allowed names most similar to the given one, at most three."""
     return difflib.get_close_matches(str(given), [str(a) for a in allowed], n=3)
 
 
@@ -48,20 +48,20 @@ def unknown_name(
     """Builds the error for a name that is not in a list.
 
     Args:
-      what: the kind of thing named, for instance 'norm kind'.
-      given: what the user wrote.
-      allowed: every legal name.
+      what: the kind of name, for instance 'norm kind'.
+      given: the user's name.
+      allowed: every allowed name.
       where: where to change it, for instance 'config.norm.kind'.
 
     Returns:
       The error, to be raised by the caller.
     """
-    allowed = sorted(str(a) for a in allowed)
-    close = near_matches(str(given), allowed)
+    names = sorted(str(a) for a in allowed)
+    close = near_matches(str(given), names)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
-    choice = f"allowed are {', '.join(allowed)}"
-    if len(allowed) > MOST_LISTED:
-        choice = f"there are {len(allowed)} to choose from"
+    choice = f"allowed are {', '.join(names)}"
+    if len(names) > MOST_LISTED:
+        choice = f"there are {len(names)} to choose from"
     return UserError(f"unknown {what} {shown(given)}: {hint}{choice} (set by {where})")
 
 

@@ -1,1 +1,1 @@
-"""Programs that a person launches; each is one verb of launch.sh."""
+"""Programs for users; each is one verb of launch.sh."""

@@ -14,34 +14,33 @@ from cnnjax.errors import UserError
 from cnnjax.records import is_writer
 
 ABLATION = flags.DEFINE_string(
-    "ablation", "degradation", "A name of configs/ablations/, or the path of a file."
+    "ablation", "degradation", "A name from configs/ablations/, or the path of a file."
 )
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
 SEEDS = flags.DEFINE_string(
-    "seeds", "", "Seeds per arm; auto adds them until all claims are decided."
+    "seeds", "", "Seeds per arm; auto adds seeds until all claims are decided."
 )
 MAX_SEEDS = flags.DEFINE_integer(
-    "max_seeds", 50, "Of any arm, with --seeds=auto.", lower_bound=1
+    "max_seeds", 50, "With --seeds=auto: most seeds per arm.", lower_bound=1
 )
 MINUTES = flags.DEFINE_float(
-    "budget_minutes", 0.0, "With --seeds=auto; 0: no limit.", lower_bound=0.0
+    "budget_minutes", 0.0, "With --seeds=auto: 0 for no limit.", lower_bound=0.0
 )
 FOLDS = flags.DEFINE_integer(
-    "folds",
-    0,
-    "Folds of cross-validation; 0 for the splits of the recipe.",
-    lower_bound=0,
+    "folds", 0, "Of cross-validation; 0 for the splits of the recipe.", lower_bound=0
 )
-WORKDIR = flags.DEFINE_string("workdir", "", "'' for runs/<ablation>/<scale>.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Folder of the runs; '' for runs/<ablation>/<scale>."
+)
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print cells, parameters, multiply-adds and cost; run nothing."
+    "dry_run", False, "Print arms, parameters, multiply-adds and cost; train nothing."
 )
 cli.define_launch_flags()
 cli.define_parallel_flags()
 
 
 def main() -> int:
-    # Imported late: --help and wrong flags answer without waiting for jax.
+    # Imported late: --help and flag errors need no jax.
     from cnnjax.ablation.execute.adaptive import AUTO, Budget, parse_seeds, train_seeds
     from cnnjax.ablation.execute.dispatch import train_cells
     from cnnjax.ablation.execute.dry_run import print_plan
@@ -66,7 +65,8 @@ def main() -> int:
         return 0
     launching = cli.launching()
     train = functools.partial(train_cells, **launching)
-    inline = launching["launcher"] == "inline"  # others start processes of their own
+    # Other launchers start separate processes.
+    inline = launching["launcher"] == "inline"
     with joined(**cli.processes()) if inline else contextlib.nullcontext():
         budget = Budget(MAX_SEEDS.value, MINUTES.value)
         code, plan = train_seeds(make, train, SEEDS.value, budget)

@@ -14,27 +14,29 @@ from cnnjax.config import parse_changes
 
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
 ONLY = flags.DEFINE_string(
-    "only", "", "Some of configs/ablations/, as a,b; '' for all."
+    "only", "", "Names from configs/ablations/, as a,b; '' for all."
 )
-WORKDIR = flags.DEFINE_string("workdir", "runs", "Each runs in <workdir>/NAME/SCALE.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "runs", "Folder of all runs: <workdir>/<ablation>/<scale>."
+)
 SEEDS = flags.DEFINE_string("seeds", "", "As for ablate.")
 REPORT_ONLY = flags.DEFINE_bool(
-    "report_only", False, "Run nothing; write all reports and the overview again."
+    "report_only", False, "Train nothing; write all reports and the overview again."
 )
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print one line per ablation; run nothing."
+    "dry_run", False, "Print one line per ablation; train nothing."
 )
 cli.define_launch_flags()
 
 ROOT = pathlib.Path(__file__).parent.parent
-HANDED_ON = ("seeds", "data_dir", "jobs", "launcher", "launcher_options", "wait")
+FORWARDED = ("seeds", "data_dir", "jobs", "launcher", "launcher_options", "wait")
 
 
 def command(name: str) -> list[str]:
-    """What runs one ablation, with the flags that were given here."""
+    """The command that runs one ablation, with the flags of this program."""
     words = [sys.executable, "-P", "-m", "experiments.ablate", f"--ablation={name}"]
     words += [f"--scale={SCALE.value}", f"--workdir={workdir(name)}"]
-    words += [f"--{flag}={flags.FLAGS[flag].value}" for flag in HANDED_ON]
+    words += [f"--{flag}={flags.FLAGS[flag].value}" for flag in FORWARDED]
     return words + [f"--set={change}" for change in flags.FLAGS.set]
 
 

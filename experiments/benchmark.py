@@ -1,4 +1,4 @@
-"""Measure steps, compiling, seeds, data and start-up side by side, also against torch.
+"""Measure steps, compiling, seeds, data and start-up, and compare them with torch.
 
 Example: ./launch.sh benchmark --suite=train --against=torch --only=ResNet-20
 """
@@ -15,17 +15,17 @@ SUITE = flags.DEFINE_string(
     "train, inference, compile, seeds, data, startup, convolution, accelerator, "
     "scaling or all.",
 )
-AGAINST = flags.DEFINE_string("against", "", "torch, where it is installed, or ''.")
+AGAINST = flags.DEFINE_string("against", "", "torch, if it is installed, or ''.")
 ROUNDS = flags.DEFINE_integer("rounds", 10, "Measured rounds.", lower_bound=3)
-ONLY = flags.DEFINE_string("only", "", "Cases whose name contains this.")
+ONLY = flags.DEFINE_string("only", "", "Measure only cases whose name contains this.")
 OUT = flags.DEFINE_string("out", "runs/benchmarks", "Folder of the results.")
 PUBLISH = flags.DEFINE_bool(
-    "publish", False, "Also write docs/benchmarks.md and the numbers to compare with."
+    "publish", False, "Also write docs/benchmarks.md and its baseline numbers."
 )
 
 
 def main() -> None:
-    # Imported late: --help and wrong flags answer without waiting for jax.
+    # Imported late: --help and flag errors need no jax.
     from benchmarks.run import run_suites
 
     run_suites(

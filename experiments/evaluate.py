@@ -10,12 +10,12 @@ from absl import flags
 from cnnjax import cli
 from cnnjax.errors import UserError
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of one arm.")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of an arm.")
 WEIGHTS = flags.DEFINE_string(
     "weights", "last", "last, best (on validation) or ema (moving average)."
 )
 STATISTICS = flags.DEFINE_string(
-    "statistics", "", "running, precise, batch, or '' for what the config says."
+    "statistics", "", "running, precise, batch, or '' for the value of the config."
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets, if it has moved."
@@ -23,7 +23,7 @@ DATA_DIR = flags.DEFINE_string(
 
 
 def main() -> int:
-    # Imported late: --help and wrong flags answer without waiting for jax.
+    # Imported late: --help and flag errors need no jax.
     from cnnjax.run.single import evaluate
 
     if not WORKDIR.value:

@@ -1,4 +1,4 @@
-"""Write the trained weights of a run into a file that others open.
+"""Write the trained weights of a run to a file for other libraries.
 
 Example: ./launch.sh export --workdir=runs/mine --weights=best --out=mine.safetensors
          ./launch.sh export --workdir=runs/mine --format=torchvision --out=mine.pth
@@ -9,16 +9,16 @@ from absl import flags
 from cnnjax import cli
 from cnnjax.errors import UserError
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of one arm.")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of an arm.")
 WEIGHTS = flags.DEFINE_string(
     "weights", "best", "best (on validation), last, ema (moving average) or initial."
 )
-SEED = flags.DEFINE_integer("seed", 0, "Which of the seeds of the run.")
+SEED = flags.DEFINE_integer("seed", 0, "One of the seeds of the run.")
 FORMAT = flags.DEFINE_string(
     "format",
     "safetensors",
     "safetensors, orbax; a state dict with the names of torchvision, timm, cifar or "
-    "cifar_append; or torch, with those of the first of these that has the net.",
+    "cifar_append; or torch, with the names of the first of these that has the net.",
 )
 OUT = flags.DEFINE_string(
     "out", "", "New file (.safetensors, or .pth for torch's formats) or Orbax folder."
@@ -33,7 +33,7 @@ def main() -> None:
         raise UserError("--workdir is missing: give the folder of a run")
     if not OUT.value:
         raise UserError("--out is missing: give the file to write")
-    # Imported late: --help and wrong flags answer without waiting for jax.
+    # Imported late: --help and flag errors need no jax.
     from cnnjax.run.trained.export import check_target, export
     from cnnjax.run.trained.load import load_run
 
@@ -44,7 +44,7 @@ def main() -> None:
     print(f"names of the leaves: {wrote.names}")
     print(f"preprocessing: {net.preprocess.words()}")
     if wrote.sidecar:
-        print(f"the same for programs: {wrote.sidecar}")
+        print(f"metadata: {wrote.sidecar}")
     if net.note:
         print(f"note: {net.note}")
 

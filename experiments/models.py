@@ -19,7 +19,7 @@ PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into the README."
 
 
 def main() -> None:
-    # Imported late: --help and wrong flags answer without waiting for jax.
+    # Imported late: --help and flag errors need no jax.
     from cnnjax.analysis.listing import find_models, render_listing
 
     check_format(FORMAT.value)

@@ -1,9 +1,9 @@
-"""Prepares an image set: download, verify, write ArrayRecord files.
+"""Prepare an image data set: download, verify, write ArrayRecord files.
 
-    ./launch.sh prepare --dataset=cifar10 --data_dir=data
+Example: ./launch.sh prepare --dataset=cifar10 --data_dir=data
 
-CIFAR-10, CIFAR-100, MNIST and Fashion-MNIST need no TensorFlow; any other set of TFDS
-does (extra `prepare`).
+CIFAR-10, CIFAR-100, MNIST and Fashion-MNIST need no TensorFlow; any other data set of
+TFDS does (extra `prepare`).
 """
 
 from absl import flags
@@ -12,10 +12,10 @@ from cnnjax import cli
 from cnnjax.data.prepare import SETS, prepare
 
 _DATASET = flags.DEFINE_string(
-    "dataset", "cifar10", f"{', '.join(SETS)}, or another name that TFDS knows"
+    "dataset", "cifar10", f"{', '.join(SETS)}, or another data set of TFDS."
 )
-_DATA_DIR = flags.DEFINE_string("data_dir", "data", "folder to prepare the set in")
-_BASE_URL = flags.DEFINE_string("base_url", None, "mirror to download from")
+_DATA_DIR = flags.DEFINE_string("data_dir", "data", "Folder for the data set.")
+_BASE_URL = flags.DEFINE_string("base_url", None, "Mirror to download from.")
 
 
 def main() -> None:

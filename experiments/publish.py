@@ -14,9 +14,9 @@ from cnnjax.errors import UserError
 WORKDIR = flags.DEFINE_string(
     "workdir",
     "",
-    "Folder of an ablation (with plan.json); with --atlas, of all [runs].",
+    "Folder of an ablation (with plan.json); with --atlas, folder of all runs [runs].",
 )
-ATLAS = flags.DEFINE_bool("atlas", False, "Publish all that are finished at --scale.")
+ATLAS = flags.DEFINE_bool("atlas", False, "Publish all finished ablations of --scale.")
 SCALE = flags.DEFINE_string("scale", "laptop", "With --atlas: smoke, laptop or paper.")
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     size = sum(file.stat().st_size for file in files) / 1e6
     print(f"published: {len(folders)} reports, {size:.1f} MB, docs/results/README.md")
     if left:
-        print(f"not finished, so left out: {', '.join(left)}")
+        print(f"not finished and therefore left out: {', '.join(left)}")
 
 
 if __name__ == "__main__":

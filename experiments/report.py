@@ -1,4 +1,4 @@
-"""Write the report of an ablation or a training, from its files alone.
+"""Write the report of a run or an ablation, from its files alone.
 
 Example: ./launch.sh report --workdir=runs/degradation/laptop
 """
@@ -17,14 +17,12 @@ from cnnjax.ablation.report.training import (
 )
 from cnnjax.errors import UserError, printable
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of an ablation or a training.")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run or an ablation.")
 
 
 def main() -> None:
     if not WORKDIR.value:
-        raise UserError(
-            "--workdir is missing: give the folder of an ablation or a training"
-        )
+        raise UserError("--workdir is missing: give the folder of a run or an ablation")
     workdir = pathlib.Path(WORKDIR.value)
     if is_training(workdir):
         print_training(workdir)

@@ -1,4 +1,4 @@
-"""Show how far an ablation or a training is, on whatever machines it runs.
+"""Show the progress of a run or an ablation, whichever machines it runs on.
 
 Example: ./launch.sh status --workdir=runs/degradation/laptop
 """
@@ -12,14 +12,12 @@ from cnnjax.ablation.execute.status import read_cells, table
 from cnnjax.errors import UserError
 from cnnjax.screen import show
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of an ablation or a training.")
+WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run or an ablation.")
 
 
 def main() -> None:
     if not WORKDIR.value:
-        raise UserError(
-            "--workdir is missing: give the folder of an ablation or a training"
-        )
+        raise UserError("--workdir is missing: give the folder of a run or an ablation")
     show(table(read_cells(pathlib.Path(WORKDIR.value))))
 
 

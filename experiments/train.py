@@ -15,7 +15,7 @@ from cnnjax.errors import UserError
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "Recipe: a name or path of configs/*.py; --config.KEY=VALUE after it.",
+    "Recipe: a name from configs/ or a path; followed by --config.KEY=VALUE.",
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the run; '' for runs/train/<recipe>-<hash of the config>."
@@ -27,19 +27,19 @@ SEEDS = flags.DEFINE_integer(
     "seeds", None, "Number of seeds; short for --config.seeds.count.", lower_bound=1
 )
 DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Compile, print layout and memory of each device; train nothing."
+    "dry_run", False, "Compile, print layout and memory per device; train nothing."
 )
 cli.define_parallel_flags()
 
 
 def main() -> int:
-    # Imported late: --help and wrong flags answer without waiting for jax.
+    # Imported late: --help and flag errors need no jax.
     from cnnjax.devices.distributed import joined
     from cnnjax.run.single import print_dry_run, train
 
     config = CONFIG.value
     if config is None:
-        raise UserError("--config is missing: give one of configs/*.py")
+        raise UserError("--config is missing: give a recipe of configs/, or a path")
     keep_one_budget(config, config_flags.get_override_values(flags.FLAGS["config"]))
     if DATA_DIR.value:
         config.data.data_dir = DATA_DIR.value

@@ -1,4 +1,4 @@
-"""Random changes of random configs, made as a person makes them, and what they do."""
+"""Random changes of random configs, as users make them, and their outcomes."""
 
 import dataclasses
 import math
@@ -30,11 +30,11 @@ RECIPES = (
     "resnet_few_digits",
     "wide_resnet_cifar10",
 )
-# Recipes, for which there are more doors, take turns with nets of the registry.
+# Recipes, which can be given in more ways, alternate with nets of the registry.
 STARTS = (*RECIPES * 20, *VARIANTS)
 # Their nets are small.
 QUICK = ("convnet_digits", "lenet_mnist", "mlp_mnist", "resnet_digits")
-# Images that need no file, in place of those of a recipe that does.
+# Images without files, in place of those of a recipe that needs files.
 SYNTHETIC = {
     "data.name": "synthetic",
     "data.num_train": 24,
@@ -42,7 +42,7 @@ SYNTHETIC = {
     "data.num_test": 6,
     "train.batch_size": 8,
 }
-# Numbers of layers or images above which a case takes long, without being wrong.
+# Numbers of layers or images above which a valid case takes too long.
 MANY = 200
 MOST_PIXELS = 2**24
 LONGEST = 500  # characters of a sentence
@@ -57,7 +57,7 @@ OTHERS = (None, True, False, (), (1,), (0.5, 1.5), ("a",), "3", "(2", [2], 1.5, 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What was changed, and what came of it.
+    """Changes and their outcome.
 
     Attributes:
       number: of the case.
@@ -75,7 +75,7 @@ class Case:
     outcome: object
 
     def trouble(self) -> str:
-        """What is wrong with the outcome; '' if nothing is."""
+        """Why the outcome is a failure; '' if it is not."""
         if self.outcome is None or isinstance(self.outcome, Run):
             return ""
         sentence = str(self.outcome)
@@ -162,7 +162,7 @@ def _value(rng: random.Random, old):
 
 
 def _legal_texts() -> list[str]:
-    """Values that some key takes, mostly another one."""
+    """Values that are valid for some key, usually another one."""
     names = ("batch", "group", "layer", "instance", "none", "local_response", "pre")
     kinds = ("relu", "swish", "B", "C", "cosine", "adamw", "bfloat16", "streaming")
     return [*names, *kinds, "orthogonal", "precise", "ema", "pmap", "seed=2", "data=1"]
@@ -173,7 +173,7 @@ def _words(changes: dict) -> list[str]:
 
 
 def _by_flags(recipe: str, changes: dict):
-    """The config as `train --config=RECIPE --config.KEY=VALUE` has it."""
+    """The config of `train --config=RECIPE --config.KEY=VALUE`."""
     words = ["train", f"--config={recipe}"]
     words += [f"--config.{word}" for word in _words(changes)]
     old, old_argv = flags.FLAGS, sys.argv
@@ -187,7 +187,7 @@ def _by_flags(recipe: str, changes: dict):
 
 
 def _takes_long(flat: dict) -> bool:
-    """Whether images, layers or seeds are so many that a case would take minutes."""
+    """Whether a case has so many images, layers or seeds that it takes minutes."""
     images = [
         flat[f"data.num_{split}"] or 0 for split in ("train", "validation", "test")
     ]

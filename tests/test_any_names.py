@@ -1,4 +1,4 @@
-"""Names that a terminal or a file cannot write as they are: no program ends by one."""
+"""Names that a terminal or file cannot encode do not end a program."""
 
 import io
 import sys
@@ -14,14 +14,14 @@ NAMES = ["café", "日本", "not UTF-8 \udcff", "\ud800"]
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_terminal_of_any_encoding(monkeypatch, encoding, name):
-    """As with PYTHONIOENCODING=ascii: what Python writes by itself is escaped."""
+    """As with PYTHONIOENCODING=ascii, Python's own messages are escaped."""
     written = [io.BytesIO(), io.BytesIO()]
     for stream, file in zip(("stdout", "stderr"), written, strict=True):
         monkeypatch.setattr(sys, stream, io.TextIOWrapper(file, encoding=encoding))
     monkeypatch.setattr(sys, "argv", ["program", name])
     with pytest.raises(SystemExit) as ended:
         cli.run(lambda: None)
-    assert ended.value.code == 2  # a stray word, which the sentence repeats
+    assert ended.value.code == 2  # an unexpected argument, which the message repeats
     print(name, flush=True)
     sys.stderr.flush()
     out, err = (file.getvalue() for file in written)

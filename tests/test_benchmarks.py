@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks; what they measure is not tested by time."""
+"""The arithmetic of the benchmarks; their timings are not tested."""
 
 import json
 
@@ -85,7 +85,7 @@ def test_a_worse_ratio_is_news_and_a_better_one_is_not():
     (sentence,) = regressions(slower, stored())
     assert sentence == "train, net, cnnjax: 0.83 times torch, committed 0.50"
     assert not regressions(stored(), slower)
-    # A spread that reaches down to what was committed is no proof.
+    # Quartiles that include the committed ratio are no evidence.
     assert not regressions(stored((0.3, 0.5, 0.3)), stored())
 
 
@@ -121,7 +121,7 @@ def test_torch_has_the_same_net(name):
     net = NETS[name]
     config = net.config(1)
     if "scan_blocks" in config.model:
-        config.model.scan_blocks = False  # every kernel by itself, as in torch
+        config.model.scan_blocks = False  # every kernel is a separate leaf, as in torch
     run = set_up(config)
     peer = torch_nets.build(net.model, run.num_params)
     kernels = [p.numel() for p in peer.parameters() if p.ndim == 4]
@@ -131,7 +131,7 @@ def test_torch_has_the_same_net(name):
 
 @pytest.mark.slow
 def test_what_an_accelerator_would_run(monkeypatch):
-    """The same functions at a size for a CPU, which the suite itself refuses."""
+    """The same functions at a small size, as the suite refuses to run on a CPU."""
     options = Options(rounds=3, only="", against="")
     with pytest.raises(UserError, match="found none"):
         accelerator.suite(options)

@@ -26,7 +26,7 @@ from tests.slow import slow_but
 
 
 def refused(changes, config=None):
-    """The sentence with which changes of a config are refused, at the latest by set_up.
+    """The message that refuses changes of a config, at the latest in set_up.
 
     Values are in the config's own types here; wrong types are below.
     """
@@ -196,7 +196,7 @@ OUT_OF_RANGE = {
 def test_values_out_of_range_are_one_sentence_that_names_the_key(key):
     for value in OUT_OF_RANGE[key]:
         sentence = refused({key: value})
-        # A layer knows the section, not which key of the net gave it its number.
+        # A layer knows the section, but not the key of the net.
         assert f"config.{key}" in sentence or "(config.model)" in sentence, value
         assert "\n" not in sentence
 
@@ -259,14 +259,14 @@ def test_batches_that_do_not_divide_name_the_nearest():
 # -- hashes and differences ------------------------------------------------------------
 
 
-# Keys that say where files lie or what is shown; everything else changes a result.
+# Keys of file locations and output; all others change a result.
 IRRELEVANT = {
     "data.data_dir",
     "log.every_epochs",
     "log.tensorboard",
     "checkpoint.every_epochs",
     "checkpoint.keep_last",
-    "model.scan_blocks",  # rounding alone
+    "model.scan_blocks",  # changes rounding only
     "model.remat",
     "train.impl",
     "train.microbatches",
@@ -293,7 +293,7 @@ def test_the_hash_ignores_what_changes_no_number_and_nothing_else():
 
 
 def test_the_hash_is_that_of_the_stored_config(tmp_path):
-    """Through JSON and back: tuples, None and floats that are whole numbers."""
+    """Round trip through JSON: tuples, None and floats with integer values."""
     run = tiny_run(train__steps=0, train__epochs=2.0)
     path = tmp_path / "config.json"
     path.write_text(run.config.to_json())
@@ -352,7 +352,7 @@ def test_a_model_section_has_exactly_the_arguments_of_the_net(name):
     "name", slow_but(["convnet_digits", "mlp_mnist", "resnet_cifar10"], RECIPES)
 )
 def test_every_recipe_sets_up(name):
-    """On small synthetic images in place of its data; every section is splatted."""
+    """On small synthetic images; every section is passed to its builder."""
     config = load_recipe(name)
     assert config.is_locked
     assert flatten(config).keys() - flatten(base.get_config()).keys() <= {
@@ -377,7 +377,7 @@ def test_setting_one_budget_clears_the_other(recipe, key, other):
     config = load_recipe(recipe)
     override(config, {f"train.{key}": 7})
     assert (config.train[key], config.train[other]) == (7, 0)
-    override(config, {f"train.{other}": 0})  # this one does not count: no news
+    override(config, {f"train.{other}": 0})  # zero means unset, so nothing changes
     assert (config.train[key], config.train[other]) == (7, 0)
     both = load_recipe(recipe)
     override(both, {"train.steps": 7, "train.epochs": 2.0})

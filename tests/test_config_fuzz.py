@@ -1,4 +1,4 @@
-"""Whatever is changed in a config: a run, or one sentence before anything starts."""
+"""Any change of a config gives a run, or one sentence before anything starts."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from tests.config_fuzz import QUICK, STARTS, run_case
 
 SEED = 13
 
-# Of ml_collections, when a config file is read.
+# ml_collections issues it when it reads a config file.
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module.*:DeprecationWarning")
 
 
 def troubles(count, starts):
-    """What is wrong, with the changes that did it; and how many runs were built."""
+    """Failures with their changes, and the number of runs that were built."""
     found, num_runs = [], 0
     for number in range(count):
         case = run_case(SEED, number, starts)
@@ -25,7 +25,7 @@ def troubles(count, starts):
 def test_thirty_changes():
     found, num_runs = troubles(30, QUICK)
     assert not found, "\n".join(found)
-    # Changes that are all refused, or all taken, would show nothing.
+    # If all changes were refused, or all accepted, the test would show nothing.
     assert 2 < num_runs < 20
 
 

@@ -1,4 +1,4 @@
-"""What is of another kind than a key holds, also where the key is None."""
+"""Values of another type than a key takes, also where the key is None."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Files of definitions, recipes and ablations: by name and by path, from anywhere."""
+"""Recipes and ablations given by name or by path, from any folder."""
 
 import pathlib
 import shutil
@@ -33,7 +33,7 @@ def get_ablation():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where the program is started, with a recipe and an ablation in sub/."""
+    """The current folder, with a recipe and an ablation in sub/."""
     sub = tmp_path / "here" / "sub"
     sub.mkdir(parents=True)
     (sub / "mine.py").write_text(ABLATION.replace("RECIPE", "resnet_digits"))
@@ -54,6 +54,14 @@ def test_any_way_of_writing_a_path(folder, way):
     assert load_ablation(way.format("mine")).title == "Mine"
 
 
+def test_paths_without_our_recipes(folder, monkeypatch):
+    """As in an installation of the package without recipes."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert recipe_path("sub/recipe.py") == pathlib.Path("sub/recipe.py")
+    with pytest.raises(UserError, match="unknown config 'resnet_digits'"):
+        recipe_path("resnet_digits")
+
+
 @pytest.mark.parametrize("way", ["{}", "{}.py", "configs/{}.py", "configs/{}"])
 def test_ours_by_name_from_anywhere(folder, way):
     assert recipe_path(way.format("resnet_digits")) == CONFIGS / "resnet_digits.py"
@@ -62,7 +70,7 @@ def test_ours_by_name_from_anywhere(folder, way):
 
 
 def test_a_name_is_never_a_file_that_lies_about(folder, monkeypatch):
-    """And a path is never one of ours: what is trained does not depend on the place."""
+    """A path never means one of ours, so the result does not depend on the folder."""
     monkeypatch.chdir(folder)
     shutil.copy("recipe.py", "resnet_digits.py")
     assert recipe_path("resnet_digits") == CONFIGS / "resnet_digits.py"
@@ -71,7 +79,7 @@ def test_a_name_is_never_a_file_that_lies_about(folder, monkeypatch):
         recipe_path("./mlp_mnist.py")
     with pytest.raises(UserError, match="no file 'gone/mlp_mnist'"):
         recipe_path("gone/mlp_mnist")
-    pathlib.Path("configs").mkdir()  # the person's own
+    pathlib.Path("configs").mkdir()  # a folder of the user
     with pytest.raises(UserError, match=r"no file 'configs/mlp_mnist.py'"):
         recipe_path("configs/mlp_mnist.py")
 
@@ -139,7 +147,7 @@ def test_the_ablation_of_the_readme_is_complete(tmp_path):
 
 
 def test_a_recipe_lies_beside_its_ablation(folder, monkeypatch):
-    """Wherever the program is started, also with another file of that name there."""
+    """From any folder, even with another file of that name in it."""
     text = ABLATION.replace("RECIPE", "recipe.py")
     (folder / "mine.py").write_text(text)
     (folder.parent / "recipe.py").write_text(RECIPE.replace("77", "55"))

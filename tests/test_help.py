@@ -1,4 +1,4 @@
-"""`--help` of every program: what it does and its flags, without waiting for jax."""
+"""`--help` of every program: description and flags, without importing jax."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = sorted(p.stem for p in (ROOT / "experiments").glob("[a-z]*.py"))
-# Runs a program as `python -m` does, then says on its exit whether jax was imported.
+# Runs a program as `python -m` does, and prints at exit whether jax was imported.
 WATCHED = """
 import runpy, sys
 sys.argv = [sys.argv[1], "--help"]

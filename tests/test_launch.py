@@ -1,4 +1,4 @@
-"""The front door, with a fake Python: what it decides, installs and starts."""
+"""launch.sh with a fake Python: what it decides, installs and starts."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ TOOLS = (
 )
 VERBS = {p.stem for p in (ROOT / "experiments").glob("[a-z]*.py")}
 
-# Answers as Python does to what launch.sh asks; tells its own number when started.
+# Answers launch.sh as Python does; prints its process number when started.
 FAKE_PYTHON = """#!/bin/sh
 case "$*" in
   *version_info*) exit {suitable} ;;
@@ -64,7 +64,7 @@ class Sandbox:
         return process.returncode, out, err
 
     def installs(self):
-        """What pip was asked to install so far, one target per call."""
+        """The targets that pip has installed so far, one per call."""
         lines = self.pip_log.read_text().splitlines() if self.pip_log.exists() else []
         assert all("-c constraints.txt" in line for line in lines)
         return [line.split("-e ")[1] for line in lines]
@@ -183,7 +183,7 @@ def test_an_interrupted_set_up_is_removed_and_done_again(sandbox):
     venv = sandbox.root / ".venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "half").touch()
-    # A number that lives again, as that of some other program: this one.
+    # A process number that another program, this one, has now.
     (venv / "cnnjax-setup-pid").write_text(f"{os.getpid()}\n")
     code, _, err = sandbox.run("train")
     assert code == 0
@@ -235,12 +235,12 @@ def test_programs_run_where_the_caller_stands_and_get_the_signals(sandbox, tmp_p
     out, _ = process.communicate(timeout=30)
     assert f"cwd {elsewhere}\n" in out
     assert f"path {sandbox.root}:/mine\n" in out
-    # The same process: a signal sent to launch.sh reaches the program itself.
+    # It is the same process, so a signal sent to launch.sh reaches the program.
     assert f"pid {process.pid}\n" in out
 
 
 def test_through_links_of_every_kind(sandbox, tmp_path):
-    """Relative and absolute ones, one to another, in a linked folder, from PATH."""
+    """Relative and absolute links, chained ones, in a linked folder, from PATH."""
     sandbox.add_python()
     (tmp_path / "deep" / "bin").mkdir(parents=True)
     (tmp_path / "bin").symlink_to("deep/bin")

@@ -1,4 +1,4 @@
-"""Keys that came later leave runs from before as they are."""
+"""New keys do not change runs that are older than the key."""
 
 import json
 

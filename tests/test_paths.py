@@ -1,4 +1,4 @@
-"""Paths on the command line and in configs: `~`, and folders given as relative."""
+"""Paths on the command line and in configs: `~` and relative folders."""
 
 import os
 

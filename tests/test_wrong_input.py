@@ -14,13 +14,13 @@ from tests.slow import slow
 DIGITS = "train --config=resnet_digits"
 SMOKE = "ablate --scale=smoke"
 
-# Command line, then what the sentence must say: what was given, and what is allowed or
+# Command line, then words of the message: what was given, and what is allowed or
 # where to change it.
 FLAGS = [
     ("train --confg=resnet_digits", "--confg", "did you mean --config?"),
     (f"{DIGITS} --sedes=2", "--sedes", "did you mean --seeds?"),
     ("train resnet_digits", "'resnet_digits'", "--name=value"),
-    ("train", "--config is missing", "configs/*.py"),
+    ("train", "--config is missing", "a recipe of configs/"),
     ("train --config", "unknown config ''", "resnet_digits"),
     ("train --config=resnet_digit", "'resnet_digit'", "did you mean 'resnet_digits'"),
     ("train --config=gone/mlp.py", "'gone/mlp.py'", "mlp_mnist"),
@@ -127,7 +127,7 @@ VALUES = [
     ("train.impl=fast", "'fast'", "auto, lax, xla"),
     ("eval.statistics=exact", "'exact'", "precise, running"),
     ("augment.standardize=pixels", "'pixels'", "pixel_mean"),
-    # Values that do not go together.
+    # Values that do not fit together.
     ("model.depth=21", "depth 21", "20 and 26", "config.model.depth"),
     ("train.epochs=0 train.steps=0", "config.train.steps", "config.train.epochs"),
     ("train.steps=None", "config.train.steps cannot be None", "configs/base.py"),
@@ -145,7 +145,7 @@ VALUES = [
     ("model.name=lenet5", "lenet5"),
 ]
 
-# What a recipe says, then as above.
+# Change of a recipe, then as above.
 RECIPES = {
     "syntax": ("def get_config(:\n    pass\n", "SyntaxError in line 1"),
     "no function": ("config = 3\n", "no function get_config()"),
@@ -216,7 +216,7 @@ def test_recipe(programs, here, name):
 
 
 def run_alone(here, line, **variables):
-    """`python -m experiments.VERB ...` as a process of its own."""
+    """Runs `python -m experiments.VERB ...` in its own process."""
     verb, *args = line.split()
     ended = subprocess.run(
         [sys.executable, "-P", "-m", f"experiments.{verb}", *args],

@@ -1,1 +1,1 @@
-"""The same work in torch, to measure against."""
+"""The same work in torch, for comparison."""

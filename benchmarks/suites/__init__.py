@@ -1,1 +1,1 @@
-"""What is measured, one suite a file, each with a function `suite(options)`."""
+"""The suites, one per file, each with a function `suite(options)`."""

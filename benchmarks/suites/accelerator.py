@@ -1,4 +1,4 @@
-"""Suite accelerator: what only a GPU or TPU can answer; refused on a CPU."""
+"""Suite accelerator: measurements that need a GPU or TPU."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -33,8 +33,8 @@ def suite(options) -> list[Row]:
     """
     if not is_accelerated():
         raise UserError(
-            "--suite=accelerator needs a GPU or TPU and JAX found none: give another "
-            "suite, or install the build for it with CNNJAX_EXTRA"
+            "--suite=accelerator needs a GPU or TPU and JAX found none: choose another "
+            "suite, or install JAX for the accelerator with CNNJAX_EXTRA"
         )
     rows = []
     if options.only.lower() in "resnet-50":
@@ -48,7 +48,7 @@ def suite(options) -> list[Row]:
 
 
 def large_net(net: Net, options, dtype: str = "bfloat16") -> list[Row]:
-    """A net of ImageNet on synthetic images, against torch.compile, channels last."""
+    """An ImageNet net on synthetic images, against torch.compile, channels last."""
     step, run = training(net, dtype)
     ways, units = {"cnnjax": step}, {"cnnjax": STEPS}
     reference = "cnnjax"
@@ -70,7 +70,7 @@ def large_net(net: Net, options, dtype: str = "bfloat16") -> list[Row]:
 
 
 def seeds(case: str, net: Net, options) -> list[Row]:
-    """One seed, and five in one program by each mode."""
+    """One seed, against five seeds in one program, in each mode."""
     ways = {"1 seed": training(net, "float32")[0]}
     for mode in ("loop", "vmap"):
         way = training(net, "float32", num_seeds=max(SEEDS), mode=mode)[0]
@@ -118,7 +118,7 @@ def training(
     mode: str = "auto",
     norm: Mapping | None = None,
 ):
-    """Some steps in one dispatch, and the run they belong to."""
+    """A function that runs some steps in one dispatch, and its run."""
     config = net.config(2)
     config.train.dtype = dtype
     config.train.steps_per_dispatch = STEPS

@@ -1,6 +1,6 @@
 """Suite convolution: each form of one convolution, its output and both gradients.
 
-What `layers/functional/conv.py` chooses on CPU follows from these rows.
+The choices of `layers/functional/conv.py` on CPU follow from these rows.
 """
 
 import dataclasses
@@ -74,7 +74,7 @@ def suite(options) -> list[Row]:
 
 
 def rows(case: Case, options) -> list[Row]:
-    """The plain operation, the form of XLA's operations, and oneDNN."""
+    """The plain convolution, the form built from other operations, and oneDNN."""
     geometry = case.geometry
     x = jnp.ones((case.batch, case.size, case.size, case.channels))
     shape = (case.kernel, case.kernel, case.channels // case.groups, case.features)

@@ -1,4 +1,4 @@
-"""Suite data: what it costs to choose, augment and deliver batches."""
+"""Suite data: the cost of selecting, augmenting and delivering batches."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ PROFILED = "digits resnet-20, one training with logs and validations"
 
 
 def suite(options) -> list[Row]:
-    """Delivery alone, and what several steps in one dispatch bring."""
+    """Delivery alone, and the gain of several steps in one dispatch."""
     rows = []
     if options.only.lower() in AUGMENTED:
         rows += delivery(options)
@@ -42,7 +42,7 @@ def augmented_run() -> Run:
 
 
 def delivery(options) -> list[Row]:
-    """Batches in the program of the step, and as torch's users have them."""
+    """Batches made within the training program, against loaders of torch."""
     run = augmented_run()
     batch_size = run.train.batch_size
     program, arguments = delivering(run)
@@ -62,7 +62,7 @@ def delivery(options) -> list[Row]:
 
 
 def delivering(run: Run):
-    """A program that makes batches and keeps one number of each."""
+    """A program that makes batches and reduces each to one number."""
     data = parallel.to_device(resident_data(run.dataset))
     batch_size = run.train.batch_size
 
@@ -77,7 +77,7 @@ def delivering(run: Run):
             images, targets = run.augment.train(
                 key, data["images"][chosen], data["labels"][chosen]
             )
-            # All pixels count, or XLA would leave out what nobody looks at.
+            # All pixels are used, or XLA would remove the computation.
             return total + images.sum() + targets.sum()
 
         return jax.lax.fori_loop(0, BATCHES, body, jnp.float32(0))
@@ -88,7 +88,7 @@ def delivering(run: Run):
 
 
 def dispatch(options) -> list[Row]:
-    """The same steps one by one, and several a dispatch."""
+    """The same steps one by one, and several per dispatch."""
     ways = {f"{n} a dispatch": stepping(n) for n in (1, BATCHES)}
     times = interleave(ways, rounds=options.rounds)
     return rows_of(
@@ -118,7 +118,7 @@ def stepping(per_dispatch: int):
 
 
 def occupancy() -> Row:
-    """How long the device waits for the host in a training on resident data."""
+    """The time the device waits for the host, in a run on data in memory."""
     share, seconds, steps = profile_training()
     note = f"the device computes {100 * share:.1f}% of the time, by a profile"
     return Row(PROFILED, "cnnjax", seconds / steps, "step", note=note)

@@ -1,4 +1,4 @@
-"""Suite inference: logits of a batch in evaluation, here and in torch."""
+"""Suite inference: logits of a batch in evaluation, in cnnjax and in torch."""
 
 import jax
 
@@ -20,7 +20,7 @@ def suite(options) -> list[Row]:
 
 
 def compare(name: str, net: Net, options) -> list[Row]:
-    """One net, all ways."""
+    """Measures one net in all ways."""
     run = set_up(net.config(1))
     state = jax.tree.map(lambda leaf: leaf[0], initial_state(run))
     weights = (state.params, state.model_state)
@@ -33,7 +33,7 @@ def compare(name: str, net: Net, options) -> list[Row]:
     try:
         variables = {"params": state.params, **state.model_state}
         model, folded = fold_batch_norm(run.model, variables, shape[1:])
-    except UserError:  # a norm stands in front of its convolution
+    except UserError:  # a norm precedes its convolution and cannot be folded
         pass
     else:
         params = folded.pop("params")

@@ -1,9 +1,9 @@
-"""Suite scaling: a training step on more and more devices, against one.
+"""Suite scaling: a training step on several devices, against one device.
 
-Strong scaling divides one batch, weak scaling gives each device as many images, and
-seeds over devices share nothing. On a CPU the devices are emulated and share its cores:
-D of them on C cores can be min(D, C) times as fast as one at best, and one uses several
-cores already; what is left to see there is what dividing costs.
+Strong scaling divides one batch over the devices, weak scaling gives every device the
+same number of images, and seeds on different devices are independent. On a CPU the
+devices are emulated and share its cores: D devices on C cores are at best min(D, C)
+times as fast as one, which already uses several cores, so the suite shows the overhead.
 """
 
 import time
@@ -20,17 +20,17 @@ from cnnjax.run.programs import compile_programs
 from cnnjax.run.setup import Run, initial_state, set_up
 
 NET = "CIFAR ResNet-20, batch 128"
-IMAGES_EACH = 32  # of each device in weak scaling
+IMAGES_EACH = 32  # per device in weak scaling
 STEPS = 2  # in one dispatch
 MODES = ("jit", "shard_map")
 ONE = "1 device"
 
 
 def suite(options) -> list[Row]:
-    """Efficiency against one device: strong, weak, and of seeds.
+    """Efficiency relative to one device: strong, weak, and of seeds.
 
     Raises:
-      UserError: there is one device only.
+      UserError: there is only one device.
     """
     available = len(jax.devices())
     counts = [d for d in (2, 4, 8, 16, 32, 64, 128, 256) if d <= available]
@@ -65,7 +65,7 @@ def run_of(layout: str, mode: str, *, batch: int, seeds: int = 1) -> Run:
 
 
 def measured(case: str, make: Callable, counts: list[int], rounds: int) -> list[Row]:
-    """Rows of one kind of scaling; the efficiency is in their notes."""
+    """Rows of one kind of scaling, with the efficiency as a note."""
     ways = {ONE: training(make(1, "jit"))}
     devices = {ONE: 1}
     for mode in MODES:
@@ -76,7 +76,7 @@ def measured(case: str, make: Callable, counts: list[int], rounds: int) -> list[
     grows = not case.startswith("strong")
     notes = {}
     for way, own in times.items():
-        # Work done, in that of one device, over the devices and the time it took.
+        # Work relative to one device, divided by the number of devices and the time.
         work = devices[way] if grows else 1
         efficiency = work / devices[way] / own.ratio_to(times[ONE])[0]
         share = collective_share(ways[way], devices[way])
@@ -85,7 +85,7 @@ def measured(case: str, make: Callable, counts: list[int], rounds: int) -> list[
 
 
 def training(run: Run) -> Callable[[], None]:
-    """So many steps in one dispatch."""
+    """A function that runs some steps in one dispatch."""
     state = initial_state(run)
     programs = compile_programs(run, state)
     holder = [run.parallel.put(state)]
@@ -98,7 +98,7 @@ def training(run: Run) -> Callable[[], None]:
 
 
 def collective_share(advance: Callable[[], None], num_devices: int) -> float:
-    """Share of the devices' time in a dispatch that goes to collective operations."""
+    """Fraction of the devices' time in a dispatch spent in collective operations."""
     with profiled() as events:
         start = time.perf_counter()
         advance()

@@ -1,4 +1,4 @@
-"""Suite seeds: several seeds as one program, against training them one by one."""
+"""Suite seeds: several seeds in one program, against one program per seed."""
 
 import jax
 
@@ -15,7 +15,7 @@ STEPS = {"CIFAR ResNet-20, batch 128": 1, "digits ResNet-20, width 8, batch 64":
 
 
 def suite(options) -> list[Row]:
-    """How seeds share the program: a loop, vectorised, or not at all."""
+    """Seeds in one program (a loop, or vectorised) against separate programs."""
     rows = []
     for case, steps in STEPS.items():
         if options.only.lower() not in case.lower():
@@ -50,7 +50,7 @@ def set_up_case(case: str, num_seeds: int, mode: str) -> Run:
 
 
 def training(case: str, steps: int, num_seeds: int, mode: str):
-    """So many steps of all seeds in one dispatch."""
+    """A function that runs some steps of all seeds in one dispatch."""
     run = set_up_case(case, num_seeds, mode)
     state = initial_state(run)
     programs = compile_programs(run, state)
@@ -65,5 +65,5 @@ def training(case: str, steps: int, num_seeds: int, mode: str):
 
 
 def one_by_one(train_one):
-    """The program of one seed, as often as there are seeds."""
+    """Runs the program of one seed once for every seed."""
     return lambda: [train_one() for _ in range(SEEDS)]

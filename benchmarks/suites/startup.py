@@ -1,4 +1,4 @@
-"""Suite startup: seconds that a person waits, whole processes measured from outside."""
+"""Suite startup: seconds until a program answers, measured over whole processes."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from benchmarks.measure import interleave
 from benchmarks.rows import Row, rows_of
 from cnnjax.cache import VARIABLE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 MOST_ROUNDS = 5
 PATIENCE = 300  # seconds
 FIRST_STEP = "first training step, CIFAR ResNet-20"
@@ -28,7 +28,7 @@ TRAINING = (
 
 
 def suite(options) -> list[Row]:
-    """Programs that answer at once, and a training up to its first step."""
+    """Programs that only print, and a run up to its first training step."""
     rounds = min(options.rounds, MOST_ROUNDS)
     rows = []
     answers = {
@@ -61,10 +61,10 @@ def run(program: str, *arguments: str) -> None:
 
 
 def first_step(cache: str) -> None:
-    """Starts a training and waits for the row of its first step.
+    """Starts a run and waits for the metrics of its first step.
 
     Raises:
-      RuntimeError: it ended or took too long without one.
+      RuntimeError: it ended, or took too long, without any.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "experiments.train", *TRAINING]
@@ -79,7 +79,7 @@ def first_step(cache: str) -> None:
         try:
             while not (rows.is_file() and rows.stat().st_size):
                 if process.poll() is not None or time.perf_counter() > end:
-                    raise RuntimeError("a training gave no first row of metrics")
+                    raise RuntimeError("the run wrote no metrics")
                 time.sleep(0.02)
         finally:
             process.kill()

@@ -1,4 +1,4 @@
-"""Suite train: one optimizer step, as cnnjax trains, as plain Linen, and in torch."""
+"""Suite train: one optimizer step in cnnjax, in plain Linen and in torch."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from cnnjax.net.forward import forward_train
 from cnnjax.run.programs import compile_programs
 from cnnjax.run.setup import Run, initial_state, set_up
 
-# Steps of one dispatch.
+# Steps per dispatch.
 STEPS = 2
 
 
@@ -28,12 +28,12 @@ def suite(options) -> list[Row]:
 
 
 def compare(name: str, net: Net, options) -> list[Row]:
-    """One net, all ways."""
+    """Measures one net in all ways."""
     run = set_up(net.config(STEPS))
     ways = {
         "cnnjax": training(run, "auto"),
         "cnnjax without oneDNN": training(run, "xla"),
-        "plain Linen": plain_linen(set_up(written_out(net)), net),
+        "plain Linen": plain_linen(set_up(separate_blocks(net)), net),
     }
     units = {"cnnjax": STEPS, "cnnjax without oneDNN": STEPS, "plain Linen": 1}
     reference = "plain Linen"
@@ -52,13 +52,13 @@ def compare(name: str, net: Net, options) -> list[Row]:
         unit="step",
         units=units,
         images=net.batch_size,
-        # Forward, and twice that for the gradients; an addition counts as well.
+        # Gradients cost twice the forward pass; a multiply-add is two operations.
         flops=3 * 2 * run.multiply_adds * net.batch_size,
     )
 
 
 def training(run: Run, impl: str):
-    """Several steps in one dispatch, by the program that trains users' nets."""
+    """A function that runs some steps in one dispatch of cnnjax's own program."""
     settings = dataclasses.replace(run.train, impl=impl)
     run = dataclasses.replace(run, train=settings)
     state = initial_state(run)
@@ -72,8 +72,8 @@ def training(run: Run, impl: str):
     return steps
 
 
-def written_out(net: Net) -> ConfigDict:
-    """The config with every block by itself, as a tutorial has them."""
+def separate_blocks(net: Net) -> ConfigDict:
+    """The config with separate blocks, as in a tutorial."""
     config = net.config(STEPS)
     if "scan_blocks" in config.model:
         config.model.scan_blocks = False
@@ -81,7 +81,7 @@ def written_out(net: Net) -> ConfigDict:
 
 
 def plain_linen(run: Run, net: Net):
-    """The step of a Flax tutorial: XLA's plain operations, one step a dispatch."""
+    """The step of a Flax tutorial: XLA's plain operations, one step per dispatch."""
     optimizer = optax.chain(
         optax.add_decayed_weights(1e-4), optax.sgd(0.01, momentum=0.9)
     )

@@ -1,7 +1,7 @@
-"""Runs many ablations one after another, each in a process of its own.
+"""Runs many ablations one after another, each in its own process.
 
-So a crash, a kill or a lack of memory ends one question and not the others, and each
-gives back its memory.
+A crash, a kill or a lack of memory then ends only one of them, and each frees its
+memory.
 """
 
 import contextlib
@@ -20,21 +20,21 @@ from cnnjax.records import read_json, write_json
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = {code for s in SIGNALS for code in (128 + s, -s)}
-ERROR = "error: "  # what programs put before their sentence, see cnnjax/cli.py
+ERROR = "error: "  # prefix of the messages of programs, see cnnjax/cli.py
 
 
 def chosen_names(only: str) -> list[str]:
     """The ablations of '--only=a,b', in this order; all for ''.
 
     Raises:
-      UserError: there is none of that name.
+      UserError: there is no ablation of that name.
     """
     names = [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
         if "/" in name or name.endswith(".py"):
             raise UserError(
-                f"--only={only} has a path, {name!r}, and takes names of "
-                f"configs/ablations/: run it by ./launch.sh ablate --ablation={name}"
+                f"--only={only} contains a path, {name!r}, and takes names of "
+                f"configs/ablations/: run it with ./launch.sh ablate --ablation={name}"
             )
         if name not in ablation_names():
             raise unknown_name("ablation", name, ablation_names(), "--only")
@@ -45,7 +45,7 @@ def check_scale(names: Sequence[str], scale: str) -> None:
     """Refuses a scale that none of the ablations has, before any is started.
 
     Raises:
-      UserError: names those that there are.
+      UserError: lists the scales that exist.
     """
     known = [key for name in names for key in load_ablation(name).scales]
     if scale not in known:
@@ -65,11 +65,11 @@ def run_atlas(
       names: of ablations.
       root: folder of runs; each ablation has `<root>/<name>/<scale>/`.
       scale: of all.
-      command: ablation -> what runs and reports it, an argument list.
-      say: takes one sentence.
+      command: ablation -> command line that runs and reports it.
+      say: prints one sentence.
 
     Returns:
-      0; 1 if one of them failed or was refused; 128 + the signal that stopped them.
+      0; 1 if one of them failed or was refused; 128 + the signal that interrupted them.
     """
     worst = 0
     for number, name in enumerate(names, start=1):
@@ -80,49 +80,54 @@ def run_atlas(
         if code and (root / name / scale / "plan.json").is_file():
             write_report(root / name / scale)
         if code in STOPPED:
-            say("stopped; the same command goes on from here")
+            say("interrupted; the same command resumes")
             return 128 - code if code < 0 else code
         if code:
             worst = 1
-            say(f"{name} ended early, see above and the overview")
+            say(f"{name} failed, see above and the overview")
         say(f"{name} took {time.monotonic() - start:.0f} s")
     return worst
 
 
 def run_child(command: Sequence[str]) -> tuple[int, str]:
-    """Runs a program, and hands signals on to it.
+    """Runs a program and forwards signals to it.
 
-    It gets a process group of its own: a Ctrl-C reaches it once, through us.
+    It gets its own process group, so that Ctrl-C reaches it only once, through us.
 
     Returns:
       Its exit code, negative for a signal that killed it, and the last line that it
-      wrote to stderr, from its own 'error: ' on.
+      wrote to stderr, without a leading 'error: '.
     """
-    pipe = {"stderr": subprocess.PIPE, "text": True, "errors": "replace"}
     last = ""
     with (
-        passing_signals() as children,
-        subprocess.Popen(command, process_group=0, **pipe) as child,
+        forwarding_signals() as children,
+        subprocess.Popen(
+            command,
+            process_group=0,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        ) as child,
     ):
         children.append(child)
-        for line in child.stderr:
+        for line in child.stderr or ():
             print(line, end="", file=sys.stderr, flush=True)
             last = line.strip() or last
     return child.returncode, last.removeprefix(ERROR)
 
 
 @contextlib.contextmanager
-def passing_signals() -> Iterator[list[subprocess.Popen]]:
-    """Hands Ctrl-C and SIGTERM on to the processes that are put into the list."""
+def forwarding_signals() -> Iterator[list[subprocess.Popen]]:
+    """Forwards Ctrl-C and SIGTERM to the processes in the list that it yields."""
     children: list[subprocess.Popen] = []
 
-    def hand_on(signum, frame):
+    def forward(signum, frame):
         for child in children:
             child.send_signal(signum)
         if not children:
             raise KeyboardInterrupt
 
-    old = {number: signal.signal(number, hand_on) for number in SIGNALS}
+    old = {number: signal.signal(number, forward) for number in SIGNALS}
     try:
         yield children
     finally:
@@ -136,7 +141,7 @@ def write_overview(root: Path, scale: str, *, reports: bool = False) -> Path:
     Args:
       root: folder of runs.
       scale: of all.
-      reports: whether the report of each ablation is written again, too.
+      reports: whether the report of each ablation is written again as well.
     """
     troubles, entries = read_outcomes(root, scale), []
     for name in ablation_names():
@@ -149,7 +154,7 @@ def write_overview(root: Path, scale: str, *, reports: bool = False) -> Path:
 
 
 def note_outcome(root: Path, scale: str, name: str, code: int, words: str) -> None:
-    """Keeps the reason why an ablation has no result, or forgets an earlier one."""
+    """Stores the reason why an ablation has no result, or removes an earlier one."""
     troubles = read_outcomes(root, scale)
     troubles.pop(name, None)
     if code:
@@ -158,14 +163,14 @@ def note_outcome(root: Path, scale: str, name: str, code: int, words: str) -> No
 
 
 def read_outcomes(root: Path, scale: str) -> dict[str, str]:
-    """Ablation -> why its last start ended without a result."""
+    """Ablation -> why its last attempt ended without a result."""
     path = _folder(root, scale) / "troubles.json"
     return read_json(path) if path.is_file() else {}
 
 
 def _sentence(code: int, words: str) -> str:
     if code in STOPPED:
-        return "stopped; the same command goes on"
+        return "interrupted; the same command resumes it"
     if code == 2:
         return f"refused: {words}"
     how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"

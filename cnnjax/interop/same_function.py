@@ -20,12 +20,14 @@ from cnnjax.models.registry import create_model
 from cnnjax.models.variant import Variant
 from cnnjax.net.execution import EXECUTION
 
-# Arguments without effect on the logits of an evaluation: those of execution, initial
-# values and training. `se_reduction` changes shapes wherever it has an effect.
+# Arguments without effect on the logits of an evaluation: those of execution, checks,
+# initial values and training; those of squeeze and excitation change shapes wherever
+# they have an effect.
 _WITHOUT_EFFECT = {
     *EXECUTION,
-    *("dtype", "name", "parent", "num_classes"),
-    *("kernel_init", "zero_last_scale", "gate_bias", "se_reduction"),
+    *("dtype", "name", "parent", "num_classes", "exact"),
+    *("kernel_init", "zero_last_scale", "gate_bias"),
+    *("se_reduction", "se_divisor"),
 }
 _RATE = "_rate"  # of dropout and stochastic depth
 

@@ -1,4 +1,4 @@
-"""Cells that end in every way, without training; light, for each is a process."""
+"""Cells that end in every way, without training, as each is a process."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from cnnjax.run.heartbeat import write_heartbeat
 
 
 def short_cell(workdir: str, arm: str) -> None:
-    """Ends as the name of the arm says; 'once' is for the first attempt only."""
+    """Ends as the name of the arm says; with 'once' in the first attempt only."""
     folder = Path(workdir) / arm
     how, _, times = arm.partition("-")
     is_first = not (folder / "tried").exists()

@@ -1,4 +1,4 @@
-"""A definition of six claims for tests; the real one may grow."""
+"""A definition with six claims for tests, independent of the real one."""
 
 from cnnjax.ablation.define import (
     Ablation,

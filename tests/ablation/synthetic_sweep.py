@@ -53,7 +53,7 @@ def write_sweep(
 
 
 def write_cells(workdir: Path) -> None:
-    """Writes what is missing of the cells of a plan, all done."""
+    """Writes the missing cells of a plan, all done."""
     plan = json.loads((workdir / "plan.json").read_text())
     for index, arm in enumerate(plan["arms"]):
         for cell in arm["cells"]:

@@ -1,4 +1,4 @@
-"""Many ablations, each in a process of its own; no net is trained here."""
+"""Many ablations, each in its own process; no net is trained here."""
 
 import sys
 
@@ -10,7 +10,7 @@ from cnnjax.errors import UserError
 REFUSED = "import sys; print('error: no such data', file=sys.stderr); sys.exit(2)"
 CRASHED = "raise RuntimeError('broken')"
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-# Asks us to stop, as a Ctrl-C would, and ends when that comes back to it.
+# Interrupts its parent, as Ctrl-C does, and ends when the signal is forwarded.
 STOPPED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, lambda *_: sys.exit(130))
@@ -49,7 +49,7 @@ def test_one_that_fails_leaves_the_others_alone(tmp_path):
 def test_a_signal_reaches_the_child_and_ends_all(tmp_path):
     code, said = run(tmp_path, a=STOPPED, b="raise SystemExit(5)")
     assert code == 130
-    assert said[-1] == "stopped; the same command goes on from here"
+    assert said[-1] == "interrupted; the same command resumes"
     assert list(atlas.read_outcomes(tmp_path, "smoke")) == ["a"]
 
 

@@ -1,4 +1,4 @@
-"""What a plan writes before anything runs."""
+"""The files that a plan writes before anything runs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Weights of a small net, drawn once."""
+"""Weights of a small net, drawn once per session."""
 
 import functools
 
@@ -30,5 +30,5 @@ def whole(variables):
 
 @pytest.fixture
 def state_dict(whole):
-    """A fresh copy, for a test to spoil."""
+    """A fresh copy that a test may change."""
     return dict(whole)

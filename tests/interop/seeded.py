@@ -1,4 +1,4 @@
-"""Weights and images that a seed stands for, the same on every machine.
+"""Weights and images made from a seed, the same on every machine.
 
 Used by the recording script beside this file and by the tests, so that a record holds
 names and outputs and no weights. NumPy's `RandomState` is frozen.
@@ -10,13 +10,13 @@ import numpy as np
 
 
 def values_of(name, shape, salt=""):
-    """Standard normal values that belong to a name."""
+    """Standard normal values seeded by a name."""
     seed = zlib.crc32((salt + name).encode())
     return np.random.RandomState(seed).standard_normal(shape)
 
 
 def seeded_weights(shapes):
-    """Name -> float64 values, of a size at which a deep net neither dies nor explodes.
+    """Name -> float64 values, scaled so that activations of a deep net stay bounded.
 
     Args:
       shapes: name -> shape, as in a state dict of torch, without counters.
@@ -44,5 +44,5 @@ def seeded_labels(num_images):
 
 
 def projection(name, values):
-    """One number that no wrong value of an array leaves as it is."""
+    """A random projection of an array, which changes if any value is wrong."""
     return float((np.asarray(values) * values_of(name, np.shape(values), "on")).sum())

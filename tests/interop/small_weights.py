@@ -1,4 +1,4 @@
-"""Weights of a small net, and what the sentences about wrong ones have in common."""
+"""Weights of a small net, and common checks of messages about wrong weights."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a state dict does not show is found, whatever argument it is."""
+"""Arguments that change the function but not the state dict are refused."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def namer(_, path):
     return path
 
 
-def check(**changes):
+def check(namer=namer, **changes):
     network = create_model(NAME, **(SMALL | changes))
     slots = slots_of(network, SHAPE, namer)
     check_same_function(NAME, network, "theirs", namer, slots, SHAPE)
@@ -47,14 +47,25 @@ def test_another_function_is_named(changes, words):
         {"se_reduction": 4, "gate_bias": 0.0, "dropout_rate": 0.5},
         {"dtype": "bfloat16"},
         {"norm": make_norm("batch", momentum=0.5, examples_per_statistic=2)},
-        # These show: the state dict has other names or shapes.
+        # With these the state dict has other names or shapes.
         {"placement": "pre"},
         {"shortcut": "B"},
         {"norm": make_norm("layer")},
-        # `to_torch` says which groups the other net is to have.
+        # `check_groups` handles the number of groups.
         {"norm": make_norm("group", num_groups=2)},
     ],
     ids=str,
 )
 def test_what_shows_or_does_nothing_is_not(changes):
     check(**changes)
+
+
+def test_the_form_of_the_source_is_not_refused():
+    """The source may have only another value than the registry entry."""
+
+    def namer(model, path):
+        if model.placement == "post":
+            raise UserError("the source has no such net")
+        return path
+
+    check(namer, placement="act_before_add")

@@ -1,4 +1,4 @@
-"""What trainers put around a state dict, heads for another task, other stems."""
+"""Checkpoints that contain a state dict, heads for another task, other stems."""
 
 import argparse
 import collections
@@ -37,7 +37,7 @@ def under(prefix, state_dict):
 
 
 def taken(given, caplog, *said, **arguments):
-    """The variables, after checking what was said about them in one line."""
+    """The variables, after checking the one line that was logged about them."""
     caplog.clear()
     with caplog.at_level(logging.WARNING, "cnnjax.interop"):
         ours = interop.from_torch(NAME, given, source=SOURCE, **arguments)
@@ -176,7 +176,7 @@ def of_lightning(state_dict, averaged):
 
 
 def beside_each_other(state_dict, averaged):
-    """Averages of the parameters alone, without statistics."""
+    """Averages of the parameters only, without running statistics."""
     params = {k: v for k, v in averaged.items() if "running" not in k}
     return state_dict | under("ema.module.", state_dict | params)
 
@@ -207,7 +207,10 @@ def test_averaged_weights_alone(state_dict, variables, caplog):
 def test_the_real_averaged_model_of_torch(torch, tmp_path, caplog):
     net = torch.nn.Module()
     names = interop.to_torch(NAME, drawn(NAME), SOURCE)
-    for key, value in names.items():  # a module with these names, whatever it does
+    for (
+        key,
+        value,
+    ) in names.items():  # a module with these names, which computes nothing
         *path, leaf = key.split(".")
         module = net
         for part in path:
@@ -223,7 +226,7 @@ def test_the_real_averaged_model_of_torch(torch, tmp_path, caplog):
 
 
 def test_a_real_checkpoint_of_timm(torch, tmp_path, caplog):
-    """Written by its own saver, from its own average, with the arguments of a run."""
+    """Written by timm's own saver, with its average and the arguments of a run."""
     peers = pytest.importorskip("tests.peers")
     small = {"layers": (1, 1, 1, 1), "channels": (8, 8, 8, 8), "num_classes": 5}
     net = peers.peer("timm", "resnet18", **small).float()
@@ -295,7 +298,7 @@ def test_containers_of_objects_in_a_file(torch, tmp_path, state_dict, variables)
 
 
 class Settings(dict):
-    """Of a class that nobody knows."""
+    """An object of an unknown class."""
 
 
 def test_the_line_that_converts_a_file_with_other_objects(torch, tmp_path):
@@ -312,7 +315,7 @@ def test_the_line_that_converts_a_file_with_other_objects(torch, tmp_path):
 
 
 def test_a_head_for_another_task(state_dict, variables, caplog):
-    """Everything but the head; its values are those that a training starts with."""
+    """Everything except the head, which keeps the initial values of a training run."""
     said = ("head left at the initial values of seed 3",)
     arguments = {"initial_head": True, "seed": 3, "num_classes": 7}
     ours = taken(state_dict, caplog, *said, **arguments)
@@ -350,7 +353,7 @@ def test_auxiliary_heads_for_another_task(caplog):
 
 
 def test_a_stem_for_other_channels(caplog):
-    """The given stem is followed, both ways; a shape that was asked for is not."""
+    """The number of channels follows the given stem, unless a shape is given."""
     ours = drawn(NAME, input_shape=(28, 28, 1))
     weights = interop.to_torch(NAME, ours, SOURCE)
     assert weights["conv1.weight"].shape == (16, 1, 3, 3)

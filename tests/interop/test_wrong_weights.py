@@ -14,7 +14,7 @@ from tests.interop.small_weights import NAME, SOURCE, drawn, one_sentence, same
 
 
 def refused(state_dict, *sentence, name=NAME, source=SOURCE, **overrides):
-    """The error, after checking that it is one sentence with all these parts."""
+    """The message, after checking that it is one sentence with all these parts."""
     with pytest.raises(UserError) as caught:
         interop.from_torch(name, state_dict, source=source, **overrides)
     return one_sentence(caught, sentence)

@@ -175,12 +175,12 @@ def test_ablation_asked_to_stop(whole_ablation, here, caching):
     command = (*ABLATE, "--jobs=2")
     ended = interrupt(caching, here, command, CHECKPOINT, 0, signal.SIGTERM)
     assert (ended.code, ended.err) == (128 + signal.SIGTERM, "")
-    assert ended.out.endswith("stopped; the same command goes on from here\n")
+    assert ended.out.endswith("interrupted; the same command resumes\n")
     finish(caching, here, *command)
     assert numbers(here / "run") == whole_ablation
     # And once more when all is done.
     finished = finished_cells(here / "run")
-    assert "4 of 4 arms are done already" in finish(caching, here, *command)
+    assert "4 of 4 cells are already done" in finish(caching, here, *command)
     assert finished_cells(here / "run") == finished
     assert numbers(here / "run") == whole_ablation
 

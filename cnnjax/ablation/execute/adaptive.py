@@ -1,6 +1,6 @@
-"""Adds seeds until each claim is decided, or there is no more to spend.
+"""Adds seeds until each claim is decided or the budget is spent.
 
-The verdicts are those of `sequential`: they may be looked at after every round.
+The verdicts use `judge.sequential`, so they may be inspected after every round.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ AUTO = "auto"  # --seeds
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """What may be spent.
+    """The limits of a sequential run.
 
     Attributes:
-      seeds: of any arm, at most.
-      minutes: of this command, at most; 0 for no limit. A round is started only if it
-        should fit, by the time that the seeds so far took.
+      seeds: the most seeds of any arm.
+      minutes: the most minutes of this command; 0 for no limit. A round starts only if
+        it should fit, estimated from the seeds so far.
     """
 
     seeds: int
@@ -35,7 +35,7 @@ class Budget:
         if self.seeds < 2 or self.minutes < 0:
             raise UserError(
                 f"--max_seeds={self.seeds} and --budget_minutes={self.minutes:g}: "
-                "give 2 seeds or more, and 0 minutes (no limit) or more"
+                "give at least 2 seeds, and at least 0 minutes (0 for no limit)"
             )
 
 
@@ -46,26 +46,26 @@ def train_seeds(
     budget: Budget,
     say: Callable[[str], None] = print,
 ) -> tuple[int, Plan]:
-    """Trains as many seeds as asked for.
+    """Trains the number of seeds given by --seeds.
 
     Args:
       make: `make_plan` without its arguments `num_seeds` and `sequential`.
-      train: trains what is not done of a plan; returns an exit code.
-      seeds: a number, 'auto', or '' for what was planned before or the scale says.
+      train: trains the cells of a plan that are not done; returns an exit code.
+      seeds: a number, 'auto', or '' for the number planned before or of the scale.
       budget: of 'auto'.
-      say: takes one sentence.
+      say: prints one sentence.
 
     Returns:
       The exit code, and the last plan.
 
     Raises:
-      UserError: something else than these.
+      UserError: `seeds` is none of these.
     """
     if seeds == AUTO:
         if num_processes() > 1:
             raise UserError(
-                "--seeds=auto is for one process that waits for its results: give a "
-                "number of seeds, or leave the coordinator's flags out"
+                "--seeds=auto works in a single process only: give a number of seeds, "
+                "or leave out the flags of the coordinator"
             )
         rounds = functools.partial(make, sequential=True)
         return train_until_decided(rounds, train, budget, say)
@@ -77,12 +77,12 @@ def parse_seeds(seeds: str) -> int | None:
     """The number in --seeds; None for '' and 'auto'.
 
     Raises:
-      UserError: something else than these.
+      UserError: it is none of these.
     """
     if seeds in ("", AUTO):
         return None
     if not seeds.isdecimal() or int(seeds) < 1:
-        raise UserError(f"--seeds={seeds}: give a whole number from 1, or auto")
+        raise UserError(f"--seeds={seeds}: give a positive integer, or auto")
     return int(seeds)
 
 
@@ -92,24 +92,25 @@ def train_until_decided(
     budget: Budget,
     say: Callable[[str], None],
 ) -> tuple[int, Plan]:
-    """Trains rounds of seeds, each for the arms of the claims that are still open.
+    """Trains rounds of seeds, each for the arms of the claims that are undecided.
 
     Args:
-      make: plans seeds per arm, `num_seeds`; None for those planned before.
-      train: trains what is not done of a plan; returns an exit code.
-      budget: what may be spent.
-      say: takes one sentence.
+      make: plans `num_seeds` seeds per arm; None for those planned before.
+      train: trains the cells of a plan that are not done; returns an exit code.
+      budget: the limits.
+      say: prints one sentence.
 
     Returns:
       The exit code, and the last plan.
     """
-    start, counts = time.monotonic(), None
+    start = time.monotonic()
+    counts: dict[str, int] | None = None
     while True:
         plan = make(num_seeds=counts)
         if plan.cells[0].fold is not None:
             raise UserError(
-                "--seeds=auto takes independent runs, and those of --folds have images "
-                "in common: give a number of seeds"
+                "--seeds=auto needs independent runs, and those of --folds share "
+                "images: give a number of seeds"
             )
         trained = time.monotonic()
         code = train(plan)
@@ -117,7 +118,7 @@ def train_until_decided(
             return code, plan
         sweep = collect(plan.workdir)
         if any(row.status in ("missing", "running") for row in sweep.rows):
-            say("not all runs have ended; the same command goes on when they have")
+            say("some runs have not ended; run the same command when they have")
             return 0, plan
         verdicts = judge(sweep)
         open_claims = [v for v in verdicts if v.verdict == UNDECIDED]
@@ -147,9 +148,9 @@ def train_until_decided(
 def next_counts(
     plan: Plan, sweep: Sweep, open_claims: Sequence[Verdict], limit: int
 ) -> dict[str, int]:
-    """Seeds of every arm in the next round; equal to now where nothing is to be added.
+    """Seeds of every arm after the next round; as before if an arm needs no more.
 
-    A round has as many seeds as the scale says, so that all rounds run one program.
+    A round has as many seeds as the scale, so that all rounds share one program.
     """
     counts = {arm.name: sum(_seeds(plan, arm.name)) for arm in plan.arms}
     step = plan.ablation.scale(plan.scale).seeds
@@ -167,7 +168,7 @@ def _seeds(plan: Plan, arm: str) -> list[int]:
 
 
 def _estimate(sweep: Sweep, added: Mapping[str, int], last_round: float) -> float:
-    """Seconds of a round by what its arms took; by the last round if unknown."""
+    """Seconds of a round, from the cost of its arms so far, or of the last round."""
     seconds = 0.0
     for arm, more in added.items():
         costs = [row.cost("run_seconds") for row in sweep.rows if row.arm == arm]

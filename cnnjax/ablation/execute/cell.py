@@ -1,4 +1,4 @@
-"""One cell of an ablation in a process of its own: the arguments are two names."""
+"""Trains one cell of an ablation in its own process."""
 
 import os
 import signal
@@ -11,34 +11,34 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest, catching_signals
 from cnnjax.run.heartbeat import TakenError, claim, write_heartbeat
 
-NOTICE = b"\nasked to stop: saving a checkpoint\n"
-# SIGUSR2 comes from submitit's jobs before their time limit.
+NOTICE = b"\ninterrupted: saving a checkpoint\n"
+# submitit sends SIGUSR2 before the time limit of a job.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
-STOPPED = 128 + signal.SIGTERM
+INTERRUPTED = 128 + signal.SIGTERM
 
 
-def run_cell(workdir: str, arm: str) -> None:
-    """Trains an arm by the `config.json` that `write_plan` left in its folder.
+def run_cell(workdir: str, name: str) -> None:
+    """Trains a cell with the `config.json` that `write_plan` wrote into its folder.
 
-    Ends the process with 143 if it was asked to stop, 2 for a mistake of the user and 1
-    for a crash. How it went is in the folder, see `write_heartbeat`.
+    Ends the process with 143 if it was interrupted, 2 for a mistake of the user and 1
+    for a crash. The outcome is recorded in the folder, see `write_heartbeat`.
 
     Args:
       workdir: folder of the ablation.
-      arm: name.
+      name: of the cell.
     """
-    folder = Path(workdir) / arm
+    folder = Path(workdir) / name
     with catching_signals(NOTICE, SIGNALS, again=signal.SIG_IGN) as stop:
         try:
             claim(folder)
-            code = train_alone(folder, arm, stop)
+            code = train_alone(folder, name, stop)
         except TakenError as error:
-            print(f"error: {error}")  # the sign in the folder is that of the other
+            print(f"error: {error}")  # the heartbeat in the folder is the other's
             code = 2
         except Stopped:
             write_heartbeat(folder, "stopped")
-            queue_again()
-            code = STOPPED
+            requeue()
+            code = INTERRUPTED
         except UserError as error:
             print(f"error: {error}")
             write_heartbeat(folder, "refused", reason=str(error))
@@ -47,9 +47,9 @@ def run_cell(workdir: str, arm: str) -> None:
             sys.exit(code)
 
 
-def train_alone(folder: Path, arm: str, stop: StopRequest) -> int:
-    """Does what `train_cell` does beside other arms; returns an exit code."""
-    # Imported late: until here, a signal would be lost.
+def train_alone(folder: Path, name: str, stop: StopRequest) -> int:
+    """Runs `inline.train_cell` for a single cell; returns an exit code."""
+    # Imported late, after the signal handlers are in place.
     from cnnjax.ablation.execute.inline import train_cell
     from cnnjax.devices.compile_cache import use_compile_cache
     from cnnjax.run.folder import RunFolder
@@ -59,23 +59,23 @@ def train_alone(folder: Path, arm: str, stop: StopRequest) -> int:
     from cnnjax.run.shared import Shared
     from cnnjax.run.single import stored_config
 
-    # What is written down as the command of the run is that of the person.
+    # The command that is recorded with the run is the user's.
     sys.argv = read_jobs(folder.parent)["command"]
     use_compile_cache()
     run = set_up(stored_config(folder / "config.json"))
     shared = Shared(shared_keys(run))
-    with Progress({arm: run.work()}) as progress:
-        train_cell(folder, arm, run, progress, stop, shared)
-    return 0 if RunFolder(folder, run, arm).finished_results() else 1
+    with Progress({name: run.work()}) as progress:
+        train_cell(folder, name, run, progress, stop, shared)
+    return 0 if RunFolder(folder, run, name).finished_results() else 1
 
 
-def queue_again() -> None:
-    """Puts this SLURM job back into the queue, unless somebody has cancelled it."""
+def requeue() -> None:
+    """Puts this SLURM job back into the queue, unless it was cancelled."""
     if os.environ.get("SUBMITIT_EXECUTOR") != "slurm":
         return
     job = os.environ["SLURM_JOB_ID"]
     if "SLURM_ARRAY_JOB_ID" in os.environ:
-        # The number of the last task is that of the array, and would mean all tasks.
+        # The last task has the number of the array, which would requeue all tasks.
         job = "{SLURM_ARRAY_JOB_ID}_{SLURM_ARRAY_TASK_ID}".format(**os.environ)
     command = ["squeue", "--noheader", f"--jobs={job}", "--format=%T"]
     state = subprocess.run(command, capture_output=True, text=True).stdout.strip()

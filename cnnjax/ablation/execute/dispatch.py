@@ -1,4 +1,4 @@
-"""Hands the cells of a plan to processes of their own, and waits for them."""
+"""Starts every cell of a plan in its own process or job, and waits for them."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from cnnjax.ablation.execute.inline import (
 )
 from cnnjax.ablation.execute.jobs import (
     Record,
-    alone,
+    locked,
     read_jobs,
     refuse_other_jobs,
     write_jobs,
@@ -35,28 +35,28 @@ from cnnjax.run.folder import RunFolder
 from cnnjax.run.heartbeat import read_heartbeat, refuse_taken, write_heartbeat
 from cnnjax.run.setup import Run
 
-# Threads of this process, processes of this machine, or jobs of a cluster.
+# Threads of this process, processes on this machine, or jobs on a cluster.
 LAUNCHERS = ("inline", "local", "slurm")
 ATTEMPTS = 2
-NOTICE = b"\nasked to stop\n"
+NOTICE = b"\ninterrupted\n"
 SHOW_SECONDS = 5.0
-LOG_LINES = 30  # of a cell that was killed, kept in its crash.txt
+LOG_LINES = 30  # of a killed cell, copied to its crash.txt
 
 
 def train_cells(
     plan: Plan, *, launcher: str, jobs: int, launcher_options: str, wait: bool
 ) -> int:
-    """Trains every arm that is not done yet; returns an exit code.
+    """Trains every cell that is not done yet; returns an exit code.
 
     Args:
       plan: of `make_plan`.
       launcher: one of `LAUNCHERS`.
-      jobs: cells at a time; 0 for what the scale says, or there is room for.
+      jobs: cells at a time; 0 for the number of the scale, or as many as fit.
       launcher_options: for SLURM, as `slurm.parse_options` reads them.
-      wait: whether to stay until the last cell has ended.
+      wait: whether to wait until the last cell has ended.
 
     Raises:
-      UserError: options that do not fit, or something that stops all arms, such as a
+      UserError: options that do not fit, or an error that concerns all cells, such as a
         full disk.
     """
     if launcher not in LAUNCHERS:
@@ -71,13 +71,13 @@ def train_cells(
     refuse_other_jobs(plan.workdir, launcher)
     if launcher == "inline":
         return run_ablation(plan, jobs=jobs)
-    return hand_out(plan, launcher, jobs, options, wait)
+    return launch_cells(plan, launcher, jobs, options, wait)
 
 
-def hand_out(
+def launch_cells(
     plan: Plan, launcher: str, jobs: int, options: dict[str, Any], wait: bool
 ) -> int:
-    """Trains in processes of their own; arguments as in `train_cells`."""
+    """Trains each cell in its own process; arguments as in `train_cells`."""
     plan_on_cpu(options.get("gpus_per_node", 1))
     runs = set_up_all(plan)
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
@@ -85,14 +85,14 @@ def hand_out(
     for sentence in cautions_of_arms(todo):
         say(f"note: {sentence}")
     if len(todo) < len(runs):
-        say(f"{len(runs) - len(todo)} of {len(runs)} arms are done already")
+        say(f"{len(runs) - len(todo)} of {len(runs)} cells are already done")
     if not todo:
         return 0
-    # A folder of the caller's place must not hide ours in the cells, see launch.sh.
+    # No folder where the command was started may hide our modules, see launch.sh.
     os.environ["PYTHONSAFEPATH"] = "1"
     folder = plan.workdir.absolute() / "launcher"
-    with alone(folder), catching_signals(NOTICE) as stop:
-        system = (
+    with locked(folder), catching_signals(NOTICE) as stop:
+        system: Local | Slurm = (
             Local(folder, jobs) if launcher == "local" else Slurm(folder, jobs, options)
         )
         launch = Launch(plan, in_order(todo), system)
@@ -102,11 +102,11 @@ def hand_out(
 
 
 class Launch:
-    """The cells that are not done: those to be started, and those that go on.
+    """The cells that are not done: those to be started, and those that still run.
 
     Args:
       plan: of `make_plan`.
-      runs: what is to be trained, in the order of starting.
+      runs: of the cells to train, in the order in which they start.
       system: where cells run.
     """
 
@@ -124,54 +124,54 @@ class Launch:
         """Takes over the cells that an earlier launcher left running.
 
         Raises:
-          UserError: the cluster does not answer.
+          UserError: SLURM does not answer.
         """
         known = read_jobs(self.plan.workdir)
         if known["launcher"] != self.system.name:
             return
         if not self.system.poll():
             raise UserError(
-                "squeue does not answer, and cells of this folder may be in its queue: "
-                "start again when SLURM is back"
+                "squeue does not answer, and cells of this folder may still be queued: "
+                "run the command again when SLURM answers"
             )
         for name in list(self.queue):
             record = known["cells"].get(name)
-            if record and self._goes_on(name, record):
+            if record and self._is_active(name, record):
                 self.active[name] = record
                 self.attempts[name] = record["attempt"]
                 self.queue.remove(name)
         if self.active:
-            say(f"{len(self.active)} cells of an earlier start go on")
+            say(f"{len(self.active)} cells of an earlier command still run")
 
     def start(self) -> None:
-        """Starts as many cells as there is room for."""
+        """Starts as many cells as fit."""
         active = list(self.active.values())
-        names = self.queue[: self.system.room(active)]
+        names = self.queue[: self.system.free_slots(active)]
         if not names:
             return
         for name in names:
             refuse_taken(self.plan.workdir / name)
             write_heartbeat(self.plan.workdir / name, "waiting")
-        self._note()  # the cells read from it what the person's command was
+        self._store_jobs()  # the cells read the user's command from it
         workdir = str(self.plan.workdir.absolute())
         cells = [(workdir, name) for name in names]
         records = self.system.submit(run_cell, cells, active)
         for name, record in zip(names, records, strict=True):
             self.active[name] = record | {"attempt": self.attempts[name]}
         self.queue = self.queue[len(names) :]
-        self._note()
+        self._store_jobs()
         jobs = list(dict.fromkeys(record["job"].split("_")[0] for record in records))
         what = names[0] if len(names) == 1 else f"{len(names)} cells"
         kind = "process" if self.system.name == "local" else "job"
-        say(f"{what}  handed to {self.system.name}, {kind} {', '.join(jobs)}")
+        say(f"{what}  started by {self.system.name}, {kind} {', '.join(jobs)}")
 
-    def _note(self) -> None:
+    def _store_jobs(self) -> None:
         write_jobs(self.plan.workdir, self.system.name, self.active)
 
     # -- wait -------------------------------------------------------------------------
 
     def follow(self, stop: StopRequest) -> int:
-        """Waits for all cells, starting others as there is room; the exit code."""
+        """Waits for all cells and starts others when they fit; the exit code."""
         began = time.monotonic()
         while self.active or self.queue:
             if stop:
@@ -183,32 +183,32 @@ class Launch:
                 self.end(stop)
                 raise
             self._show()
-            # Patient with the cluster when cells take long.
+            # Long jobs are polled less often.
             waited = time.monotonic() - began
             time.sleep(0.3 if self.system.name == "local" else min(10, 1 + waited / 30))
-        self._note()
+        self._store_jobs()
         if self.cancelled:
             say(
-                f"cancelled by somebody: {', '.join(self.cancelled)}; the same command "
-                "goes on from their checkpoints"
+                f"cancelled in SLURM: {', '.join(self.cancelled)}; the same command "
+                "resumes them"
             )
         return 1 if self.cancelled else 0
 
     def look(self) -> None:
-        """Sees to the cells that have ended.
+        """Handles the cells that have ended.
 
         Raises:
-          UserError: one of them met a mistake that concerns all.
+          UserError: one of them was refused, which concerns all.
         """
         if not self.system.poll():
-            say("squeue does not answer; asking again")
+            say("squeue does not answer; trying again")
             return
         for name, record in list(self.active.items()):
-            if self._goes_on(name, record):
+            if self._is_active(name, record):
                 continue
             del self.active[name]
             beat, state = self._beat(name), self.system.state(record)
-            # SLURM forgets the tasks of an array that were cancelled while they waited.
+            # SLURM drops tasks of an array that were cancelled before they started.
             never_began = self.system.name == "slurm" and beat["status"] == "waiting"
             if results := self._folder(name).finished_results():
                 failed = sum(result["status"] == "failed" for result in results)
@@ -218,7 +218,7 @@ class Launch:
                 self.cancelled.append(name)
                 self._ended(name, "cancelled")
             elif beat["status"] == "stopped" or state == "PREEMPTED":
-                say(f"{name}  was stopped and saved; it goes on")
+                say(f"{name}  was interrupted and saved; it is started again")
                 self.queue.insert(0, name)
             elif beat["status"] == "refused":
                 raise UserError(f"cell {name}: {beat['reason']}")
@@ -247,10 +247,10 @@ class Launch:
         self._ended(name, f"failed: {reason}; see {log}")
 
     def _verdict(self, record: Record) -> str:
-        """Why a cell that left no word ended."""
+        """Why a cell ended that did not write a reason."""
         state = self.system.state(record)
         said = f", SLURM says {state}" if state else ""
-        return f"its process was killed or ended by itself{said}"
+        return f"its process was killed or exited{said}"
 
     def _ended(self, name: str, how: str) -> None:
         self.num_ended += 1
@@ -260,11 +260,11 @@ class Launch:
         return RunFolder(self.plan.workdir / name, self.runs[name], name)
 
     def _beat(self, name: str) -> dict[str, Any]:
-        unknown = {"status": "", "reason": "it left no word"}
+        unknown = {"status": "", "reason": "it wrote no reason"}
         return unknown | read_heartbeat(self.plan.workdir / name)
 
-    def _goes_on(self, name: str, record: Record) -> bool:
-        """Whether the job of a cell does, or the cell has outlived it."""
+    def _is_active(self, name: str, record: Record) -> bool:
+        """Whether the job of a cell is active, or its process has outlived the job."""
         if self.system.is_active(record):
             return True
         beat = self._beat(name)
@@ -275,7 +275,7 @@ class Launch:
         if start < self.next_show:
             return
         line = summary(read_cells(self.plan.workdir))
-        # Reading thousands of cells must stay a small share of the time.
+        # Reading thousands of cells must take only a small share of the time.
         took = time.monotonic() - start
         self.next_show = start + max(SHOW_SECONDS, 20 * took)
         if line != self.shown:
@@ -285,7 +285,7 @@ class Launch:
     # -- end --------------------------------------------------------------------------
 
     def end(self, stop: StopRequest) -> int:
-        """Leaves, with the local cells saved; returns an exit code."""
+        """Ends after local cells have saved; returns an exit code."""
         if not self.system.stop(list(self.active.values())):
             self.leave()
             return stop.exit_code
@@ -294,14 +294,14 @@ class Launch:
         ):
             time.sleep(0.1)
         self.system.poll()
-        say("stopped; the same command goes on from here")
+        say("interrupted; the same command resumes")
         return stop.exit_code
 
     def leave(self) -> int:
-        """Says what becomes of the cells without us."""
+        """Explains how to follow or cancel the cells in SLURM."""
         jobs = [record["job"] for record in self.active.values()]
         say(
-            "SLURM goes on with the cells: ./launch.sh status --workdir="
+            "SLURM keeps running the cells: ./launch.sh status --workdir="
             f"{self.plan.workdir} shows them, the same command waits for them, "
             f"'{cancel_line(jobs)}' cancels them"
         )
@@ -309,7 +309,7 @@ class Launch:
 
 
 def plan_on_cpu(num_devices: int) -> None:
-    """Leaves the accelerators to the cells, and plans for as many as each will have."""
+    """Keeps the accelerators free, and plans for as many as each cell will have."""
     jax.config.update("jax_platforms", "cpu")
     if num_devices > 1:
         jax.config.update("jax_num_cpu_devices", num_devices)

@@ -1,4 +1,4 @@
-"""What a plan would train and how long it would take, without training or data."""
+"""Estimates what a plan would train and how long it takes, without training."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -27,20 +27,20 @@ from cnnjax.screen import show
 
 @dataclasses.dataclass(frozen=True)
 class ArmEstimate:
-    """The training of one arm.
+    """The runs of one arm.
 
     Attributes:
       arm: name.
-      num_trainings: seeds, times folds where there are any.
-      steps: of each.
-      epochs: of each.
+      num_runs: number of seeds, times the number of folds.
+      steps: of each run.
+      epochs: of each run.
       num_params: parameters of the net.
-      multiply_adds: of one image, forward.
-      work: multiply-adds of all its trainings.
+      multiply_adds: forward pass of one image.
+      work: multiply-adds of all its runs.
     """
 
     arm: str
-    num_trainings: int
+    num_runs: int
     steps: int
     epochs: float
     num_params: int
@@ -54,9 +54,9 @@ class Estimate:
 
     Attributes:
       arms: in the order of the plan.
-      notes: sentences on data that was not found, or on what is hardly meant.
-      is_declared: whether data was not found.
-      data: what the sources hold that are there.
+      notes: sentences on missing data, or on settings that look like mistakes.
+      is_declared: whether data is missing, and its published sizes were used.
+      data: the content of the sources that are there.
     """
 
     arms: tuple[ArmEstimate, ...]
@@ -65,8 +65,8 @@ class Estimate:
     data: tuple[str, ...] = ()
 
     @property
-    def num_trainings(self) -> int:
-        return sum(arm.num_trainings for arm in self.arms)
+    def num_runs(self) -> int:
+        return sum(arm.num_runs for arm in self.arms)
 
     @property
     def work(self) -> float:
@@ -78,7 +78,7 @@ def estimate(plan: Plan) -> Estimate:
     """Traces the net of every arm once; reads no image.
 
     Raises:
-      UserError: what would be refused in training, too.
+      UserError: an error that training would raise as well.
     """
     data: dict[str, tuple[Dataset, str]] = {}
     arms, runs = [], {}
@@ -90,21 +90,21 @@ def estimate(plan: Plan) -> Estimate:
             data[key] = describe_dataset(splat("data", Request, config.data))
             require_test_images(plan, data[key][0])
         run = runs[arm.name] = set_up(config, data[key][0])
-        num_trainings = sum(len(cell.seeds) for cell in cells)
+        num_runs = sum(len(cell.seeds) for cell in cells)
         arms.append(
             ArmEstimate(
                 arm=arm.name,
-                num_trainings=num_trainings,
+                num_runs=num_runs,
                 steps=run.total_steps,
                 epochs=run.total_steps / run.steps_per_epoch,
                 num_params=run.num_params,
                 multiply_adds=run.multiply_adds,
-                work=run.work() / len(run.seeds) * num_trainings,
+                work=run.work() / len(run.seeds) * num_runs,
             )
         )
     absent = dict.fromkeys(note for _, note in data.values() if note)
     notes = (*absent, *(f"note: {words}" for words in cautions_of_arms(runs)))
-    # Arms take other parts of one source.
+    # Arms may use different parts of one source.
     lines = dict.fromkeys(
         "\n".join(source_lines(dataset)) for dataset, note in data.values() if not note
     )
@@ -112,7 +112,7 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def _for_planning(config: ConfigDict) -> ConfigDict:
-    """The config without what looks at images or traces the net once more."""
+    """The config without the settings that read images or trace the net again."""
     config = ConfigDict(config.to_dict())
     override(config, {"eval.probes": ()})
     if callable(STANDARDIZE.get(config.augment.standardize)):
@@ -121,7 +121,7 @@ def _for_planning(config: ConfigDict) -> ConfigDict:
 
 
 def print_plan(plan: Plan, console: Console | None = None) -> None:
-    """The dry run: arms, parameters, multiply-adds, time; nothing is written.
+    """Prints the dry run: arms, parameters, multiply-adds, time; writes nothing.
 
     Args:
       plan: of `make_plan`.
@@ -131,14 +131,13 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     found, rate = estimate(plan), training_rate()
     title = f"{plan.ablation.name}, scale {plan.scale}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
-    titles = ("runs", "steps", "epochs", "params", "mult-adds", "TFLOP", "time")
     table.add_column("arm", overflow="fold")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
+    for column in ("runs", "steps", "epochs", "params", "mult-adds", "TFLOP", "time"):
+        table.add_column(column, justify="right", no_wrap=True)
     for arm in found.arms:
         table.add_row(
             arm.arm,
-            str(arm.num_trainings),
+            str(arm.num_runs),
             f"{arm.steps:,}",
             f"{arm.epochs:.4g}",
             large(arm.num_params),
@@ -150,21 +149,21 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     for note in (*found.data, *found.notes):
         console.print(note, soft_wrap=True, markup=False, highlight=False)
     total = (
-        f"{found.num_trainings} trainings, {tflop(found.work)} TFLOP: about "
-        f"{duration(found.work / rate)} of computing here, one arm at a time, by a "
-        f"{rate_words(rate)}, compiling not counted. A rough estimate: small nets "
-        "compute less efficiently."
+        f"{found.num_runs} runs, {tflop(found.work)} TFLOP: about "
+        f"{duration(found.work / rate)} of computing on this machine, one arm at a "
+        f"time, at a {rate_words(rate)}, without compiling. This is a rough estimate: "
+        "small nets compute less efficiently."
     )
     console.print(total, soft_wrap=True, highlight=False)
 
 
 def rate_words(rate: float) -> str:
-    """How fast this machine was found to be."""
+    """The measured speed of this machine."""
     return f"measured {2 * rate / 1e9:,.1f} GFLOP/s"
 
 
 def large(count: float) -> str:
-    """A number with four digits: '19,074', '269.7 k', '40.55 M', '2.829 G'."""
+    """Formats a number with four digits: '19,074', '269.7 k', '40.55 M', '2.829 G'."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e5)):
         if count >= size:
             return f"{count / (1e3 if unit == 'k' else size):.4g} {unit}"
@@ -172,13 +171,13 @@ def large(count: float) -> str:
 
 
 def tflop(work: float) -> str:
-    """Floating-point operations of so many multiply-adds, in 10^12."""
+    """Formats multiply-adds as floating-point operations, in 10^12."""
     value = 2 * work / 1e12
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that suits: '42 s', '7.5 min', '3.1 h', '12 d'."""
+    """Formats seconds in a suitable unit: '42 s', '7.5 min', '3.1 h', '12 d'."""
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < size * limit:
             return f"{seconds / size:.3g} {unit}"
@@ -193,17 +192,17 @@ def print_atlas(
     say: Callable[[str], None] = print,
     **options: Any,
 ) -> int:
-    """The dry run of many ablations: a line each, and the totals.
+    """Prints the dry run of many ablations: a line each, and the totals.
 
     Args:
       names: of ablations.
       root: folder of runs.
       scale: of all.
-      say: takes one line.
-      **options: of `make_plan`, but for `workdir`.
+      say: prints one line.
+      **options: of `make_plan`, except `workdir`.
 
     Returns:
-      0, or 1 if an ablation was refused, which is a line, too.
+      0, or 1 if an ablation was refused, which is also printed.
     """
     rate, all_found = training_rate(), []
     for name in names:
@@ -215,17 +214,15 @@ def print_atlas(
             say(f"{name}: refused: {error}")
             continue
         all_found.append(found)
-        absent = (
-            " (published facts of data that is not there)" if found.is_declared else ""
-        )
+        absent = " (published sizes of missing data)" if found.is_declared else ""
         say(f"{name}: {len(found.arms)} arms, {_totals([found], rate)}{absent}")
-    say(f"all: {_totals(all_found, rate)}, by a {rate_words(rate)}")
+    say(f"all: {_totals(all_found, rate)}, at a {rate_words(rate)}")
     return int(len(all_found) < len(names))
 
 
 def _totals(found: Sequence[Estimate], rate: float) -> str:
     work = sum(one.work for one in found)
     return (
-        f"{sum(one.num_trainings for one in found):,} trainings, {tflop(work)} TFLOP, "
+        f"{sum(one.num_runs for one in found):,} runs, {tflop(work)} TFLOP, "
         f"about {duration(work / rate)} here"
     )

@@ -1,4 +1,4 @@
-"""Runs the cells of a plan, several at a time, and goes on where it was ended."""
+"""Trains or resumes the cells of a plan in this process, several at a time."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.execute.jobs import alone
+from cnnjax.ablation.execute.jobs import locked
 from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
@@ -34,7 +34,7 @@ from cnnjax.run.shared import Shared
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
-    """Builds and checks the runs of all cells; equal data is read once."""
+    """Builds and checks the runs of all cells; reads equal data once."""
     data: dict[str, Dataset] = {}
     runs = {}
     for cell in plan.cells:
@@ -47,38 +47,38 @@ def set_up_all(plan: Plan) -> dict[str, Run]:
 
 
 def require_test_images(plan: Plan, dataset: Dataset) -> None:
-    """Refuses data that leaves nothing to judge the claims by."""
+    """Refuses data without test images where a claim or table needs them."""
     used = [*plan.ablation.metrics, *(claim.metric for claim in plan.ablation.claims)]
     paths = {METRICS[name].path for name in used}
     if not len(dataset.test) and any("test" in path for path in paths):
         raise UserError(
-            f"{plan.ablation.name} compares test errors, and data {dataset.name} gives "
-            "no test images: take some out of its training images by "
+            f"{plan.ablation.name} compares test errors, and data {dataset.name} has "
+            "no test images: hold out some of its training images with "
             "--set=data.num_test=N, or add a split of that name"
         )
 
 
 def run_ablation(plan: Plan, *, jobs: int) -> int:
-    """Trains every arm that is not done yet; returns an exit code.
+    """Trains every cell that is not done yet; returns an exit code.
 
     Args:
       plan: of `make_plan`.
-      jobs: arms at a time; 0 for one per CPU core, or one on an accelerator.
+      jobs: cells at a time; 0 for one per CPU core, or one on an accelerator.
 
     Raises:
-      UserError: something that stops all arms, such as a full disk, or another process
-        that trains them.
+      UserError: an error that concerns all cells, such as a full disk, or another
+        process that trains them.
     """
     use_compile_cache()
     runs = set_up_all(plan)
     refuse_other_configs(plan)
-    with alone(plan.workdir / "launcher") if is_writer() else contextlib.nullcontext():
+    with locked(plan.workdir / "launcher") if is_writer() else contextlib.nullcontext():
         return _train(plan, runs, jobs)
 
 
 def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
-    # Several processes must train the same arms.
+    # All processes must train the same cells.
     todo = {
         name: run
         for name, run in runs.items()
@@ -87,7 +87,7 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     jobs = jobs or (1 if is_accelerated() else os.cpu_count() or 1)
     laid_out = {r.laid_out() for r in runs.values() if r.parallel.layout != ONE_DEVICE}
     if num_processes() > 1 or any(r.parallel.layout.data > 1 for r in runs.values()):
-        jobs = 1  # what waits for each other must do the same things in turn
+        jobs = 1  # processes and devices that synchronise need the same order of work
     work = {name: run.work() for name, run in todo.items()}
     with catching_signals() as stop, Progress(work) as progress:
         datasets = [source_lines(run.dataset) for run in runs.values()]
@@ -99,20 +99,20 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
             progress.say(f"note: {sentence}")
         if len(todo) < len(runs):
             progress.say(
-                f"{len(runs) - len(todo)} of {len(runs)} arms are done already"
+                f"{len(runs) - len(todo)} of {len(runs)} cells are already done"
             )
         try:
             run_cells(plan, in_order(todo), jobs, progress, stop)
         except Stopped:
-            progress.say("stopped; the same command goes on from here")
+            progress.say("interrupted; the same command resumes")
             return stop.exit_code
     return 0
 
 
 def in_order(runs: dict[str, Run]) -> dict[str, Run]:
-    """Runs of equal programs side by side; groups and runs with much work first.
+    """Groups runs that share programs; large groups and long runs come first.
 
-    At the end no core waits for a last long one, and few programs are held at a time.
+    So no core waits for a last long run, and few programs are in memory at a time.
     """
     groups: dict[Hashable, dict[str, Run]] = defaultdict(dict)
     for name in sorted(runs, key=lambda name: -runs[name].work()):
@@ -126,11 +126,11 @@ def in_order(runs: dict[str, Run]) -> dict[str, Run]:
 def run_cells(
     plan: Plan, runs: dict[str, Run], jobs: int, progress: Progress, stop: StopRequest
 ) -> None:
-    """Trains the given arms in threads.
+    """Trains the given cells in threads.
 
-    XLA leaves Python's lock while it compiles and computes, and small nets do not keep
-    two cores busy: two arms side by side take little more time than one. Equal data and
-    programs are made once; see `shared_keys`.
+    XLA releases Python's lock while it compiles and computes, and small nets do not
+    keep two cores busy: two cells in parallel take little more time than one. Equal
+    data and programs are shared; see `shared_keys`.
     """
     shared = Shared(key for run in runs.values() for key in shared_keys(run))
 
@@ -146,10 +146,10 @@ def run_cells(
         for future in waiting:
             future.cancel()
         if any(future.exception() for future in done):
-            # An error that concerns all arms: let the running ones save and end.
+            # An error that concerns all cells: let the running ones save and end.
             stop.set(0)
     errors = [future.exception() for future in futures if not future.cancelled()]
-    # An error is why the others were stopped: it is what the person must hear.
+    # The error is why the others were interrupted, so it is raised first.
     for error in sorted(filter(None, errors), key=lambda e: isinstance(e, Stopped)):
         raise error
 
@@ -157,8 +157,8 @@ def run_cells(
 def wait_for(futures: list[Future]) -> tuple[set[Future], set[Future]]:
     """Waits until all are done or one has raised; returns the done and the waiting.
 
-    Wakes up now and then: only this thread runs Python's signal handlers, and it sleeps
-    on when the system hands the signal to another one.
+    It wakes up regularly: only this thread runs Python's signal handlers, and a signal
+    that the system delivers to another thread does not wake it.
     """
     while True:
         done, waiting = wait(futures, timeout=0.5, return_when=FIRST_EXCEPTION)
@@ -174,7 +174,7 @@ def train_cell(
     stop: StopRequest,
     shared: Shared,
 ) -> None:
-    """Trains one arm; a crash in it is recorded and the others go on."""
+    """Trains one cell; a crash in it is recorded and does not end the others."""
     try:
         fit(
             run,
@@ -200,12 +200,12 @@ def train_cell(
 
 
 def is_done(plan: Plan, name: str, run: Run) -> bool:
-    """Whether all seeds of an arm have a result already."""
+    """Whether all seeds of a cell already have a result."""
     return RunFolder(plan.workdir / name, run, name).finished_results() is not None
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """What `plan.json` tells of an arm."""
+    """The entries of `plan.json` about an arm."""
     return {
         "num_params": run.num_params,
         "multiply_adds": run.multiply_adds,

@@ -1,6 +1,6 @@
-"""Two ways to start the cells of an ablation in processes of their own.
+"""Two launchers that start each cell of an ablation in its own process.
 
-Both are submitit's. What is kept of a job is a record for `jobs.json`.
+Both use submitit. A job is described by a record for `jobs.json`.
 """
 
 import os
@@ -16,23 +16,24 @@ from cnnjax.ablation.execute.jobs import Record
 from cnnjax.errors import UserError
 from cnnjax.process import identity, is_running
 
-# SLURM refuses longer arrays unless it is told otherwise (MaxArraySize).
+# SLURM refuses longer arrays by default (MaxArraySize).
 ARRAY_SIZE = 1000
-# Before its time limit a cell is asked to save and to queue again.
+# Time before the limit at which a cell is told to save and requeue.
 WARNING_SECONDS = 120
-TEN_YEARS = 10 * 366 * 24 * 60  # in minutes: submitit gives local jobs a time limit
+TEN_YEARS = 10 * 366 * 24 * 60  # minutes: submitit requires a limit for local jobs
 PROBE = "import jax; d = jax.local_devices(); print(d[0].platform, len(d))"
 
 
 class Local:
-    """One process per accelerator of this machine, or several on its CPU.
+    """One process per accelerator of this machine, or several on the CPU.
 
     Args:
       folder: for submitit's files.
       jobs: processes at a time; 0 for one per accelerator, or per CPU core.
 
     Raises:
-      UserError: no submitit, more processes than accelerators, or a TPU.
+      UserError: submitit is missing, there are more processes than accelerators, or
+        the accelerator is a TPU.
     """
 
     name = "local"
@@ -44,19 +45,19 @@ class Local:
         if self._gpus and jobs > len(self._gpus):
             raise UserError(
                 f"--jobs={jobs} is more than the {len(self._gpus)} accelerators here, "
-                "and two cells never share one: lower it, or leave it out"
+                "which are never shared between cells: lower it, or leave it out"
             )
         self._slots = jobs or len(self._gpus) or os.cpu_count() or 1
         self._started: list[Any] = []
 
-    def room(self, active: Sequence[Record]) -> int:
-        """How many more cells may be started now."""
+    def free_slots(self, active: Sequence[Record]) -> int:
+        """How many more cells may start now."""
         return max(self._slots - len(active), 0)
 
     def submit(
         self, function: Callable, cells: Sequence[tuple], active: Sequence[Record]
     ) -> list[Record]:
-        """Starts a process per cell; `active` are those that occupy devices."""
+        """Starts a process per cell; `active` are the ones that occupy devices."""
         taken = {record["slot"] for record in active}
         free = [slot for slot in range(self._slots) if slot not in taken]
         records = []
@@ -65,7 +66,7 @@ class Local:
                 self._executor.update_parameters(
                     gpus_per_node=1, visible_gpus=[self._gpus[slot]]
                 )
-            # Ctrl-C goes to all processes of a terminal; cells hear of it from us.
+            # Ctrl-C reaches all processes of a terminal; we forward it to the cells.
             signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 job = self._executor.submit(function, *arguments)
@@ -78,24 +79,24 @@ class Local:
         return records
 
     def poll(self) -> bool:
-        """Takes leave of processes that have ended; always knows about the others."""
+        """Drops processes that have ended; always True, as no scheduler is asked."""
         self._started = [job for job in self._started if not job.done()]
         return True
 
     def is_active(self, record: Record) -> bool:
-        """Whether the process runs; one of another machine counts as ended."""
+        """Whether the process lives; one on another machine counts as ended."""
         return bool(is_running(record))
 
     def state(self, record: Record) -> str:
-        """Nothing, for there is no scheduler that would know."""
+        """Empty: there is no scheduler."""
         return ""
 
     def log(self, record: Record) -> Path:
-        """What the cell printed."""
+        """The file with the output of the cell."""
         return _log(self._folder, record)
 
     def stop(self, active: Sequence[Record]) -> bool:
-        """Asks the cells to save and end; whether they should be waited for."""
+        """Tells the cells to save and end; returns whether to wait for them."""
         for record in active:
             if self.is_active(record):
                 os.kill(record["pid"], signal.SIGTERM)
@@ -107,11 +108,11 @@ class Slurm:
 
     Args:
       folder: for submitit's files; all nodes must see it.
-      jobs: cells at a time; 0 for as many as SLURM will start.
+      jobs: cells at a time; 0 for as many as SLURM starts.
       options: of `slurm.parse_options`.
 
     Raises:
-      UserError: no submitit, or no SLURM.
+      UserError: submitit or SLURM is missing.
     """
 
     name = "slurm"
@@ -121,24 +122,24 @@ class Slurm:
             self._executor = _submitit().SlurmExecutor(folder)
         except RuntimeError as error:
             raise UserError(
-                "--launcher=slurm finds no srun here: start it on a login node of the "
+                "--launcher=slurm finds no srun here: run it on a login node of the "
                 "cluster, or give --launcher=local or inline"
             ) from error
         cpus, limit = options.get("cpus_per_task"), options.get("time", sys.maxsize)
         self._executor.update_parameters(
-            **({"time": None} | options),
+            **{"time": None, **options},
             job_name="cnnjax",
             signal_delay_s=min(WARNING_SECONDS, 15 * limit),
             stderr_to_stdout=True,
             additional_parameters={"requeue": True},
-            # Since 22.05, srun does not take this over from sbatch.
+            # Since SLURM 22.05, srun does not inherit this from sbatch.
             srun_args=[f"--cpus-per-task={cpus}"] if cpus else [],
         )
         self._folder, self._jobs = folder, jobs
         self._states: dict[str, str] = {}
 
-    def room(self, active: Sequence[Record]) -> int:
-        """SLURM itself holds back what is too much."""
+    def free_slots(self, active: Sequence[Record]) -> int:
+        """No limit: SLURM itself queues the cells."""
         return sys.maxsize
 
     def submit(
@@ -171,28 +172,28 @@ class Slurm:
 
     def is_active(self, record: Record) -> bool:
         """Whether the job waits, runs, or will run again, as of the last poll."""
-        return slurm.goes_on(self._states.get(record["job"]))
+        return slurm.is_active(self._states.get(record["job"]))
 
     def state(self, record: Record) -> str:
-        """SLURM's word for the state of the job; empty if it is forgotten."""
+        """The state of the job in SLURM; empty if SLURM no longer knows it."""
         return self._states.get(record["job"], "")
 
     def log(self, record: Record) -> Path:
-        """What the cell printed."""
+        """The file with the output of the cell."""
         return _log(self._folder, record)
 
     def stop(self, active: Sequence[Record]) -> bool:
-        """Leaves the jobs where they are."""
+        """Leaves the jobs in SLURM."""
         return False
 
 
 def gpus() -> list[int]:
-    """Numbers of the GPUs that cells may use here; none on a machine without.
+    """Numbers of the GPUs that cells may use; empty on a machine without GPUs.
 
-    A process of its own looks: whoever looks takes hold of them.
+    A separate process looks for them, because JAX reserves the devices that it finds.
 
     Raises:
-      UserError: JAX cannot start what is there, or cells cannot be kept apart on it.
+      UserError: JAX cannot start the devices, or cannot divide them between cells.
     """
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
@@ -210,7 +211,7 @@ def gpus() -> list[int]:
         return []
     if platform == "tpu":
         raise UserError(
-            "--launcher=local keeps cells apart on GPUs and CPUs; on a TPU give "
+            "--launcher=local divides GPUs and CPUs between cells, not a TPU: give "
             "--launcher=inline"
         )
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -227,13 +228,13 @@ def _log(folder: Path, record: Record) -> Path:
 
 
 def _submitit() -> Any:
-    # It logs to the standard output unless it is told not to before it is imported.
+    # Set before the import, or it logs to standard output.
     os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")
     try:
         import submitit
     except ImportError as error:
         raise UserError(
-            "--launcher=local and slurm need the package submitit: start once with "
+            "--launcher=local and slurm need the package submitit: run once with "
             "CNNJAX_EXTRA=cluster before ./launch.sh"
         ) from error
     return submitit

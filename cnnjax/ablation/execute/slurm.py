@@ -1,4 +1,4 @@
-"""What is asked of SLURM, and what is told to it; needs neither submitit nor JAX."""
+"""Options and job states of SLURM; needs neither submitit nor JAX."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cnnjax.errors import UserError, unknown_name
 
-# What a cell may ask of SLURM, and what submitit calls it.
+# Option of --launcher_options -> its name in submitit.
 OPTIONS = {
     "partition": "partition",
     "account": "account",
@@ -24,7 +24,7 @@ OPTIONS = {
 }
 COUNTS = ("cpus", "gpus")
 TIME = "minutes, minutes:seconds, hours:minutes:seconds, days-hours or days-hours:..."
-# A job in one of these is over; in any other it waits, runs or will run again.
+# In these states a job has ended; in any other it waits, runs or will run again.
 OVER = {
     "BOOT_FAIL",
     "CANCELLED",
@@ -46,10 +46,10 @@ def parse_options(text: str) -> dict[str, str | int]:
       text: KEY=VALUE pairs, separated by commas; a value may hold commas.
 
     Returns:
-      Values by submitit's names.
+      submitit's name -> value.
 
     Raises:
-      UserError: an unknown key, or a value that is none.
+      UserError: an unknown key, or a value that is not valid.
     """
     options: dict[str, str | int] = {}
     for pair in re.split(r",(?=\w+=)", text) if text else ():
@@ -58,7 +58,7 @@ def parse_options(text: str) -> dict[str, str | int]:
             raise unknown_name("launcher option", key, OPTIONS, "--launcher_options")
         if not value:
             raise UserError(
-                f"--launcher_options gives {key} no value: write {key}=VALUE"
+                f"--launcher_options has no value for {key}: write {key}=VALUE"
             )
         if key == "time":
             options["time"] = minutes(value)
@@ -77,7 +77,7 @@ def minutes(text: str) -> int:
     """
     match = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if match is None:
-        raise UserError(f"--launcher_options has time={text}; SLURM takes {TIME}")
+        raise UserError(f"--launcher_options has time={text}: SLURM takes {TIME}")
     days, *parts = match.groups()
     given = [int(part) for part in parts if part is not None]
     has_hours = days is not None or len(given) == 3
@@ -89,16 +89,16 @@ def minutes(text: str) -> int:
 def _count(key: str, value: str) -> int:
     if not value.isdigit() or value == "0":
         raise UserError(
-            f"--launcher_options has {key}={value}; it takes a number of at least 1"
+            f"--launcher_options has {key}={value}: give a number of at least 1"
         )
     return int(value)
 
 
 def job_states() -> dict[str, str] | None:
-    """State of each of the user's jobs that SLURM still knows; None if it is silent.
+    """Job -> state, of all jobs of the user that SLURM knows; None if it fails.
 
-    Tasks of an array have names such as '12_3'. Jobs that are over stay known for a
-    while (`MinJobAge`). This works without an accounting database.
+    Tasks of an array have names such as '12_3'. SLURM knows jobs for a while after
+    they have ended (`MinJobAge`). This works without an accounting database.
     """
     command = ["squeue", "--me", "--array", "--noheader", "--states=all"]
     try:
@@ -114,11 +114,11 @@ def job_states() -> dict[str, str] | None:
     return dict(line.split() for line in listed.splitlines() if line)
 
 
-def goes_on(state: str | None) -> bool:
+def is_active(state: str | None) -> bool:
     """Whether a job in this state waits, runs, or will run again."""
     return state is not None and state not in OVER
 
 
 def cancel_line(jobs: Iterable[str]) -> str:
-    """The command that cancels these jobs; an array is named once."""
+    """The command that cancels these jobs; each array is named once."""
     return f"scancel {' '.join(dict.fromkeys(job.split('_')[0] for job in jobs))}"

@@ -1,4 +1,4 @@
-"""How far the cells of an ablation are, or a single run, by their files alone."""
+"""The progress of an ablation or a single run, read from its files alone."""
 
 import dataclasses
 from collections import Counter
@@ -17,31 +17,31 @@ from cnnjax.records import no_run, read_json
 from cnnjax.run.heartbeat import read_heartbeat
 from cnnjax.run.progress import duration
 
-DONE, RUNNING, FAILED, WAITING, STOPPED = (
+DONE, RUNNING, FAILED, WAITING, INTERRUPTED = (
     "done",
     "running",
     "failed",
     "waiting",
-    "stopped",
+    "interrupted",
 )
-STATUSES = (DONE, RUNNING, FAILED, WAITING, STOPPED)
-STYLES = {DONE: "green", RUNNING: "bold", FAILED: "red", STOPPED: "yellow"}
+STATUSES = (DONE, RUNNING, FAILED, WAITING, INTERRUPTED)
+STYLES = {DONE: "green", RUNNING: "bold", FAILED: "red", INTERRUPTED: "yellow"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
-    """One arm, with all its seeds.
+class CellStatus:
+    """The progress of one cell.
 
     Attributes:
-      name: of the arm.
-      status: one of `STATUSES`; 'stopped' cells go on with the same command.
+      name: of the cell.
+      status: one of `STATUSES`; the same command resumes 'interrupted' cells.
       step: steps done.
-      total_steps: of the whole run; 0 where it is not known.
+      total_steps: of the whole run; 0 if unknown.
       loss: mean over the seeds, of the last dispatch or of the whole training set.
-      seconds_left: of a running cell; None where it is not known.
+      seconds_left: of a running cell; None if unknown.
       work: multiply-adds of a step, over all seeds; 1 for a single run.
       where: host and number of the process that trains it.
-      note: reason of a failure, or the launcher's job and which attempt it is.
+      note: reason of a failure, or the launcher's job and its attempt.
     """
 
     name: str
@@ -55,19 +55,17 @@ class Cell:
     note: str
 
 
-def read_cells(workdir: Path) -> list[Cell]:
-    """The cells of an ablation in the order of its plan, or the one of a single run.
+def read_cells(workdir: Path) -> list[CellStatus]:
+    """The cells of an ablation in the order of its plan, or that of a single run.
 
     Raises:
-      UserError: the folder holds neither.
+      UserError: the folder contains neither.
     """
     plan = read_json(workdir / "plan.json", lenient=True)
     if plan is None:
         config = read_json(workdir / "config.json", lenient=True)
         if config is None:
-            raise no_run(
-                workdir, "a training or an ablation", ("plan.json", "config.json")
-            )
+            raise no_run(workdir, "a run or an ablation", ("plan.json", "config.json"))
         first, count = config["seeds"]["first"], config["seeds"]["count"]
         seeds = range(first, first + count)
         return [_cell(workdir, printable(workdir.name), seeds, 0, 1.0, {}, None)]
@@ -86,8 +84,8 @@ def read_cells(workdir: Path) -> list[Cell]:
     return cells
 
 
-def seconds_left(cells: Sequence[Cell]) -> float | None:
-    """Of all cells, if as many run side by side as now; None if none does."""
+def seconds_left(cells: Sequence[CellStatus]) -> float | None:
+    """Of all cells, if as many run in parallel as now; None if none runs."""
     left = sum(
         (cell.total_steps - cell.step) * cell.work
         for cell in cells
@@ -103,18 +101,18 @@ def seconds_left(cells: Sequence[Cell]) -> float | None:
     return left / pace if pace else None
 
 
-def summary(cells: Sequence[Cell]) -> str:
-    """One line: how many cells are in which state, and the time left."""
+def summary(cells: Sequence[CellStatus]) -> str:
+    """One line: how many cells have which status, and the time left."""
     count = Counter(cell.status for cell in cells)
-    shown = (DONE, RUNNING, FAILED, WAITING) + (STOPPED,) * (count[STOPPED] > 0)
+    shown = [s for s in STATUSES if s != INTERRUPTED or count[s]]
     words = [f"{count[status]} {status}" for status in shown]
     return f"{', '.join(words)}; left {duration(seconds_left(cells))}"
 
 
-def table(cells: Sequence[Cell]) -> Table:
+def table(cells: Sequence[CellStatus]) -> Table:
     """One row per cell."""
-    goes_on = any(cell.status == STOPPED for cell in cells)
-    hint = "\nstopped cells go on with the same command" if goes_on else ""
+    resumable = any(cell.status == INTERRUPTED for cell in cells)
+    hint = "\nthe same command resumes interrupted cells" if resumable else ""
     found = Table(caption=summary(cells) + hint)
     for title in ("cell", "status", "step", "loss", "left", "host:process", "note"):
         right = title in ("step", "loss", "left")
@@ -144,8 +142,8 @@ def _cell(
     work: float,
     job: dict[str, Any],
     state: str | None,
-) -> Cell:
-    """Puts together what the files of a cell and SLURM say of it."""
+) -> CellStatus:
+    """Combines the files of a cell and its state in SLURM."""
     paths = [folder / f"seed-{seed}" / "result.json" for seed in seeds]
     results = [read_json(path, lenient=True) for path in paths]
     found = [result for result in results if result]
@@ -154,7 +152,7 @@ def _cell(
     step = found[0]["step"] if status == DONE else beat.get("step", 0)
     total = total_steps or beat.get("total_steps") or step
     pace = beat.get("seconds_per_step")
-    return Cell(
+    return CellStatus(
         name=name,
         status=status,
         step=step,
@@ -177,11 +175,11 @@ def _status(
         return RUNNING
     if state == "RUNNING":
         return RUNNING
-    if slurm.goes_on(state):
+    if slurm.is_active(state):
         return WAITING
     if any(result and result.get("crashed") for result in results):
         return FAILED
-    return STOPPED if beat.get("status", "waiting") != "waiting" else WAITING
+    return INTERRUPTED if beat.get("status", "waiting") != "waiting" else WAITING
 
 
 def _is_alive(beat: dict[str, Any], state: str | None) -> bool:
@@ -207,7 +205,7 @@ def _note(
     if status == FAILED:
         failed = [result for result in results if result["status"] == "failed"]
         return f"{len(failed)} seeds: {failed[0]['reason']}"
-    if status == STOPPED:
+    if status == INTERRUPTED:
         return beat.get("reason", "")
     words = []
     if status in (RUNNING, WAITING) and job:

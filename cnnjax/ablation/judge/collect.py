@@ -1,7 +1,7 @@
 """Reads the folder of an ablation, finished or not, into one table.
 
-Nothing is dropped in silence: every planned cell gives a row with a status, and rows
-that differ in what must be equal are kept out of all averages, with the reason.
+Nothing is dropped silently: every planned run is a row with a status. Runs with another
+config or other data than planned are excluded from all averages, with the reason.
 """
 
 import csv
@@ -18,7 +18,7 @@ from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.errors import ESCAPING, UserError
 from cnnjax.records import no_run, read_json, read_metrics
 
-# done: counted. failed: stopped by an error. running: rows but no result yet. missing:
+# done: counted. failed: ended by an error. running: metrics but no result yet. missing:
 # not started. excluded: done, but not comparable with the others.
 STATUSES = ("done", "failed", "running", "missing", "excluded")
 # A seed, or a fold and a seed.
@@ -42,7 +42,7 @@ class Row:
       seed: the seed.
       fold: of cross-validation, or None.
       status: one of `STATUSES`.
-      reason: why the status is not 'done', else ''.
+      reason: why the status is not 'done'; '' otherwise.
       result: the content of `result.json`; empty if there is none.
     """
 
@@ -56,7 +56,7 @@ class Row:
 
     @property
     def replicate(self) -> Replicate:
-        """What is paired across arms."""
+        """The key by which runs are paired across arms."""
         return self.seed if self.fold is None else (self.fold, self.seed)
 
     @property
@@ -66,11 +66,11 @@ class Row:
 
     @property
     def run(self) -> str:
-        """Which of the runs of its arm, in words."""
+        """Names the run within its arm, in words."""
         return ("" if self.fold is None else f"fold {self.fold} ") + f"seed {self.seed}"
 
     def metric(self, name: str) -> float:
-        """The value of a metric of `METRICS`; nan where it was not measured."""
+        """The value of a metric of `METRICS`; nan if it was not measured."""
         metric = METRICS[name]
         value = self._number(metric.path)
         if metric.minus:
@@ -85,7 +85,7 @@ class Row:
         return float(value) if measured else math.nan
 
     def cost(self, key: str) -> float:
-        """One of `COST_KEYS`; nan where it was not measured."""
+        """One of `COST_KEYS`; nan if it was not measured."""
         value = (self.result.get("cost") or {}).get(key)
         return float(value) if isinstance(value, int | float) else math.nan
 
@@ -94,7 +94,7 @@ class Row:
         if METRICS[name].unit not in ("%", "points"):
             return 0.0
         path = " ".join(METRICS[name].path)
-        # What is not the error of a split is measured on test images.
+        # Metrics that are no error of a split are measured on test images.
         split = next((s for s in ("train", "validation") if s in path), "test")
         count = ((self.result.get("final") or {}).get(split) or {}).get("count")
         return 100.0 / count if count else 0.0
@@ -102,13 +102,13 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """Error of one cell over training.
+    """Error of one run during training.
 
     Attributes:
       arm: name of the arm.
       seed: the seed.
-      split: 'train', 'validation' or 'test' (whole split evaluated), or 'running'
-        (training batches as they came, augmented, averaged since the row before).
+      split: 'train', 'validation' or 'test' (evaluated on the whole split), or
+        'running' (augmented training batches, averaged since the previous point).
       epochs: position, increasing.
       errors: percent.
     """
@@ -122,16 +122,16 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """All that the files of one ablation say.
+    """The records of one ablation.
 
     Attributes:
       ablation: the definition.
       scale_name: the scale that was planned.
       plan: the content of `plan.json`.
       rows: one per arm and seed, in the order of the plan.
-      curves: of every cell that has rows.
-      provenance: arm -> the content of its `provenance.json`.
-      warnings: sentences on what could not be read.
+      curves: of every run that has metrics.
+      provenance: cell -> the content of its `provenance.json`.
+      warnings: sentences about files that could not be read.
     """
 
     ablation: Ablation
@@ -154,7 +154,7 @@ class Sweep:
 
     @property
     def overlap(self) -> float:
-        """Test images for each training image of cross-validation; 0 without it."""
+        """Test images per training image in cross-validation; 0 without it."""
         rows = [r for r in self.rows if r.status == "done" and r.fold is not None]
         counts = [
             [r.result["final"][s]["count"] for s in ("test", "train")] for r in rows
@@ -162,7 +162,7 @@ class Sweep:
         return max((test / train for test, train in counts), default=0.0)
 
     def values(self, metric: str) -> dict[str, dict[Replicate, float]]:
-        """Arm -> seed, or (fold, seed) -> value, over the runs that count."""
+        """Arm -> seed, or (fold, seed) -> value, of the runs that count."""
         table: dict[str, dict[Replicate, float]] = {arm: {} for arm in self.arm_names}
         for row in self.rows:
             value = row.metric(metric)
@@ -174,22 +174,24 @@ class Sweep:
         return table
 
     def resolution(self, metric: str) -> float:
-        """Largest step of an error rate over the cells that count."""
+        """Largest step of an error rate over the runs that count."""
         steps = [row.resolution(metric) for row in self.rows if row.status == "done"]
         return max(steps, default=0.0)
 
 
 def collect(workdir: str | Path) -> Sweep:
-    """Reads `plan.json` and every cell that it names.
+    """Reads `plan.json` and the files of every cell in it.
 
     Raises:
-      UserError: if the folder has no readable plan.
+      UserError: the folder has no readable plan.
     """
     workdir = Path(workdir)
     plan = _read_plan(workdir)
     ablation, scale_name = spec_from_dict(plan["spec"])
     warnings: list[str] = []
-    rows, curves, provenance = [], [], {}
+    rows: list[Row] = []
+    curves: list[Curve] = []
+    provenance: dict[str, dict[str, Any]] = {}
     for arm in plan["arms"]:
         for cell in arm["cells"]:
             folder = workdir / cell["name"]
@@ -206,10 +208,10 @@ def collect(workdir: str | Path) -> Sweep:
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
-    """Writes one line per cell; what depends on the machine's speed comes last."""
+    """Writes one line per run; columns that depend on the machine come last."""
     axes = [axis.name for axis in sweep.ablation.axes]
     facts = ("config_hash", "data_fingerprint", "num_params", "multiply_adds")
-    facts += ("step", "epochs")
+    progress = ("step", "epochs")
     metrics = [
         name
         for name, metric in METRICS.items()
@@ -226,6 +228,7 @@ def write_csv(sweep: Sweep, path: Path) -> None:
         "reason",
         *metrics,
         *facts,
+        *progress,
         *COST_KEYS,
     ]
     with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
@@ -233,11 +236,11 @@ def write_csv(sweep: Sweep, path: Path) -> None:
         writer.writerow(header)
         for row in sweep.rows:
             numbers = [_number(row.metric(m)) for m in metrics]
-            known = [row.result.get(fact, "") for fact in facts]
+            known = [row.result.get(fact, "") for fact in (*facts, *progress)]
             costs = [_number(row.cost(key)) for key in COST_KEYS]
             labels = [row.axes.get(axis, "") for axis in axes]
-            labels += [row.fold] * len(fold)
-            start = [row.arm, *labels, row.seed, row.status, row.reason]
+            folds = [row.fold] * len(fold)
+            start = [row.arm, *labels, *folds, row.seed, row.status, row.reason]
             writer.writerow(start + numbers + known + costs)
 
 
@@ -255,7 +258,7 @@ def _read_plan(workdir: Path) -> dict[str, Any]:
         lacks = "no JSON object" if not isinstance(plan, dict) else "incomplete"
         raise UserError(
             f"{path} cannot be read ({lacks}): run the ablation again with the same "
-            "--workdir to rewrite it"
+            "--workdir, which rewrites it"
         )
     return plan
 
@@ -267,7 +270,7 @@ def _read_json(path: Path, warnings: list[str]) -> dict[str, Any] | None:
         return data
     if path.exists():
         name = _short_name(path)
-        warnings.append(f"{name} cannot be read and is taken as not written.")
+        warnings.append(f"{name} cannot be read and is ignored.")
     return None
 
 
@@ -278,13 +281,13 @@ def _short_name(path: Path) -> str:
 def read_row(
     folder: Path, arm: Mapping[str, Any], seed: int, warnings: list[str]
 ) -> Row:
-    """What the folder of one seed says.
+    """Reads the folder of one seed.
 
     Args:
       folder: of the seed.
       arm: its 'name' and 'axes', as in `plan.json`.
       seed: the seed.
-      warnings: takes a sentence on what cannot be read.
+      warnings: sentences about unreadable files are appended.
     """
     result = _read_json(folder / "result.json", warnings)
     if result is None:
@@ -292,7 +295,7 @@ def read_row(
         status = "running" if started else "missing"
         reason = "not finished" if started else "not started"
     elif result.get("status") == "done":
-        # Earlier versions called a run done whose last evaluation was not finite.
+        # Earlier versions recorded 'done' when the last evaluation was not finite.
         reason = _not_finite(result.get("final") or {})
         status = "failed" if reason else "done"
     else:
@@ -301,7 +304,7 @@ def read_row(
 
 
 def _not_finite(final: Mapping[str, Any]) -> str:
-    """Of which split the loss is not finite; '' if there is none."""
+    """Names the split whose loss is not finite; '' if there is none."""
     for split, row in final.items():
         loss = row.get("loss") if isinstance(row, Mapping) else None
         if loss is not None and not math.isfinite(loss):
@@ -315,7 +318,7 @@ def _read_curves(folder: Path, arm: str, seed: int, warnings: list[str]) -> list
         try:
             split = row["split"] if row["kind"] == "eval" else "running"
             point = (float(row["epoch"]), float(row["error"]))
-            # A resumed run writes the steps after its checkpoint again: the last wins.
+            # A resumed run repeats the steps after its checkpoint: the last row counts.
             points.setdefault(split, {})[int(row["step"])] = point
         except (KeyError, TypeError, ValueError):
             continue
@@ -337,7 +340,7 @@ def _read_lines(path: Path, warnings: list[str]) -> list[dict[str, Any]]:
 
 
 def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
-    """Keeps out the cells that ran under another config than the planned one."""
+    """Excludes the runs of cells whose config is not the planned one."""
     planned = _of_cells(plan, "config_hash")
     return [
         _excluded(row, "ran with another config than the plan")
@@ -348,28 +351,28 @@ def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list
 
 
 def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
-    """Keeps out the runs whose data are not those of most that ask for the same."""
+    """Excludes runs whose data differ from those of most runs with the same config."""
     asked = _of_cells(plan, "data_hash")
     prints: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
         if row.status == "done":
-            prints[asked[_cell(row)]][row.result.get("data_fingerprint")] += 1
+            prints[asked[_cell(row)]][row.result.get("data_fingerprint", "")] += 1
     usual = {key: count.most_common(1)[0][0] for key, count in prints.items()}
     return [
         _excluded(
             row,
-            "saw other data than most runs, which have fingerprint "
+            "used other data than most runs, which have fingerprint "
             f"{usual[asked[_cell(row)]]}",
         )
         if row.status == "done"
-        and row.result.get("data_fingerprint") != usual[asked[_cell(row)]]
+        and row.result.get("data_fingerprint", "") != usual[asked[_cell(row)]]
         else row
         for row in rows
     ]
 
 
 def _cell(row: Row) -> tuple[str, int | None]:
-    """What has one config, but for its seeds."""
+    """The runs with this key share a config, except for their seeds."""
     return row.arm, row.fold
 
 

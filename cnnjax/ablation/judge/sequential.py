@@ -1,28 +1,28 @@
-"""A paired t test that may be looked at after every seed.
+"""A paired t test that may be inspected after every seed.
 
-A fixed-n p-value that is looked at again and again until it is small is below 0.05 far
-too often. The numbers here hold at all sample sizes at once, so seeds may be added for
-any reason and the test ended whenever one likes.
+A fixed-n p-value that is inspected again and again until it is small falls below 0.05
+far too often. The numbers here hold at all sample sizes at once, so seeds may be added
+for any reason, and the test may stop at any time.
 
 The evidence after n seeds is a Bayes factor: the likelihood of the t statistic when the
 standardised effect is drawn from N(0, g), over its likelihood when the effect is zero.
-Whatever the standard deviation, it is a nonnegative martingale of mean 1 without an
+Whatever the standard deviation, it is a nonnegative martingale of mean 1 if there is no
 effect, so by Ville's inequality the probability that it ever reaches 1 / alpha is at
-most alpha. Like the t test it takes the differences as normal.
+most alpha. Like the t test it assumes normal differences.
 
 Source: Lai 1976, "On confidence sequences"; Rouder et al. 2009, "Bayesian t tests"
 (the integrand of equation 1, with a normal prior); Wang and Ramdas 2024, "Anytime-valid
 t-tests and confidence sequences for Gaussian means with unknown variance", arXiv
 2310.03722, section 4 (scale-invariant mixture). For several claims: Holm's method on
-the p-values, which hold at whatever moment all of them are read.
+the p-values, which are valid at any moment.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-# Variance of the standardised effect under the alternative: one seed's worth of it.
+# Variance of the standardised effect under the alternative: that of one seed.
 PRIOR_VARIANCE = 1.0
 
 
@@ -30,7 +30,7 @@ def log_evidence(t: float, n: int) -> float:
     """Logarithm of the Bayes factor of n differences with this t statistic.
 
     Args:
-      t: of the mean against the margin; may be infinite.
+      t: t statistic of the mean against the margin; may be infinite.
       n: number of differences, at least 2.
     """
     growth = 1 + n * PRIOR_VARIANCE
@@ -41,12 +41,12 @@ def log_evidence(t: float, n: int) -> float:
     return 0.5 * (n * ratio - math.log(growth))
 
 
-def anytime_p(differences: Sequence[float], least_sd: float = 0.0) -> float:
-    """A p-value of mean zero that holds however the number of seeds came about.
+def anytime_p(differences: ArrayLike, least_sd: float = 0.0) -> float:
+    """A p-value of mean zero that is valid however the number of seeds was chosen.
 
     Args:
       differences: in the order in which the seeds were run, at least 2.
-      least_sd: spread assumed where the differences so far are all equal.
+      least_sd: standard deviation assumed where all differences so far are equal.
 
     Returns:
       1 over the largest evidence so far, at most 1.
@@ -66,8 +66,8 @@ def anytime_p(differences: Sequence[float], least_sd: float = 0.0) -> float:
 def anytime_critical(n: int, alpha: float) -> float:
     """The t statistic at which the evidence of n seeds reaches 1 / alpha.
 
-    Times the standard error it is half the length of a confidence interval that holds
-    at all n at once. Infinite where so few seeds cannot give such evidence.
+    Times the standard error it is the half width of a confidence interval that holds
+    at all n at once. Infinite where so few seeds cannot give that much evidence.
     """
     growth = 1 + n * PRIOR_VARIANCE
     ratio = math.exp((0.5 * math.log(growth) - math.log(alpha)) * 2 / n)

@@ -1,16 +1,18 @@
 """Statistics over seeds: intervals, paired contrasts, correction, power.
 
-Everything here takes plain numbers. A contrast is paired: the values of one seed in
-several arms share data order and augmentation, so they are combined first and one
-number per seed is tested.
+All functions take plain numbers. A contrast is paired: the runs of one seed share data
+order and augmentation in all arms, so their values are combined first, and one number
+per seed is tested.
 """
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import optimize, special, stats
 
 from cnnjax.ablation.judge.sequential import anytime_critical, anytime_p
@@ -21,7 +23,7 @@ POWER = 0.8
 MAX_EXACT_SEEDS = 16
 NUM_SAMPLED_PATTERNS = 9999
 NUM_QUANTILES = 2000  # of the integral over the sample spread
-# Differences that agree to this fraction of their size differ by rounding only.
+# Relative difference below which values differ by rounding only.
 EQUAL_WITHIN = 1e-9
 
 
@@ -61,13 +63,13 @@ class Contrast:
         of claims.
       high: upper end.
       p: two-sided p-value of the paired t test of effect = margin, or `anytime_p`.
-      permutation_p: two-sided sign-flip p-value of the same; nan where n was decided
-        on the way, or the runs are folds.
+      permutation_p: two-sided sign-flip p-value of the same; nan where n was chosen
+        while looking at results, or the runs are folds.
       permutation_floor: the smallest value that permutation_p can take at this n.
       effect_size: d_z = (effect - margin) / sd; nan where sd is zero.
-      detectable: distance from the margin that a test at level `alpha` finds with 80%
-        power, given this n and this sd.
-      no_spread: whether all seeds agreed, so that the sd is that of the resolution.
+      detectable: distance from the margin that a test at level `alpha` detects with
+        80% power, given this n and this sd.
+      no_spread: whether all seeds agree, so that the sd is that of the resolution.
     """
 
     n: int
@@ -97,12 +99,12 @@ def summarize(values: Sequence[float], confidence: float = 1 - ALPHA) -> Summary
 
 
 def combine_by_seed(
-    values: Mapping[str, Mapping[int, float]], coefficients: Mapping[str, float]
-) -> tuple[tuple[int, ...], np.ndarray]:
-    """Forms the contrast of each seed.
+    values: Mapping[str, Mapping[Any, float]], coefficients: Mapping[str, float]
+) -> tuple[tuple[Any, ...], np.ndarray]:
+    """Computes the contrast of each seed.
 
     Args:
-      values: arm -> seed -> value.
+      values: arm -> seed, or (fold, seed) -> value.
       coefficients: arm -> coefficient.
 
     Returns:
@@ -115,7 +117,7 @@ def combine_by_seed(
 
 
 def paired_contrast(
-    differences: Sequence[float],
+    differences: ArrayLike,
     margin: float = 0.0,
     resolution: float = 0.0,
     alpha: float = ALPHA,
@@ -125,24 +127,24 @@ def paired_contrast(
 ) -> Contrast:
     """Tests whether the mean of per-seed contrasts differs from a margin.
 
-    If all seeds agree the sample has no spread and the t test is undefined. An error
-    rate moves in steps of one example, so then `resolution` takes over: the spread is
-    at least that of rounding to such steps, resolution / sqrt(12). Without a resolution
-    p, effect size and detectable effect stay nan, except that p is 1 where all
-    differences equal the margin. The sign-flip test needs no spread.
+    If all seeds agree, the sample standard deviation is zero and the t test is
+    undefined. An error rate changes in steps of one example, so `resolution` then gives
+    a standard deviation, that of rounding to such steps: resolution / sqrt(12). Without
+    a resolution p, effect size and detectable effect are nan, except that p is 1 where
+    all differences equal the margin. The sign-flip test needs no standard deviation.
 
     Args:
       differences: one number per seed, at least two.
       margin: the value tested against, in the unit of the differences.
       resolution: step of the differences, used only when they are all equal.
       alpha: level of the test for which the detectable effect is computed.
-      anytime: whether the number of seeds was decided on while looking at them; p and
+      anytime: whether the number of seeds was chosen while looking at results; p and
         interval are then those of `sequential`.
-      overlap: test images for each training image of cross-validation. Its training
-        sets have images in common, so that the differences are correlated: the variance
-        of their mean is taken as (1 / n + overlap) times theirs, Nadeau and Bengio
-        2003, "Inference for the generalization error", section 3; for repeated folds
-        Bouckaert and Frank 2004. 0 for independent runs.
+      overlap: test images per training image in cross-validation. The training sets
+        share images, so the differences are correlated: the variance of their mean is
+        (1 / n + overlap) times their own, Nadeau and Bengio 2003, "Inference for the
+        generalization error", section 3; for repeated folds Bouckaert and Frank 2004.
+        0 for independent runs.
 
     Returns:
       The contrast.
@@ -162,7 +164,7 @@ def paired_contrast(
     distance = effect - margin
     p = anytime_p(x - margin, least_sd) if anytime else _t_test(distance, error, n)
     permutation_p, floor = math.nan, math.nan
-    if not anytime and not overlap:  # it takes n as given, and independent runs
+    if not anytime and not overlap:  # it assumes a fixed n and independent runs
         permutation_p, floor = sign_flip_test(x - margin)
     return Contrast(
         n=n,
@@ -179,7 +181,7 @@ def paired_contrast(
     )
 
 
-def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
+def sign_flip_test(differences: ArrayLike) -> tuple[float, float]:
     """Two-sided sign-flip permutation test of a mean of zero.
 
     Exact over all 2^n sign patterns up to n = 16, sampled beyond.
@@ -206,7 +208,7 @@ def sign_flip_test(differences: Sequence[float]) -> tuple[float, float]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusts p-values for their number by Holm's step-down method.
+    """Corrects p-values for their number by Holm's step-down method.
 
     A nan stays nan and does not count as a test.
     """
@@ -223,16 +225,16 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def smallest_detectable(
     n: int, sd: float, alpha: float = ALPHA, power: float = POWER
 ) -> float:
-    """Effect that a two-sided paired t test finds with the given power.
+    """Effect that a two-sided paired t test detects with the given power.
 
     The noncentral t distribution is integrated here, over the quantiles of the sample
-    spread, because SciPy's loses its digits at the few degrees of freedom of seeds.
+    standard deviation, because SciPy's is inaccurate at few degrees of freedom.
 
     Args:
       n: number of seeds, at least two.
       sd: standard deviation of the per-seed contrasts, above zero.
       alpha: level of the test.
-      power: probability of finding the effect.
+      power: probability of detecting the effect.
 
     Returns:
       The effect, in the unit of sd.
@@ -243,7 +245,7 @@ def smallest_detectable(
 def _detectable(
     n: int, error: float, alpha: float, power: float, anytime: bool
 ) -> float:
-    """As `smallest_detectable`; nan without a spread, inf where no effect is found."""
+    """As `smallest_detectable`; nan if sd is zero, inf if no effect is detectable."""
     critical = _critical(n, alpha, anytime)
     if error == 0 or math.isinf(critical):
         return math.inf if error else math.nan
@@ -254,7 +256,7 @@ def _detectable(
         found = special.ndtr(shift - thresholds) + special.ndtr(-shift - thresholds)
         return float(found.mean()) - power
 
-    # The spread has median near 1, so that three critical values are always enough.
+    # The standardised sd has median near 1, so three critical values are always enough.
     shift = optimize.brentq(shortfall, 0.0, 10.0 + 3.0 * critical)
     return shift * error
 

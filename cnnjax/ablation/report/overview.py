@@ -1,6 +1,7 @@
-"""An overview of many ablations: one row per question, from their files alone."""
+"""An overview of many ablations, one row each, from their files alone."""
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +29,11 @@ class Entry:
 
     Attributes:
       name: of the ablation.
-      ablation: its definition, of the plan where there is one; None if it is broken.
-      sweep: its runs; None before any was planned.
+      ablation: its definition, from the plan if there is one; None if it is broken.
+      sweep: its runs; None before it is planned.
       verdicts: on the claims of the scale.
-      not_posed: the claims that the scale has no arms for.
-      trouble: a sentence on why it was refused or ended early, or ''.
+      not_posed: the claims whose arms the scale lacks.
+      trouble: a sentence that explains why it was refused or failed, or ''.
     """
 
     name: str
@@ -56,13 +57,13 @@ class Entry:
 
     @property
     def num_failed(self) -> int:
-        """Runs that ended without a result, such as those that diverged."""
+        """Runs that failed, for example because they diverged."""
         rows = self.sweep.rows if self.sweep else ()
         return sum(row.status == "failed" for row in rows)
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing is left to run, and nothing was run with other configs."""
+        """Whether every run is done or failed, and all have the planned config."""
         return self.sweep is not None and self.num_done + self.num_failed == len(
             self.sweep.rows
         )
@@ -73,25 +74,29 @@ class Entry:
 
     @property
     def seeds(self) -> str:
-        """Runs of each arm: '5', or '3 to 8'."""
+        """Runs per arm: '5', or '3 to 8'; '' before it is planned."""
+        if self.sweep is None:
+            return ""
         counts = Counter(row.arm for row in self.sweep.rows).values()
         low, high = min(counts), max(counts)
         return str(low) if low == high else f"{low} to {high}"
 
     @property
     def seconds(self) -> float:
-        """Of compiling and running, summed over all runs."""
+        """Seconds of compiling and running, summed over all runs; nan if unknown."""
+        if self.sweep is None:
+            return math.nan
         total = tables.total_cost(tables.cost_lines(self.sweep))
         return total.compile_seconds + total.run_seconds
 
     @property
     def tally(self) -> Counter[str]:
-        """Verdict -> how often."""
+        """Verdict -> number of claims."""
         return Counter(verdict.verdict for verdict in self.verdicts)
 
     @property
     def svg(self) -> Markup:
-        """A small picture for a page; empty if nothing was measured."""
+        """A small plot for a page; empty if nothing was measured."""
         panel = first_panel(self.sweep) if self.sweep else None
         if panel is None:
             return Markup("")
@@ -99,12 +104,12 @@ class Entry:
 
 
 def read_entry(name: str, workdir: Path, trouble: str = "") -> Entry:
-    """What is known of an ablation.
+    """Reads one ablation, whatever its state.
 
     Args:
       name: of `configs/ablations/`.
       workdir: folder of its runs, which may not exist.
-      trouble: how its last start ended, if not well.
+      trouble: why its last attempt failed, if it did.
     """
     try:
         if not (workdir / "plan.json").is_file():
@@ -121,7 +126,7 @@ def write_index(folder: Path, scale: str, entries: Sequence[Entry]) -> Path:
     """Writes `index.html` and `index.md`, which link to `../<name>/<scale>/`.
 
     Args:
-      folder: where to; made if missing.
+      folder: of the two files; created if missing.
       scale: of all entries.
       entries: rows, in this order.
 
@@ -145,14 +150,14 @@ def write_index(folder: Path, scale: str, entries: Sequence[Entry]) -> Path:
 
 
 def gallery_context(scale: str, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What the templates of an overview show, but for links and pictures."""
+    """The variables of the templates of an overview, except links and pictures."""
     run = [entry for entry in entries if entry.sweep]
     return {
         "scale_name": scale,
         "entries": entries,
-        "num_run": len(run),
+        "num_started": len(run),
         "all_verdicts": [verdict for entry in entries for verdict in entry.verdicts],
-        "num_trainings": sum(entry.num_done + entry.num_failed for entry in run),
+        "num_runs": sum(entry.num_done + entry.num_failed for entry in run),
         "total_seconds": sum(e.seconds for e in run if e.seconds == e.seconds),
     }
 

@@ -29,9 +29,9 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 OTHER_SETTING = "published, other data and budget"
 SAME_SETTING = "published"
 CHOICE = (
-    "Errors are those of the last step, but for the test error at the best validation "
-    "error: of the weights with the lowest validation error. The test set chooses "
-    "nothing."
+    "Errors are those of the last step, except the test error at the best validation "
+    "error, which belongs to the weights with the lowest validation error. Nothing is "
+    "selected on the test set."
 )
 MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?"}
 
@@ -40,13 +40,13 @@ def write_report(workdir: str | Path) -> list[Path]:
     """Writes results.csv, plots, report.md and report.html into the folder.
 
     Args:
-      workdir: folder of an ablation, with `plan.json` and any number of finished cells.
+      workdir: folder of an ablation, with `plan.json` and any number of finished runs.
 
     Returns:
       The paths written, the page first.
 
     Raises:
-      UserError: if there is no plan or the folder cannot be written.
+      UserError: there is no plan, or the folder cannot be written.
     """
     workdir = Path(workdir)
     sweep = collect(workdir)
@@ -54,8 +54,8 @@ def write_report(workdir: str | Path) -> list[Path]:
         return _write(sweep, workdir)
     except OSError as error:
         raise UserError(
-            f"the report cannot be written into {workdir} ({error.strerror}): free the "
-            "space or the permission, then run report again"
+            f"the report cannot be written into {workdir} ({error.strerror}): free "
+            "space or change the permissions, then run report again"
         ) from error
 
 
@@ -74,7 +74,7 @@ def _write(sweep: Sweep, workdir: Path) -> list[Path]:
 
 
 def make_context(sweep: Sweep) -> dict[str, Any]:
-    """What the templates show."""
+    """The variables of the templates."""
     verdicts = judge(sweep)
     scale = sweep.ablation.scale(sweep.scale_name)
     posed = sweep.ablation.posed(sweep.scale_name)
@@ -108,7 +108,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
 
 
 def _recipe(name: str) -> str:
-    """A recipe of ours by name, any other by its file, without the folders above."""
+    """Names a recipe: ours by its path, any other by its file name alone."""
     path = Path(name)
     return path.name if path.suffix == ".py" else f"configs/{name}.py"
 
@@ -128,7 +128,7 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
     """Fills a template of `templates/` with a context of `make_context`.
 
     Returns:
-      The text, with nothing in it that UTF-8 cannot write.
+      The text; characters that UTF-8 cannot encode are escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
@@ -145,7 +145,7 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "p_value": tables.p_value,
         "count": tables.count,
         "seconds": tables.seconds,
-        # A bar would end a cell of a Markdown table.
+        # A bar would end a table cell in Markdown.
         "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
     }
     environment.globals |= {

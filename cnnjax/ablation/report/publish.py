@@ -21,35 +21,36 @@ THUMBNAIL = "plots/thumbnail.png"
 
 
 def publish(workdir: Path, repository: Path) -> Path:
-    """Writes `docs/results/<ablation>-<scale>/`, and the README's block of that name.
+    """Writes `docs/results/<ablation>-<scale>/` and the block of that name in README.
 
     Args:
       workdir: folder of a finished ablation.
-      repository: folder that holds README.md and docs/.
+      repository: folder that contains README.md and docs/.
 
     Returns:
       The folder written.
 
     Raises:
-      UserError: a run is missing or does not fit, or the README has no place for it.
+      UserError: a run is missing or excluded, or the README lacks that block.
     """
     sweep = collect(workdir)
     entry = read_entry(sweep.ablation.name, workdir)
     if not entry.is_finished:
         raise UserError(
             f"{workdir} has runs that are not done, or not comparable: finish the "
-            "ablation"
+            "ablation first"
         )
-    folder = _publish_report(entry, workdir, repository)
+    name = f"{sweep.ablation.name}-{sweep.scale_name}"
+    folder = _publish_report(entry, name, workdir, repository)
     block = render("readme.md.j2", make_context(sweep), autoescape=False)
     replace_block(repository / "README.md", folder.name, block)
     return folder
 
 
 def without_folders(text: str) -> str:
-    """Commands without the folders of the machine that they were given on."""
+    """Replaces folders of this machine in recorded commands by '...'."""
     keys = "data_dir|workdir|config|ablation"
-    # Also in --set=data.data_dir=/data/tfds; a word with blanks is in quotes.
+    # Also in --set=data.data_dir=/data/tfds; a word with spaces is in quotes.
     quoted = rf"('[^\s']*(?:{keys})=)[~/][^']*/([^/']+')"
     plain = rf"((?:{keys})=)[~/](?:[^\s/]*/)*([^/\s]+)"
     return re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
@@ -66,14 +67,14 @@ def publish_atlas(
     Args:
       root: folder of runs.
       scale: of all.
-      repository: folder that holds README.md and docs/.
+      repository: folder that contains README.md and docs/.
       names: of the ablations.
 
     Returns:
       The folders written, and the names of those that are not finished.
 
     Raises:
-      UserError: none is finished, or the README has no place for it.
+      UserError: none is finished, or the README lacks that block.
     """
     entries = [read_entry(name, root / name / scale) for name in names]
     finished = [entry for entry in entries if entry.is_finished]
@@ -83,7 +84,9 @@ def publish_atlas(
             f"atlas --scale={scale} first, or give its --workdir"
         )
     folders = [
-        _publish_report(entry, root / entry.name / scale, repository)
+        _publish_report(
+            entry, f"{entry.name}-{scale}", root / entry.name / scale, repository
+        )
         for entry in finished
     ]
     context = gallery_context(scale, finished)
@@ -95,9 +98,8 @@ def publish_atlas(
     return folders, [entry.name for entry in entries if not entry.is_finished]
 
 
-def _publish_report(entry: Entry, workdir: Path, repository: Path) -> Path:
+def _publish_report(entry: Entry, name: str, workdir: Path, repository: Path) -> Path:
     write_report(workdir)
-    name = f"{entry.sweep.ablation.name}-{entry.sweep.scale_name}"
     folder = repository / "docs" / "results" / name
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "plots").mkdir(parents=True)

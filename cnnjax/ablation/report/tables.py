@@ -1,4 +1,4 @@
-"""Rows of the tables of a report, and how numbers are written in them."""
+"""Rows of the tables of a report, and the format of their numbers."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from cnnjax.ablation.judge.collect import Row, Sweep
 from cnnjax.ablation.judge.stats import Summary, summarize
 
 RATES = ("%", "points")  # units of rates and of their differences
-# Metrics that tables show for every ablation, where they were measured.
+# Metrics that the tables of every ablation show, if they were measured.
 ALWAYS = ("best_test_error", "generalization_gap")
 MOST_DECIMALS = 5
 
@@ -23,10 +23,10 @@ class ArmLine:
 
     Attributes:
       arm: name.
-      num_done: cells that count.
-      num_planned: cells of the plan.
+      num_done: runs that count.
+      num_planned: runs of the plan.
       summaries: metric -> mean and interval.
-      published: metric -> the number of the source, where there is one.
+      published: metric -> the published number, if there is one.
       num_params: parameters of the net.
       multiply_adds: of one image.
     """
@@ -42,7 +42,7 @@ class ArmLine:
 
 @dataclasses.dataclass(frozen=True)
 class CostLine:
-    """Time of one arm, summed over its seeds; nan where nothing is recorded."""
+    """Time of one arm, summed over its seeds; nan if nothing is recorded."""
 
     arm: str
     compile_seconds: float
@@ -52,7 +52,7 @@ class CostLine:
 
 @dataclasses.dataclass(frozen=True)
 class Trouble:
-    """Runs of one arm that do not count, for one reason."""
+    """Runs of one arm that do not count for the same reason."""
 
     arm: str
     status: str
@@ -88,23 +88,23 @@ def arm_lines(sweep: Sweep) -> list[ArmLine]:
 
 
 def measured_metrics(sweep: Sweep) -> list[str]:
-    """Metrics of the tables that at least one run has; all before any is done.
+    """Metrics of the tables that at least one run has; all if no run is done.
 
-    Those of the ablation first, then `ALWAYS`.
+    Those of the ablation come first, then `ALWAYS`.
     """
     metrics = list(dict.fromkeys((*sweep.ablation.metrics, *ALWAYS)))
     return [m for m in metrics if any(sweep.values(m).values())] or metrics
 
 
 def published_metrics(sweep: Sweep) -> list[str]:
-    """Metrics for which the source printed a number of a planned arm."""
+    """Metrics with a published number for a planned arm."""
     arms = set(sweep.arm_names)
     known = {row.metric for row in sweep.ablation.published_numbers if row.arm in arms}
     return [metric for metric in METRICS if metric in known]
 
 
 def cost_lines(sweep: Sweep) -> list[CostLine]:
-    """Cost of every arm that has a result, failed ones included."""
+    """Cost of every arm that has a result, including failed runs."""
     lines = []
     for arm in sweep.arm_names:
         rows = [row for row in sweep.rows if row.arm == arm and row.result]
@@ -152,30 +152,30 @@ def _which(rows: Sequence[Row]) -> str:
 
 
 def guess_words(sweep: Sweep) -> str:
-    """What becomes of runs that diverged, where they count; else ''."""
+    """Explains how runs that diverged count; '' if they do not."""
     guess, count = sweep.ablation.diverged_error, sum(r.diverged for r in sweep.rows)
     if guess is None or not count:
         return ""
     return (
-        f"The loss of {count} of them became infinite: their errors count as "
-        f"{guess:g}% in averages and claims."
+        f"{count} of them diverged: their errors count as {guess:g}% in averages and "
+        "claims."
     )
 
 
 def runs_per_arm(sweep: Sweep) -> str:
-    """How often each arm is run, in words."""
+    """The number of runs per arm, in words."""
     counts = Counter(row.arm for row in sweep.rows).values()
     folds = {row.fold for row in sweep.rows} - {None}
     low, high = min(counts), max(counts)
     many = f"{low}" if low == high else f"{low} to {high}"
     of = f", {len(folds)} folds" if folds else ""
-    return f"{many} run{'s' * (high > 1)} of each arm{of}"
+    return f"{many} run{'s' * (high > 1)} per arm{of}"
 
 
 def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
-    """Flat (key, value) pairs; a value that differs between arms is listed per arm.
+    """Flat (key, value) pairs; a value that differs between cells is listed per cell.
 
-    The moment when each arm started is left out: the plan's date says when.
+    The time when each cell started is omitted: the plan has a date.
     """
     of_arms = {arm: flat(data) for arm, data in sweep.provenance.items() if data}
     keys = dict.fromkeys(key for pairs in of_arms.values() for key in pairs)
@@ -194,7 +194,7 @@ def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """A fixed number of digits; a dash for what is not known."""
+    """A fixed number of digits; a dash if unknown."""
     if not math.isfinite(value):
         return "–" if math.isnan(value) else "∞"
     # Adding zero turns a rounded -0.00 into 0.00.
@@ -202,14 +202,14 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def value(number_: float, metric: str) -> str:
-    """A value or a difference of a metric: two decimals of rates, else three digits."""
+    """A value or difference of a metric: two decimals for rates, else three digits."""
     if METRICS[metric].unit in RATES or not math.isfinite(number_) or not number_:
         return number(number_)
     return _with_digits(number_, number_, 3)
 
 
 def interval(summary: Summary, metric: str) -> str:
-    """Mean and half width of the interval, as far as there are enough runs."""
+    """Mean and half width of the interval; only the mean of a single run."""
     half = summary.half_width
     if math.isnan(half):
         return value(summary.mean, metric)
@@ -219,24 +219,24 @@ def interval(summary: Summary, metric: str) -> str:
 
 
 def known(value: float) -> str:
-    """What a table is sorted by; nothing for what is not known."""
+    """The key by which a table is sorted; empty if unknown."""
     return "" if math.isnan(value) else repr(value)
 
 
 def p_value(p: float) -> str:
-    """Two significant digits; very small ones as a bound."""
+    """Two significant digits; very small values as a bound."""
     if math.isnan(p):
         return "–"
     return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 
 def count(value: float) -> str:
-    """A whole number in groups of three digits; a dash for what is not known."""
+    """A whole number in groups of three digits; a dash if unknown."""
     return "–" if math.isnan(value) else f"{value:,.0f}"
 
 
 def seconds(value: float) -> str:
-    """Seconds below two minutes, else minutes or hours."""
+    """A duration in seconds below two minutes, else in minutes or hours."""
     if math.isnan(value):
         return "–"
     if value < 120:
@@ -245,7 +245,7 @@ def seconds(value: float) -> str:
 
 
 def _with_digits(value: float, size: float, digits: int) -> str:
-    """A number up to the last of some significant digits of a size."""
+    """Formats a number with the decimals that show `digits` digits of a size."""
     decimals = digits - 1 - math.floor(math.log10(abs(size)))
     if decimals > MOST_DECIMALS:
         return f"{value:.{digits}g}"
@@ -258,7 +258,7 @@ def _sum_known(values: list[float]) -> float:
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted key -> value in words, of nested records."""
+    """Flattens nested records: dotted key -> value as text."""
     out: dict[str, str] = {}
     for key, value in data.items():
         if isinstance(value, Mapping):

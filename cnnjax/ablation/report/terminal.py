@@ -1,4 +1,4 @@
-"""The screen version of a report: one table of arms, one of verdicts."""
+"""The report on the terminal: a table of arms and a table of verdicts."""
 
 from pathlib import Path
 
@@ -23,14 +23,14 @@ STYLES = {SUPPORTED: "bold green", CONTRADICTED: "bold red", UNDECIDED: "bold ye
 
 
 def print_summary(workdir: str | Path, console: Console | None = None) -> None:
-    """Prints what the files of an ablation say so far.
+    """Prints the results of an ablation so far.
 
     Args:
       workdir: folder of an ablation.
       console: where to print; the terminal if None.
 
     Raises:
-      UserError: if the folder has no plan.
+      UserError: the folder has no plan.
     """
     console = console or Console()
     sweep = collect(workdir)
@@ -45,7 +45,7 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
     if verdicts := judge(sweep):
         show(_verdict_table(verdicts), console)
     elif sweep.ablation.claims:
-        console.print(f"scale {escape(sweep.scale_name)} has no arms for the claims")
+        console.print(f"scale {escape(sweep.scale_name)} lacks the arms of all claims")
 
 
 def _arm_table(sweep: Sweep) -> Table:
@@ -72,7 +72,7 @@ def _arm_table(sweep: Sweep) -> Table:
 
 
 def _unbroken(summary: Summary, metric: str) -> str:
-    """Mean and interval in one line, below a title that may take several."""
+    """Mean and interval on one line, below a title that may be wrapped."""
     return tables.interval(summary, metric).replace(" ", "\N{NO-BREAK SPACE}")
 
 

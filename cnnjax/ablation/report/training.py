@@ -1,7 +1,8 @@
-"""The report of a single training, from its files alone, finished or not."""
+"""The report of a single run, from its files alone, finished or not."""
 
 import csv
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.execute.status import Cell, read_cells
+from cnnjax.ablation.execute.status import CellStatus, read_cells
 from cnnjax.ablation.judge.collect import Curve, Row, read_row
 from cnnjax.ablation.judge.stats import summarize
 from cnnjax.ablation.report import tables
@@ -25,7 +26,7 @@ from cnnjax.config import flatten
 from cnnjax.errors import ESCAPING, UserError, printable
 from cnnjax.records import no_run, read_json, read_metrics
 
-# What the rows of metrics.jsonl are called in a legend.
+# Split of a row of metrics.jsonl -> its label in a legend.
 LINES = {
     "running": "training batches",
     "train": "training set",
@@ -37,24 +38,24 @@ FACTS = ("num_params", "multiply_adds", "step", "epochs", "config_hash")
 # On a screen of 80 columns.
 SCREEN = ("train_error", "validation_error", "test_error", "best_test_error")
 CAPTION = (
-    "Lines: mean over seeds; bands: smallest to largest seed. Training batches are as "
-    "they came, augmented and averaged since the point before; all else is a whole "
-    "split."
+    "Lines: mean over seeds; bands: smallest to largest seed. Values on augmented "
+    "training batches are averages since the previous point; all others are computed "
+    "on a whole split."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What the folder of a training says.
+    """The records of a run, with all its seeds.
 
     Attributes:
       name: of the folder.
       config: dotted key -> value.
       rows: one per seed.
-      points: (seed, name of `LINES`) -> step -> row of `metrics.jsonl`.
+      points: (seed, key of `LINES`) -> step -> row of `metrics.jsonl`.
       provenance: the content of `provenance.json`.
-      cell: how far it is.
-      warnings: sentences on what could not be read.
+      cell: its progress.
+      warnings: sentences about files that could not be read.
     """
 
     name: str
@@ -62,12 +63,12 @@ class Training:
     rows: Sequence[Row]
     points: Mapping[tuple[int, str], Mapping[int, Mapping[str, Any]]]
     provenance: Mapping[str, Any]
-    cell: Cell
+    cell: CellStatus
     warnings: Sequence[str]
 
     @property
     def metrics(self) -> list[str]:
-        """Those that at least one seed has, without costs."""
+        """Metrics that at least one seed has, without costs."""
         return [
             name
             for name, metric in METRICS.items()
@@ -77,40 +78,42 @@ class Training:
 
 
 def is_training(workdir: Path) -> bool:
-    """Whether a folder is that of a training, and not of an ablation.
+    """Whether a folder belongs to a single run rather than to an ablation.
 
     Raises:
-      UserError: it is neither.
+      UserError: it belongs to neither.
     """
     marks = ("plan.json", "config.json")
     found = [mark for mark in marks if (workdir / mark).exists()]
     if not found:
-        raise no_run(workdir, "a training or an ablation", marks)
+        raise no_run(workdir, "a run or an ablation", marks)
     return found == ["config.json"]
 
 
 def read_training(workdir: Path) -> Training:
-    """Reads the folder of a training, or of one arm of an ablation.
+    """Reads the folder of a run, or of one cell of an ablation.
 
     Raises:
       UserError: its config cannot be read.
     """
     config = flatten(read_json(workdir / "config.json"))
-    name, warnings = printable(workdir.absolute().name), []
+    name = printable(workdir.absolute().name)
     arm = {"name": name, "axes": {}}
-    rows, points = [], {}
+    warnings: list[str] = []
+    rows: list[Row] = []
+    points: dict[tuple[int, str], dict[int, dict[str, Any]]] = {}
     first, count = config["seeds.first"], config["seeds.count"]
     for seed in range(first, first + count):
         folder = workdir / f"seed-{seed}"
         rows.append(read_row(folder, arm, seed, warnings))
         for row in read_metrics(folder / "metrics.jsonl"):
             line = row.get("split", "running")
-            # A resumed run writes the steps after its checkpoint again.
+            # A resumed run repeats the steps after its checkpoint.
             points.setdefault((seed, line), {})[row["step"]] = row
     provenance = workdir / "provenance.json"
     known = read_json(provenance) if provenance.is_file() else {}
     (cell,) = read_cells(workdir)
-    if cell.status != "running":  # a seed that has rows and no result
+    if cell.status != "running":  # for a seed with metrics but no result
         words = {"running": "not finished"}
         rows = [
             dataclasses.replace(row, status=words.get(row.status, row.status))
@@ -123,7 +126,7 @@ def write_training_report(workdir: Path) -> list[Path]:
     """Writes results.csv, plots, report.md and report.html into the folder.
 
     Args:
-      workdir: folder of a training.
+      workdir: folder of a run.
 
     Returns:
       The paths written, the page first.
@@ -146,14 +149,14 @@ def write_training_report(workdir: Path) -> list[Path]:
         page.write_text(render("training.html.j2", context, autoescape=True), "utf-8")
     except OSError as error:
         raise UserError(
-            f"the report cannot be written into {workdir} ({error.strerror}): free the "
-            "space or the permission, then run report again"
+            f"the report cannot be written into {workdir} ({error.strerror}): free "
+            "space or change the permissions, then run report again"
         ) from error
     return [page, text, table, *pictures]
 
 
 def print_training(workdir: Path, console: Console | None = None) -> None:
-    """Prints a row a seed, and what is not done."""
+    """Prints one row per seed, and the failures."""
     training = read_training(workdir)
     console = console or Console()
     table = Table(title=escape(training.name))
@@ -171,7 +174,7 @@ def print_training(workdir: Path, console: Console | None = None) -> None:
 
 
 def _context(training: Training) -> dict[str, Any]:
-    """What the templates show."""
+    """The variables of the templates."""
     done = [row for row in training.rows if row.status == "done"]
     values = {m: [row.metric(m) for row in done] for m in training.metrics}
     facts = next((row.result for row in training.rows if row.result), {})
@@ -220,21 +223,15 @@ def _groups(training: Training) -> list[Group]:
     for key, title in QUANTITIES.items():
         lines = _lines(training, key)
         if lines:
-            panels.append(
-                Panel(
-                    title[0].upper() + title[1:],
-                    lambda ax, lines=lines, title=title, key=key: _draw(
-                        ax, lines, title, key
-                    ),
-                )
-            )
+            draw = functools.partial(_draw, lines=lines, title=title, key=key)
+            panels.append(Panel(title[0].upper() + title[1:], draw))
     if not panels:
         return []
     return [Group("curves", "Training curves", CAPTION, panels, len(panels))]
 
 
 def _lines(training: Training, key: str) -> dict[str, list[Curve]]:
-    """Label -> a curve a seed, over epochs, of what has several points."""
+    """Label -> one curve per seed over epochs, where there are several points."""
     lines: dict[str, list[Curve]] = {}
     for (seed, name), by_step in training.points.items():
         rows = [by_step[step] for step in sorted(by_step)]
@@ -256,7 +253,8 @@ def _draw(ax: Axes, lines: Mapping[str, Sequence[Curve]], title: str, key: str) 
     if key == "learning_rate":
         ax.set(ylim=(0, None), ylabel=title)
         ax.grid(axis="y")
-        ax.get_legend().remove()
+        if legend := ax.get_legend():
+            legend.remove()
         return
     values = [v for curves in lines.values() for c in curves for v in c.errors]
     show_values(ax, "y", "train_error" if key == "error" else "train_loss", values)
@@ -264,7 +262,7 @@ def _draw(ax: Axes, lines: Mapping[str, Sequence[Curve]], title: str, key: str) 
 
 
 def _write_csv(training: Training, path: Path) -> None:
-    """One line a seed."""
+    """Writes one line per seed."""
     with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["seed", "status", "reason", *training.metrics])

@@ -5,7 +5,7 @@ from tests.ablation.execute.slurm import CannotStart, Slurm
 
 @pytest.fixture(scope="session")
 def slurm():
-    """A SLURM of this machine."""
+    """A SLURM cluster on this machine."""
     try:
         daemons = Slurm().__enter__()
     except CannotStart as reason:

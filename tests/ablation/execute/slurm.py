@@ -22,7 +22,7 @@ NEEDED = (
 )
 PLACES = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
 START_SECONDS = 20
-# Nothing here needs cgroups, an accounting database or a second machine. A requeued job
+# This needs no cgroups, accounting database or second machine. A requeued job
 # waits until its credential has expired: 5 s at least, two minutes by default.
 CONFIG = """
 ClusterName=test
@@ -55,11 +55,11 @@ PartitionName=test Nodes=ALL Default=YES MaxTime=60 State=UP
 
 
 class CannotStart(Exception):
-    """Why there is no SLURM here."""
+    """Why SLURM cannot run here."""
 
 
 class Slurm:
-    """Its three daemons, as long as the context lasts.
+    """Runs its three daemons while the context lasts.
 
     Raises:
       CannotStart: a program is missing, or the node does not come up.
@@ -108,7 +108,7 @@ class Slurm:
         ).stdout
 
     def states(self) -> dict[str, str]:
-        """State of every job by its name, and of those that are over."""
+        """State of every job by name, including ended ones."""
         listed = self.command(
             "squeue", "--array", "--noheader", "--states=all", "--format=%i %T"
         )
@@ -126,7 +126,7 @@ class Slurm:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _configure(self) -> None:
-        # Both are held until both are known, so that they differ.
+        # Both stay open until both are known, so that they differ.
         with socket.socket() as first, socket.socket() as second:
             for free in (first, second):
                 free.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""How many seeds are trained, with trainings that take no time."""
+"""How many seeds are trained, with runs that take no time."""
 
 import dataclasses
 import functools
@@ -24,7 +24,7 @@ OPEN = higher(
 
 
 def rounds(tmp_path, *claims, seeds="auto", most=20, minutes=0.0):
-    """Trains; returns the exit code, the seeds of each arm, and what was said."""
+    """Trains; returns the exit code, the seeds of each arm, and the output."""
     scale = Scale(recipe="resnet_digits", seeds=4, grids=[{"depth": [8, 20, 32]}])
     ablation = dataclasses.replace(
         get_ablation(), scales={"toy": scale}, claims=claims, published=()
@@ -89,11 +89,11 @@ def test_it_goes_on_where_it_was_ended(tmp_path):
 
 
 def test_nothing_is_added_while_runs_are_still_to_come(tmp_path, monkeypatch):
-    """As with --wait=false, where the cells have only been handed to a cluster."""
+    """As with --wait=false, where the cells are only submitted to a cluster."""
     monkeypatch.setitem(globals(), "write_cells", lambda workdir: None)
     _, counts, said = rounds(tmp_path, OPEN)
     assert set(counts.values()) == {4}
-    assert said == ["not all runs have ended; the same command goes on when they have"]
+    assert said == ["some runs have not ended; run the same command when they have"]
 
 
 def test_a_number_that_was_set_beforehand(tmp_path):
@@ -113,10 +113,10 @@ def test_seeds_added_by_hand_count_as_looked_at(tmp_path):
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "many", "1.5"])
 def test_what_is_no_number_of_seeds(tmp_path, seeds):
-    with pytest.raises(UserError, match=f"--seeds={seeds}: give a whole number"):
+    with pytest.raises(UserError, match=f"--seeds={seeds}: give a positive integer"):
         rounds(tmp_path, OPEN, seeds=seeds)
 
 
 def test_a_budget_that_is_none():
-    with pytest.raises(UserError, match="give 2 seeds or more"):
+    with pytest.raises(UserError, match="give at least 2 seeds"):
         Budget(1, 0.0)

@@ -1,4 +1,4 @@
-"""Cells in processes of their own: started, retried, taken over, stopped.
+"""Cells in separate processes: started, retried, taken over, interrupted.
 
 The cells are those of `tests/ablation/cells.py`, which train nothing; real ones are in
 `tests/run/test_interruption.py` and `test_slurm.py`.
@@ -27,7 +27,7 @@ from tests.ablation.cells import short_cell
 from tests.run.tiny import tiny_run
 
 ROOT = Path(__file__).parents[3]
-# What a person starts, with cells that wait for a signal.
+# A program as users start it, with cells that wait for a signal.
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -106,16 +106,14 @@ def test_each_cell_gets_two_attempts(tmp_path, capsys):
         assert results.pop(arm)["status"] == "done"
     killed, crashed = results["killed"], results["crashed"]
     assert (killed["status"], killed["crashed"]) == ("failed", True)
-    assert killed["reason"] == (
-        "its process was killed or ended by itself (2 attempts)"
-    )
+    assert killed["reason"] == ("its process was killed or exited (2 attempts)")
     assert crashed["reason"] == "ZeroDivisionError: by zero (2 attempts)"
     assert "the last words" in (tmp_path / "killed" / "crash.txt").read_text()
     out = capsys.readouterr().out
     for arm in ("killed-once", "killed", "crashed-once", "crashed"):
         assert len(re.findall(rf"^{arm}  .*attempt 2 of 2$", out, re.M)) == 1
-    # Stopping is no failure.
-    assert "stopped-once  was stopped and saved; it goes on" in out
+    # An interruption is not a failure.
+    assert "stopped-once  was interrupted and saved; it is started again" in out
     assert "(6/6 cells)" in out
     assert read_jobs(tmp_path)["cells"] == {}
 
@@ -129,7 +127,7 @@ def test_what_concerns_all_ends_all(tmp_path):
 
 
 class Forgetful:
-    """A SLURM whose jobs are over, in the states that it is given."""
+    """A SLURM whose jobs have ended, in given states."""
 
     name = "slurm"
 
@@ -151,9 +149,9 @@ class Forgetful:
     [
         ("running", "CANCELLED", "cancelled"),
         ("stopped", "CANCELLED", "cancelled"),
-        ("waiting", "", "cancelled"),  # forgotten: it never began
-        ("stopped", "FAILED", "goes on"),
-        ("running", "PREEMPTED", "goes on"),
+        ("waiting", "", "cancelled"),  # dropped by SLURM: it never started
+        ("stopped", "FAILED", "started again"),
+        ("running", "PREEMPTED", "started again"),
         ("running", "OUT_OF_MEMORY", "attempt 2"),
         ("waiting", "FAILED", "attempt 2"),
         ("running", "", "attempt 2"),
@@ -174,7 +172,7 @@ def test_what_becomes_of_a_job_of_slurm(tmp_path, capsys, left, state, how):
 
 
 def test_ctrl_c_lets_local_cells_save(tmp_path):
-    """As a terminal does it: every process of the group gets the signal."""
+    """As in a terminal: every process of the group gets the signal."""
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, tmp_path],
         cwd=ROOT,
@@ -188,7 +186,7 @@ def test_ctrl_c_lets_local_cells_save(tmp_path):
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGINT
     assert [status_of(tmp_path, arm) for arm in arms] == ["stopped", "stopped"]
-    assert out.endswith("stopped; the same command goes on from here\n")
+    assert out.endswith("interrupted; the same command resumes\n")
 
 
 def test_cells_that_still_run_are_taken_over(tmp_path, capsys):
@@ -199,13 +197,13 @@ def test_cells_that_still_run_are_taken_over(tmp_path, capsys):
     second = launch_of(tmp_path, "patient", "good", jobs=1)
     second.attach()
     second.start()
-    assert list(second.active) == ["patient"]  # and no room for the other
+    assert list(second.active) == ["patient"]  # the only slot
     assert second.queue == ["good"]
-    assert "1 cells of an earlier start go on" in capsys.readouterr().out
+    assert "1 cells of an earlier command still run" in capsys.readouterr().out
     stop = StopRequest()
     stop.set(signal.SIGTERM)
     assert second.follow(stop) == 128 + signal.SIGTERM
-    first.system.poll()  # it was the child of this one
+    first.system.poll()  # the process is its child
     assert read(tmp_path / "patient" / "progress.json")["pid"] == pid
     assert status_of(tmp_path, "patient") == "stopped"
 
@@ -241,14 +239,14 @@ def test_two_cells_never_share_a_gpu(tmp_path, monkeypatch):
 
 
 def test_a_second_launcher_is_kept_out(tmp_path):
-    folder, sentence = tmp_path / "launcher", r"another ablate \(process \d+ on "
+    folder, sentence = tmp_path / "launcher", r"another ablation \(process \d+ on "
     with (
-        dispatch.alone(folder),
+        dispatch.locked(folder),
         pytest.raises(UserError, match=sentence),
-        dispatch.alone(folder),
+        dispatch.locked(folder),
     ):
         pass
-    with dispatch.alone(folder):
+    with dispatch.locked(folder):
         pass
 
 
@@ -258,7 +256,7 @@ def test_another_way_of_launching_waits_for_the_jobs_of_the_first(
     refuse_other_jobs(tmp_path, "inline")
     write_jobs(tmp_path, "local", {"a": {"job": "12"} | identity()})
     refuse_other_jobs(tmp_path, "local")
-    with pytest.raises(UserError, match=r"still run by --launcher=local \(12\)"):
+    with pytest.raises(UserError, match=r"still run with --launcher=local \(12\)"):
         refuse_other_jobs(tmp_path, "inline")
     write_jobs(tmp_path, "slurm", {"a": {"job": "3_0"}, "b": {"job": "3_1"}})
     states = {"3_0": "COMPLETED", "3_1": "PENDING"}

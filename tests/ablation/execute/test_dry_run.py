@@ -22,7 +22,7 @@ OPTIONS = {"num_seeds": 3, "data_dir": "", "workdir": "", "changes": {}}
 
 @pytest.fixture(scope="module")
 def paper():
-    """Two nets of He et al. 2015 for CIFAR-10, whose data is not there."""
+    """Two nets of He et al. 2015 for CIFAR-10, without the data."""
     ablation = Ablation(
         name="toy",
         title="Depth",
@@ -43,9 +43,9 @@ def test_published_facts_stand_in_for_data(paper):
     assert (small.num_params, small.multiply_adds) == (269_722, 40_551_040)
     assert (deep.num_params, deep.multiply_adds) == (19_421_274, 2_829_238_912)
     assert small.steps == 64_000
-    # Forward, and twice that for the gradient, of 128 images, for 3 seeds.
+    # Three forward passes (two for the gradient) of 128 images, for 3 seeds.
     assert small.work == 3 * 40_551_040 * 64_000 * 128 * 3
-    assert found.num_trainings == 6
+    assert found.num_runs == 6
     assert len(found.notes) == 1
     assert "CIFAR-10" in found.notes[0]
 
@@ -55,7 +55,7 @@ def test_the_dry_run_fits_a_narrow_screen(paper, monkeypatch):
     console = Console(file=io.StringIO(), width=80, color_system=None)
     print_plan(paper, console)
     text = console.file.getvalue()
-    for word in ("residual-1202", "64,000", "2.829 G", "19.42 M", "6 trainings"):
+    for word in ("residual-1202", "64,000", "2.829 G", "19.42 M", "6 runs"):
         assert word in text
     assert "…" not in text
     assert "published facts" in text
@@ -69,9 +69,9 @@ def test_one_line_an_ablation_and_the_totals(monkeypatch, tmp_path):
     assert print_atlas(names, tmp_path, "smoke", lines.append, **options) == 1
     plans = [make_plan(load_ablation(n), "smoke", **OPTIONS) for n in names[::2]]
     counts = [sum(len(cell.seeds) for cell in plan.cells) for plan in plans]
-    assert f"{len(plans[0].arms)} arms, {counts[0]} trainings" in lines[0]
+    assert f"{len(plans[0].arms)} arms, {counts[0]} runs" in lines[0]
     assert lines[1].startswith("no such: refused: unknown ablation")
-    assert lines[-1].startswith(f"all: {sum(counts)} trainings")
+    assert lines[-1].startswith(f"all: {sum(counts)} runs")
     assert len(lines) == 4
 
 

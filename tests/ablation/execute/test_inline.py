@@ -1,4 +1,4 @@
-"""How the cells of a plan are run side by side."""
+"""Training the cells of a plan in parallel threads."""
 
 import threading
 from types import SimpleNamespace
@@ -95,7 +95,7 @@ def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
     assert len(compiled) == 6
 
     results = {name: fit(arm, tmp_path / name).results[0] for name, arm in arms.items()}
-    assert len(compiled) == 6  # these were read, not trained
+    assert len(compiled) == 6  # these were loaded from the cache
     alone = fit(arms["plain sgd"], tmp_path / "alone").results[0]
     assert results["plain sgd"]["final"] == alone["final"]
     losses = {result["final"]["train"]["loss"] for result in results.values()}
@@ -104,7 +104,7 @@ def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
 
 @pytest.mark.slow
 def test_arms_with_seeds_over_devices_give_the_same_table(tmp_path):
-    """To the bit: plain and residual arms, their seeds on four of eight devices."""
+    """Bit for bit: plain and residual arms, their seeds on four of eight devices."""
 
     def train(folder, **more):
         arms = {

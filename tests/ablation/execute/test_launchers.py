@@ -1,4 +1,4 @@
-"""What the launchers ask of the machine and of SLURM, and how they say no."""
+"""What the launchers request from the machine and SLURM, and what they refuse."""
 
 import os
 import re
@@ -21,7 +21,7 @@ from tests.ablation.cells import short_cell
         ("gpu 2", "", [0, 1]),
         ("gpu 2", "4,6", [4, 6]),
         ("gpu 1", "GPU-4f2a", "by number"),
-        ("tpu 4", "", "on a TPU"),
+        ("tpu 4", "", "not a TPU"),
     ],
 )
 def test_gpus(monkeypatch, found, visible, numbers):
@@ -63,10 +63,10 @@ def test_options(text, options):
     ("text", "said"),
     [
         ("partitoin=gpu", "did you mean 'partition'"),
-        ("partition", "gives partition no value"),
-        ("gpus=some", "gpus=some; it takes a number"),
-        ("cpus=0", "cpus=0; it takes a number"),
-        ("time=soon", "time=soon; SLURM takes minutes"),
+        ("partition", "has no value for partition"),
+        ("gpus=some", "gpus=some: give a number"),
+        ("cpus=0", "cpus=0: give a number"),
+        ("time=soon", "time=soon: SLURM takes minutes"),
     ],
 )
 def test_wrong_options_are_one_sentence(text, said):
@@ -82,7 +82,7 @@ def test_without_submitit_the_sentence_names_the_extra(tmp_path, monkeypatch):
 
 @pytest.fixture
 def scripts(tmp_path, monkeypatch):
-    """Keeps what is handed to an `sbatch` that numbers its jobs from 1."""
+    """Records the calls of an `sbatch` that numbers its jobs from 1."""
     folder = tmp_path / "bin"
     folder.mkdir()
     sbatch = (

@@ -1,4 +1,4 @@
-"""Sweeps and trainings on a real SLURM, disturbed, give what they give without."""
+"""Interrupted ablations and runs on a real SLURM give the uninterrupted results."""
 
 import contextlib
 import json
@@ -48,7 +48,7 @@ LONGEST_SECONDS = 60
 
 @pytest.fixture(scope="module")
 def variables(slurm, tmp_path_factory):
-    """Environment of programs and jobs, which share what they compile."""
+    """Environment of programs and jobs, which share compiled programs."""
     return slurm.variables | {
         "PYTHONPATH": str(ROOT),
         "XLA_FLAGS": QUICK_TO_COMPILE,
@@ -122,7 +122,7 @@ def has_got(pid, number):
 
 
 def test_a_disturbed_sweep(slurm, caching, here):
-    """Two arms by SLURM, one killed and one preempted, beside two that are done."""
+    """Two arms with SLURM, one killed and one preempted, and two that are done."""
     inline, run = here.parent / "inline", here / "run"
     inline.mkdir()
     for folder in (inline, here):
@@ -137,7 +137,7 @@ def test_a_disturbed_sweep(slurm, caching, here):
         disturb(slurm, jobs[arm]["job"], pid, name)
     ended = caching.wait()
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("2 of 4 arms are done already\n2 cells  handed to")
+    assert ended.out.startswith("2 of 4 cells are already done\n2 cells  started by")
     assert re.findall(r"(\S+)  .*attempt 2 of 2", ended.out) == ["plain-8"]
     shown = slurm.command("scontrol", "show", "job", jobs["residual-8"]["job"])
     assert "Restarts=1" in shown
@@ -148,7 +148,7 @@ def test_a_disturbed_sweep(slurm, caching, here):
 
 
 def test_left_alone_and_taken_up_again(slurm, caching, here):
-    """What waits is waited for; what was cancelled is handed out anew."""
+    """Queued cells are waited for; cancelled ones are submitted again."""
     command = (*ABLATE, "--launcher=slurm", "--wait=false")
     slurm.command("scontrol", "update", "partitionname=test", "state=down")
     try:
@@ -159,8 +159,8 @@ def test_left_alone_and_taken_up_again(slurm, caching, here):
         assert f"job {job}_3" in shown
         slurm.command("scancel", f"{job}_0")
         out = finish(caching, here, *command)
-        assert "3 cells of an earlier start go on" in out
-        assert len(re.findall("handed to slurm", out)) == 1
+        assert "3 cells of an earlier command still run" in out
+        assert len(re.findall("started by slurm", out)) == 1
     finally:
         slurm.command("scancel", "--me")
         slurm.command("scontrol", "update", "partitionname=test", "state=up")

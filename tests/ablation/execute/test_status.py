@@ -1,4 +1,4 @@
-"""The table of cells, from files that others write."""
+"""The table of cells, from the files of other processes."""
 
 import json
 import time
@@ -86,7 +86,7 @@ def test_a_process_that_is_gone_does_not_run(sweep):
     workdir = sweep("a")
     sign(workdir / "a", "running", step=40, born=1, seconds_per_step=0.5)
     stopped = cell(workdir)
-    assert (stopped.status, stopped.step) == ("stopped", 40)
+    assert (stopped.status, stopped.step) == ("interrupted", 40)
     assert stopped.seconds_left is None
 
 
@@ -95,7 +95,7 @@ def test_of_another_machine_silence_tells(sweep):
     sign(workdir / "a", "running", ago=QUIET_SECONDS - 60, **ELSEWHERE)
     assert cell(workdir).status == "running"
     sign(workdir / "a", "running", ago=QUIET_SECONDS + 60, **ELSEWHERE)
-    assert cell(workdir).status == "stopped"
+    assert cell(workdir).status == "interrupted"
 
 
 def test_a_diverged_seed_fails_the_cell_and_says_why(sweep):
@@ -124,7 +124,7 @@ def test_slurm_knows_what_the_files_do_not(sweep, monkeypatch):
     }
     jobs = {"launcher": "slurm", "command": [], "cells": records}
     write_json(workdir / "launcher" / "jobs.json", jobs)
-    for name in ("killed", "again"):  # no silence long enough yet
+    for name in ("killed", "again"):  # not silent for long enough
         sign(workdir / name, "running", **ELSEWHERE)
     states = {"7_0": "PENDING", "7_1": "RUNNING", "7_2": "FAILED", "7_3": "PENDING"}
     monkeypatch.setattr(slurm, "job_states", lambda: states)
@@ -132,19 +132,19 @@ def test_slurm_knows_what_the_files_do_not(sweep, monkeypatch):
     assert [cell.status for cell in cells.values()] == [
         "waiting",
         "running",
-        "stopped",
+        "interrupted",
         "waiting",
         "waiting",
     ]
     assert cells["queued"].note == "job 7_0"
     assert cells["again"].note == "job 7_3, attempt 2"
-    monkeypatch.setattr(slurm, "job_states", lambda: None)  # it is silent
+    monkeypatch.setattr(slurm, "job_states", lambda: None)  # SLURM does not answer
     assert status.read_cells(workdir)[2].status == "running"
 
 
 def test_time_left_of_all(sweep):
     workdir = sweep("a", "b", "c", "d")
-    # Two cells run at 2 and 4 steps a second; 60 + 20 + 100 steps are left.
+    # Two cells run at 2 and 4 steps per second; 60 + 20 + 100 steps are left.
     sign(workdir / "a", "running", step=40, seconds_per_step=0.5)
     sign(workdir / "b", "running", step=80, seconds_per_step=0.25)
     done(workdir / "d", 1.0)
@@ -190,7 +190,7 @@ def test_the_program(programs, here, sweep):
     ended = programs.run(here, "status", f"--workdir={workdir}")
     assert (ended.code, ended.err) == (0, "")
     assert "40/100" in ended.out
-    assert "stopped cells go on with the same command" in ended.out
+    assert "the same command resumes interrupted cells" in ended.out
     assert len(json.loads((workdir / "plan.json").read_text())["arms"]) == 2
     ended = programs.run(here, "status")
     assert ended.code == 2
@@ -205,15 +205,16 @@ ODD = ["x", None, True, [1], {"a": 1}, -1, 2**70, 1e300]
     "key", ["status", "reason", "step", "total_steps", "loss", "seconds_per_step"]
 )
 def test_an_odd_sign_tells_less(sweep, key, odd):
-    """Whoever wrote the file: the table is shown, and a cell counts as it is known."""
+    """Odd values in a heartbeat do not break the table."""
     folder = sweep("a")
-    for state in ("running", "stopped"):
+    for state, shown in (("running", "running"), ("stopped", "interrupted")):
         sign(folder / "a", state, **{"step": 5, "seconds_per_step": 1.0, key: odd})
         (cell,) = status.read_cells(folder)
         assert status.table([cell]).row_count == 1
         assert status.summary([cell])
-        expected = status.WAITING if key == "status" and odd != "x" else state
-        assert cell.status == ("stopped" if (key, odd) == ("status", "x") else expected)
+        if key == "status":
+            shown = status.INTERRUPTED if odd == "x" else status.WAITING
+        assert cell.status == shown
 
 
 @pytest.mark.parametrize("content", ["[]", "3", '"x"', "{", "\0", "null"])

@@ -48,7 +48,7 @@ def test_missing_running_failed_and_half_written_cells(sweep_dir):
     assert _row(sweep, "plain-8", 0).status == "running"
     assert _row(sweep, "plain-8", 1).status == "running"
     assert sweep.warnings == [
-        "plain-8/seed-1/result.json cannot be read and is taken as not written."
+        "plain-8/seed-1/result.json cannot be read and is ignored."
     ]
     failed = _row(sweep, "plain-56", 1)
     assert (failed.status, failed.reason) == ("failed", "the loss was not finite")
@@ -67,7 +67,7 @@ def test_a_nan_is_no_value(sweep_dir):
 
 @pytest.mark.parametrize("loss", ["NaN", "Infinity"])
 def test_done_with_a_loss_that_is_not_finite_is_failed(sweep_dir, loss):
-    """As versions wrote it that did not look; its error of 100% counts nowhere."""
+    """As early versions wrote it; its error of 100% does not count."""
     path = sweep_dir / "plain-8/seed-0/result.json"
     data = json.loads(path.read_text())
     data["final"]["test"] |= {"loss": loss, "error": 100.0}

@@ -1,4 +1,4 @@
-"""The test that may be looked at after every seed."""
+"""The test that may be inspected after every seed."""
 
 import itertools
 import math
@@ -35,7 +35,7 @@ def test_the_critical_value_gives_the_evidence(n):
         assert log_evidence(t, n) < math.log(1 / ALPHA)
     else:
         assert log_evidence(t, n) == pytest.approx(math.log(1 / ALPHA))
-        # To be allowed to look costs something.
+        # Permission to look costs power.
         assert t > stats.t.ppf(1 - ALPHA / 2, n - 1)
 
 
@@ -46,7 +46,7 @@ def test_few_seeds_cannot_decide():
 
 
 def test_looking_after_every_seed_keeps_the_level():
-    """Among sets without an effect, few ever look decided; a plain t test's many."""
+    """Without an effect, few sequences ever reject; with a plain t test, many do."""
     rng = np.random.default_rng(0)
     num_sets, most = 1000, 60
     x = rng.normal(size=(num_sets, most))

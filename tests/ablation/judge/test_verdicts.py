@@ -70,7 +70,7 @@ def test_the_correction_can_turn_a_verdict(tmp_path):
         ablation = dataclasses.replace(get_ablation(), claims=claims)
         folder = write_sweep(tmp_path / expected, ablation=ablation)
         _set_train_errors(folder, "plain-20", [0.0] * 5)
-        # Mean 1, p about 0.02 alone.
+        # Mean 1; uncorrected p about 0.02.
         _set_train_errors(folder, "residual-20", [0.3, 1.6, 0.6, 1.5, 1.0])
         verdict = _verdicts(folder)["weak"]
         assert verdict.contrast.p < 0.05

@@ -1,4 +1,4 @@
-"""The overview over many ablations, and what is published of them."""
+"""The overview of many ablations, and their publication."""
 
 import re
 import shutil
@@ -83,7 +83,7 @@ def test_all_finished_reports_are_published(runs, repository):
         "plots/error.png",
         "plots/thumbnail.png",
     }
-    # All reports of the atlas together are to stay below 10 MB.
+    # All reports of the atlas together must stay below 10 MB.
     assert sum(file.stat().st_size for file in folders[0].rglob("*.*")) < 450_000
     gallery = (repository / "docs/results/README.md").read_text()
     for link in re.findall(r'\]\(([^)]+)\)|src="([^"]+)"', gallery):

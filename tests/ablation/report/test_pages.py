@@ -131,7 +131,7 @@ def test_diverged_runs_that_count_as_guessing_are_named(tmp_path):
     write_report(tmp_path)
     for file in ("report.html", "report.md"):
         text = (tmp_path / file).read_text()
-        assert "The loss of 3 of them became infinite" in text
+        assert "3 of them diverged" in text
         assert "count as 90%" in text
         assert "do not count" not in text
         assert "90.00 ± 0.00" in text

@@ -1,4 +1,4 @@
-"""The report of a single training, written from files alone."""
+"""The report of a single run, written from files alone."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ SEEDS = (0, 1, 2)
 
 @pytest.fixture
 def run(tmp_path):
-    """One arm of an ablation, alone: it has the layout of a training."""
+    """One cell of an ablation, which has the layout of a single run."""
     write_sweep(tmp_path / "sweep", seeds=SEEDS)
     folder = tmp_path / "my run"
     shutil.copytree(tmp_path / "sweep" / "residual-20", folder)
@@ -63,12 +63,14 @@ def test_tables_hold_what_the_results_say(run):
         assert "12.50" in content
         assert mean in content
         assert "resnet20_cifar on cifar10, 64,000 steps of 128 images" in content
-        assert "not real images" in content  # of the provenance
+        assert "not real images" in content  # from the provenance
         assert "optimizer.weight_decay" in content
     assert "3 of 3 seeds done" in screen(run)
     assert {p.suffix for p in pictures} == {".png", ".svg"}
     assert all(p.stat().st_size > 1000 for p in pictures)
-    assert page.read_text().count("<svg") == 2  # error and loss: no learning rate here
+    assert (
+        page.read_text().count("<svg") == 2
+    )  # error and loss, without the learning rate
 
 
 def test_a_failed_and_an_unfinished_seed_are_shown(run):
@@ -79,7 +81,10 @@ def test_a_failed_and_an_unfinished_seed_are_shown(run):
     )
     page, text, *_ = write_training_report(run)
     said = screen(run) + text.read_text()
-    for words in ("1 of 3 seeds done; stopped, step 120 of 440", "seed 1 failed: the"):
+    for words in (
+        "1 of 3 seeds done; interrupted, step 120 of 440",
+        "seed 1 failed: the",
+    ):
         assert said.count(words) == 2
     assert "| 2 | not finished |" in text.read_text()
     assert "&lt;infinite&gt;" in page.read_text()
@@ -96,7 +101,7 @@ def test_a_training_without_any_row_yet(run):
 
 
 def test_rows_that_a_resume_wrote_again_and_infinite_ones(run):
-    """The last of a step wins, and what cannot be drawn leaves a gap."""
+    """The last row of a step counts, and values that are not finite leave a gap."""
     with (run / "seed-0" / "metrics.jsonl").open("a") as file:
         for error in (70.0, 71.0):
             row = {"kind": "train", "step": 22, "epoch": 1.0, "error": error}
@@ -120,7 +125,7 @@ def test_what_is_a_training(run, tmp_path):
 
 
 def test_a_folder_and_a_command_that_are_not_utf_8(run):
-    """Bytes of a name that is no text are escaped, on the screen and in the files."""
+    """Bytes of a name that are not UTF-8 are escaped, on the screen and in files."""
     odd = run.rename(run.with_name("run \udcff"))
     provenance = odd / "provenance.json"
     known = json.loads(provenance.read_text()) if provenance.is_file() else {}

@@ -1,4 +1,4 @@
-"""Files that hold no weights that could be read are named as what they are."""
+"""Files in unreadable formats are refused by the name of their format."""
 
 import gzip
 import io

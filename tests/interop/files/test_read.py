@@ -1,4 +1,4 @@
-"""Weight files: round trips, and those that are broken or dangerous.
+"""Weight files: round trips, and damaged or dangerous files.
 
 Each of the latter gives one sentence, and nothing in it runs.
 """
@@ -160,7 +160,7 @@ def test_flipped_bytes_in_a_torch_file(tmp_path, torch, place, state_dict):
 
 
 def test_torch_files_without_sums(tmp_path, torch, state_dict, variables):
-    """torch can be told to leave them out, and zeros are no damage."""
+    """torch can omit checksums, and zeros do not mean damage."""
     path = tmp_path / "net.pth"
     torch.serialization.set_crc32_options(False)
     try:
@@ -233,7 +233,7 @@ def test_tensors_that_numpy_has_not(tmp_path, torch):
 
 
 def test_tensors_of_torch_are_taken_as_they_are(torch, state_dict, variables):
-    """`net.state_dict()` itself, of parameters with gradients."""
+    """`net.state_dict()` itself, with parameters that require gradients."""
     tensors = {
         key: torch.tensor(value, requires_grad=value.dtype == np.float32)
         for key, value in state_dict.items()
@@ -243,7 +243,7 @@ def test_tensors_of_torch_are_taken_as_they_are(torch, state_dict, variables):
 
 WITHOUT_TORCH = """
 import sys
-sys.modules["torch"] = None  # an import of it fails
+sys.modules["torch"] = None  # makes its import fail
 from cnnjax import interop
 from cnnjax.errors import UserError
 variables = interop.load({name!r}, {path!r}, source={source!r})

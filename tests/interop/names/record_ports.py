@@ -1,4 +1,4 @@
-"""Records what the public CIFAR-10 ports compute with seeded weights, in float64.
+"""Records the outputs of the public CIFAR-10 ports with seeded weights, in float64.
 
     git clone https://github.com/akamaster/pytorch_resnet_cifar10 A
     git clone https://github.com/kuangliu/pytorch-cifar K
@@ -73,7 +73,7 @@ def in_torch(images):
 
 
 def training(net, images):
-    """Loss, gradients and statistics of one step, as one number a tensor."""
+    """Loss, gradients and statistics of one step, as one number per tensor."""
     labels = torch.tensor(seeded_labels(len(images)))
     loss = torch.nn.functional.cross_entropy(net.train()(in_torch(images)), labels)
     loss.backward()

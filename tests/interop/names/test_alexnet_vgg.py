@@ -27,7 +27,7 @@ timm = pytest.importorskip("timm", reason="compares with timm: extra `peers`")
 
 VGGS = [f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")]
 NARROW = {"dense_widths": (12, 8), "num_classes": 10}
-# On both sides: dropout draws other numbers here and there.
+# On both sides, as the random numbers of dropout differ.
 NO_DROPOUT = NARROW | {"dropout_rate": 0.0}
 
 
@@ -54,7 +54,7 @@ def narrow_alexnet(dropout=0.5):
 
 
 def narrow_vgg(name, dropout=0.5):
-    """VGG-11, the only depth built here."""
+    """VGG-11, the only depth in these tests."""
     torch.manual_seed(0)
     layers = torchvision.models.vgg.make_layers(
         torchvision.models.vgg.cfgs["A"], batch_norm=name.endswith("_bn")

@@ -1,4 +1,4 @@
-"""The public CIFAR-10 ports: what they themselves computed, recorded.
+"""The public CIFAR-10 ports, against their recorded outputs.
 
 `record_ports.py` made the records, from the ports' own code. With CNNJAX_REAL_DATA the
 published weights are loaded, too.
@@ -54,7 +54,7 @@ def recorded(name):
 
 
 def logits_of(name, variables, images, **overrides):
-    """In float64, of float64 variables."""
+    """Evaluates in float64."""
     with jax.enable_x64(True):
         net = create_model(name, dtype="float64", **overrides)
         params = variables["params"]
@@ -90,7 +90,7 @@ def test_logits_of_the_port_and_the_way_back(record, more):
 
 
 def test_training_of_the_port():
-    """Gradients travel like weights, through the order of the channels as well."""
+    """Gradients are converted like weights, including the order of the channels."""
     name, overrides = NETS["resnet8"]
     port = recorded("resnet8")
     labels = seeded_labels(4)
@@ -126,7 +126,7 @@ def test_training_of_the_port():
     [{}, {"placement": "pre"}, {"base_width": 32}, {"widths": (6, 12, 24)}],
 )
 def test_a_port_that_pads_behind_has_another_source(overrides):
-    """Its names, weights as they are; 'cifar' gives the same net in another order."""
+    """The same names without a permutation; 'cifar' gives the permuted net."""
     name = "resnet20_cifar"
     arguments = {"depth": 8, **overrides}
     ours = drawn(name, **arguments)
@@ -142,7 +142,7 @@ def test_a_port_that_pads_behind_has_another_source(overrides):
 
 
 def test_where_the_channels_of_the_port_go():
-    """Zeros in front and behind: ours come first, those of the padding follow."""
+    """With zeros on both sides: the copied channels come first in our order."""
     head = np.zeros((10, 64))
     head[0] = np.arange(64)
     weights = interop.to_torch("resnet20_cifar", drawn("resnet20_cifar"), "cifar")
@@ -161,7 +161,11 @@ def test_where_the_channels_of_the_port_go():
         ("resnet20_cifar", {"widths": (3, 6, 12)}, "from 3 to 6 channels.*6 // 4"),
         ("resnet20_cifar", {"widths": (16, 16, 32)}, "from 16 to 16.*'cifar_append'"),
         ("resnet20_cifar", {"widths": (16, 64, 128)}, "from 16 to 64 channels"),
-        ("resnet20_cifar", {"block": "bottleneck"}, "stride_on_3x3=False.*it is True"),
+        (
+            "resnet20_cifar",
+            {"block": "bottleneck"},
+            "stride_on_3x3=False.*allowed is True",
+        ),
         (
             "resnet20_cifar",
             {"depth": 11, "block": "bottleneck", "stride_on_3x3": True},
@@ -175,7 +179,7 @@ def test_where_the_channels_of_the_port_go():
     ],
 )
 def test_nets_that_the_port_has_not(name, overrides, sentence):
-    """The port itself fails at these widths, or would compute something else."""
+    """The port itself fails at these widths, or computes another function."""
     with pytest.raises(UserError, match=sentence):
         interop.from_torch(name, {}, source="cifar", **overrides)
 
@@ -202,7 +206,7 @@ needs_real_data = pytest.mark.skipif(
 @needs_real_data
 @pytest.mark.parametrize("path", real_files(), ids=lambda path: path.stem)
 def test_published_weights(path, real_images):
-    """What the port gets right, and its logits where they were recorded."""
+    """The recorded predictions of the port, and its logits where recorded."""
     pytest.importorskip("torch", reason="reads files of torch: extra `peers`")
     depth = path.stem.partition("-")[0]
     name, (images, labels) = f"{depth}_cifar", real_images

@@ -21,7 +21,7 @@ torchvision = pytest.importorskip(
     "torchvision", reason="compares with torchvision: extra `peers`"
 )
 
-# Two layers a block have everything that sixteen have, and compile in seconds.
+# Two layers per block cover all cases, and compile in seconds.
 SMALL = {"layers": (2, 1, 2, 1), "growth_rate": 8}
 EVERY = [
     ("densenet121", "torchvision"),
@@ -76,7 +76,7 @@ def test_training_of_the_whole_net():
 
 
 def test_released_files_have_older_names():
-    """'denselayer1.norm.1.weight' where the net itself says 'norm1'."""
+    """'denselayer1.norm.1.weight' where the net has 'denselayer1.norm1.weight'."""
     today = arrays(small())
     older = {
         re.sub(r"(denselayer\d+\.(norm|conv))(\d)", r"\1.\3", name): value

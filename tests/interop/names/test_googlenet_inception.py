@@ -34,7 +34,7 @@ torchvision = pytest.importorskip(
 
 NO_DROPOUT = {"dropout_rate": 0.0}
 GOOGLENET = {**NO_DROPOUT, "auxiliary_dropout_rate": 0.0}
-# Peers are built without dropout; their other classes are ten, for small heads.
+# Peers have no dropout, and ten classes for small heads.
 TEN = {"num_classes": 10}
 
 
@@ -43,7 +43,7 @@ def googlenet():
 
 
 def short_inception_v4():
-    """One module a stage, and the reductions between them."""
+    """One module per stage, and the reductions between them."""
     net = peer("timm", "inception_v4", **TEN)
     kept = (0, 1, 2, 3, 4, 5, 6, 10, 11, 18, 19)
     net.features = torch.nn.Sequential(*(net.features[i] for i in kept))
@@ -51,7 +51,7 @@ def short_inception_v4():
 
 
 def short_inception_resnet():
-    """One block a stage, and the plain one at the end."""
+    """One block per stage, and the plain one at the end."""
     net = peer("timm", "inception_resnet_v2", **TEN)
     for stage in ("repeat", "repeat_1", "repeat_2"):
         setattr(net, stage, getattr(net, stage)[:1])
@@ -65,7 +65,7 @@ SHORT = {
 
 
 def test_googlenet():
-    """On the smallest images, where a pool's window is larger than its map."""
+    """On the smallest images, where the window of a pool is larger than its map."""
     check_evaluation("googlenet", "torchvision", 15, net=googlenet(), **TEN)
 
 
@@ -76,7 +76,7 @@ def test_training_of_googlenet_with_its_heads():
 
 @pytest.mark.slow
 def test_inception_v3_and_its_auxiliary_head():
-    """The head alone: it needs images of 299 pixels to see a map of 17 x 17."""
+    """Only the head: a map of 17 x 17 would need images of 299 pixels."""
     net = peer("torchvision", "inception_v3", **TEN)
     check_evaluation("inception_v3", "torchvision", 75, net=net, **TEN)
     maps = np.random.RandomState(0).standard_normal((2, 17, 17, 768))
@@ -159,7 +159,7 @@ def test_weights_without_auxiliary_heads_are_told_apart():
 
 
 def test_how_the_images_of_published_weights_are_prepared(tmp_path, caplog):
-    """torchvision's nets shift and scale standardised images to [-1, 1]: it is said."""
+    """torchvision's nets rescale standardised images to [-1, 1], which is logged."""
     images = torch.rand(2, 3, 4, 4)
     mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[
         ..., None, None

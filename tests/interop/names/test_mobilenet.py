@@ -21,7 +21,7 @@ TIMM = [
 ]
 TORCHVISION = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
 EVERY = [(n, "timm") for n in TIMM] + [(n, "torchvision") for n in TORCHVISION]
-# One of each structure and of each way to name it; timm names the blocks of V2 and V3
+# One of each structure and naming scheme; timm names the blocks of V2 and V3
 # alike.
 QUICK = [
     slow("mobilenetv1_100", "timm"),
@@ -70,7 +70,7 @@ def test_an_epsilon_that_no_shape_would_show():
 
 
 def test_groups_of_narrow_layers_are_to_be_given():
-    """torchvision's `norm_layer` says how many there are, no weight does."""
+    """Only torchvision's `norm_layer` has the number of groups, no weight does."""
     for convert in (interop.from_torch, interop.to_torch):
         with pytest.raises(UserError, match=r"not all its widths \(16, 24, 32, 64 and"):
             convert("mobilenet_v2", {}, norm="group")

@@ -45,7 +45,7 @@ TIMM = (
 )
 EVERY = [(name, "torchvision") for name in TORCHVISION]
 EVERY += [(name, "timm") for name in TIMM]
-# The weights of these pass under the same names in both.
+# The weights of these have the same names in both libraries.
 ALSO_TIMM = [(name, "timm") for name in TORCHVISION]
 
 # Blocks that keep the shape and blocks that change it, at the least depth and width.
@@ -67,7 +67,7 @@ def small_preactivated(name, num_classes=10):
     ("name", "arguments"),
     [
         ("resnet18", {}),
-        # Few groups: many are written out one by one on CPU, and compile slowly.
+        # Few groups: on CPU each becomes its own operation, which compiles slowly.
         ("resnext50_32x4d", {"groups": 4, "base_width": 24}),
         slow("wide_resnet50_2", {}),
         slow("resnet50_gn", {}),
@@ -78,7 +78,7 @@ def small_preactivated(name, num_classes=10):
 def test_logits(name, arguments):
     theirs = {{"groups": "cardinality"}.get(k, k): v for k, v in arguments.items()}
     net = small_timm(name, num_classes=10, **theirs)
-    # An odd size: windows that do not fit exactly.
+    # An odd size, which windows do not divide exactly.
     check_evaluation(name, "timm", 33, net, num_classes=10, **SMALL, **arguments)
 
 
@@ -90,7 +90,7 @@ def test_logits(name, arguments):
     ],
 )
 def test_group_norm_in_torchvision(width, norm, said, caplog):
-    """The net is built with any groups there, and no weight shows which."""
+    """torchvision's net may have any number of groups, and no weight shows it."""
 
     def layer(channels):
         return torch.nn.GroupNorm(32 if norm == "group" else channels // 4, channels)
@@ -106,7 +106,7 @@ def test_group_norm_in_torchvision(width, norm, said, caplog):
 
 
 def test_children_in_a_sequence(caplog):
-    """Their names are numbers; a whole net in a sequence has them before its own."""
+    """Children in a sequence are numbered; a whole net in a sequence has a prefix."""
     block = torchvision.models.resnet.BasicBlock
     net = torchvision.models.ResNet(block, (1, 1, 1, 1), num_classes=3)
     small = {"num_blocks": (1, 1, 1, 1), "num_classes": 3}
@@ -148,7 +148,7 @@ def test_logits_as_in_torchvision():
     check_evaluation("resnet18", "torchvision", 33, net, **arguments)
 
 
-# timm's legacy nets have the published widths alone.
+# timm's legacy nets have only the published widths.
 @pytest.mark.parametrize("name", ["legacy_seresnet18", slow("legacy_seresnet50")])
 def test_logits_in_the_form_of_caffe(name):
     net = peer("timm", name, layers=BLOCKS, num_classes=10)
@@ -201,7 +201,7 @@ def timm_for_small_images(monkeypatch):
 
 @pytest.mark.parametrize("widen_factor", [1, slow(2)])
 def test_wide_nets_are_made_of_their_parts(timm_for_small_images, widen_factor):
-    """Of factor 1, too, whose first block does not project."""
+    """Also with factor 1, whose first block does not project."""
     widths = [widen_factor * width for width in (16, 32, 64)]
     net = small_images_net("resnetv2_18", 2, widths)
     arguments = {"depth": 16, "widen_factor": widen_factor}
@@ -211,7 +211,7 @@ def test_wide_nets_are_made_of_their_parts(timm_for_small_images, widen_factor):
 
 @pytest.mark.slow
 def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
-    """timm strides in the 3x3, the published nets in the first 1x1: else the same."""
+    """timm strides in the 3x3 and the published nets in the first 1x1."""
     net = small_images_net("resnetv2_50", 2, (64, 128, 256))
     arguments = {"depth": 20, "stride_on_3x3": True, "num_classes": 10}
     check_evaluation("preact_resnet164_cifar", "timm", 16, net, **arguments)
@@ -257,7 +257,7 @@ def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
     ],
 )
 def test_another_function_of_the_same_weights_is_refused(name, arguments, sentence):
-    """Strides, pools and orders have no weights: in and out."""
+    """Strides, pools and orders have no weights; both directions refuse them."""
     with pytest.raises(UserError, match=re.escape(sentence)):
         interop.from_torch(name, {}, source="timm", **arguments)
     with pytest.raises(UserError, match=re.escape(sentence)):

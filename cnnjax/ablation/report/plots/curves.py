@@ -1,4 +1,4 @@
-"""Draws training curves: which arms share a panel, and how."""
+"""Draws training curves, and decides which arms share a panel."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,11 +15,11 @@ from cnnjax.ablation.report.plots.series import (
     x_labels,
 )
 
-MAX_POINTS = 200  # of a curve
+MAX_POINTS = 200  # per curve
 
 
 def curve_sets(sweep: Sweep, most: int) -> list[tuple[str, list[str]]]:
-    """Titles and arms of the panels of curves: lines, in parts of `most` arms."""
+    """Titles and arms of the panels of curves: lines, at most `most` arms each."""
     order = x_labels(sweep)
     sets = []
     for line in lines_of(sweep):
@@ -32,7 +32,7 @@ def curve_sets(sweep: Sweep, most: int) -> list[tuple[str, list[str]]]:
 
 
 def draw_curves(ax: Axes, sweep: Sweep, arms: Sequence[str], split: str) -> None:
-    """Error over epochs of some arms: mean and range over seeds.
+    """Draws the error of some arms over epochs: mean and range over seeds.
 
     Args:
       ax: axes.
@@ -53,7 +53,7 @@ def draw_curves(ax: Axes, sweep: Sweep, arms: Sequence[str], split: str) -> None
 
 
 def draw_lines(ax: Axes, lines: Mapping[str, Sequence[Curve]]) -> None:
-    """Mean and range over seeds against epochs, a line a label, with the legend."""
+    """Draws mean and range over seeds against epochs, one line per label."""
     for index, (label, curves) in enumerate(lines.items()):
         if not curves:
             continue
@@ -68,17 +68,17 @@ def draw_lines(ax: Axes, lines: Mapping[str, Sequence[Curve]]) -> None:
 
 
 def curves_of(sweep: Sweep, split: str) -> list[Curve]:
-    """Curves of a split with something to draw, of the seeds that have the most."""
+    """Curves of a split with more than two points; finished seeds where there are."""
     curves = [c for c in sweep.curves if c.split == split and len(c.epochs) > 2]
     finished = {(r.arm, r.seed) for r in sweep.rows if r.status == "done"}
     done = [c for c in curves if (c.arm, c.seed) in finished]
     complete = {c.arm for c in done}
-    # An arm without a finished seed shows what it has.
+    # An arm without a finished seed shows its unfinished ones.
     return done + [c for c in curves if c.arm not in complete]
 
 
 def short_label(sweep: Sweep, arm: str) -> str:
-    """The label of an arm among those of its line."""
+    """The label of an arm within its line."""
     return next(
         label
         for line in lines_of(sweep)
@@ -94,7 +94,7 @@ def _parts(arms: list[str], most: int) -> list[list[str]]:
 
 
 def _aligned(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray]:
-    """Positions that all curves share, thinned, and the errors [curve, position]."""
+    """Positions that all curves share, subsampled, and errors [curve, position]."""
     lookup = [dict(zip(c.epochs, c.errors, strict=True)) for c in curves]
     shared = sorted(set.intersection(*(set(points) for points in lookup)))
     if not shared:

@@ -1,10 +1,11 @@
 """Draws the panels of a report, each on one matplotlib axes.
 
-Text and grid take the ink of the rc parameters.
+Text and grid use the colour of the rc parameters.
 """
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -29,12 +30,12 @@ from cnnjax.ablation.report.plots.series import (
     x_title,
 )
 
-MOST_NARROW = 16  # letters of the labels in a column of a narrow panel
-FAILED_ROOM = 0.22  # of the axis, for the marks of failed runs
+MOST_NARROW = 16  # letters of the labels on the vertical axis of a narrow panel
+FAILED_ROOM = 0.22  # fraction of the axis for the marks of failed runs
 
 
 def draw_metric(ax: Axes, sweep: Sweep, metric: str) -> None:
-    """A metric over the labels of an axis: mean, 95% interval and every seed."""
+    """Draws a metric over the labels of an axis: mean, 95% interval, every seed."""
     places, lines = place(x_labels(sweep)), lines_of(sweep)
     values = sweep.values(metric)
     failed = Counter(row.arm for row in sweep.rows if row.status == "failed")
@@ -52,7 +53,7 @@ def draw_metric(ax: Axes, sweep: Sweep, metric: str) -> None:
     show_labels(ax, places, x_title(sweep), farthest)
     show_values(
         ax,
-        "x" if places.upright else "y",
+        "x" if places.vertical else "y",
         metric,
         _values_alike(sweep, metric),
         FAILED_ROOM if failed else 0.0,
@@ -61,9 +62,9 @@ def draw_metric(ax: Axes, sweep: Sweep, metric: str) -> None:
 
 
 def metric_size(sweep: Sweep, usual: tuple[float, float]) -> tuple[float, float]:
-    """Width and height of a panel of `draw_metric`: more for labels in a column."""
+    """Width and height of a panel of `draw_metric`: larger for a vertical axis."""
     places, num_lines = place(x_labels(sweep)), len(lines_of(sweep))
-    if not places.upright:
+    if not places.vertical:
         return usual
     rows = sum(max(t.count("\n") + 1, 0.6 * num_lines) for t in places.texts.values())
     longest = max(len(line) for t in places.texts.values() for line in t.split("\n"))
@@ -72,30 +73,30 @@ def metric_size(sweep: Sweep, usual: tuple[float, float]) -> tuple[float, float]
 
 
 def plotted_metrics(sweep: Sweep) -> list[str]:
-    """The first two metrics of the ablation, as far as they were measured."""
+    """Those of the first two metrics of the ablation that were measured."""
     metrics = sweep.ablation.metrics[:2]
     return [m for m in metrics if any(sweep.values(m).values())]
 
 
 def draw_effects(ax: Axes, verdicts: Sequence[Verdict], title: str) -> None:
-    """Effect of each claim with 95% interval, and the margin it must pass.
+    """Draws the effect of each tested claim with 95% interval, and its margin.
 
     Args:
       ax: axes.
-      verdicts: with a contrast, in metrics of one unit.
+      verdicts: on metrics of one unit; those without a contrast are not drawn.
       title: of the axis of the effect.
     """
+    tested = [(v, v.contrast) for v in reversed(verdicts) if v.contrast is not None]
     ends = [0.0]
-    for y, verdict in enumerate(reversed(verdicts)):
-        c = verdict.contrast
+    for y, (verdict, c) in enumerate(tested):
         look = style({SUPPORTED: 0, CONTRADICTED: 1}.get(verdict.verdict, 6))
         bar = [[c.effect - c.low], [c.high - c.effect]]
         ax.errorbar([c.effect], [y], xerr=bar, ms=6, capsize=3, **look | {"ls": ""})
         ink = ax.xaxis.label.get_color()
         ax.plot([verdict.claim.margin], [y], marker="|", ms=16, mew=2, color=ink)
         ends += [c.low, c.high, verdict.claim.margin]
-    ax.set_yticks(range(len(verdicts)), [v.claim.name for v in reversed(verdicts)])
-    ax.set_ylim(-0.6, len(verdicts) - 0.4)
+    ax.set_yticks(range(len(tested)), [verdict.claim.name for verdict, _ in tested])
+    ax.set_ylim(-0.6, len(tested) - 0.4)
     ax.set_xlabel(title)
     ax.grid(axis="x")
     points = METRICS[verdicts[0].claim.metric].unit in ("%", "points")
@@ -109,16 +110,17 @@ def draw_effects(ax: Axes, verdicts: Sequence[Verdict], title: str) -> None:
 
 
 def _shift(places: Places, index: int, num_lines: int) -> float:
-    """Lines stand a little beside each other, so that none hides another."""
+    """Offsets the lines from each other, so that none hides another."""
     if places.kind == "names":
-        step = -0.7 / num_lines if places.upright else 0.7 / num_lines
+        step = -0.7 / num_lines if places.vertical else 0.7 / num_lines
     else:
         step = min(0.045 * places.span, 0.5 * places.gap / num_lines)
     return (index - (num_lines - 1) / 2) * step
 
 
-def _xy(places: Places, at: Sequence[float], values: Sequence[float]) -> tuple:
-    return (values, at) if places.upright else (at, values)
+def _xy(places: Places, at: Any, values: Any) -> tuple[Any, Any]:
+    """(x, y) of values at some places, by the direction of the axis."""
+    return (values, at) if places.vertical else (at, values)
 
 
 def _draw_seeds(
@@ -129,10 +131,10 @@ def _draw_seeds(
     index: int,
     num_lines: int,
 ) -> None:
-    # Single seeds stand beside their mean, which would hide them.
+    # Single seeds are offset from their mean, which would hide them.
     beside = 0.02 * places.span
     if places.kind == "names":
-        beside = (-1 if places.upright else 1) * 0.28 / num_lines
+        beside = (-1 if places.vertical else 1) * 0.28 / num_lines
     look = style(index) | {"ls": "", "ms": 4, "mew": 0, "alpha": 0.5}
     for where, seeds in zip(at, by_arm, strict=True):
         ax.plot(*_xy(places, [where + beside] * len(seeds), seeds), **look)
@@ -151,38 +153,33 @@ def _draw_means(
     means = np.array([s.mean for s in summaries])
     low = np.array([s.low for s in summaries])
     high = np.array([s.high for s in summaries])
-    if unit == "%":  # an interval of a rate does not leave the scale
+    if unit == "%":  # intervals of rates are clipped to [0, 100]
         low, high = np.maximum(low, 0), np.minimum(high, 100)
     bars = np.nan_to_num(np.array([means - low, high - means]))
-    # No line joins names in a column: what would lie between them?
-    look = style(index) | ({"ls": ""} if places.upright else {})
-    look |= {"xerr" if places.upright else "yerr": bars, "label": label or None}
+    # No line joins names on a vertical axis: nothing lies between them.
+    look = style(index) | ({"ls": ""} if places.vertical else {})
+    look |= {"xerr" if places.vertical else "yerr": bars, "label": label or None}
     ax.errorbar(*_xy(places, at, means), ms=7, capsize=4, **look)
 
 
 def _mark_failed(ax: Axes, places: Places, at: float, text: str, index: int) -> None:
-    """A cross at the far end of the axis of values, with how many runs failed."""
+    """Draws a cross at the end of the axis of values, with the number of failures."""
     color = style(index)["color"]
-    across = ax.get_yaxis_transform() if places.upright else ax.get_xaxis_transform()
+    across = ax.get_yaxis_transform() if places.vertical else ax.get_xaxis_transform()
     look = {"color": color, "marker": "x", "ms": 7, "mew": 2, "ls": ""}
     ax.plot(*_xy(places, [at], [0.97]), transform=across, clip_on=False, **look)
-    turned = {} if places.upright else {"rotation": 90}
-    sides = {"ha": "right", "va": "center"} if places.upright else {"va": "top"}
-    ax.text(
-        *_xy(places, at, 0.94),
-        text,
-        transform=across,
-        color=color,
-        fontsize=8,
-        **{"ha": "center"} | sides | turned,
-    )
+    words: dict[str, Any] = {"ha": "center", "va": "top", "rotation": 90}
+    if places.vertical:
+        words = {"ha": "right", "va": "center"}
+    x, y = _xy(places, at, 0.94)
+    ax.text(x, y, text, transform=across, color=color, fontsize=8, **words)
 
 
 def _values_alike(sweep: Sweep, metric: str) -> list[float]:
     """Values of all plotted metrics of this unit, so that panels share a scale.
 
-    With them go the upper ends of intervals of three runs and more; that of two may be
-    anywhere.
+    The upper ends of intervals over at least three runs are included; an interval over
+    two runs may be very wide.
     """
     unit = METRICS[metric].unit
     alike = [m for m in plotted_metrics(sweep) if unit and METRICS[m].unit == unit]

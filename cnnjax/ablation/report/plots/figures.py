@@ -1,15 +1,17 @@
-"""Turns panels into files (PNG, SVG) and into SVG that lives inside a page.
+"""Renders panels as files (PNG, SVG) and as SVG elements within a page.
 
 The inline SVG draws text, axes and grid in the colour of the surrounding text, so that
-one picture serves a light and a dark page.
+it fits light and dark pages.
 """
 
 import dataclasses
+import functools
 import io
 import re
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -23,14 +25,14 @@ from cnnjax.ablation.judge.verdicts import Verdict
 from cnnjax.ablation.report.plots import curves, draw, profiles
 from cnnjax.ablation.report.plots.series import legend_rows, x_title
 
-# A colour that nothing else uses; replaced by currentColor in SVG.
+# A colour used nowhere else; replaced by currentColor in SVG.
 SENTINEL = "#010203"
 PAPER_INK = "#1b1f24"
 PANEL_SIZE = (4.8, 3.6)  # inches
 EFFECTS_WIDTH = 7.2
 TITLE_LETTERS = 40
 PNG_DPI = 120
-PNG_COLORS = 96  # few enough for small files, enough for smooth edges
+PNG_COLORS = 96  # small files, still with smooth edges
 MOST_COLUMNS = 3
 CURVES_A_PANEL = 7
 
@@ -41,7 +43,7 @@ class Panel:
 
     Attributes:
       title: heading of the panel.
-      draw: draws on the axes that it is given.
+      draw: draws on the given axes.
       width: in inches.
       height: in inches.
     """
@@ -54,13 +56,13 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Panels that belong together: one file in `plots/`, one row in the page.
+    """Panels that belong together: one file in `plots/`, one section of the page.
 
     Attributes:
       name: of the file.
       title: heading.
-      caption: what the reader sees.
-      panels: in reading order, `columns` a row.
+      caption: explains the marks.
+      panels: in reading order, `columns` per row.
       columns: panels side by side in the file.
     """
 
@@ -72,14 +74,14 @@ class Group:
 
 
 def build_groups(sweep: Sweep, verdicts: Sequence[Verdict]) -> list[Group]:
-    """The figures of a report that have something to show."""
+    """The figures of a report that are not empty."""
     groups = [_metric_group(sweep), _effect_group(verdicts), _curve_group(sweep)]
     groups += _probe_groups(sweep)
     return [group for group in groups if group.panels]
 
 
 def save_group(group: Group, folder: Path) -> list[Path]:
-    """Writes a group as PNG and SVG; the same files give the same bytes."""
+    """Writes a group as PNG and SVG; the same results give the same bytes."""
     png, svg = folder / f"{group.name}.png", folder / f"{group.name}.svg"
     save_png(group.panels, group.columns, png)
     svg.write_text(_svg(group.panels, group.columns, group.name, True), "utf-8")
@@ -89,7 +91,7 @@ def save_group(group: Group, folder: Path) -> list[Path]:
 def save_png(
     panels: Sequence[Panel], columns: int, path: Path, dpi: int = PNG_DPI
 ) -> None:
-    """Writes panels with a palette of few colours, a third of the usual size."""
+    """Writes panels with a small palette, which makes files three times smaller."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(_style(PAPER_INK, path.stem)):
         figure = _figure(panels, columns, titles=True)
@@ -109,7 +111,7 @@ def inline_svg(panel: Panel, name: str) -> str:
 
 
 def first_panel(sweep: Sweep) -> Panel | None:
-    """What stands for the whole report in an overview; None if nothing is measured."""
+    """The panel of a report in an overview; None if nothing is measured."""
     panels = _metric_group(sweep).panels
     return panels[0] if panels else None
 
@@ -120,15 +122,15 @@ def _metric_group(sweep: Sweep) -> Group:
     panels = [
         Panel(
             _upper(METRICS[metric].title),
-            lambda ax, metric=metric: draw.draw_metric(ax, sweep, metric),
+            functools.partial(draw.draw_metric, sweep=sweep, metric=metric),
             *size,
         )
         for metric in shown
     ]
     caption = (
         "Large markers: mean over seeds; bars: 95% t interval of the mean; small "
-        "markers: single seeds. Where errors span decades the axis is linear below 1% "
-        "and logarithmic above."
+        "markers: single seeds. Where errors span more than a factor of ten, the axis "
+        "is linear below 1% and logarithmic above."
     )
     if any(row.status == "failed" for row in sweep.rows):
         caption += " Crosses at the end of the axis: runs that failed."
@@ -146,14 +148,15 @@ def _effect_group(verdicts: Sequence[Verdict]) -> Group:
             title = f"effect ({effect_unit(verdict.claim.metric)})"
             by_title.setdefault(title, []).append(verdict)
     caption = (
-        "Each claim says that its effect lies to the right of its margin, the vertical "
-        "bar. Paired over seeds, 95% interval, not corrected for the number of "
-        "claims. Circles: supported; squares: contradicted; crosses: undecided."
+        "A claim states that its effect is larger than its margin, the vertical bar. "
+        "Effects are paired over seeds; the 95% intervals are not corrected for the "
+        "number of claims. Circles: supported; squares: contradicted; crosses: "
+        "undecided."
     )
     panels = [
         Panel(
             "Effect per claim" if len(by_title) == 1 else _upper(title),
-            lambda ax, own=own, title=title: draw.draw_effects(ax, own, title),
+            functools.partial(draw.draw_effects, verdicts=own, title=title),
             EFFECTS_WIDTH,
             1.2 + 0.34 * len(own),
         )
@@ -163,7 +166,7 @@ def _effect_group(verdicts: Sequence[Verdict]) -> Group:
 
 
 def effect_unit(metric: str) -> str:
-    """The unit of a difference of two values of a metric; its name where it has none.
+    """The unit of a difference of two values of a metric; its title if it has none.
 
     Differences of rates are percentage points.
     """
@@ -181,9 +184,7 @@ def _curve_group(sweep: Sweep) -> Group:
     panels = [
         Panel(
             _upper(f"{title}: {name}".removeprefix(": ")),
-            lambda ax, arms=arms, split=split: curves.draw_curves(
-                ax, sweep, arms, split
-            ),
+            functools.partial(curves.draw_curves, sweep=sweep, arms=arms, split=split),
         )
         for split, name in names.items()
         for title, arms in sets
@@ -192,7 +193,7 @@ def _curve_group(sweep: Sweep) -> Group:
     how = (
         "over the whole training set"
         if exact
-        else "over the training batches as they came, averaged since the point before"
+        else "over augmented training batches, averaged since the previous point"
     )
     caption = (
         f"By {_axis(sweep)}. Lines: mean over seeds; bands: smallest to "
@@ -203,21 +204,17 @@ def _curve_group(sweep: Sweep) -> Group:
 
 
 def _probe_groups(sweep: Sweep) -> list[Group]:
-    """One group a probe; its profiles below each other, sets of arms side by side."""
+    """One group per probe; its profiles in rows, sets of arms in columns."""
     sets = curves.curve_sets(sweep, CURVES_A_PANEL)
     panels: dict[str, list[Panel]] = {}
     for profile in profiles.profiles_of(sweep):
         for title, arms in sets:
             if profile.values.keys() & set(arms):
-                own = panels.setdefault(profile.probe, [])
-                own.append(
-                    Panel(
-                        _upper(", ".join(filter(None, (title, profile.name)))),
-                        lambda ax, arms=arms, profile=profile: profiles.draw_profile(
-                            ax, sweep, profile, arms
-                        ),
-                    )
+                drawing = functools.partial(
+                    profiles.draw_profile, sweep=sweep, profile=profile, arms=arms
                 )
+                name = _upper(", ".join(filter(None, (title, profile.name))))
+                panels.setdefault(profile.probe, []).append(Panel(name, drawing))
     caption = "Lines: mean over seeds; bands: smallest to largest seed."
     columns = min(len(sets), MOST_COLUMNS)
     return [
@@ -270,7 +267,8 @@ def _svg(panels: Sequence[Panel], columns: int, name: str, titles: bool) -> str:
     return text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
 
 
-def _style(ink: str, salt: str) -> dict[str, object]:
+def _style(ink: str, salt: str) -> dict[Any, Any]:
+    """The rc parameters."""
     inked = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color")
     return {
         **matplotlib.rcParamsDefault,

@@ -1,4 +1,4 @@
-"""Draws what probes have measured along the depth of nets, or along an amount."""
+"""Draws measurements of probes over the depth of nets, or over an amount."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -14,16 +14,16 @@ from cnnjax.ablation.report.plots.series import show_legend, style
 
 # Values that span more than this factor are drawn on a logarithmic axis.
 MOST_LINEAR = 30.0
-MOST_MARKED = 30  # points of a line that have markers
+MOST_MARKED = 30  # points of a line with markers
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """What one probe has measured under one name, over all runs that count.
+    """One profile of one probe, over all runs that count.
 
     Attributes:
       probe: name of the probe.
-      name: of the profile, '' where the probe has no other.
+      name: of the profile; '' if the probe has only one.
       x: title of the horizontal axis.
       y: of the vertical one.
       values: arm -> (positions, values [seeds, positions]).
@@ -37,7 +37,7 @@ class Profile:
 
 
 def profiles_of(sweep: Sweep) -> list[Profile]:
-    """All profiles that finished runs have, in the order of `result.json`."""
+    """All profiles of finished runs, in the order of `result.json`."""
     found: dict[tuple[str, str], dict[str, list[Mapping[str, Any]]]] = {}
     for row in sweep.rows:
         if row.status == "done":
@@ -45,24 +45,21 @@ def profiles_of(sweep: Sweep) -> list[Profile]:
                 for name, profile in record["profiles"].items():
                     by_arm = found.setdefault((probe, name), {})
                     by_arm.setdefault(row.arm, []).append(profile)
-    return [
-        Profile(
-            probe,
-            name,
-            *next(iter(by_arm.values()))[0]["axes"],
-            {arm: _table(seeds) for arm, seeds in by_arm.items()},
-        )
-        for (probe, name), by_arm in found.items()
-    ]
+    profiles = []
+    for (probe, name), by_arm in found.items():
+        x, y = next(iter(by_arm.values()))[0]["axes"]
+        values = {arm: _table(seeds) for arm, seeds in by_arm.items()}
+        profiles.append(Profile(probe, name, x, y, values))
+    return profiles
 
 
 def draw_profile(ax: Axes, sweep: Sweep, profile: Profile, arms: Sequence[str]) -> None:
-    """One line an arm: mean over seeds, and a band from the smallest to the largest.
+    """Draws a line per arm, the mean over seeds, and a band over their range.
 
     Args:
       ax: axes.
       sweep: the runs.
-      profile: what is drawn; panels of one profile share the kind of the axis.
+      profile: to draw; all panels of one profile share a scale.
       arms: names, in the order of the legend.
     """
     for index, arm in enumerate(arms):
@@ -97,7 +94,7 @@ def _table(seeds: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _show_values(ax: Axes, profile: Profile) -> None:
-    """One scale for all panels of a profile, so that they can be compared."""
+    """Sets one scale for all panels of a profile, so that they can be compared."""
     values = np.concatenate([table.ravel() for _, table in profile.values.values()])
     values = values[np.isfinite(values)]
     if not len(values):
@@ -107,5 +104,5 @@ def _show_values(ax: Axes, profile: Profile) -> None:
         ax.set_yscale("log")
         ax.set_ylim(low / 1.3, 1.3 * high)
     else:
-        room = 0.05 * (high - min(low, 0.0) or 1.0)
-        ax.set_ylim(min(low - room, 0.0), high + room)
+        pad = 0.05 * (high - min(low, 0.0) or 1.0)
+        ax.set_ylim(min(low - pad, 0.0), high + pad)

@@ -1,10 +1,11 @@
-"""Where labels stand on an axis of a plot, and how far the values of a metric reach."""
+"""Positions of labels on an axis of a plot, and the scale of the axis of a metric."""
 
 import dataclasses
 import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import (
@@ -17,33 +18,35 @@ from matplotlib.ticker import (
 
 from cnnjax.ablation.define.metrics import METRICS
 
-AXIS_LENGTH = 3.9  # inches of a panel that its horizontal axis takes, about
+Letter = Literal["x", "y"]
+
+AXIS_LENGTH = 3.9  # inches, approximate length of the horizontal axis of a panel
 LETTER = 0.086  # inches
 MOST_LINES = 3  # of a label under the axis
 ERROR_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100)
-# Below one percent the error axis is linear, so that zero has a place; above it is
-# logarithmic, so that 2 against 5 is as visible as 20 against 50.
+# The error axis is linear below one percent, to include zero, and logarithmic above, so
+# that 2 against 5 is as visible as 20 against 50.
 LINEAR_BELOW = 1.0
-# Numbers that reach over more than this factor are drawn on a logarithmic axis.
+# Numbers that span more than this factor are drawn on a logarithmic axis.
 MOST_LINEAR = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Places:
-    """Where the labels of an axis stand.
+    """Positions of the labels of an axis.
 
     Attributes:
-      at: label -> place, in the unit of the axis.
-      texts: label -> what is written there.
-      kind: 'linear' or 'log' for numbers, 'names' for labels side by side.
-      upright: whether the labels stand below each other on the vertical axis, because
-        they are too long to stand side by side.
+      at: label -> position, in the unit of the axis.
+      texts: label -> its text, perhaps wrapped.
+      kind: 'linear' or 'log' for numbers, 'names' for equally spaced labels.
+      vertical: whether the labels are on the vertical axis, because they are too long
+        for the horizontal one.
     """
 
     at: Mapping[str, float]
     texts: Mapping[str, str]
     kind: str
-    upright: bool = False
+    vertical: bool = False
 
     @property
     def span(self) -> float:
@@ -52,32 +55,32 @@ class Places:
 
     @property
     def gap(self) -> float:
-        """The smallest distance of two neighbours."""
+        """The smallest distance between two neighbours."""
         ordered = sorted(self.at.values())
         gaps = [b - a for a, b in itertools.pairwise(ordered)]
         return min(gaps, default=self.span)
 
 
 def place(labels: Sequence[str]) -> Places:
-    """Numbers by value, all else side by side, in the order given.
+    """Places numbers by value and all other labels equally spaced, in the given order.
 
-    Positive numbers that span a decade stand on a logarithmic scale; numbers that fall
-    from label to label run from right to left, so that the order is the one given.
+    Positive numbers that span a factor of ten get a logarithmic scale. Decreasing
+    numbers run from right to left, which keeps the given order.
     """
     same = {label: label for label in labels}
-    for kind, at in _by_value(labels):
-        if not _collide(labels, at):
-            return Places(dict(zip(labels, at, strict=True)), same, kind)
+    for kind, numbers in _by_value(labels):
+        if not _collide(labels, numbers):
+            return Places(dict(zip(labels, numbers, strict=True)), same, kind)
     at = {label: float(i) for i, label in enumerate(labels)}
     texts = _wrapped(labels)
     if texts is None:
         wide = {label: "\n".join(textwrap.wrap(label, 30)) for label in labels}
-        return Places({k: -v for k, v in at.items()}, wide, "names", upright=True)
+        return Places({k: -v for k, v in at.items()}, wide, "names", vertical=True)
     return Places(at, texts, "names")
 
 
 def _by_value(labels: Sequence[str]) -> list[tuple[str, list[float]]]:
-    """The scale that suits the labels, if they are numbers."""
+    """The scale and positions of the labels if they are numbers, else nothing."""
     try:
         numbers = [float(label) for label in labels]
     except ValueError:
@@ -92,7 +95,7 @@ def _by_value(labels: Sequence[str]) -> list[tuple[str, list[float]]]:
 
 
 def _collide(labels: Sequence[str], at: Sequence[float]) -> bool:
-    """Whether two labels at these places would touch each other."""
+    """Whether two labels at these positions would overlap."""
     scale = AXIS_LENGTH / ((max(at) - min(at)) or 1.0)
     ordered = sorted(zip(at, labels, strict=True))
     return any(
@@ -102,14 +105,14 @@ def _collide(labels: Sequence[str], at: Sequence[float]) -> bool:
 
 
 def _wrapped(labels: Sequence[str]) -> dict[str, str] | None:
-    """The labels in lines that fit side by side; None if they do not."""
-    room = int(AXIS_LENGTH / len(labels) / LETTER) - 1
-    if room < 1:
+    """The labels wrapped to fit side by side; None if they do not fit."""
+    width = int(AXIS_LENGTH / len(labels) / LETTER) - 1
+    if width < 1:
         return None
     texts = {}
     for label in labels:
-        lines = textwrap.wrap(label, room, break_long_words=False) or [""]
-        if len(lines) > MOST_LINES or max(map(len, lines)) > room:
+        lines = textwrap.wrap(label, width, break_long_words=False) or [""]
+        if len(lines) > MOST_LINES or max(map(len, lines)) > width:
             return None
         texts[label] = "\n".join(lines)
     return texts
@@ -122,9 +125,9 @@ def show_labels(ax: Axes, places: Places, title: str, beside: float = 0.0) -> No
       ax: axes.
       places: of the labels.
       title: of the axis.
-      beside: how far from its label something is drawn.
+      beside: largest distance of a marker from its label.
     """
-    letter = "y" if places.upright else "x"
+    letter = "y" if places.vertical else "x"
     ticks = getattr(ax, f"set_{letter}ticks")
     ticks(list(places.at.values()), [places.texts[label] for label in places.at])
     side = 0.6 if places.kind == "names" else 0.05 * places.span + beside
@@ -134,16 +137,20 @@ def show_labels(ax: Axes, places: Places, title: str, beside: float = 0.0) -> No
 
 
 def show_values(
-    ax: Axes, letter: str, metric: str, values: Sequence[float], headroom: float = 0.0
+    ax: Axes,
+    letter: Letter,
+    metric: str,
+    values: Sequence[float],
+    headroom: float = 0.0,
 ) -> None:
-    """Scale, limits, ticks and title of the axis of a metric.
+    """Sets scale, limits, ticks and title of the axis of a metric.
 
     Args:
       ax: axes.
       letter: 'x' or 'y'.
       metric: key of `METRICS`.
-      values: all that is to be seen on the axis.
-      headroom: share of the axis to keep free at its upper end.
+      values: all values on the axis.
+      headroom: fraction of the axis to keep free at its upper end.
     """
     about = METRICS[metric]
     unit = f" ({about.unit})" if about.unit else ""
@@ -158,18 +165,19 @@ def show_values(
         set_limits(-0.12 if low < LINEAR_BELOW else 0.8 * low, top)
     elif about.unit != "%" and low > 0 and high > MOST_LINEAR * low:
         set_scale("log")
-        decades = math.log10(high / low)
-        _plain_ticks(ax, letter, LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
+        _plain_ticks(
+            ax, letter, LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,))
+        )
         set_limits(low / 1.3, 1.3 * high * (high / low) ** headroom)
     else:
-        # Rates that are all far from zero are shown near by.
+        # The axis of rates far from zero does not start at zero.
         start = 0.0 if about.unit == "%" and low < 0.5 * high else low
-        room = (high - start) or max(abs(high), 0.1)
-        set_limits(start - 0.06 * room, high + (0.1 + headroom) * room)
+        span = (high - start) or max(abs(high), 0.1)
+        set_limits(start - 0.06 * span, high + (0.1 + headroom) * span)
 
 
 def _plain_ticks(ax: Axes, letter: str, locator: Locator) -> None:
-    """Ticks where the locator says, written as plain numbers."""
+    """Sets the ticks of a locator, formatted as plain numbers."""
     axis = ax.xaxis if letter == "x" else ax.yaxis
     axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())

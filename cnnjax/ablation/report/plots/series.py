@@ -1,7 +1,7 @@
-"""Which arms of a plan form a line of a plot, and how the lines are told apart.
+"""Groups the arms of a plan into the lines of a plot, and gives each line a style.
 
-Colours are those of Okabe and Ito, told apart by the colour-blind; every line also has
-a marker and a dash pattern of its own.
+The colours of Okabe and Ito are safe for colour-blind readers; every line also has its
+own combination of marker and dash pattern.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from cnnjax.ablation.judge.collect import Sweep
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
-# Numbers of colours, markers and dashes without a common divisor: no pair comes twice
+# The numbers of colours and dash patterns have no common divisor: no pair is repeated
 # among the first 42 lines.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 LINES = ("-", "--", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), ":")
@@ -22,10 +22,10 @@ LEGEND_WIDTH = 54  # letters in a row of a legend
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """Arms that differ in the horizontal axis alone.
+    """Arms that differ in the horizontal axis only.
 
     Attributes:
-      label: what the legend calls it; '' where it is the only one.
+      label: in the legend; '' if there is only one line.
       arms: label on the horizontal axis -> arm.
     """
 
@@ -34,7 +34,7 @@ class Line:
 
 
 def x_labels(sweep: Sweep) -> list[str]:
-    """Labels of the horizontal axis that the plan has, in the order of the axis."""
+    """The labels of the horizontal axis in the plan, in the order of the axis."""
     axis = sweep.ablation.x_axis
     planned = {arm["axes"][axis] for arm in sweep.plan["arms"]}
     defined = next(a.values for a in sweep.ablation.axes if a.name == axis)
@@ -48,10 +48,10 @@ def x_title(sweep: Sweep) -> str:
 
 
 def lines_of(sweep: Sweep) -> list[Line]:
-    """All arms of the plan as lines: one per choice on the axes that are not drawn.
+    """All arms of the plan as lines: one per combination of labels on the other axes.
 
-    An axis on which the plan has one label alone is left out of the labels of lines;
-    that of the series comes first.
+    An axis with only one label in the plan is left out of the labels of lines; the
+    series axis comes first.
     """
     ablation, arms = sweep.ablation, sweep.plan["arms"]
     others = [a.name for a in ablation.axes if a.name != ablation.x_axis]
@@ -65,7 +65,7 @@ def lines_of(sweep: Sweep) -> list[Line]:
 
 
 def style(index: int) -> dict[str, Any]:
-    """Colour, marker and dashes of a line by its place in the legend."""
+    """Colour, marker and dashes of a line, by its position in the legend."""
     return {
         "color": COLORS[index % len(COLORS)],
         "marker": MARKERS[index % len(MARKERS)],
@@ -74,7 +74,7 @@ def style(index: int) -> dict[str, Any]:
 
 
 def legend_rows(labels: Sequence[str]) -> int:
-    """Rows that a legend of these labels takes above a panel."""
+    """The number of rows of a legend with these labels."""
     return -(-len(labels) // _legend_columns(labels)) if labels else 0
 
 
@@ -84,7 +84,7 @@ def _legend_columns(labels: Sequence[str]) -> int:
 
 
 def show_legend(ax: Axes) -> None:
-    """Puts the legend above the panel, in as many rows as it takes."""
+    """Puts the legend above the panel, in as many rows as it needs."""
     labels = ax.get_legend_handles_labels()[1]
     if labels:
         ax.legend(

@@ -1,4 +1,4 @@
-"""Figures of what probes have measured."""
+"""Figures of the measurements of probes."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_one_line_an_arm_with_the_mean_over_seeds(probed_dir):
     assert (ax.get_xlabel(), ax.get_ylabel()) == tuple(AXES)
     texts = [text.get_text() for text in ax.get_legend().get_texts()]
     assert texts == ["8", "20"]
-    # What is not finite in one seed has no mean.
+    # A value that is not finite in one seed has no mean.
     *_, last = drawn(sweep, late, ["plain-8"]).get_lines()[0].get_ydata()
     assert np.isnan(last)
 
@@ -81,7 +81,7 @@ def test_runs_that_do_not_count_are_not_drawn(probed_dir):
 def test_a_figure_for_each_probe_with_a_panel_for_each_profile(probed_dir, tmp_path):
     group = build_groups(collect(probed_dir), [])[-1]
     assert (group.name, group.title) == ("norms", "Norms")
-    # Residual nets have nothing to show here.
+    # Residual nets have no such profile.
     assert [panel.title for panel in group.panels] == ["Plain, early", "Plain, late"]
     for path in save_group(group, tmp_path):
         assert path.stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""Where labels stand, and which arms form a line."""
+"""The positions of labels, and the grouping of arms into lines."""
 
 import itertools
 
@@ -34,7 +34,7 @@ def test_numbers_within_a_decade_stand_by_value():
         ("relu", "tanh"),
         ("nan", "1"),
         ("1", "1.0"),
-        ("1", "2", "3", "1000000", "1000001"),  # would be written over each other
+        ("1", "2", "3", "1000000", "1000001"),  # would overlap
     ],
 )
 def test_what_is_no_scale_stands_side_by_side(labels):
@@ -46,7 +46,7 @@ def test_what_is_no_scale_stands_side_by_side(labels):
 def test_long_labels_stand_below_each_other():
     labels = tuple(f"shortcut-only gating with bias {n}" for n in range(20))
     places = place(labels)
-    assert places.upright
+    assert places.vertical
     assert max(places.at.values()) == places.at[labels[0]]
 
 
@@ -118,6 +118,6 @@ def test_units_and_failed_runs_are_in_picture_and_tables(grid):
     assert "effect (ms)" in page
     assert "effect (percentage points)" in page
     for file in (page, text):
-        assert "The test set chooses nothing." in file
+        assert "Nothing is selected on the test set." in file
     # 12.3, 24.3, 36.3 ms: a name with twelve letters.
     assert "24 ± 30" in text
