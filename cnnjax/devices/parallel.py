@@ -152,18 +152,18 @@ class Parallel:
         if self.mode == "jit" and data > 1:
             by_hand, of_batch = {"seed"}, Divided(num_devices=data)
 
-        def part_of_batch(*args):
+        def on_shard(*args):
             with computing(of_batch):
                 return local(*args)
 
         if by_hand == {"seed"} and self.layout.seed == 1:
-            return part_of_batch
+            return on_shard
         specs = {
             kind: P(*(axis if axis in by_hand else None for axis in axes))
             for kind, axes in AXES.items()
         }
         return jax.shard_map(
-            part_of_batch,
+            on_shard,
             mesh=self._mesh(),
             in_specs=tuple(specs[kind] for kind in kinds),
             out_specs=P("seed"),
