@@ -50,8 +50,8 @@ def catching_signals(
     Args:
       notice: what is printed at the first one.
       signals: which ones.
-      again: what a second one does. A scheduler may say it several times and has
-        SIGKILL for when it means it: there, SIG_IGN.
+      again: what a second one does. A scheduler may send it several times, and
+        SIGKILL at last: there, SIG_IGN.
     """
     request = StopRequest()
 

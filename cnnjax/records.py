@@ -176,12 +176,12 @@ def no_run(
 
     Args:
       workdir: what was given.
-      wanted: whose folder it should be, in words.
+      wanted: what should have written the folder, such as 'an ablation'.
       marks: files of which such a folder has at least one.
       kind: what it does not hold.
 
     Returns:
-      The error, which says what is there instead and where such folders are near.
+      The error, with what is there instead and with such folders nearby.
     """
     folder = Path(workdir)
     why = (
@@ -217,7 +217,7 @@ def _marked_folders(folder: Path, marks: Sequence[str]) -> Iterator[Path]:
 
 
 def _few(paths: Iterable[Path]) -> list[Path]:
-    """At most a thousand: somebody's home may hold any number."""
+    """At most a thousand: a home folder may hold any number."""
     return list(itertools.islice(paths, 1000))
 
 

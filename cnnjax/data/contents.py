@@ -36,7 +36,7 @@ class Contents:
       found: pool of the source -> number of images of each class, int64 [classes].
       taken: split -> (pool that it comes from, number of images of each class).
       ignored: what is no part of any pool.
-      remarks: sentences on what a person might have meant otherwise.
+      remarks: sentences on what the user may not have meant.
     """
 
     found: dict[str, np.ndarray]

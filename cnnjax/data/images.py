@@ -4,7 +4,7 @@ What becomes of a file, in this order: the first of several frames or pages; 16 
 bits of grey to 8 (the highest, as Pillow does with 16-bit colour); a transparent ground
 to white; the orientation that a camera noted to upright; palettes, CMYK and the like to
 RGB. Deeper grey (32 bits, floating point) has no white that could be known, and is
-refused. A BMP whose alpha is 0 everywhere is opaque, as for browsers: nobody wrote it.
+refused. A BMP whose alpha is 0 everywhere is opaque, as in browsers.
 """
 
 import io
@@ -40,7 +40,7 @@ _TURNS = {
 _NOTES = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 _LFS = b"version https://git-lfs"
 
-# Up to twice this Pillow decodes, with a warning that helps nobody.
+# Up to twice this, Pillow decodes with a warning of no use.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Damaged notes beside the pixels, in words that do not name the file.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

@@ -3,7 +3,7 @@
 Position p of the endless stream of examples is `permutation(epoch)[p % N]` with
 epoch = p // N; step s takes positions s * B to (s + 1) * B - 1. So every step has a
 full batch, every example is seen once per epoch, batches run on across epoch ends, and
-the step number alone says where training is: to resume, go on counting.
+the step number alone determines the data: to resume is to count on.
 """
 
 import math

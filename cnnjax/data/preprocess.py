@@ -132,7 +132,7 @@ class Preprocess:
 
 
 def _pixels(image: Any) -> np.ndarray:
-    """uint8 [n, H, W, C] of what a person may hold."""
+    """uint8 [n, H, W, C] of what a user may have."""
     if isinstance(image, Image.Image):
         try:
             image = np.asarray(as_viewed("the image", image))

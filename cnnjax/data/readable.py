@@ -1,4 +1,4 @@
-"""Streamed images that are first used behind many hours of training are read before it.
+"""Reads streamed images before training that are first used after hours of it.
 
 Those of the training split need no such pass: the first epoch reads them, if not what
 measures the standardisation has done so.

@@ -2,7 +2,7 @@
 
 JAX writes an entry in place: a process that is killed while writing leaves half an
 entry, and another that reads at that moment gets it. Here every process works in a
-folder of its own that starts with hard links to all whole entries, and its new entries
+private folder that starts with hard links to all whole entries, and its new entries
 join the others once nothing is being compiled.
 """
 
@@ -27,7 +27,7 @@ MOST_BYTES = 4 * 2**30
 
 _lock = threading.Lock()
 _compiling = 0
-_own: Path | None = None
+_private: Path | None = None
 
 
 def use_compile_cache() -> None:
@@ -36,7 +36,7 @@ def use_compile_cache() -> None:
     A folder that cannot be written costs the cache and nothing else. A cache that was
     chosen through JAX's own settings is left alone.
     """
-    global _own
+    global _private
     folder = cache_folder("compiled")
     if folder is None or jax.config.jax_compilation_cache_dir:
         return
@@ -44,15 +44,17 @@ def use_compile_cache() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_left_behind(folder)
         remove_oldest(_entries(folder), MOST_BYTES)
-        _own = Path(tempfile.mkdtemp(prefix=f"{_mine()}-{os.getpid()}-", dir=folder))
+        _private = Path(
+            tempfile.mkdtemp(prefix=f"{_mine()}-{os.getpid()}-", dir=folder)
+        )
         for entry in _entries(folder):
             with contextlib.suppress(FileNotFoundError):  # removed by another process
-                os.link(entry, _own / entry.name)
+                os.link(entry, _private / entry.name)
     except OSError:
-        _own = None
+        _private = None
         return
-    atexit.register(shutil.rmtree, _own, ignore_errors=True)
-    jax.config.update("jax_compilation_cache_dir", str(_own))
+    atexit.register(shutil.rmtree, _private, ignore_errors=True)
+    jax.config.update("jax_compilation_cache_dir", str(_private))
     # XLA's own caches would put the name of the folder into the keys of the entries.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -64,7 +66,7 @@ def sharing_entries() -> Iterator[None]:
     """Around a compilation: afterwards its entry is there for other processes.
 
     Compilations in several threads share when the last one ends, because the entry of
-    one that goes on may be half written.
+    one in progress may be half written.
     """
     global _compiling
     with _lock:
@@ -74,14 +76,14 @@ def sharing_entries() -> Iterator[None]:
     finally:
         with _lock:
             _compiling -= 1
-            if _compiling == 0 and _own is not None:
-                _share(_own)
+            if _compiling == 0 and _private is not None:
+                _share(_private)
 
 
-def _share(own: Path) -> None:
-    for entry in _entries(own):
+def _share(folder: Path) -> None:
+    for entry in _entries(folder):
         with contextlib.suppress(OSError):  # it is there already, or the disk is full
-            os.link(entry, own.parent / entry.name)
+            os.link(entry, folder.parent / entry.name)
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -95,8 +97,8 @@ def _mine() -> str:
 
 def _remove_left_behind(folder: Path) -> None:
     """Folders of processes of this machine that were killed."""
-    for own in folder.glob("process-*"):
-        # Whatever else bears such a name is not ours to remove.
-        match = re.fullmatch(rf"{re.escape(_mine())}-(\d+)-\w+", own.name)
+    for left in folder.glob("process-*"):
+        # Whatever else has such a name stays.
+        match = re.fullmatch(rf"{re.escape(_mine())}-(\d+)-\w+", left.name)
         if match and not psutil.pid_exists(int(match[1])):
-            shutil.rmtree(own, ignore_errors=True)
+            shutil.rmtree(left, ignore_errors=True)

@@ -25,7 +25,7 @@ AXES = {
     HOST: (),
 }
 # The planner gives a device no fewer images of a batch than this: below it a device
-# mostly waits for the others. A layout that is asked for may go below.
+# mostly waits for the others. A layout given by the user may go below.
 FEWEST_IMAGES = 8
 
 
@@ -88,7 +88,7 @@ def choose_layout(
       num_devices: devices to divide.
       num_seeds: seeds of the run.
       batch_size: images a step.
-      microbatches: parts of a batch that a device computes one after another.
+      microbatches: of a batch, which a device computes one after another.
       num_processes: each must have the same number of the devices.
       refuse: why a number of devices per batch will not do, or None.
 

@@ -5,7 +5,7 @@ on all devices of a `Layout`; `layout.py` has the kinds of its arguments.
 
 Three modes give the same numbers. 'jit': XLA divides a program that is written for the
 whole batch. 'shard_map' and 'pmap': each device runs the program of its shard of the
-batch, and adds up with the others where `cnnjax.shard` says so.
+batch, and sums with the others where `cnnjax.shard` does.
 """
 
 import dataclasses
@@ -108,18 +108,18 @@ class Parallel:
         """Copies host arrays onto the devices.
 
         Every process has all of an array; only of STREAM and BATCHES each has the seeds
-        and the images that are its `own`.
+        and the images of its `local_indices`.
         """
         if self.layout.num_devices == 1:
             return to_device(tree)
         if self.mode == "pmap":
             return jax.tree.map(lambda leaf: pmap.put(self.layout, leaf, kind), tree)
         if kind in (STREAM, BATCHES):
-            return jax.tree.map(lambda leaf: self._put_own(leaf, kind), tree)
+            return jax.tree.map(lambda leaf: self._put_local(leaf, kind), tree)
         return jax.tree.map(_put, tree, self._shardings(kind, tree))
 
-    def own(self, axis: str, size: int) -> np.ndarray:
-        """What the devices of this process compute, in rising order.
+    def local_indices(self, axis: str, size: int) -> np.ndarray:
+        """Which seeds or places in a batch the devices of this process compute, rising.
 
         Args:
           axis: 'seed' or 'data'.
@@ -152,18 +152,18 @@ class Parallel:
         if self.mode == "jit" and data > 1:
             by_hand, of_batch = {"seed"}, Divided(num_devices=data)
 
-        def on_shard(*args):
+        def of_shard(*args):
             with computing(of_batch):
                 return local(*args)
 
         if by_hand == {"seed"} and self.layout.seed == 1:
-            return on_shard
+            return of_shard
         specs = {
             kind: P(*(axis if axis in by_hand else None for axis in axes))
             for kind, axes in AXES.items()
         }
         return jax.shard_map(
-            on_shard,
+            of_shard,
             mesh=self._mesh(),
             in_specs=tuple(specs[kind] for kind in kinds),
             out_specs=P("seed"),
@@ -188,22 +188,22 @@ class Parallel:
         largest = max(fitting, key=lambda i: shape[i])
         return P("seed", *[None] * (largest - 1), "data")
 
-    def _put_own(self, leaf: np.ndarray, kind: str) -> jax.Array:
-        """A whole array of which this process has the blocks of its own devices."""
+    def _put_local(self, leaf: np.ndarray, kind: str) -> jax.Array:
+        """A whole array of which this process has the blocks of its devices."""
         shape, there = list(leaf.shape), {}
         for i, axis in enumerate(AXES[kind]):
             if axis is not None:
                 num_blocks = getattr(self.layout, axis)
-                there[i] = self.own(axis, num_blocks)
+                there[i] = self.local_indices(axis, num_blocks)
                 shape[i] = leaf.shape[i] // len(there[i]) * num_blocks
 
         def of_device(index):
-            own = list(index)
+            local = list(index)
             for i, blocks in there.items():
                 size = leaf.shape[i] // len(blocks)
                 place = np.searchsorted(blocks, (index[i].start or 0) // size)
-                own[i] = slice(place * size, (place + 1) * size)
-            return leaf[tuple(own)]
+                local[i] = slice(place * size, (place + 1) * size)
+            return leaf[tuple(local)]
 
         sharding = NamedSharding(self._mesh(), P(*AXES[kind]))
         return jax.make_array_from_callback(tuple(shape), sharding, of_device)

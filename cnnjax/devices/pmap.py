@@ -1,4 +1,4 @@
-"""Mode 'pmap': each device of one process has arrays of its own, [devices, ...]."""
+"""Mode 'pmap': each device of one process has its slice of arrays [devices, ...]."""
 
 from collections.abc import Callable
 from typing import Any

@@ -31,12 +31,11 @@ def over_seeds(function: Callable, mapped: tuple[bool, ...], mode: str) -> Calla
         return jax.vmap(function, in_axes=tuple(0 if m else None for m in mapped))
 
     def looped(*args):
-        def one(own):
-            own = iter(own)
-            return function(
-                *(next(own) if m else arg for m, arg in zip(mapped, args, strict=True))
-            )
+        def of_one_seed(values):
+            left = iter(values)
+            pairs = zip(mapped, args, strict=True)
+            return function(*(next(left) if m else arg for m, arg in pairs))
 
-        return lax.map(one, [a for m, a in zip(mapped, args, strict=True) if m])
+        return lax.map(of_one_seed, [a for m, a in zip(mapped, args, strict=True) if m])
 
     return looped

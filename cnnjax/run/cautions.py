@@ -1,4 +1,4 @@
-"""What a config may say and hardly means: one sentence each, before training starts."""
+"""Settings that are legal and probably not meant: a sentence each, before training."""
 
 from collections.abc import Iterable, Mapping
 

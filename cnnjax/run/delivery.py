@@ -176,7 +176,7 @@ def streamed_batch(i: Any, batches: dict[str, jax.Array]):
 
 
 class Streamed:
-    """Images are read while the devices compute; each process reads its share alone.
+    """Images are read while the devices compute, by each process its local slice.
 
     On a device are the images of a dispatch and of the next, or a batch of evaluation
     and the next. Nothing runs before the first call.
@@ -241,7 +241,7 @@ class Streamed:
         with EvalStream(
             getattr(self._run.dataset, split),
             batch_size=batch_size,
-            positions=self._run.parallel.own("data", batch_size),
+            positions=self._run.parallel.local_indices("data", batch_size),
             ahead=EVAL_AHEAD,
             # Elsewhere an image does not depend on the others of its batch.
             fill=self._run.eval.statistics == "batch",
@@ -275,14 +275,16 @@ class Streamed:
 
     def _open(self, first_step: int, end_step: int) -> TrainStream:
         run, parallel = self._run, self._run.parallel
-        seeds = np.asarray(run.seeds, np.int32)[parallel.own("seed", len(run.seeds))]
+        seeds = np.asarray(run.seeds, np.int32)[
+            parallel.local_indices("seed", len(run.seeds))
+        ]
         return TrainStream(
             run.dataset.train,
             jax.vmap(lambda seed: stream_key(seed, "shuffle"))(seeds),
             batch_size=run.train.batch_size,
             first_step=first_step,
             end_step=end_step,
-            positions=parallel.own("data", run.train.batch_size),
+            positions=parallel.local_indices("data", run.train.batch_size),
             ahead=self._max_steps,
         )
 

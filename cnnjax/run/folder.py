@@ -1,4 +1,4 @@
-"""The folder of one run: whose it is, what is done, and its records."""
+"""The folder of one run: the run that it belongs to, what is done, its records."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from cnnjax.records import read_json, to_line, write_json, write_text
 from cnnjax.run.provenance import describe
 from cnnjax.run.setup import Run
 
-# What a trained net is fed with: so that it can be used where the data set is not.
+# How images become the input of the net: for its use where the data set is not.
 PREPROCESSING = "preprocessing.json"
 
 
@@ -66,7 +66,7 @@ class RunFolder:
         write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
 
     def metadata(self, loop: dict[str, Any]) -> dict[str, Any]:
-        """What goes into a checkpoint beside the arrays."""
+        """What a checkpoint holds beside the arrays."""
         return {
             "config": self.config,
             "data_fingerprint": self.run.dataset.fingerprint,
@@ -90,11 +90,11 @@ class RunFolder:
         return result | ({"probes": probes} if probes else {})
 
     def failed(self, seed: int, reason: str, cost: dict[str, float]) -> dict[str, Any]:
-        """The record of a seed that could not be."""
+        """The record of a seed that failed."""
         return self._result(seed, "failed", reason, None, None, cost)
 
     def crashed(self, seed: int, reason: str) -> dict[str, Any]:
-        """The record of a seed whose program raised; the next start tries it again."""
+        """The record of a seed whose program crashed; the next start tries it again."""
         cost = {"compile_seconds": 0.0, "run_seconds": 0.0, "images_per_second": 0.0}
         return self.failed(seed, reason, cost) | {"crashed": True}
 

@@ -38,15 +38,15 @@ def fit(
     warn: Callable[[str], None],
     shared: Shared | None = None,
 ) -> list[dict[str, Any]]:
-    """Trains all seeds of a run, or goes on where an earlier call was ended.
+    """Trains all seeds of a run, or resumes where an earlier call ended.
 
     Args:
       run: of `set_up`.
       workdir: folder of the run; see docs/design.md for what is in it.
       name: of the arm, for results and display.
       progress: gives a handle `start_run(name, total_steps, first_step)`.
-      stop: read between dispatches.
-      warn: takes one sentence.
+      stop: checked between dispatches.
+      warn: called with a sentence for the user.
       shared: data and programs that other runs of the process use as well.
 
     Returns:
@@ -84,8 +84,8 @@ def fit(
         except Unreadable as error:
             shown.end("stopped")
             raise UserError(
-                f"{error}; put back as it was at the start, the same command goes on "
-                "from the last checkpoint, while another image in its place makes it "
+                f"{error}; once the image is as it was at the start, the same "
+                "command resumes from the last checkpoint; with another image it is "
                 "other data, for another --workdir"
             ) from error
         except BaseException:
@@ -109,10 +109,10 @@ def _require_readable(dataset: Dataset, stop: StopRequest) -> None:
 
 
 class Loop:
-    """What changes while a run goes on, on the host's side.
+    """The state of a run on the host, between two dispatches.
 
     Everything here that outlives a dispatch is saved with each checkpoint, so that a
-    run that was killed goes on exactly as if it had not been.
+    run that was killed resumes exactly as if it had not been.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Loop:
     # -- start and end ----------------------------------------------------------------
 
     def restore_or_start(self, start: dict[str, Any]) -> None:
-        """Goes on from the newest whole checkpoint, or from the initial weights."""
+        """Resumes from the newest whole checkpoint, or starts from initial weights."""
         found = restore_latest(
             self.checkpoints, self.run, start, self.folder.check_metadata
         )
@@ -221,7 +221,7 @@ class Loop:
             self.save()
 
     def save(self) -> None:
-        """Saves everything that a later process needs to go on exactly from here."""
+        """Saves everything that a later process needs to resume exactly here."""
         if self.checkpoints.latest_step() == self.step:
             return
         tree = {"state": self.state, "best": self.best}
@@ -279,7 +279,7 @@ class Loop:
         return params, self.programs.final_statistics(params, model_state)
 
     def _measure(self) -> None:
-        """Lets the probes look while training; at its end `finish` does."""
+        """Lets the probes measure during training; at its end `finish` does."""
         if self.step < self.run.total_steps:
             self.measuring.look(self.step, *self.programs.weights(self.state))
 

@@ -1,4 +1,4 @@
-"""What a seed has come to: failed and why, or which weights were best."""
+"""The outcome of a seed: failed and why, or which weights were best."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a person sees while runs go on: a live display, or plain lines in a log."""
+"""What the user sees during training: a live display, or plain lines in a log."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ _UNKNOWN = "-:--"
 
 
 class Forecast:
-    """Estimates the time left of runs that go side by side.
+    """Estimates the time left of runs that train side by side.
 
     A run takes some time until its first update (set-up, compilation) and from there on
     a time in proportion to its work. The two are estimated apart, because compilation
@@ -68,7 +68,7 @@ class Forecast:
 
 
 class Progress:
-    """Shows runs as they go: name, step, loss, images per second, time left.
+    """Shows runs in progress: name, step, loss, images per second, time left.
 
     On a terminal there is a bar for each run in progress and one for all of them, at
     the bottom; elsewhere, and on a narrow one, a plain line at most every
@@ -118,7 +118,7 @@ class Progress:
     def start_run(
         self, name: str, total_steps: int, first_step: int = 0
     ) -> "RunProgress":
-        """A run begins (or goes on at `first_step`); its updates go to the result."""
+        """A run starts, or resumes at `first_step`; its updates go to the result."""
         self.forecast.start(name, first_step / total_steps)
         return RunProgress(self, name, total_steps, first_step)
 
@@ -195,7 +195,7 @@ class RunProgress:
             self._show_line()
 
     def end(self, status: str) -> None:
-        """The run is over; `status` is 'done' or says what went wrong."""
+        """The run is over; `status` is 'done' or what went wrong."""
         self._whole.forecast.end(self._name)
         if self._whole.bars is not None:
             self._whole.bars.remove_task(self._bar)

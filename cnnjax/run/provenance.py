@@ -1,4 +1,4 @@
-"""What has to be known to run a result again: written beside every result."""
+"""What is needed to reproduce a result: written beside every result."""
 
 import datetime
 import importlib.metadata
@@ -49,7 +49,7 @@ def git_commit() -> str | None:
 
 
 def processor() -> str:
-    """Name of the CPU, as the system tells it."""
+    """Name of the CPU."""
     try:
         for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

@@ -1,4 +1,4 @@
-"""From a config to everything that a run is made of, checked before training starts."""
+"""From a config to all parts of a run, checked before training starts."""
 
 import dataclasses
 from collections.abc import Hashable
@@ -132,7 +132,7 @@ class Run:
         return getattr(self.model, "remat", "none") != "none"
 
     def laid_out(self) -> str:
-        """How the run lies on devices, in one line."""
+        """How the run is laid out over devices, in one line."""
         layout, mode = self.parallel.layout, self.parallel.mode
         return describe(layout, mode, len(self.seeds), self.train.batch_size)
 

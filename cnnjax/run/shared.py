@@ -1,4 +1,4 @@
-"""What several runs of one process need alike: made once, dropped after the last."""
+"""Data and programs that several runs of a process share: made once, then dropped."""
 
 import threading
 from collections import Counter
@@ -31,7 +31,7 @@ class Shared:
             return self._made[key]
 
     def done(self, keys: Iterable[Hashable]) -> None:
-        """One run needs these no more; what nobody else needs is dropped."""
+        """One run has no more use for these; what no other run needs is dropped."""
         for key in keys:
             with self._locks[key]:
                 self._left[key] -= 1

@@ -53,12 +53,12 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
                 warn=progress.say,
             )
         except Stopped as stopped:
-            progress.say(f"{stopped}; the same command goes on from there")
+            progress.say(f"{stopped}; the same command resumes from there")
             return stop.exit_code
     require_some_success(results)
     done = [result for result in results if result["status"] == "done"]
     print_errors({r["seed"]: r["final"] for r in done}, run.dataset.note)
-    # Results of earlier versions do not say it.
+    # Results of earlier versions do not have it.
     if evaluated := done[0].get("evaluated"):
         print(f"evaluated with {in_words(evaluated)}")
     for result in results:
@@ -69,7 +69,7 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
 
 
 def print_dry_run(config: ConfigDict) -> int:
-    """Compiles a run and prints where it would lie and how much memory it takes."""
+    """Compiles a run and prints its layout over devices and the memory it takes."""
     use_compile_cache()
     run = set_up(config)
     print("\n".join(split_lines(run.dataset)))
@@ -97,8 +97,8 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     Args:
       workdir: folder of a run (one arm of an ablation is one).
       weights: 'last' (once called 'final'), 'best' (on validation) or 'ema'.
-      statistics: 'running', 'precise' or 'batch'; '' for what the config says.
-      data_dir: '' for what the config says.
+      statistics: 'running', 'precise' or 'batch'; '' for those of the config.
+      data_dir: '' for that of the config.
 
     Returns:
       Exit code.
@@ -150,7 +150,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
         for i, seed in enumerate(run.seeds)
     }
     print_errors(by_seed, run.dataset.note)
-    return _say_failures(by_seed)
+    return _print_failures(by_seed)
 
 
 def _evaluated(run: Run, trained: EvalSettings, weights: str) -> dict[str, str | None]:
@@ -171,7 +171,7 @@ def _evaluated(run: Run, trained: EvalSettings, weights: str) -> dict[str, str |
     return {"weights": kind, "statistics": used if keeps_any else None}
 
 
-def _say_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
+def _print_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
     """Names the seeds whose evaluation is not finite; gives the exit code."""
     found = {seed: not_finite(rows) for seed, rows in by_seed.items()}
     failed = {seed: reason for seed, reason in found.items() if reason}

@@ -68,9 +68,9 @@ def test_jaxs_own_setting_is_left_alone(tmp_path):
 def test_entries_join_when_nothing_is_being_compiled(monkeypatch, tmp_path):
     own = tmp_path / "process-1"
     own.mkdir()
-    monkeypatch.setattr(compile_cache, "_own", own)
+    monkeypatch.setattr(compile_cache, "_private", own)
     entry = own / "jit_step-1-cache"
-    with compile_cache.sharing_entries():  # a thread that goes on
+    with compile_cache.sharing_entries():  # a thread in progress
         with compile_cache.sharing_entries():
             entry.write_text("half")
         assert not (tmp_path / entry.name).exists()

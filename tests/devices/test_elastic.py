@@ -1,4 +1,4 @@
-"""A run goes on with the same curve on any number of devices, in any mode."""
+"""A run resumes with the same curve on any number of devices, in any mode."""
 
 import numpy as np
 import pytest

@@ -208,7 +208,7 @@ def test_training_killed_again_and_again(whole_training, here, caching):
 def test_training_asked_to_stop(whole_training, here, caching, signum):
     ended = interrupt(caching, here, TRAIN, "run/checkpoints/*", 0.1, signum)
     assert (ended.code, ended.err) == (128 + signum, "")
-    step = re.search(r"stopped at step (\d+); the same command goes on", ended.out)[1]
+    step = re.search(r"stopped at step (\d+); the same command resumes", ended.out)[1]
     assert (here / "run" / "checkpoints" / step).is_dir()
     assert f"resumes at step {step}," in finish(caching, here, *TRAIN)
     assert numbers(here / "run") == whole_training
@@ -219,6 +219,6 @@ def test_asked_to_stop_while_compiling(whole_training, here, programs, caching):
     record = "run/provenance.json"
     ended = interrupt(programs, here, TRAIN, record, 0, signal.SIGTERM)
     assert (ended.code, ended.err) == (128 + signal.SIGTERM, "")
-    assert "stopped at step 0; the same command goes on" in ended.out
+    assert "stopped at step 0; the same command resumes" in ended.out
     finish(caching, here, *TRAIN)
     assert numbers(here / "run") == whole_training

@@ -1,4 +1,4 @@
-"""The training loop through `fit`: what it writes, and how it goes on."""
+"""The training loop through `fit`: what it writes, and how it resumes."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A streamed set trains, evaluates and goes on as the same set in memory does."""
+"""A streamed set trains, evaluates and resumes as the same set in memory does."""
 
 import dataclasses
 import threading
@@ -248,7 +248,9 @@ def test_a_broken_image_that_is_read_late_is_found_before_training(
 @pytest.mark.usefixtures("compiled_once")
 def test_an_image_that_breaks_behind_the_last_step_costs_no_step(streamed, tmp_path):
     broken = with_reader(streamed, "test", bool)
-    with pytest.raises(UserError, match=r"image is broken; put back .* goes on from"):
+    with pytest.raises(
+        UserError, match=r"image is broken; once .* command resumes from"
+    ):
         fit(broken, tmp_path)
     again = fit(with_reader(streamed, "test", lambda _: False), tmp_path)
     assert (again.shown.first_step, again.shown.updates) == (9, [])

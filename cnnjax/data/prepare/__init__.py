@@ -26,7 +26,7 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
     """Makes a set readable for `load_dataset` and for `tfds.data_source`.
 
     CIFAR-10, CIFAR-100, MNIST and Fashion-MNIST need no TensorFlow: the official
-    archive is downloaded (a broken download goes on where it broke off), compared with
+    archive is downloaded (a broken download resumes where it broke off), compared with
     its checksum, and written as PNG in ArrayRecord files under TFDS's name and version.
     A set is complete or not there at all: files are written aside and renamed.
 
@@ -68,8 +68,8 @@ def _prepare_own(name: str, root: Path, base_url: str | None) -> None:
         archive.file: download(f"{base_url}/{archive.file}", archive, downloads)
         for archive in image_set.archives
     }
-    # A preparation that was killed leaves its unfinished folder; the lock says that
-    # nobody is writing there now.
+    # A preparation that was killed leaves its unfinished folder; with the lock held, no
+    # other process is writing there.
     for stale in (root / name).glob("incomplete.*"):
         shutil.rmtree(stale)
     write_images(name, root, downloads, image_set.read(files))

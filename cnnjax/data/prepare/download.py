@@ -14,7 +14,7 @@ from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 from cnnjax.data.prepare.archive import Archive
 from cnnjax.errors import UserError
 
-ATTEMPTS = 3  # connections per call; each goes on where the one before broke off
+ATTEMPTS = 3  # connections per call; each resumes where the one before broke off
 TIMEOUT_SECONDS = 30.0
 BLOCK = 1 << 16  # bytes
 # What a connection that breaks raises; a full disk is not among them.
@@ -76,7 +76,7 @@ def _fetch(url: str, archive: Archive, part: Path) -> None:
     done = part.stat().st_size if part.exists() else 0
     raise UserError(
         f"the download of {url} broke off {ATTEMPTS} times, {done:,} of "
-        f"{archive.num_bytes:,} bytes are here ({broken}): the same command goes on "
+        f"{archive.num_bytes:,} bytes are here ({broken}): the same command resumes "
         "from there"
     ) from broken
 

@@ -37,7 +37,7 @@ class Listing:
       unsorted: pool -> number of images of a split without folders for classes, which
         are not among `paths`.
       ignored: what was not taken, by reason.
-      remarks: sentences on what a person might have meant otherwise.
+      remarks: sentences on what the user may not have meant.
       in_splits: whether there are folders of splits, with images or without.
     """
 

@@ -45,7 +45,7 @@ class Source:
       root: folder of the files; None for embedded sources.
       files: lists the files that the images come from, by their path below `root`.
       ignored: what lies there and is in no pool.
-      remarks: what a person should hear before training.
+      remarks: sentences for the user before training.
       certain: whether all images have the channels of the first one.
       in_splits: whether somebody divided the images, though no pool but 'train' may be
         left of that.
@@ -72,7 +72,7 @@ def data_folder(data_dir: str) -> Path:
     """The folder that `config.data.data_dir` names; `~` is the user's home.
 
     Raises:
-      UserError: nobody knows the home of this user.
+      UserError: this user has no known home folder.
     """
     try:
         return Path(data_dir).expanduser()

@@ -40,8 +40,8 @@ from cnnjax.run.checkpoints.packing import (
 )
 from cnnjax.run.checkpoints.plain_path import PlainPath
 
-# TensorStore reports failed writes as ValueError with the system's words inside.
-_SYSTEM_WORDS = (
+# TensorStore reports failed writes as ValueError with the system's message inside.
+_SYSTEM_MESSAGES = (
     "No space left on device",
     "Permission denied",
     "Read-only file system",
@@ -204,7 +204,7 @@ class Checkpoints:
         return None
 
     def set_aside_after(self, step: int) -> None:
-        """Moves checkpoints later than a resume point out of the way, and says where.
+        """Moves checkpoints later than a resume point aside, and warns where to.
 
         They are those that `restore_latest` skipped.
         """
@@ -240,7 +240,7 @@ class Checkpoints:
             self._plain.close()
 
     def _settle(self) -> None:
-        """Waits on behalf of another run; a failure is kept for this one to hear."""
+        """Waits on behalf of another run; its failure is raised later, by this one."""
         try:
             self._manager.wait_until_finished()
         except Exception as error:
@@ -256,18 +256,18 @@ class Checkpoints:
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Frees what a killed or failed save left behind; never a whole checkpoint."""
+        """Deletes what a killed or failed save left; never a whole checkpoint."""
         if is_writer():
             for path in self._directory.glob("*.orbax-checkpoint-tmp*"):
                 shutil.rmtree(path, ignore_errors=True)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns what the system refuses into one sentence."""
+        """Turns errors of the system into one sentence."""
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            words = next((w for w in _SYSTEM_WORDS if w in str(error)), None)
+            words = next((w for w in _SYSTEM_MESSAGES if w in str(error)), None)
             if words is None and not isinstance(error, OSError):
                 raise
             self._remove_leftovers()

@@ -1,4 +1,6 @@
-"""What cannot be read: damage is put aside, and what the system refuses is no damage.
+"""Checkpoints that cannot be read: damaged ones are moved aside, never deleted.
+
+A file that the system refuses to read is not damage.
 
 Nothing that could not be read is deleted: it may be whole, and the fault elsewhere.
 """
@@ -18,7 +20,7 @@ from cnnjax.errors import UserError
 FOLDER = "damaged"
 # Files that are not there, or are of another kind, are damage.
 _DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-# TensorStore has the system's number in its words alone.
+# TensorStore gives the system's error number in its message only.
 _NUMBER = re.compile(r"\[OS error (\d+)")
 # Its database, and the list of its sources behind the sentence.
 _DETAILS = re.compile(
@@ -36,15 +38,15 @@ class DamagedError(Exception):
 
 @contextlib.contextmanager
 def reading(folder: Path, link: Path) -> Iterator[None]:
-    """Tells what readers of a checkpoint trip over apart: damage, or a refusal.
+    """Turns the errors of reading a checkpoint into damage, or a refusal.
 
     Args:
       folder: of the checkpoint.
-      link: the name by which the readers know the folder.
+      link: the path that the readers were given for the folder.
 
     Raises:
       DamagedError: what is in the files is not what was written.
-      UserError: the system does not let them be read.
+      UserError: the system refuses to read it.
     """
     try:
         yield
@@ -61,12 +63,12 @@ def reading(folder: Path, link: Path) -> Iterator[None]:
 
 
 def _in_short(error: Exception, folder: Path, link: Path) -> str:
-    """What a library says, without its sources and the folder, which the reader knows.
+    """The message of a library, without its source files and the folder.
 
     Args:
       error: of the library.
       folder: of the checkpoint.
-      link: the name by which the library knows the folder.
+      link: the path that the library was given for the folder.
     """
     words = next(iter(_DETAILS.sub("", str(error)).splitlines()), "")
     words = _ABOVE.sub('"', words)
@@ -77,7 +79,7 @@ def _in_short(error: Exception, folder: Path, link: Path) -> str:
 
 
 def set_aside(folder: Path) -> Path:
-    """Moves a checkpoint to where it is in nobody's way; returns the new place."""
+    """Moves a checkpoint into the folder of damaged ones; returns the new path."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     place = folder.parent / FOLDER / f"{folder.name}-{stamp}"
     more = 1
@@ -90,7 +92,7 @@ def set_aside(folder: Path) -> Path:
 
 
 def _refusal(folder: Path, error: Exception) -> str | None:
-    """Why the system does not let the files be read; None if it does."""
+    """Why the system refuses to read the files; None if it does not."""
     seen: BaseException | None = error
     while seen is not None:
         found = _NUMBER.search(str(seen))

@@ -1,7 +1,7 @@
 """A tree of arrays as one array of bytes and a record, and back.
 
 A deep net has hundreds of small leaves, and Orbax's cost is per array. Leaves spread
-over several hosts stay arrays of their own. The record holds the caller's metadata and
+over several hosts stay separate arrays. The record holds the caller's metadata and
 a table of the leaves: [shape, dtype, CRC-32] by name.
 """
 
@@ -43,7 +43,7 @@ def _shape_dtype(leaf: Any) -> list:
 
 
 def make_record(metadata: dict[str, Any], table: dict[str, list]) -> dict[str, Any]:
-    """What is saved as JSON beside the arrays, with a checksum of its own."""
+    """What is saved as JSON beside the arrays, with its checksum."""
     record = {"metadata": to_line(metadata), "leaves": table}
     return record | {"crc": _crc(record)}
 
@@ -63,7 +63,7 @@ def _crc(record: dict[str, Any]) -> int:
 def pack(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
     """The arrays to save, and [shape, dtype, CRC-32] by leaf.
 
-    A leaf spread over hosts is an array of its own and has None for a checksum.
+    A leaf spread over hosts stays a separate array and has None for a checksum.
     """
     local = jax.device_get({n: leaf for n, leaf in leaves.items() if _is_local(leaf)})
     arrays, table, pieces = {}, {}, []
@@ -137,7 +137,7 @@ def _restore_arg(leaf: Any) -> ocp.RestoreArgs:
 
 
 def place(leaf: Any, example: Any) -> Any:
-    """Puts a leaf where its example lives; NumPy examples stay on the host."""
+    """Puts a leaf where its example is; NumPy examples stay on the host."""
     if isinstance(example, np.ndarray) or not isinstance(leaf, np.ndarray):
         return leaf
     if not _is_local(example):

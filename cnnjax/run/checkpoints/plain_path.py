@@ -70,7 +70,7 @@ def _remove_dead() -> None:
     """Removes the links of this user whose processes have ended, on any machine."""
     for holder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Another process may be removing it, or have just made and not yet locked it;
-        # an empty one has no link, and says nothing of its process.
+        # an empty one has no link, and tells nothing of its process.
         with contextlib.suppress(OSError):
             if holder.lstat().st_uid != os.getuid() or not os.listdir(holder):
                 continue

@@ -1,4 +1,4 @@
-"""A run's arrays on disk: with a leaf per block, however the blocks are executed."""
+"""A run's arrays on disk: stored separately per block, however blocks are executed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ def restore_latest(
 
     Args:
       checkpoints: of this run, or of one that executed its blocks otherwise.
-      run: what goes on.
+      run: the one to be resumed.
       example: of `saved_example`.
       accept: as there.
 

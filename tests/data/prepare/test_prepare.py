@@ -78,7 +78,7 @@ def test_cut_connection_goes_on_where_it_broke_off(cifar10, tmp_path):
 
 def test_broken_download_is_resumed_by_the_next_call(cifar10, tmp_path):
     cifar10.cuts = [100, 100, 100]
-    with pytest.raises(UserError, match=r"broke off 3 times, 300 of .* goes on"):
+    with pytest.raises(UserError, match=r"broke off 3 times, 300 of .* resumes"):
         prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
     with pytest.raises(UserError, match="cifar10 is not there"):
         load("cifar10", tmp_path)

@@ -108,7 +108,7 @@ def test_sigterm_to_one_stops_all_and_saves(start, ended, tmp_path):
     runs[1].send_signal(signal.SIGTERM)
     ends = [ended(process) for process in runs]
     assert [end.code for end in ends] == [143, 143], ends[0].err
-    assert "the same command goes on" in ends[0].out
+    assert "the same command resumes" in ends[0].out
     assert any((tmp_path / "run/checkpoints").glob("[0-9]*"))
 
 

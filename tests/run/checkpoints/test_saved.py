@@ -1,4 +1,4 @@
-"""A run goes on whichever way its blocks were executed before."""
+"""A run resumes whichever way its blocks were executed before."""
 
 import functools
 
