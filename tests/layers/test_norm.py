@@ -330,6 +330,25 @@ def test_misfits_are_sentences(kind, options, shape, words):
         train(module, {"params": params, "batch_stats": stats}, draw(shape))
 
 
+@pytest.mark.parametrize(
+    ("kind", "divided", "words"),
+    [
+        ("batch", (1, 3, True), None),  # a layer is given all 24 images
+        ("batch", (1, 3, False), "groups of 6 images, with 8 images"),
+        ("batch", (1, 2, False), None),
+        ("batch", (4, 1, True), None),
+        ("batch", (3, 1, True), "micro-batches of 8 images"),
+        ("group", (3, 1, False), None),
+    ],
+)
+def test_divided_batches_fit_the_groups_or_are_refused(kind, divided, words):
+    microbatches, num_devices, whole = divided
+    reason = make_norm(kind, examples_per_statistic=6).refusal(
+        24, microbatches=microbatches, num_devices=num_devices, whole=whole
+    )
+    assert reason is None if words is None else words in reason
+
+
 def test_float64_images_are_normalized_in_float64():
     """By float32 statistics, as those of a file are."""
     stream = np.random.RandomState(0)
