@@ -21,7 +21,7 @@ from cnnjax.data.preprocess import Preprocess
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
 from cnnjax.interop.files.write_torch import TORCH_ENDINGS, torch_file
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.records import write_bytes, write_failure, write_json
 from cnnjax.run.provenance import package_version
@@ -213,7 +213,7 @@ def _named_as(net: TrainedNet, source: str) -> dict[str, np.ndarray]:
         net.variables,
         source,
         input_shape=shape,
-        norm=make_norm(**architecture["norm"]),
+        norm=Norm(**architecture["norm"]),
         num_classes=architecture["num_classes"],
         **arguments,
     )

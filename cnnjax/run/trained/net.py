@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from cnnjax.config import splat, to_dict
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.execution import EXECUTION
 from cnnjax.net.stacked import unscan
@@ -103,7 +103,7 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
         "model",
         create_model,
         architecture["model"],
-        norm=splat("norm", make_norm, architecture["norm"]),
+        norm=splat("norm", Norm, architecture["norm"]),
         num_classes=architecture["num_classes"],
         dtype=architecture["dtype"],
     )
