@@ -58,7 +58,7 @@ class TrainedNet:
         return f"<{self.words()}{f' ({self.note})' if self.note else ''}>"
 
     def words(self) -> str:
-        """What this is, in one line."""
+        """A description in one line."""
         height, width, channels = self.preprocess.image_shape
         error = (
             "" if self.test_error is None else f", test error {self.test_error:.2f}%"
@@ -70,7 +70,7 @@ class TrainedNet:
         )
 
     def plain(self) -> "TrainedNet":
-        """The same with a leaf per block, however the run executed its blocks."""
+        """The same, stored separately per block, however blocks were executed."""
         image_shape = self.preprocess.image_shape
         network, variables = unscan(self.network, self.variables, image_shape)
         return dataclasses.replace(self, network=network, variables=variables)
