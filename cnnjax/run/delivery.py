@@ -17,7 +17,7 @@ from cnnjax.data.streaming import EvalStream, TrainStream
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import BATCHES, DATA, HOST, STREAM
 from cnnjax.run.setup import SPLITS, Run, split_sizes
-from cnnjax.shard import part
+from cnnjax.shard import shard
 from cnnjax.training.chunk import BatchAt
 from cnnjax.training.state import stream_key
 
@@ -62,7 +62,7 @@ def resident_batches(batch_size: int, num_train: int) -> Callable[..., BatchAt]:
         indices = chunk_indices(key, first_step, num_steps, batch_size, num_train)
 
         def at(i):
-            chosen = part().own(indices[i])
+            chosen = shard().local(indices[i])
             return {name: array[chosen] for name, array in data.items()}
 
         return at
@@ -96,9 +96,9 @@ def split_batches(
 
 def resident_batch(i: Any, data: Any, indices: jax.Array, mask: jax.Array):
     """Batch i of `split_batches`, chosen from all images, which are on the device."""
-    chosen = part().own(indices[i])
+    chosen = shard().local(indices[i])
     return {name: array[chosen] for name, array in data.items()} | {
-        "mask": part().own(mask[i])
+        "mask": shard().local(mask[i])
     }
 
 

@@ -154,7 +154,7 @@ CLAIMS = [
         source=HE.at("Section 4.1 (healthy norms, in words)"),
         name="no vanishing gradient",
         sentence="At initialisation the gradient at the first convolution of plain-56 "
-        "is above a tenth of that at the last.",
+        "is more than a tenth of that at the last.",
     ),
     below(
         "gradient_ratio",

@@ -210,7 +210,17 @@ def falls_more(
 
 
 def above(metric: str, arm: str, *, bound: float, **details: Unpack[Details]) -> Claim:
-    """The claim that a metric of one arm is above a bound, in the metric's unit."""
+    """The claim that a metric of one arm is above a bound.
+
+    Args:
+      metric: a key of `METRICS`.
+      arm: name of the arm.
+      bound: any number, in the unit of the metric.
+      **details: see `Details`.
+
+    Raises:
+      UserError: what `Claim` refuses.
+    """
     title, amount = _title(metric), _amount(bound, metric)
     text = f"The {title} of {arm} is above {amount}."
     name = f"{arm} above {amount}, {title}"
@@ -218,7 +228,17 @@ def above(metric: str, arm: str, *, bound: float, **details: Unpack[Details]) ->
 
 
 def below(metric: str, arm: str, *, bound: float, **details: Unpack[Details]) -> Claim:
-    """The claim that a metric of one arm is below a bound, in the metric's unit."""
+    """The claim that a metric of one arm is below a bound.
+
+    Args:
+      metric: a key of `METRICS`.
+      arm: name of the arm.
+      bound: any number, in the unit of the metric.
+      **details: see `Details`.
+
+    Raises:
+      UserError: what `Claim` refuses.
+    """
     title, amount = _title(metric), _amount(bound, metric)
     text = f"The {title} of {arm} is below {amount}."
     name = f"{arm} below {amount}, {title}"

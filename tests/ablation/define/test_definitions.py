@@ -38,6 +38,7 @@ def test_what_a_definition_says(name):
     assert ablation.question.endswith("?")
     assert {"smoke", "laptop", "paper"} <= set(ablation.scales)
     assert len(text.splitlines()) <= MAX_LINES
+    assert "fmt: " not in text
     assert "Source: " in text
     assert f"./launch.sh ablate --ablation={name}" in text
     assert ablation.claims
