@@ -13,7 +13,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.functional.moments import normalize
 from cnnjax.layers.group_norm import default_groups
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.norm import NORMS, Norm, make_norm
+from cnnjax.layers.norm import NORMS, Norm
 
 SHAPE = (4, 3, 5, 6)
 EPSILON = 1e-3
@@ -22,7 +22,7 @@ OPTIONS = {"group": {"num_groups": 2}, "local_response": {"response_alpha": 0.1}
 
 
 def build(kind, **options):
-    return make_norm(kind, **{"epsilon": EPSILON, **OPTIONS.get(kind, {}), **options})
+    return Norm(kind, **{"epsilon": EPSILON, **OPTIONS.get(kind, {}), **options})
 
 
 def draw(shape=SHAPE, dtype=np.float32, seed=0):
@@ -245,7 +245,7 @@ def test_initialization_takes_no_statistics():
 
 def test_groups_by_number_and_by_size_agree():
     by_number, by_size = (
-        make_norm("group", **{key: 3})() for key in ("num_groups", "channels_per_group")
+        Norm("group", **{key: 3})() for key in ("num_groups", "channels_per_group")
     )
     x = draw((2, 3, 3, 9))
     variables = variables_of(by_number, x)

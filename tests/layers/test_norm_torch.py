@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 
 torch = pytest.importorskip("torch", reason="compares with torch")
 
@@ -36,7 +36,7 @@ PAIRS = {
 
 def ours(kind, x, cotangent):
     options, _ = PAIRS[kind]
-    module = make_norm(kind, **options)()
+    module = Norm(kind, **options)()
     variables = module.init(jax.random.key(0), x, train=False)
     stats = {k: v for k, v in variables.items() if k != "params"}
     channels = jnp.arange(1.0, 1 + CHANNELS)
@@ -90,7 +90,7 @@ def test_local_response_of_any_window(channels, size):
     widest = 2 * channels + 1  # reaches from any channel to both ends
     odd = size if size <= widest else widest
     options = {"response_size": size, "response_alpha": 0.1, "response_k": 1.5}
-    module = make_norm("local_response", **options)()
+    module = Norm("local_response", **options)()
     reference = torch.nn.LocalResponseNorm(odd, alpha=0.1 * odd, beta=0.75, k=1.5)
     x = np.random.default_rng(0).normal(size=(2, 3, 3, channels)).astype(np.float32)
     cotangent = np.cos(np.arange(x.size, dtype=np.float32)).reshape(x.shape)
