@@ -343,7 +343,7 @@ def test_misfits_are_sentences(kind, options, shape, words):
 )
 def test_divided_batches_fit_the_groups_or_are_refused(kind, divided, words):
     microbatches, num_devices, whole = divided
-    reason = make_norm(kind, examples_per_statistic=6).refusal(
+    reason = Norm(kind, examples_per_statistic=6).refusal(
         24, microbatches=microbatches, num_devices=num_devices, whole=whole
     )
     assert reason is None if words is None else words in reason

@@ -15,6 +15,7 @@ from cnnjax.models.blocks.shortcut import SHORTCUTS
 from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval
 from cnnjax.net.initialize import abstract_variables, init_variables, num_params
+from tests.slow import slow_but
 
 # Two stages of two blocks: one block that keeps the shape and one that changes it.
 SHALLOW = {"basic": 10, "bottleneck": 14}
@@ -37,7 +38,7 @@ def declared(model):
 
 
 @pytest.mark.parametrize("placement", PLACEMENTS)
-@pytest.mark.parametrize("block", SHALLOW)
+@pytest.mark.parametrize("block", slow_but(["basic"], SHALLOW))
 def test_every_shortcut_has_the_tree_it_should(block, placement):
     plain = declared(small_net(block, placement=placement, residual=False))
     changed = {"stage2_block1"} | (

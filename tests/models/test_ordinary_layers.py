@@ -26,6 +26,7 @@ from cnnjax.net.initialize import (
 )
 from cnnjax.net.stacked import stacks_of_net, unstack
 from tests import ordinary
+from tests.slow import slow
 
 SHAPE = (8, 8, 2)
 SMALL = {"depth": 14, "widths": (4, 6), "num_classes": 3}
@@ -107,7 +108,7 @@ def test_types_and_metadata_of_others_are_kept():
 
 
 # A parameter that is drawn, one made in `setup`, statistics.
-@pytest.mark.parametrize("kind", ["gain", "rms", "flax_batch"])
+@pytest.mark.parametrize("kind", [slow("gain"), slow("rms"), "flax_batch"])
 def test_scanned_blocks_start_and_compute_as_separate_ones(kind):
     nets = [
         create_model(

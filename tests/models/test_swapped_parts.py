@@ -68,8 +68,8 @@ def beside(leaves, modules):
     return {path for path in leaves if not is_below(path, modules)}
 
 
-# One kind with a bias and two without say how a net treats them all.
-QUICK = {(name, kind) for name in FEW for kind in ("group", "local_response", "none")}
+# One kind with a bias and one without say how a net treats them all.
+QUICK = {(name, kind) for name in FEW for kind in ("group", "local_response")}
 CASES = [
     pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [pytest.mark.slow])
     for name in list_models()
