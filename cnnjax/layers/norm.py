@@ -166,12 +166,12 @@ def make_norm(
         ("response_k", response_k),
     ):
         _require(key, value, math.isfinite(value), "a finite number")
-    for key, value in (
+    for key, number in (
         ("examples_per_statistic", examples_per_statistic),
         ("num_groups", num_groups),
         ("channels_per_group", channels_per_group),
     ):
-        _require(key, value, value is None or value >= 1, "None or at least 1")
+        _require(key, number, number is None or number >= 1, "None or at least 1")
     if kind == "group" and num_groups and channels_per_group:
         raise UserError(
             "group norm takes one of config.norm.num_groups (got "
