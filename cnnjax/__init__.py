@@ -29,6 +29,7 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cnnjax' has no attribute {name!r}")
-    if _PUBLIC[name] is None:
+    module = _PUBLIC[name]
+    if module is None:
         return importlib.import_module(f"cnnjax.{name}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(module), name)

@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
 from cnnjax.analysis.formats import Column, as_csv, as_markdown, as_text
 from cnnjax.errors import UserError
@@ -36,7 +37,9 @@ def accuracy(name: str) -> float | None:
 
 def _source(name: str) -> str:
     published = variant(name).published
-    return published.source if accuracy(name) is not None else f"none for {DATA}"
+    if published is None or accuracy(name) is None:
+        return f"none for {DATA}"
+    return published.source
 
 
 def render_comparison(names: list[str], form: str) -> str:
@@ -142,7 +145,7 @@ def _family(name: str) -> str:
 
 def _label(ax, names: list[str]) -> None:
     """Names beside their bubbles, each at the nearest place that is still free."""
-    taken = []
+    taken: list[Any] = []
     for name in sorted(names, key=lambda n: -variant(n).num_params):
         radius = math.sqrt(AREA * variant(name).num_params / MEGA / math.pi)
         place = (variant(name).multiply_adds / GIGA, accuracy(name))

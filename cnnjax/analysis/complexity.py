@@ -102,14 +102,17 @@ def subprograms(equation: core.JaxprEqn) -> list[core.Jaxpr]:
 def products(equation: core.JaxprEqn) -> int:
     """Multiply-adds of one equation: 0 unless it is a convolution or a dot."""
     name, params = equation.primitive.name, equation.params
+    # Any: only abstract values of arrays have a shape.
+    inputs: list[Any] = equation.invars
+    outputs: list[Any] = equation.outvars
     if name == "conv_general_dilated":
-        kernel = equation.invars[1].aval.shape
+        kernel = inputs[1].aval.shape
         out_channels = kernel[params["dimension_numbers"].rhs_spec[0]]
-        return equation.outvars[0].aval.size * math.prod(kernel) // out_channels
+        return outputs[0].aval.size * math.prod(kernel) // out_channels
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        return equation.outvars[0].aval.size * math.prod(left[i] for i in contracted)
+        left = inputs[0].aval.shape
+        return outputs[0].aval.size * math.prod(left[i] for i in contracted)
     return 0
 
 

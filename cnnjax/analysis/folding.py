@@ -75,8 +75,9 @@ def fold_batch_norm(
         folded[f"{layer}/bias"] = shift + (bias - mean) * factor
     bare = model.clone(norm=Norm("none"))
     _check_names(bare, folded, input_shape)
-    others = {c: v for c, v in variables.items() if c not in ("params", "batch_stats")}
-    return bare, {"params": traverse_util.unflatten_dict(folded, sep="/"), **others}
+    gone = ("params", "batch_stats")
+    kept = {c: tree for c, tree in variables.items() if c not in gone}
+    return bare, {"params": traverse_util.unflatten_dict(folded, sep="/"), **kept}
 
 
 def _what_norms_follow(

@@ -50,7 +50,7 @@ class Pooling:
     def __init__(self):
         self.ended: list[str] = []
         self._found: list[Pooled] = []
-        self._refuted: set[int] = set()
+        self._refuted: set[str] = set()
 
     def __call__(self, where: str, equation, inputs, outputs) -> None:
         name = equation.primitive.name

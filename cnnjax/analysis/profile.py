@@ -181,7 +181,7 @@ def _with_functions(rows: list[Layer], pooling: Pooling, modules) -> list[Layer]
     """The rows with those of pooling functions, each after what ended before it."""
     placed = [(index, 0, row) for index, row in enumerate(rows)]
     names = [row.name for row in rows]
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     for number, pooled in enumerate(pooling.found(), start=1):
         caller = modules.get(pooled.module)
         if caller and type(caller.module).__name__.endswith("Pool"):
@@ -237,7 +237,7 @@ def _named(modules: dict[str, _Called]):
 
 def _params_by_module(params: Any) -> dict[str, dict[str, int]]:
     """Module -> leaf -> number of values."""
-    sizes = collections.defaultdict(dict)
+    sizes: dict[str, dict[str, int]] = collections.defaultdict(dict)
     for path, leaf in traverse_util.flatten_dict(params).items():
         sizes["/".join(path[:-1])][path[-1]] = math.prod(leaf.shape)
     return sizes
@@ -316,7 +316,7 @@ def _extent(field) -> tuple[int, int] | None:
 
 def _never_called(params, modules) -> list[Layer]:
     """A row for each part that an evaluation skips: auxiliary heads."""
-    skipped = collections.Counter()
+    skipped: collections.Counter[str] = collections.Counter()
     for path, leaves in params.items():
         if path not in modules:
             skipped[path.split("/")[0]] += sum(leaves.values())

@@ -18,6 +18,9 @@ from jax.extend import core
 
 from cnnjax.analysis.complexity import subprograms
 
+# image axis -> (first, last) position; a mark of the caller, of no axis -> (0, 0)
+Mixed = dict[int | str, tuple[int, int]]
+
 
 @dataclasses.dataclass(frozen=True)
 class Span:
@@ -53,7 +56,7 @@ class Field:
     """
 
     spans: tuple[Span | None, ...]
-    mixed: dict[int, tuple[int, int]]
+    mixed: Mixed
 
     @property
     def is_constant(self) -> bool:
@@ -62,7 +65,7 @@ class Field:
 
 def of_image(rank: int, spatial: Sequence[int] = (1, 2)) -> Field:
     """The image itself: each pixel depends on itself."""
-    spans = [None] * rank
+    spans: list[Span | None] = [None] * rank
     for axis, position in enumerate(spatial):
         spans[position] = Span(axis, 1, 0, 0)
     return Field(tuple(spans), {})
@@ -161,8 +164,8 @@ def _num_equal(outer, inner) -> int:
     return sum(a.aval.shape == b.aval.shape for a, b in pairs)
 
 
-def _union(*ranges: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    total: dict[int, tuple[int, int]] = {}
+def _union(*ranges: Mixed) -> Mixed:
+    total: Mixed = {}
     for each in ranges:
         for axis, (low, high) in each.items():
             old = total.get(axis, (low, high))
@@ -170,9 +173,11 @@ def _union(*ranges: dict[int, tuple[int, int]]) -> dict[int, tuple[int, int]]:
     return total
 
 
-def _all_of(field: Field, shape, axes) -> dict[int, tuple[int, int]]:
+def _all_of(field: Field, shape, axes) -> Mixed:
     """What the positions along some axes of an array see together."""
-    ranges = [{s.axis: s.whole(shape[a])} for a in axes if (s := field.spans[a])]
+    ranges: list[Mixed] = [
+        {s.axis: s.whole(shape[a])} for a in axes if (s := field.spans[a])
+    ]
     return _union(*ranges)
 
 

@@ -8,6 +8,7 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def keep(kind: str, key: str, most_bytes: int, **arrays: np.ndarray) -> None:
             remove_oldest(folder.iterdir(), most_bytes)
 
 
-def _store(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _store(path: Path, arrays: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent)
     try:

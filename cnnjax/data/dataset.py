@@ -10,6 +10,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def open_source(request: Request) -> Source:
     note = "; ".join([source.note, *sentences] if source.note else sentences)
     remarks = (*source.remarks, *sentences)
     source = dataclasses.replace(source, pools=pools, note=note, remarks=remarks)
-    *sides, channels = source.image_shape
+    height, width, channels = source.image_shape
     if request.channels in (0, channels):
         return source
 
@@ -122,9 +123,8 @@ def open_source(request: Request) -> Source:
         images, labels = source.read(pool, indices)
         return with_channels(images, request.channels), labels
 
-    return dataclasses.replace(
-        source, read=read, image_shape=(*sides, request.channels)
-    )
+    shape = (height, width, request.channels)
+    return dataclasses.replace(source, read=read, image_shape=shape)
 
 
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
@@ -144,9 +144,10 @@ def _dataset(
     def count(labels: np.ndarray) -> np.ndarray:
         return np.bincount(labels, minlength=len(source.class_names))
 
-    found = {name: count(pool.labels) for name, pool in source.pools.items()}
+    labels: dict[str, Any] = {n: pool.labels for n, pool in source.pools.items()}
+    found = {name: count(of_pool) for name, of_pool in labels.items()}
     taken = {
-        split: (pool, count(source.pools[pool].labels[indices]))
+        split: (pool, count(labels[pool][indices]))
         for split, (pool, indices) in chosen.items()
     }
     divided = not source.in_splits and set(found) == {"train"}
@@ -197,7 +198,7 @@ def _read_once(
 
     if source.root is None:
         return decode()
-    chosen = hashlib.sha256(indices.astype("<i8")).hexdigest()
+    chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
     what = (pool, chosen, request.image_size, request.channels)
     files = (os.path.join(source.root, name) for name in source.files())
     return decoded_once(files, what, decode)

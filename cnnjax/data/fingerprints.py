@@ -17,8 +17,8 @@ def fingerprint(splits: Iterable[Split]) -> str:
     digest = hashlib.sha256()
     for split in splits:
         digest.update(repr(split.images.shape).encode())
-        digest.update(np.ascontiguousarray(split.images))
-        digest.update(np.ascontiguousarray(split.labels, "<i4"))
+        digest.update(np.ascontiguousarray(split.images).data)
+        digest.update(np.ascontiguousarray(split.labels, "<i4").data)
     return digest.hexdigest()[:16]
 
 
@@ -39,7 +39,7 @@ def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> st
     what = ("streamed", source.class_names, source.image_shape, request.image_size)
     digest.update(repr(what).encode())
     for name in sorted(source.files()):
-        path = os.path.join(source.root, name)
+        path = os.path.join(source.root or "", name)
         digest.update(os.fsencode(f"{name} {os.stat(path).st_size}\n"))
         if name.endswith(".json"):
             with open(path, "rb") as file:
@@ -47,5 +47,5 @@ def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> st
     for split in ("train", "validation", "test"):
         pool, indices = chosen[split]
         digest.update(f"{split} {pool} {len(indices)}\n".encode())
-        digest.update(indices.astype("<i8"))
+        digest.update(indices.astype("<i8").data)
     return digest.hexdigest()[:16]

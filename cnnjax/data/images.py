@@ -10,6 +10,7 @@ refused. A BMP whose alpha is 0 everywhere is opaque, as in browsers.
 import io
 import warnings
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
@@ -141,7 +142,7 @@ def decode_all(
       UserError: a broken image; a coloured image where channels is 1; sizes that differ
         where `size` is 0.
     """
-    result = None
+    result: Any = None  # until the first image tells its shape
     for i, (name, content) in enumerate(encoded):
         image = _upright(name, content)
         if channels == 1 and image.mode != "L" and not convert:
@@ -221,7 +222,8 @@ def _scale_key(image: Image.Image, content: bytes) -> None:
 
 def _seen(image: Image.Image) -> Image.Image:
     """Without an alpha channel that would hide all of the image."""
-    return image if image.getextrema()[3][1] else image.convert("RGB")
+    bands: Any = image.getextrema()
+    return image if bands[3][1] else image.convert("RGB")
 
 
 def _flat(name: str, image: Image.Image) -> Image.Image:
@@ -274,9 +276,10 @@ def _sides(pixels: np.ndarray) -> str:
 
 def _broken(name: str, content: bytes, error: Exception) -> UserError:
     """The sentence for a file that Pillow does not decode."""
-    if isinstance(error, Image.DecompressionBombError):
+    most = Image.MAX_IMAGE_PIXELS
+    if most and isinstance(error, Image.DecompressionBombError):
         return UserError(
-            f"{name} has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels, which are "
+            f"{name} has more than {2 * most:,} pixels, which are "
             f"not decoded ({str(error).split(',')[0]}): shrink or remove it"
         )
     reason = " ".join(str(error).split()) or type(error).__name__

@@ -1,5 +1,7 @@
 """Checks labels before training: each must name a class."""
 
+from typing import Any
+
 import numpy as np
 
 from cnnjax.data.sources.source import Pool
@@ -28,7 +30,7 @@ def checked_pools(
     """
     kept, sentences = {}, []
     for pool, content in pools.items():
-        labels = content.labels
+        labels: Any = content.labels  # not None, in a source
         wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
         if len(wrong) == 0:
             labels = labels.astype(np.int32)

@@ -148,7 +148,7 @@ def _pixels(image: Any) -> np.ndarray:
     return pixels if pixels.ndim == 4 else pixels[None]
 
 
-def _listed(array: np.ndarray) -> Any:
+def _listed(array: Any) -> Any:
     """[1, 1, 1, C] as [C], [1, H, W, C] as [H][W][C], a scalar as a number."""
     array = np.asarray(array)
     if array.ndim:
@@ -156,7 +156,7 @@ def _listed(array: np.ndarray) -> Any:
     return array.tolist()
 
 
-def _array(listed: Any) -> np.ndarray:
+def _array(listed: Any) -> np.ndarray | np.float32:
     """float32, with the axes of a batch."""
     array = np.asarray(listed, np.float32)
     if array.ndim == 0:

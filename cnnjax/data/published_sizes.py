@@ -4,6 +4,7 @@ A plan needs the number of images, their shape and the number of classes, and no
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,7 @@ def describe_dataset(request: Request) -> tuple[Dataset, str]:
     pools = {pool: Pool(size) for pool, size in about.pools.items()}
     chosen = choose(pools, request)
     shape = _shape(about, request)
-    splits = {
+    splits: dict[str, Any] = {
         split: StreamedSplit(split, _refuse, *of_split, shape)
         for split, of_split in chosen.items()
     }

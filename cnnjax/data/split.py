@@ -1,7 +1,7 @@
 """Splits: which images each has, and its images in memory or read when needed."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -21,7 +21,7 @@ class Unreadable(UserError):
 class Split:
     """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
 
-    streamed: ClassVar[bool] = False
+    streamed: ClassVar[Literal[False]] = False
     images: np.ndarray
     labels: np.ndarray
 
@@ -51,7 +51,7 @@ class StreamedSplit:
       from_files: whether an image may be broken; those of embedded sources are not.
     """
 
-    streamed: ClassVar[bool] = True
+    streamed: ClassVar[Literal[True]] = True
     name: str
     source_read: Read
     pool: str
@@ -118,7 +118,7 @@ def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) ->
         order["train"] = np.roll(order["train"], -start)
         want["test"] = stop - start
     used = dict.fromkeys(pools, 0)
-    chosen = {}
+    chosen: Chosen = {}
     # What comes in splits is not divided any further unless a number is asked for.
     share = TEST_SHARE if set(pools) == {"train"} and not in_splits else 0
     for split, num in want.items():

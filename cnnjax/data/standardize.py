@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import PIL
@@ -29,8 +30,8 @@ class Statistics:
       per_image: each image also gets mean 0 and standard deviation 1 of its own.
     """
 
-    mean: np.ndarray
-    std: np.ndarray
+    mean: np.ndarray | np.float32
+    std: np.ndarray | np.float32
     per_image: bool = False
 
 
@@ -146,7 +147,7 @@ def measure_split(
     # Pillow's releases may decode JPEG to other pixels.
     words = f"{fingerprint} {PIL.__version__}"
     key = hashlib.sha256(words.encode()).hexdigest()[:32]
-    found = array_cache.find("statistics", key, ("total", "squares"))
+    found: Any = array_cache.find("statistics", key, ("total", "squares"))
     found_by = over_processes(np.array([found is not None], np.int64))
     if found_by[0] < num_processes:
         own = _add_up_streamed(split, process, num_processes)

@@ -13,7 +13,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import jax
@@ -38,7 +38,7 @@ class EpochOrder:
     """
 
     def __init__(self, key: jax.Array, num_examples: int):
-        self._key = np.asarray(jax.random.key_data(key))
+        self._key: Any = np.asarray(jax.random.key_data(key))
         self._impl = jax.random.key_impl(key)
         self._num_examples = num_examples
         self._kept = min(MOST_EPOCHS, max(2, MOST_INDICES // num_examples))
@@ -84,7 +84,7 @@ class ReadAhead:
     def __init__(self, calls: Iterator[Callable[[], Any]], ahead: int, threads: int):
         self._calls = calls
         self._threads = ThreadPoolExecutor(threads or num_cores(), "read-ahead")
-        self._results = collections.deque()
+        self._results: collections.deque[Future] = collections.deque()
         for call in itertools.islice(calls, ahead):
             self._results.append(self._threads.submit(call))
 

@@ -1,5 +1,7 @@
 """Which devices there are."""
 
+from typing import Any
+
 import jax
 
 from cnnjax.devices.distributed import num_processes
@@ -17,8 +19,9 @@ def require_devices() -> None:
         jax.devices()
     # Without its plugin, JAX fails an assertion for cuda.
     except (RuntimeError, AssertionError) as error:
+        config: Any = jax.config  # a type checker does not see its settings
         raise UserError(
-            f"JAX finds no device for JAX_PLATFORMS={jax.config.jax_platforms!r}: "
+            f"JAX finds no device for JAX_PLATFORMS={config.jax_platforms!r}: "
             "unset it, or install the build for it with CNNJAX_EXTRA (cuda13, cuda12 "
             "or tpu) and ./launch.sh"
         ) from error

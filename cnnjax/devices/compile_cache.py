@@ -16,6 +16,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import psutil
@@ -38,7 +39,8 @@ def use_compile_cache() -> None:
     """
     global _private
     folder = cache_folder("compiled")
-    if folder is None or jax.config.jax_compilation_cache_dir:
+    config: Any = jax.config  # a type checker does not see its settings
+    if folder is None or config.jax_compilation_cache_dir:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)

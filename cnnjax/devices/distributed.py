@@ -145,7 +145,7 @@ def _join(coordinator: str, num: int | None, index: int | None) -> bool:
     # A single task has no others to join, and two steps of a job would share a port.
     if not any(given) and os.environ.get("SLURM_NTASKS") == "1":
         return False
-    messenger = contextlib.nullcontext()
+    messenger: contextlib.AbstractContextManager = contextlib.nullcontext()
     if any(given) or any(name.startswith(CLUSTERS) for name in os.environ):
         messenger = Messenger(
             f"a process did not meet the others within {JOIN_SECONDS} s: start all of "

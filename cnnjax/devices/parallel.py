@@ -82,7 +82,11 @@ class Parallel:
         """
         mapped = tuple(kind in (SEEDS, STREAM) for kind in kinds)
         local = over_seeds(function, mapped, seed_mode)
-        options = {"deterministic": deterministic, "remat": remat, "impl": impl}
+        options: dict[str, Any] = {
+            "deterministic": deterministic,
+            "remat": remat,
+            "impl": impl,
+        }
         if self.layout.num_devices == 1:
             return compile_program(local, example, donate, **options)
         if self.mode == "pmap":
@@ -100,9 +104,9 @@ class Parallel:
             "out_shardings": self._results(results, shardings),
         }
         with jax.set_mesh(self._mesh()):
-            mapped = self._mapped(local, kinds)
+            whole = self._mapped(local, kinds)
             shapes = jax.tree.map(pmap.shape_of, example)
-            return compile_program(mapped, shapes, donate, **options, **placed)
+            return compile_program(whole, shapes, donate, **options, **placed)
 
     def put(self, tree: Any, kind: str = SEEDS) -> Any:
         """Copies host arrays onto the devices.

@@ -1,6 +1,7 @@
 """Layers that are random in training: both draw from the stream 'dropout'."""
 
 import zlib
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -25,7 +26,8 @@ def random_key(module: nn.Module, *names: str) -> jax.Array:
     Raises:
       flax.errors.InvalidRngError: the net was given no such stream.
     """
-    stream = module.scope.rngs.get("dropout")
+    scope: Any = module.scope  # not None within a call
+    stream = scope.rngs.get("dropout")
     if stream is None:
         return module.make_rng("dropout")  # Linen's substitute, or its error
     key = stream.rng

@@ -80,19 +80,21 @@ class GroupNorm(nn.Module):
         return affine(y, scale, bias).astype(x.dtype)
 
     def _split(self, channels: int, num_positions: int) -> tuple[int, int]:
-        if self.chooses:
+        if self.num_groups is not None:
+            key, given = "num_groups", self.num_groups
+        elif self.channels_per_group is not None:
+            key, given = "channels_per_group", self.channels_per_group
+        else:
             chosen = default_groups(channels, num_positions)
             return chosen, channels // chosen
-        by_number = self.num_groups is not None
-        given = self.num_groups if by_number else self.channels_per_group
         if channels % given:
-            key = "num_groups" if by_number else "channels_per_group"
             divisors = [d for d in range(1, channels + 1) if channels % d == 0]
             raise UserError(
                 f"config.norm.{key} = {given} does not divide the {channels} channels "
                 f"of layer {'/'.join(self.path)}: allowed there are {divisors}"
             )
-        return (given, channels // given) if by_number else (channels // given, given)
+        other = channels // given
+        return (given, other) if key == "num_groups" else (other, given)
 
 
 class ChannelNorm(nn.Module):

@@ -11,6 +11,7 @@ import contextvars
 import dataclasses
 import hashlib
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,14 +27,14 @@ class Declared(struct.PyTreeNode, meta.AxisMetadata):
 
     Args:
       value: of the leaf's shape.
-      initializer: its distribution; None where an ordinary Linen layer declared it,
-        until `net.initialize` knows the net.
+      initializer: its distribution, an `Initializer`, or the `FlaxInit` that
+        `net.initialize` puts in place of None where a Linen layer declared it.
       stacked: of a leaf that stacks equal blocks (`layers.scan_blocks`): the name of
         the stack in the path, and the names of its blocks.
     """
 
     value: jax.Array
-    initializer: "Initializer | None" = struct.field(pytree_node=False)
+    initializer: Any = struct.field(pytree_node=False)
     stacked: tuple[str, tuple[str, ...]] | None = struct.field(
         pytree_node=False, default=None
     )

@@ -1,5 +1,7 @@
 """Local response normalization, the competition between channels in AlexNet."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -51,10 +53,12 @@ def _sum_of_neighbours(values: jax.Array, size: int) -> jax.Array:
     count, whole = below + 1 + above, [(0, 0)] * (values.ndim - 1)
     if count > _MOST_SLICES:
         window, strides = (1,) * len(whole) + (count,), (1,) * values.ndim
-        pads = [*whole, (below, above)]
+        around = [*whole, (below, above)]
         return lax.reduce_window(
-            values, np.zeros((), values.dtype), lax.add, window, strides, pads
+            values, np.zeros((), values.dtype), lax.add, window, strides, around
         )
     pads = [(0, 0, 0)] * len(whole) + [(below, above, 0)]
     padded = lax.pad(values, jnp.zeros((), values.dtype), pads)
-    return sum(padded[..., i : i + channels] for i in range(count))
+    # Any: of no summands the sum would be an int.
+    total: Any = sum(padded[..., i : i + channels] for i in range(count))
+    return total

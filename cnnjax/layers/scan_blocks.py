@@ -141,7 +141,7 @@ def _function(
 
 def _given(parent: nn.Module, blocks: Blocks, train: bool) -> Any:
     """(variables, key) of each block in a list; if scanned, of all in one stack."""
-    keys = [None] * len(blocks.names)
+    keys: list[Any] = [None] * len(blocks.names)
     if train and parent.has_rng("dropout"):
         keys = [random_key(parent, name) for name in blocks.names]
     if blocks.scanned:
@@ -151,16 +151,15 @@ def _given(parent: nn.Module, blocks: Blocks, train: bool) -> Any:
     return list(zip(own, keys, strict=True))
 
 
-def _own(parent: nn.Module, name: str) -> dict:
+def _own(parent: nn.Module, name: Any) -> dict:
     """The variables of one block, or of one stack, by collection."""
     return {c: tree[name] for c, tree in parent.variables.items() if name in tree}
 
 
 def _put(parent: nn.Module, blocks: Blocks, changed: Any) -> None:
+    names: tuple[Any, ...] = blocks.names
     if blocks.scanned:
-        names, changed = [blocks.together], [changed]
-    else:
-        names = blocks.names
+        names, changed = (blocks.together,), [changed]
     for name, of_block in zip(names, changed, strict=True):
         for collection, tree in of_block.items():
             parent.put_variable(collection, name, tree)

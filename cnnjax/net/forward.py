@@ -67,4 +67,6 @@ def forward_eval(
     """
     chosen = by_batch(model) if batch_statistics else contextlib.nullcontext(model)
     with chosen as net:
-        return net.apply({"params": params, **model_state}, images, train=False)
+        variables = {"params": params, **model_state}
+        logits: Any = net.apply(variables, images, train=False)
+    return logits

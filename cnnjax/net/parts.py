@@ -23,7 +23,7 @@ from cnnjax.net.initialize import abstract_variables
 from cnnjax.net.observe import Call, observe
 from cnnjax.net.stacked import unscan
 
-NORMS = (BatchNorm, GroupNorm, ChannelNorm)
+NORMS: tuple[type, ...] = (BatchNorm, GroupNorm, ChannelNorm)
 NORMS += (nn.BatchNorm, nn.GroupNorm, nn.InstanceNorm, nn.LayerNorm, nn.RMSNorm)
 # Children of blocks whose convolutions lie beside the path from image to logits.
 BESIDE = ("shortcut", "gate_conv", "squeeze_excite")
@@ -59,7 +59,7 @@ def norms_of(model: nn.Module) -> tuple[type, ...]:
 
 def is_convolution(module: nn.Module, output: Any) -> bool:
     """Whether a layer, ours or not, has filters `kernel` [h, w, in, out]."""
-    kernel = module.variables.get("params", {}).get("kernel")
+    kernel: Any = module.variables.get("params", {}).get("kernel")
     return getattr(kernel, "ndim", 0) == 4 and kernel.shape[-1] == output.shape[-1]
 
 
@@ -124,8 +124,8 @@ def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[str, ...]
             names.append(call.path)
         return output
 
-    def run(*args):
-        _observed(*args, record)
+    def run(net, params, model_state, images):
+        _observed(net, params, model_state, images, record)
 
     _trace(model, image_shape, run)
     return tuple(names)

@@ -66,11 +66,11 @@ def _flax_of_last_batch(call: Call) -> jax.Array:
     if not isinstance(module, nn.BatchNorm):
         return call.run()
     for name in ("mean", "var"):
-        running = module.get_variable("batch_stats", name)
+        running: Any = module.get_variable("batch_stats", name)
         module.put_variable("batch_stats", name, jnp.zeros_like(running))
     y = call.run()
     for name in ("mean", "var"):
-        share = module.get_variable("batch_stats", name)
+        share: Any = module.get_variable("batch_stats", name)
         batch = share / (1.0 - module.momentum)
         module.put_variable("batch_stats", name, batch)
     return y

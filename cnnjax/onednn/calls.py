@@ -78,7 +78,9 @@ def _execute(frame: ctypes.Array) -> None:
     if convolution is None:
         spec = Spec.decode(text.decode())
         cores = len(os.sched_getaffinity(0))
-        convolution = Convolution(library(), spec, cores)
+        lib = library()
+        assert lib is not None  # or the target would not be registered
+        convolution = Convolution(lib, spec, cores)
         _prepared[key] = convolution
     convolution(
         _Four.from_address(first)[_BUFFER_DATA],

@@ -7,6 +7,7 @@ images, so each call brings them into that layout, or back.
 import ctypes
 import dataclasses
 import threading
+from typing import Any
 
 from cnnjax.onednn import library as dnn
 from cnnjax.onednn.library import Dims, OneDNN
@@ -72,8 +73,9 @@ class Spec:
     @classmethod
     def decode(cls, text: str) -> "Spec":
         kind, *parts = text.split()
-        *numbers, (groups,) = [tuple(map(int, part.split(","))) for part in parts]
-        return cls(kind, *numbers, groups)
+        fields: list[Any] = [tuple(map(int, part.split(","))) for part in parts]
+        fields[-1] = fields[-1][0]  # the number of groups
+        return cls(kind, *fields)
 
 
 class Convolution:
@@ -83,8 +85,8 @@ class Convolution:
         self.lib, self.scratch, self.num_threads = lib, _scratch(), num_threads
         # The library divides the work when a primitive is made.
         lib.set_threads(num_threads)
-        images = _nhwc(lib, *spec.images)
-        outputs = _nhwc(lib, spec.images[0], *spec.out, spec.kernel[3])
+        images = _nhwc(lib, spec.images)
+        outputs = _nhwc(lib, (spec.images[0], *spec.out, spec.kernel[3]))
         kernel, any_kernel = _kernel_layouts(lib, spec)
         description = _describe(lib, spec, images, any_kernel, outputs)
         order, of_images, of_outputs, of_kernel, query = ROLES[spec.kind]
@@ -197,7 +199,8 @@ def _call(lib: OneDNN, description, arguments: dict):
     return primitive, (dnn.Argument * len(pairs))(*pairs)
 
 
-def _nhwc(lib: OneDNN, n, height, width, channels):
+def _nhwc(lib: OneDNN, shape: tuple[int, ...]):
+    n, height, width, channels = shape
     strides = (height * width * channels, 1, width * channels, channels)
     return lib.layout((n, channels, height, width), strides)
 
@@ -205,8 +208,9 @@ def _nhwc(lib: OneDNN, n, height, width, channels):
 def _kernel_layouts(lib: OneDNN, spec: Spec):
     """Of filters as we have them, and as the library likes them."""
     height, width, inputs, features = spec.kernel
-    dims = (features // spec.groups, inputs, height, width)
-    strides = (1, features, width * inputs * features, inputs * features)
+    dims: tuple[int, ...] = (features // spec.groups, inputs, height, width)
+    row = width * inputs * features
+    strides: tuple[int, ...] = (1, features, row, inputs * features)
     if spec.groups > 1:
         dims = (spec.groups, *dims)
         strides = (features // spec.groups, *strides)

@@ -107,7 +107,7 @@ class OneDNN:
 @functools.cache
 def library() -> OneDNN | None:
     """The library; None where it is not installed, switched off or not loadable."""
-    path = os.environ.get(VARIABLE)
+    path: str | Path | None = os.environ.get(VARIABLE)
     if path is None:
         path = _installed()
     if not path:

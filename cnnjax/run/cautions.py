@@ -123,7 +123,7 @@ def _classes(run: Run) -> str:
     if dataset.contents:
         missing = np.flatnonzero(dataset.contents.taken["train"][1] == 0)
     else:
-        missing = range(len(dataset.train), count)
+        missing = np.arange(len(dataset.train), count)
     if not len(missing):
         return ""
     names = ""

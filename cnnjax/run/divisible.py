@@ -71,7 +71,9 @@ def why_not(
                 f"{data} devices is given a part of the batch: use --parallel.mode="
                 "jit, where a layer is given all of it, or another --parallel.layout"
             )
-    return norm and norm.refusal(
+    if norm is None:
+        return None
+    return norm.refusal(
         config.train.batch_size,
         microbatches=config.train.microbatches,
         num_devices=data,

@@ -89,7 +89,7 @@ class RunFolder:
         result = self._result(seed, "done", None, final, best, cost)
         return result | ({"probes": probes} if probes else {})
 
-    def failed(self, seed: int, reason: str, cost: dict[str, float]) -> dict[str, Any]:
+    def failed(self, seed: int, reason: str, cost: dict[str, Any]) -> dict[str, Any]:
         """The record of a seed that failed."""
         return self._result(seed, "failed", reason, None, None, cost)
 

@@ -169,7 +169,8 @@ class Heartbeat:
     def __init__(
         self, display: Any, folder: Path, now: Callable[[], float] = time.monotonic
     ):
-        self._display, self._shown = display, None
+        self._display = display
+        self._shown: Any = None  # the run, once it has started
         self._folder, self._now = folder, now
         self._known: dict[str, Any] = {}
         self._first: tuple[float, int] | None = None  # time and step, first update

@@ -60,6 +60,7 @@ def fit(
     folder = RunFolder(workdir, run, name)
     finished = folder.finished_results()
     if not distributed.max_over_processes(finished is None):
+        assert finished is not None  # None in no process
         return finished
     distributed.check_together(lambda: claim(workdir) if is_writer() else None)
     distributed.check_together(lambda: _require_readable(run.dataset, stop))
@@ -122,7 +123,7 @@ class Loop:
         self.checkpoints, self.folder = checkpoints, folder
         num_seeds = len(run.seeds)
         self.step = 0
-        self.state: TrainState | None = None
+        self.state: TrainState  # set by `restore_or_start`
         self.best: Any = None  # (params, model_state) that are best on validation
         self.best_error = np.full(num_seeds, np.inf)
         self.best_step = np.zeros(num_seeds, int)
@@ -158,12 +159,13 @@ class Loop:
         start = time.perf_counter()
         weights = self._settled(self.programs.weights(self.state))
         final = self.programs.evaluate(*weights, SPLITS, final=True)
-        best = of_best = None
+        best = best_weights = None
         if self.best is not None:
-            of_best = self._settled(self.best)
-            best = self.programs.evaluate(*of_best, ("test",), final=True)["test"]
+            best_weights = self._settled(self.best)
+            best = self.programs.evaluate(*best_weights, ("test",), final=True)["test"]
         if self.run.eval.statistics == "precise":
-            settled = {"final": weights[1], "best": of_best and of_best[1]}
+            of_best = best_weights and best_weights[1]
+            settled = {"final": weights[1], "best": of_best}
             save_statistics(self.folder.path, self.run, self.step, settled)
         self.cost.run_seconds += time.perf_counter() - start
         if not self.all_failed:

@@ -184,11 +184,11 @@ class MetricsWriter:
     def __init__(self, directory: str | os.PathLike, tensorboard: bool):
         self.path = Path(directory) / "metrics.jsonl"
         self._tensorboard = tensorboard
-        self._events = None
-        self._purge_step = None
+        self._events: Any = None  # made for the first row
+        self._purge_step: int | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = _open_repaired(self.path)
+            self._file: Any = _open_repaired(self.path)  # None once closed
         except OSError as error:
             raise write_failure(self.path, error) from error
 

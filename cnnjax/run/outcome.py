@@ -57,6 +57,6 @@ def failure(
     how = in_words(run.evaluated(final=True))
     if found := not_finite(final):
         return f"{found} in the last evaluation ({how})"
-    if found := best and not_finite({"test": best["test"]}):
+    if best is not None and (found := not_finite({"test": best["test"]})):
         return f"{found} for the best on validation ({how})"
     return None

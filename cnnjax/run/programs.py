@@ -194,7 +194,8 @@ class Programs:
 
     def improve(self, improved: np.ndarray, new: Any, best: Any) -> Any:
         """The new weights for the seeds that improved, the best so far for others."""
-        return self.compiled.improve(self.run.parallel.put(improved), new, best)
+        improve: Any = self.compiled.improve  # there are best weights, so not None
+        return improve(self.run.parallel.put(improved), new, best)
 
     def final_statistics(self, params: Any, model_state: Any) -> Any:
         """Model state for the last evaluation: running, or estimated precisely."""

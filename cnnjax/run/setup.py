@@ -305,8 +305,9 @@ def initial_state(run: Run) -> TrainState:
         lambda leaf: np.broadcast_to(np.asarray(leaf), (num_seeds, *leaf.shape)),
         run.optimizer.init(one_seed),
     )
+    step: Any = np.zeros(num_seeds, np.int32)
     return TrainState(
-        step=np.zeros(num_seeds, np.int32),
+        step=step,
         params=params,
         model_state=variables,
         opt_state=opt_state,

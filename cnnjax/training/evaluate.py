@@ -22,7 +22,7 @@ SUMS_OF_CLASSES = ("class_correct", "class_count")
 
 def no_sums(num_seeds: int, num_classes: int) -> dict[str, np.ndarray]:
     """The sums before the first batch."""
-    shapes = dict.fromkeys(SUMS, (num_seeds,))
+    shapes: dict[str, tuple] = dict.fromkeys(SUMS, (num_seeds,))
     shapes |= dict.fromkeys(SUMS_OF_CLASSES, (num_seeds, num_classes))
     return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
 

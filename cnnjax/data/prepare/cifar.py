@@ -12,6 +12,7 @@ import functools
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,8 @@ def read_members(path: Path, members: tuple[str, ...]) -> dict[str, bytes]:
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
             if member.isfile() and member.name in members:
-                contents[member.name] = archive.extractfile(member).read()
+                content: Any = archive.extractfile(member)  # not None of a file
+                contents[member.name] = content.read()
     if missing := set(members) - set(contents):
         raise UserError(
             f"{path.name} lacks {', '.join(sorted(missing))}: it is not the official "

@@ -34,8 +34,8 @@ def class_patterns(seed: int, num_classes: int, size: int) -> np.ndarray:
         random_bytes(seed, _PATTERN, c, GRID * GRID * CHANNELS)
         for c in range(num_classes)
     ]
-    grids = np.stack(grids).reshape(num_classes, GRID, GRID, CHANNELS)
-    return grids[:, cells][:, :, cells]
+    coarse = np.stack(grids).reshape(num_classes, GRID, GRID, CHANNELS)
+    return coarse[:, cells][:, :, cells]
 
 
 def open_source(request: Request) -> Source:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.devices import distributed
@@ -268,10 +269,10 @@ class Checkpoints:
             yield
         except (OSError, ValueError, RuntimeError) as error:
             words = next((w for w in _SYSTEM_MESSAGES if w in str(error)), None)
-            if words is None and not isinstance(error, OSError):
+            reason = error if words is None else OSError(words)
+            if not isinstance(reason, OSError):
                 raise
             self._remove_leftovers()
-            reason = error if words is None else OSError(words)
             raise write_failure(self._directory, reason) from error
 
     def _reading(self, step: int) -> contextlib.AbstractContextManager[None]:
@@ -304,7 +305,8 @@ class Checkpoints:
         with self._reading(step):
             args = ocp.args.Composite(state=args)
             arrays = self._manager.restore(step, args=args).state
-            return {**arrays, **unpack(arrays.get(PACKED), saved)}
+            packed = arrays.get(PACKED, np.empty(0, np.uint8))
+            return {**arrays, **unpack(packed, saved)}
 
 
 def _require_folder(folder: Path) -> None:

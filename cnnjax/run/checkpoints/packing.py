@@ -71,7 +71,7 @@ def pack(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
         crc = None
         if name in local:
             piece = np.ascontiguousarray(local[name]).reshape(-1).view(np.uint8)
-            crc = zlib.crc32(piece)
+            crc = zlib.crc32(piece.data)
             pieces.append(piece)
         else:
             arrays[name] = leaf
@@ -82,7 +82,7 @@ def pack(leaves: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
     return arrays, table
 
 
-def unpack(packed: np.ndarray | None, table: dict[str, list]) -> dict[str, np.ndarray]:
+def unpack(packed: np.ndarray, table: dict[str, list]) -> dict[str, np.ndarray]:
     """The packed leaves; raises DamagedError if one is not what was saved."""
     leaves, start = {}, 0
     for name, (shape, dtype, crc) in table.items():
@@ -91,7 +91,7 @@ def unpack(packed: np.ndarray | None, table: dict[str, list]) -> dict[str, np.nd
         dtype = jnp.dtype(dtype)
         end = start + math.prod(shape) * dtype.itemsize
         piece = packed[start:end]
-        if zlib.crc32(piece) != crc:
+        if zlib.crc32(piece.data) != crc:
             raise DamagedError(f"{name} has changed")
         leaves[name] = np.array(piece).view(dtype).reshape(shape)
         start = end

@@ -32,13 +32,14 @@ class PlainPath:
     """
 
     def __init__(self, folder: Path):
-        self.path, self._holder, self._lock = folder, None, None
+        self.path = folder
+        self._holder: str | None = None
+        self._lock: int | None = None
         if _PLAIN.fullmatch(str(folder)):
             return
         try:
             _remove_dead()
-            self._hold()
-            self.path = Path(self._holder, _NAME)
+            self.path = Path(self._hold(), _NAME)
             os.symlink(folder, self.path, target_is_directory=True)
         except OSError as error:
             self.close()
@@ -56,7 +57,7 @@ class PlainPath:
             os.close(self._lock)
             self._lock = None
 
-    def _hold(self) -> None:
+    def _hold(self) -> str:
         """Makes a folder for the link, and locks it for as long as it is in use."""
         # Made anew for each process: a name that others can guess could be theirs.
         self._holder = tempfile.mkdtemp(prefix=_PREFIX)
@@ -64,6 +65,7 @@ class PlainPath:
         # Where nothing can be locked, nothing is removed either.
         with contextlib.suppress(OSError):
             fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return self._holder
 
 
 def _remove_dead() -> None:

@@ -221,11 +221,12 @@ def _refuse_failed(
 ) -> None:
     seeds, failed_at = seeds_of(config), found.loop["failed_at"]
     crashed = result is not None and bool(result.get("crashed"))
-    failed = result is not None and result["status"] == "failed" and not crashed
     step = failed_at[seeds.index(seed)]
-    if not failed and step < 0:
+    reason = f"the loss was not finite at step {step}"
+    if result is not None and result["status"] == "failed" and not crashed:
+        reason = result["reason"]
+    elif step < 0:
         return
-    reason = result["reason"] if failed else f"the loss was not finite at step {step}"
     others = [str(s) for s, at in zip(seeds, failed_at, strict=True) if at < 0]
     others = [other for other in others if other != str(seed)]
     raise UserError(
