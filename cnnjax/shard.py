@@ -3,7 +3,7 @@
 A training step is written once, for the images that it is given. On several devices
 each may be given a shard of the batch; then whatever belongs to the batch as a whole
 (sums, statistics of a batch norm, random numbers per image) goes through `Shard`. Its
-forms for several devices are in `devices/shards.py`.
+forms for several devices are in `devices/collectives.py`.
 """
 
 import contextlib

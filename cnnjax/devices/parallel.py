@@ -20,11 +20,11 @@ from jax.sharding import PartitionSpec as P
 
 from cnnjax.devices import pmap
 from cnnjax.devices.available import chosen_devices
+from cnnjax.devices.collectives import Divided, OfDevice
 from cnnjax.devices.compile_cache import sharing_entries
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import AXES, BATCHES, ONE_DEVICE, SEEDS, STREAM, Layout
 from cnnjax.devices.seed_axis import over_seeds
-from cnnjax.devices.shards import Divided, OfDevice
 from cnnjax.layers.functional.implementation import implementation
 from cnnjax.shard import WHOLE, computing
 

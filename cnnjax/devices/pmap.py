@@ -9,8 +9,8 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from cnnjax.devices.available import chosen_devices
+from cnnjax.devices.collectives import OfDevice
 from cnnjax.devices.layout import AXES, HOST, Layout
-from cnnjax.devices.shards import OfDevice
 from cnnjax.shard import WHOLE, computing
 
 

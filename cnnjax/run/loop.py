@@ -14,8 +14,8 @@ from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest
 from cnnjax.records import is_writer
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
-from cnnjax.run.checkpoints.saved import restore_latest, save, save_statistics
+from cnnjax.run.checkpoints.manager import Checkpoints
+from cnnjax.run.checkpoints.restore import restore_latest, save, save_statistics
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.heartbeat import Heartbeat, claim
 from cnnjax.run.metrics import Cost, Curves

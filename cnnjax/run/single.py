@@ -14,8 +14,8 @@ from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.interrupt import Stopped, catching_signals
 from cnnjax.records import no_run, read_json
 from cnnjax.run.cautions import cautions
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
-from cnnjax.run.checkpoints.saved import restore_latest
+from cnnjax.run.checkpoints.manager import Checkpoints
+from cnnjax.run.checkpoints.restore import restore_latest
 from cnnjax.run.delivery import delivery_of
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.loop import fit, require_some_success

@@ -13,7 +13,7 @@ from cnnjax.interrupt import Stopped
 from cnnjax.records import read_json
 from cnnjax.run import loop
 from cnnjax.run.cautions import cautions
-from cnnjax.run.checkpoints.saved import restore_latest
+from cnnjax.run.checkpoints.restore import restore_latest
 from cnnjax.run.delivery import resident_batches, resident_data
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.setup import initial_state, saved_example

@@ -22,8 +22,8 @@ from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
 from cnnjax.records import read_json
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
-from cnnjax.run.checkpoints.saved import read_statistics
+from cnnjax.run.checkpoints.manager import Checkpoints
+from cnnjax.run.checkpoints.restore import read_statistics
 from cnnjax.run.folder import PREPROCESSING
 from cnnjax.run.settings import TrainSettings
 from cnnjax.run.single import stored_config

@@ -13,7 +13,7 @@ import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.plain_path import PlainPath
 from tests.run.tiny import fit, tiny_run
 from tests.slow import slow_but
@@ -165,7 +165,7 @@ UNPRIVILEGED = """
 import grp, os, pwd, sys
 import numpy as np
 from cnnjax.errors import UserError
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 if os.geteuid() == 0:
     os.setuid(65534)
 try:
@@ -200,7 +200,7 @@ def test_impossible_folder_is_one_sentence(tmp_path):
 UNPRIVILEGED_WRITER = """
 import os, sys
 from cnnjax.errors import UserError
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 if os.geteuid() == 0:
     os.setuid(65534)
 try:

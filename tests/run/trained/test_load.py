@@ -15,7 +15,7 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.net.initialize import init_variables
 from cnnjax.records import read_json, write_json
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.setup import initial_state, set_up
 from tests.run.tiny import RESNET, fit, tiny_config, tiny_run
 from tests.slow import slow, slow_but

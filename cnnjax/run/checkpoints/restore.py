@@ -1,4 +1,4 @@
-"""A run's arrays on disk: stored separately per block, however blocks are executed."""
+"""How a run saves its arrays and finds those to resume from: one copy per block."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from flax import traverse_util
 from cnnjax.devices import distributed
 from cnnjax.net.stacked import stack, stacks_of, unstack
 from cnnjax.records import write_bytes
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.setup import Run
 
 BLOCK_AXIS = 1  # blocks are stacked behind the seeds

@@ -18,7 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from cnnjax.errors import UserError
 from cnnjax.run.checkpoints import packing
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 
 
 @flax.struct.dataclass
@@ -302,7 +302,7 @@ FULL = """
 import resource, signal, sys
 import numpy as np
 from cnnjax.errors import UserError
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 with Checkpoints(sys.argv[1], keep_last=3) as checkpoints:
     checkpoints.save(1, {"x": np.zeros(100)}, {})
@@ -329,7 +329,7 @@ def test_full_disk_is_one_sentence_and_loses_nothing(tmp_path):
 ENDLESS = """
 import sys
 import numpy as np
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
+from cnnjax.run.checkpoints.manager import Checkpoints
 with Checkpoints(sys.argv[1], keep_last=2) as checkpoints:
     start = checkpoints.latest_step() or 0
     for step in range(start + 1, 10**6):

@@ -10,8 +10,8 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.records import read_json
 from cnnjax.run import single
-from cnnjax.run.checkpoints.checkpoint import Checkpoints
-from cnnjax.run.checkpoints.saved import restore_latest
+from cnnjax.run.checkpoints.manager import Checkpoints
+from cnnjax.run.checkpoints.restore import restore_latest
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.setup import saved_example
 from tests.run.tiny import fit, rows_of, tiny_run

@@ -25,7 +25,7 @@ import orbax.checkpoint as ocp
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.records import is_writer, write_failure
-from cnnjax.run.checkpoints import earlier
+from cnnjax.run.checkpoints import old_formats
 from cnnjax.run.checkpoints.damaged import DamagedError, reading, set_aside
 from cnnjax.run.checkpoints.packing import (
     PACKED,
@@ -186,7 +186,7 @@ class Checkpoints:
                     accept(metadata)
                 if example is None:
                     return step, self._read_leaves(step, table, {}), metadata
-                source = earlier.sources(wanted, table)
+                source = old_formats.sources(wanted, table)
                 from_disk = {source[n]: leaf for n, leaf in wanted.items()}
                 self._check_fit(step, table, from_disk)
                 leaves = self._read_leaves(step, table, from_disk)
@@ -196,9 +196,9 @@ class Checkpoints:
                     "and skipped; the one before it is used if there is one"
                 )
                 continue
-            if words := earlier.in_words(source):
+            if words := old_formats.in_words(source):
                 self._warn(f"checkpoint {self._directory / str(step)} {words}")
-            leaves = earlier.placed_by(source, leaves)
+            leaves = old_formats.placed_by(source, leaves)
             placed = [place(leaves[name], leaf) for name, leaf in wanted.items()]
             tree = jax.tree.unflatten(jax.tree.structure(example), placed)
             return step, tree, metadata
