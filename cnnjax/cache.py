@@ -1,4 +1,4 @@
-"""The user's cache folder: what can be made again, kept to start faster."""
+"""The user's cache folder: what can be computed again, kept for a faster start."""
 
 import os
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def cache_folder(kind: str) -> Path | None:
 
 
 def remove_oldest(entries: Iterable[Path], most_bytes: int) -> None:
-    """Removes the entries that were written first, until the rest is small enough."""
+    """Removes the oldest entries until the rest is small enough."""
     sizes = [(entry.stat(), entry) for entry in entries]
     total = sum(stat.st_size for stat, _ in sizes)
     for stat, entry in sorted(sizes, key=lambda pair: pair[0].st_mtime):

@@ -33,7 +33,7 @@ BEFORE = {"data.channels": 0}
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
-KINDS = {int: "whole number", float: "number", bool: "truth value", str: "text"}
+KINDS = {int: "integer", float: "number", bool: "boolean", str: "text"}
 
 
 def recipe_path(name: str, where: str = "--config") -> pathlib.Path:
@@ -198,11 +198,12 @@ def wrong_type(config: ml_collections.ConfigDict, key: str, value: Any) -> UserE
     """Builds the error for a value that a config key does not take."""
     kind, old = _type_of(config, key), flatten(config)[key]
     old = tuple(old) if isinstance(old, list) else old
+    name = KINDS.get(kind, kind.__name__)
+    article = "an" if name[0] in "aeiou" else "a"
     example = "" if old is None else f" such as {old!r}"
     return UserError(
-        f"config.{key} takes a {KINDS.get(kind, kind.__name__)}{example}, "
-        f"not {shown(value)} "
-        "(its legal values are in configs/base.py)"
+        f"config.{key} takes {article} {name}{example}, not {shown(value)} (its legal "
+        "values are in configs/base.py)"
     )
 
 

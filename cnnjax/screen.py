@@ -5,7 +5,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-# Below this a bar leaves no room for what it is about.
+# Below this a progress bar leaves no room for its text.
 NARROW = 60
 _ANY = 10_000
 
@@ -46,7 +46,7 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def _least_width(table: Table, console: Console) -> int:
-    """Where every word is whole, and every column that is not to be broken."""
+    """The width at which every word is whole, and every column without a wrap."""
     options = console.options.update(width=_ANY, max_width=_ANY)
     least = Measurement.get(console, options, table).minimum
     for column in table.columns:

@@ -1,9 +1,9 @@
-"""Which part of a step's batch a program computes, and how it meets the others.
+"""The shard of a batch that a program computes, and its collectives.
 
 A training step is written once, for the images that it is given. On several devices
-each may be given a part of the batch; then whatever belongs to the batch as a whole
-(sums, statistics of a batch norm, random numbers per image) goes through the `Part` of
-this file. What the parts are made of is known to `devices/shards.py` alone.
+each may be given a shard of the batch; then whatever belongs to the batch as a whole
+(sums, statistics of a batch norm, random numbers per image) goes through `Shard`. Its
+forms for several devices are in `devices/shards.py`.
 """
 
 import contextlib
@@ -17,53 +17,53 @@ import jax.numpy as jnp
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class Shard:
     """The whole batch: what a program computes unless it is told otherwise.
 
-    Equal parts of n images in the order of the batch, N = n * num_parts in all.
+    Shards have n images each, in the order of the batch, N = n * num_shards in all.
     """
 
-    num_parts: int = 1
+    num_shards: int = 1
 
-    def own(self, x: jax.Array) -> jax.Array:
-        """The share of this part in what every part has: [N, ...] -> [n, ...]."""
+    def local(self, x: jax.Array) -> jax.Array:
+        """The local slice of what all shards have: [N, ...] -> [n, ...]."""
         return x
 
-    def everyone(self, x: jax.Array) -> jax.Array:
-        """What all parts have, in order: [n, ...] -> [N, ...]."""
+    def gather(self, x: jax.Array) -> jax.Array:
+        """The slices of all shards in order (all-gather): [n, ...] -> [N, ...]."""
         return x
 
-    def total(self, tree: Any) -> Any:
-        """The sum over all parts, leaf by leaf."""
+    def sum(self, tree: Any) -> Any:
+        """The sum over all shards (psum), leaf by leaf."""
         return tree
 
-    def neighbours_total(self, x: jax.Array, num: int) -> jax.Array:
-        """The sum over `num` neighbouring parts, where `num` divides their number."""
+    def sum_of_neighbours(self, x: jax.Array, num: int) -> jax.Array:
+        """The sum over `num` neighbouring shards; `num` divides their number."""
         return x
 
     def microbatches(self, x: jax.Array, num: int) -> jax.Array:
-        """Divides the images of each part: [n, ...] -> [num, n / num, ...]."""
+        """Divides the images of each shard: [n, ...] -> [num, n / num, ...]."""
         return x.reshape(num, -1, *x.shape[1:])
 
 
-WHOLE = Part()
-_part: ContextVar[Part] = ContextVar("part", default=WHOLE)
+WHOLE = Shard()
+_shard: ContextVar[Shard] = ContextVar("shard", default=WHOLE)
 _positions: ContextVar[jax.Array | None] = ContextVar("positions", default=None)
 
 
-def part() -> Part:
-    """The part of the batch that is being traced."""
-    return _part.get()
+def shard() -> Shard:
+    """The shard that the traced program computes."""
+    return _shard.get()
 
 
 @contextlib.contextmanager
-def computing(new: Part) -> Iterator[None]:
-    """What is traced within computes this part of the batch."""
-    token = _part.set(new)
+def computing(new: Shard) -> Iterator[None]:
+    """What is traced within computes this shard of the batch."""
+    token = _shard.set(new)
     try:
         yield
     finally:
-        _part.reset(token)
+        _shard.reset(token)
 
 
 def positions(num_images: int) -> jax.Array:

@@ -7,15 +7,15 @@ from cnnjax.errors import MOST_SHOWN, UserError, shown
 from configs import base
 
 WRONG = [
-    ("norm.num_groups", (2,), "whole number", "(2,)"),
-    ("norm.num_groups", [2], "whole number", "[2]"),
-    ("norm.examples_per_statistic", True, "whole number", "True"),
-    ("norm.channels_per_group", "3", "whole number", "'3'"),
-    ("train.steps", True, "whole number", "True"),
-    ("train.epochs", False, "number", "False"),
-    ("model.widths", 3, "tuple", "(16, 32, 64)"),
-    ("model.residual", {}, "truth value", "{}"),
-    ("data.data_dir", ("a",), "text", "('a',)"),
+    ("norm.num_groups", (2,), "an integer", "(2,)"),
+    ("norm.num_groups", [2], "an integer", "[2]"),
+    ("norm.examples_per_statistic", True, "an integer", "True"),
+    ("norm.channels_per_group", "3", "an integer", "'3'"),
+    ("train.steps", True, "an integer", "True"),
+    ("train.epochs", False, "a number", "False"),
+    ("model.widths", 3, "a tuple", "(16, 32, 64)"),
+    ("model.residual", {}, "a boolean", "{}"),
+    ("data.data_dir", ("a",), "a text", "('a',)"),
 ]
 
 
@@ -25,7 +25,7 @@ def test_another_kind_is_refused(key, value, takes, given):
     with pytest.raises(UserError) as said:
         override(config, {key: value})
     sentence = str(said.value)
-    assert f"config.{key} takes a {takes}" in sentence
+    assert f"config.{key} takes {takes}" in sentence
     assert given in sentence
     assert flatten(config) == flatten(base.get_config())
 
@@ -34,7 +34,7 @@ def test_the_norm_of_a_net_keeps_the_kinds_of_its_keys():
     config = base.get_config()
     with config.unlocked():
         config.norm = base.norm_section("vgg16_bn")
-    with pytest.raises(UserError, match=r"norm\.num_groups takes a whole number"):
+    with pytest.raises(UserError, match=r"norm\.num_groups takes an integer"):
         override(config, {"norm.num_groups": "3"})
     override(config, {"norm.num_groups": 3})
     assert config.norm.num_groups == 3

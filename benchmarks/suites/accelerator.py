@@ -1,6 +1,5 @@
 """Suite accelerator: measurements that need a GPU or TPU."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -12,7 +11,6 @@ from benchmarks.rows import Row, rows_of
 from cnnjax.devices import parallel
 from cnnjax.devices.available import is_accelerated
 from cnnjax.errors import UserError
-from cnnjax.layers.norm import make_norm
 from cnnjax.run.programs import compile_programs
 from cnnjax.run.setup import initial_state, set_up
 
@@ -89,7 +87,7 @@ def norms(net: Net, options, dtype: str = "bfloat16") -> list[Row]:
     ways: dict[str, object] = {}
     notes: dict[str, str] = {}
     for kind, settings in (("batch", {}), ("group", {"num_groups": 32})):
-        norm = dataclasses.asdict(make_norm(kind, **settings))
+        norm = {"kind": kind, **settings}
         ways[kind], run = training(net, dtype, norm=norm)
         notes[kind] = f"{memory(run) / 2**30:.2f} GiB beside the arguments"
     times = interleave(ways, rounds=options.rounds)

@@ -18,7 +18,7 @@ from flax.core import meta
 from cnnjax.errors import UserError
 from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.conv import Conv, Dense
-from cnnjax.layers.norm import make_norm, norm_of
+from cnnjax.layers.norm import Norm, norm_of
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.net.observe import Call, observe
 from cnnjax.net.stacked import unscan
@@ -73,7 +73,7 @@ def fold_batch_norm(
         bias = folded.get(f"{layer}/bias", np.zeros_like(mean))
         folded[f"{layer}/kernel"] = folded[f"{layer}/kernel"] * factor
         folded[f"{layer}/bias"] = shift + (bias - mean) * factor
-    bare = model.clone(norm=make_norm("none"))
+    bare = model.clone(norm=Norm("none"))
     _check_names(bare, folded, input_shape)
     gone = ("params", "batch_stats")
     kept = {c: tree for c, tree in variables.items() if c not in gone}

@@ -1,4 +1,4 @@
-"""Arrays kept in the user's cache folder, because making them again takes long.
+"""Arrays kept in the user's cache folder, because computing them takes long.
 
 Entries are zip files, whose checksums tell a damaged one.
 """

@@ -7,8 +7,8 @@ standardize='none' a zero is black.
 
 Each random operation draws from its own stream, `fold_in(key, stream)`: switching one
 on or off changes nothing for the others. Every draw names its type, so that x64 mode
-draws the same. Draws are made for the whole batch, of which each program takes its own
-part (`cnnjax.shard`): they are small, and do not depend on how the batch is divided.
+draws the same. Draws are made for the whole batch, of which each program takes its
+shard (`cnnjax.shard`): they are small, and do not depend on how the batch is divided.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import numpy as np
 
 from cnnjax.data.standardize import Statistics, measure
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.shard import part
+from cnnjax.shard import shard
 
 # (key, images float32 [B, H, W, C], targets float32 [B, classes], amount) -> the same
 Apply = Callable[..., tuple[jax.Array, jax.Array]]
@@ -31,8 +31,8 @@ MIN_STD = 1e-6
 
 
 def _own(num_images: int, draw: Callable[[int], jax.Array]) -> jax.Array:
-    """What `draw` gives for the whole batch, for the images of this part of it."""
-    return part().own(draw(num_images * part().num_parts))
+    """What `draw` gives for the whole batch, for the images of this shard of it."""
+    return shard().local(draw(num_images * shard().num_shards))
 
 
 def random_crop(key, images, targets, pad: int):
@@ -98,7 +98,7 @@ def mixup(key, images, targets, alpha: float):
     partner = _own(len(images), lambda n: jax.random.permutation(key_partner, n))
 
     def mix(x: jax.Array) -> jax.Array:
-        return share * x + (1 - share) * part().everyone(x)[partner]
+        return share * x + (1 - share) * shard().gather(x)[partner]
 
     return mix(images), mix(targets)
 

@@ -1,4 +1,4 @@
-"""What a data set holds, what of it is used, and what is not: counted before use."""
+"""The images of a data set by class, used and ignored: counted before use."""
 
 import dataclasses
 import textwrap
@@ -93,7 +93,7 @@ def remarks_on_splits(
     taken: dict[str, tuple[str, np.ndarray]],
     divided: bool,
 ) -> list[str]:
-    """Sentences on what the choice of images left out.
+    """Sentences on classes and splits without images.
 
     Args:
       request: a `Request`.

@@ -1,8 +1,8 @@
-"""Data sets: which images train, which choose, which judge.
+"""Data sets: the images to train, to validate and to test on.
 
 Validation is for choosing (learning rate, stopping, checkpoints) and comes out of the
-training pool of the source; the test split is never chosen on. Images are uint8, held
-in memory ('resident') or read and decoded as they are needed ('streaming').
+training pool of the source; nothing is ever chosen on the test split. Images are uint8,
+held in memory ('resident') or read and decoded as they are needed ('streaming').
 """
 
 import dataclasses
@@ -128,7 +128,7 @@ def open_source(request: Request) -> Source:
 
 
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
-    """The data set whose images are read when they are asked for."""
+    """The data set whose images are read when they are needed."""
     shape, from_files = source.image_shape, source.root is not None
     splits = {
         split: StreamedSplit(split, source.read, *of_split, shape, from_files)
@@ -164,7 +164,7 @@ def _dataset(
 
 
 def _require_certain(source: Source) -> None:
-    """Streaming must not meet an image in the middle of training that does not fit."""
+    """Refuses a streamed set in which an image may not fit: it would end a long run."""
     if not source.certain:
         raise UserError(
             "the first training image is grey, and a streamed set does not look at all "
@@ -174,7 +174,7 @@ def _require_certain(source: Source) -> None:
 
 
 def _read_splits(source: Source, chosen: Chosen, request: Request) -> dict[str, Split]:
-    """Reads all splits, which must look like the training images; some may be empty."""
+    """Reads all splits, of images with one shape; some may be empty."""
     splits = {"train": Split(*_read_once(source, *chosen["train"], request))}
     shape = splits["train"].image_shape
     for split in ("validation", "test"):
@@ -191,7 +191,7 @@ def _read_splits(source: Source, chosen: Chosen, request: Request) -> dict[str, 
 def _read_once(
     source: Source, pool: str, indices: np.ndarray, request: Request
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads images, or finds them on disk where decoding them takes time."""
+    """Reads images, or takes decoded ones from the cache."""
 
     def decode() -> tuple[np.ndarray, np.ndarray]:
         return source.read(pool, indices)

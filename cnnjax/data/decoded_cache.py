@@ -1,4 +1,4 @@
-"""Decoded images kept on disk: decoding takes longer than all else at a start."""
+"""Decoded images kept on disk: decoding is the longest part of a start."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ Decoded = tuple[np.ndarray, np.ndarray]
 def decoded_once(
     files: Iterable[str | os.PathLike], what: object, decode: Callable[[], Decoded]
 ) -> Decoded:
-    """Images and labels as `decode` gives them, or as it gave them the last time.
+    """Images and labels that `decode` gives, or gave the last time.
 
     Args:
       files: what the images are read from; if one of them changes, `decode` is called.

@@ -1,4 +1,4 @@
-"""What tells one data set from another: runs on other data must not be mixed."""
+"""Fingerprints of data sets: runs on different data must not be mixed."""
 
 import hashlib
 import os

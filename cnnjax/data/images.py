@@ -1,4 +1,4 @@
-"""Encoded images to one uint8 array, cropped and resized where a size is asked for.
+"""Decodes images to one uint8 array, cropped and resized if a size is given.
 
 What becomes of a file, in this order: the first of several frames or pages; 16 or 12
 bits of grey to 8 (the highest, as Pillow does with 16-bit colour); a transparent ground
@@ -195,7 +195,7 @@ def _upright(name: str, content: bytes) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """How the camera was held, 1 to 8; 1 where nothing that can be read tells it."""
+    """Orientation of the camera, 1 to 8; 1 where it is not stored."""
     if _NOTES.isdisjoint(image.info):  # parsing nothing takes a tenth of a small JPEG
         return 1
     try:

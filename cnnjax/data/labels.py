@@ -1,4 +1,4 @@
-"""Labels are checked before anything is trained: each must name a class."""
+"""Checks labels before training: each must name a class."""
 
 from typing import Any
 

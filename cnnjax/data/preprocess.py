@@ -56,7 +56,7 @@ class Preprocess:
         return f"<preprocess: {self.words()}>"
 
     def words(self) -> str:
-        """The whole of it in words, for users of other libraries."""
+        """A description for users of other libraries."""
         height, width, channels = self.image_shape
         colour = COLOURS.get(channels, f"{channels} channels")
         if self.to_grey:

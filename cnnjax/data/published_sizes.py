@@ -1,4 +1,4 @@
-"""What is known of well-known data sets by those who do not have them: for plans.
+"""Published facts of well-known data sets, for plans without the data.
 
 A plan needs the number of images, their shape and the number of classes, and no pixel.
 """

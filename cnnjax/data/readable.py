@@ -27,14 +27,14 @@ def require_readable(
     num_processes: int = 1,
     stop: object = None,
 ) -> None:
-    """Decodes each streamed image once; what was found good is kept in the cache.
+    """Decodes each streamed image once; what could be read is kept in the cache.
 
     Args:
       splits: those that come from files are read.
       fingerprint: of the data set.
-      process: number of this process, from 0, which reads its share.
+      process: number of this process, from 0, which reads its local slice.
       num_processes: how many there are.
-      stop: ends the pass, without a verdict, once it is true.
+      stop: ends the pass, without a result, once it is true.
 
     Raises:
       UserError: an image that cannot be read, or that has not the shape of the others.

@@ -14,7 +14,7 @@ TEST_SHARE = 0.2
 
 
 class Unreadable(UserError):
-    """A streamed image is not what it was at the start, or should have been."""
+    """A streamed image is broken, or not what it was at the start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Split:
         return self.images.shape[1:]
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(images uint8 [n, H, W, C], labels int32 [n]) of some of its places."""
+        """(images uint8 [n, H, W, C], labels int32 [n]) at some indices."""
         return self.images[indices], self.labels[indices]
 
 
 @dataclasses.dataclass(frozen=True)
 class StreamedSplit:
-    """A split that decodes its images each time they are asked for.
+    """A split that decodes its images each time they are read.
 
     Args:
       name: 'train', 'validation' or 'test', for messages.

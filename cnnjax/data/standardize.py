@@ -1,4 +1,4 @@
-"""What standardisation subtracts and divides by, measured on the training images."""
+"""Statistics for standardisation, measured on the training images."""
 
 import dataclasses
 import hashlib
@@ -123,8 +123,8 @@ def measure_split(
 ) -> Statistics:
     """As `measure`, for a split that may have to be read for it.
 
-    A streamed split is read once, each process its share of the batches; the sums are
-    kept in the user's cache folder.
+    A streamed split is read once, by each process its local slice of the batches; the
+    sums are kept in the user's cache folder.
 
     Args:
       standardize: as for `measure`.
@@ -176,7 +176,7 @@ def add_up(blocks: Iterable[np.ndarray], shape: tuple[int, int, int]) -> np.ndar
 def _add_up_streamed(
     split: StreamedSplit, process: int, num_processes: int
 ) -> np.ndarray:
-    """Sums over the share of a process: a stretch of each batch."""
+    """Sums over the local slices of a process: a stretch of each batch."""
     batch = STREAMED_BLOCK * num_processes
     start = STREAMED_BLOCK * process
     with EvalStream(

@@ -89,7 +89,7 @@ class ReadAhead:
             self._results.append(self._threads.submit(call))
 
     def next(self) -> Any:
-        """The next result, or the exception of its call; that one ends everything."""
+        """The next result, or the exception of its call; that one closes it."""
         try:
             result = self._results.popleft().result()
             for call in itertools.islice(self._calls, 1):
@@ -100,13 +100,13 @@ class ReadAhead:
             raise
 
     def close(self) -> None:
-        """Drops what has not been asked for and waits for the threads to end."""
+        """Drops results that were not taken and waits for the threads to end."""
         self._threads.shutdown(cancel_futures=True)
         self._results.clear()
 
 
 class _Stream:
-    """What the two streams share: pieces of batches, and an end; a context manager.
+    """The common part of the two streams: pieces of batches, and closing.
 
     Args:
       split: read from.

@@ -1,20 +1,20 @@
-"""The parts of a batch on several devices, by how a program is laid over them."""
+"""The shards of a batch on several devices, by how a program is laid over them."""
 
 import dataclasses
 
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
-from cnnjax.shard import Part
+from cnnjax.shard import Shard
 
 
 @dataclasses.dataclass(frozen=True)
-class Divided(Part):
+class Divided(Shard):
     """mode 'jit': the program is that of the whole batch, XLA divides its arrays."""
 
     num_devices: int = 1
 
-    def own(self, x):
+    def local(self, x):
         return lax.with_sharding_constraint(x, P("data"))
 
     def microbatches(self, x, num):
@@ -26,8 +26,8 @@ class Divided(Part):
 
 
 @dataclasses.dataclass(frozen=True)
-class OfDevice(Part):
-    """modes 'shard_map' and 'pmap': this device's part, of `num_parts` in a group.
+class OfDevice(Shard):
+    """modes 'shard_map' and 'pmap': this device's shard, one of `num_shards`.
 
     Args:
       axis: name of the axis over which devices are mapped.
@@ -37,24 +37,24 @@ class OfDevice(Part):
     axis: str = "data"
     groups: tuple[tuple[int, ...], ...] | None = None
 
-    def own(self, x):
-        size = x.shape[0] // self.num_parts
+    def local(self, x):
+        size = x.shape[0] // self.num_shards
         return lax.dynamic_slice_in_dim(x, self._index() * size, size)
 
-    def everyone(self, x):
+    def gather(self, x):
         return lax.all_gather(
             x, self.axis, axis_index_groups=self.groups, axis=0, tiled=True
         )
 
-    def total(self, tree):
+    def sum(self, tree):
         return lax.psum(tree, self.axis, axis_index_groups=self.groups)
 
-    def neighbours_total(self, x, num):
-        if num == self.num_parts:
-            return self.total(x)
-        parts = lax.all_gather(x, self.axis, axis_index_groups=self.groups)
+    def sum_of_neighbours(self, x, num):
+        if num == self.num_shards:
+            return self.sum(x)
+        sums = lax.all_gather(x, self.axis, axis_index_groups=self.groups)
         first = self._index() // num * num
-        return lax.dynamic_slice_in_dim(parts, first, num).sum(0)
+        return lax.dynamic_slice_in_dim(sums, first, num).sum(0)
 
     def _index(self):
-        return lax.axis_index(self.axis) % self.num_parts
+        return lax.axis_index(self.axis) % self.num_shards

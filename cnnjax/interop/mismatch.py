@@ -48,7 +48,7 @@ def describe_mismatch(
     """The differences in one sentence, with a hint at what was meant.
 
     Entries without the common prefix may be a renamed part of the net or belong to
-    something else: they are named, and do not count as differences.
+    something else: they are named, and do not affect the hint about the others.
 
     Args:
       name: of our net.

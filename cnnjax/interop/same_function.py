@@ -134,7 +134,7 @@ def check_groups(name: str, norm: Norm, source: str, widths: Iterable[int]) -> s
             f"group norms in timm have {MOST_GROUPS} groups and epsilon 1e-05, which "
             f"no weight shows, and this {name!r} has another norm ('group', {found}, "
             f"epsilon {norm.epsilon:g}): choose "
-            f"norm=make_norm('group', num_groups={MOST_GROUPS})"
+            f"norm=Norm('group', num_groups={MOST_GROUPS})"
         )
     if source == "timm":
         return ""
@@ -142,7 +142,7 @@ def check_groups(name: str, norm: Norm, source: str, widths: Iterable[int]) -> s
         raise UserError(
             f"the weights of {source}'s {name!r} do not show the number of groups of "
             f"its group norms, and not all its widths ({listed(map(str, widths))}) "
-            f"have {MOST_GROUPS}: give it, as in norm=make_norm('group', "
+            f"have {MOST_GROUPS}: give it, as in norm=Norm('group', "
             "num_groups=8) (config.norm.num_groups, config.norm.channels_per_group)"
         )
     arguments = "c" if norm.epsilon == 1e-5 else f"c, eps={norm.epsilon:g}"

@@ -9,7 +9,7 @@ from cnnjax.layers.functional.batch_norm import batch_normalize
 from cnnjax.layers.functional.channels import per_channel
 from cnnjax.layers.functional.moments import affine, normalize
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.shard import part
+from cnnjax.shard import shard
 
 
 def misfit(group: int, num_images: int, num_local: int) -> str | None:
@@ -43,13 +43,13 @@ class BatchNorm(nn.Module):
 
     In training the statistics are those of each group of `examples_per_statistic`
     consecutive images, and the running ones move by the average over the groups. Where
-    a program computes a part of the batch (`cnnjax.shard`), groups are those of the
-    whole batch all the same.
+    a program computes a shard of the batch (`cnnjax.shard`), groups are still those of
+    the whole batch.
 
     Args:
       momentum: share of the running statistics kept at each step.
       epsilon: added to the variance.
-      examples_per_statistic: images per group; None for the whole batch, all parts.
+      examples_per_statistic: images per group; None for the whole batch, all shards.
       running_variance: 'unbiased' or 'biased'; the batch itself is always normalized by
         the biased variance.
       scale_init: initial scale.
@@ -58,7 +58,7 @@ class BatchNorm(nn.Module):
 
     Raises:
       UserError: if the batch does not divide into the groups, a group lies across
-        parts of the batch without filling them, or a statistic would be taken over a
+        shards of the batch without filling them, or a statistic would be taken over a
         single value.
 
     Shapes:
@@ -89,14 +89,14 @@ class BatchNorm(nn.Module):
             running = per_channel(mean.value, x), per_channel(var.value, x)
             y = normalize(x, *running, self.epsilon)
             return affine(y, scale, bias).astype(x.dtype)
-        groups, num_parts = self._groups(x) if train else (x[None], part().num_parts)
+        groups, num_shards = self._groups(x) if train else (x[None], shard().num_shards)
         y, batch_mean, batch_var = batch_normalize(
-            groups, scale, bias, self.epsilon, num_parts
+            groups, scale, bias, self.epsilon, num_shards
         )
         if train:
             self._move(mean, batch_mean)
-            num_values = num_parts * groups.size // (groups.shape[0] * groups.shape[-1])
-            unbias = num_values / (num_values - 1)
+            values = num_shards * groups.size // (groups.shape[0] * groups.shape[-1])
+            unbias = values / (values - 1)
             self._move(var, batch_var * (1.0 if self._biased else unbias))
         return y.astype(x.dtype).reshape(x.shape)
 
@@ -105,20 +105,20 @@ class BatchNorm(nn.Module):
         return self.running_variance == "biased"
 
     def _groups(self, x: jax.Array) -> tuple[jax.Array, int]:
-        """[n, ..., C] -> [groups, images per group, ..., C], and parts per group."""
-        own = x.shape[0]
-        num_images = own * part().num_parts
+        """[n, ..., C] -> [groups, images per group, ..., C], and shards per group."""
+        local = x.shape[0]
+        num_images = local * shard().num_shards
         size = self.examples_per_statistic or num_images
-        if reason := misfit(size, num_images, own):
+        if reason := misfit(size, num_images, local):
             raise UserError(reason)
-        groups = x.reshape(-1, min(size, own), *x.shape[1:])
+        groups = x.reshape(-1, min(size, local), *x.shape[1:])
         if size * groups[0, 0].size == groups.shape[-1]:
             raise UserError(
                 f"batch norm over groups of {size} image of {x.shape[1:-1]} positions "
                 "takes its variance from a single value: use more images per statistic "
                 "(config.train.batch_size, config.norm.examples_per_statistic)"
             )
-        return groups, max(1, size // own)
+        return groups, max(1, size // local)
 
     def _move(self, running: nn.Variable, of_groups: jax.Array) -> None:
         batch = of_groups.mean(tuple(range(of_groups.ndim - 1)))

@@ -1,7 +1,7 @@
 """Normalization layers by name.
 
-`make_norm` checks a config section `norm` and gives a `Norm`, which a net hands down to
-its blocks and which makes one module per call. A new kind is one entry of `NORMS`.
+A net hands a `Norm` down to its blocks, and each call of it makes one module. A new
+kind is one entry of `NORMS`.
 """
 
 import dataclasses
@@ -21,23 +21,79 @@ from cnnjax.layers.ordinary import with_train
 
 @dataclasses.dataclass(frozen=True)
 class Norm:
-    """A checked choice of normalization; calling it makes a module.
+    """A choice of normalization, section `norm` of a config; calling it makes a module.
 
-    The fields are the arguments of `make_norm`, and `eval_statistics` of `BatchNorm`.
+    A setting that the kind does not use is checked for its range and otherwise ignored,
+    so that the kind alone can be an axis of an ablation.
+
+    Args:
+      kind: a key of `NORMS`.
+      momentum: share of the old running statistics kept at each step, in [0, 1];
+        running = momentum * running + (1 - momentum) * batch (torch writes 1 minus it).
+        0 keeps the statistics of the last batch alone.
+      epsilon: added to the variance.
+      examples_per_statistic: for batch norm, how many consecutive images share their
+        statistics ("ghost batches"); None for the whole batch.
+      running_variance: for batch norm, 'unbiased' (divided by n - 1, as in Ioffe &
+        Szegedy 2015 and torch) or 'biased' (divided by n, as in TensorFlow and Flax).
+      num_groups: for group norm, into how many groups the channels are divided.
+      channels_per_group: for group norm, or the size of each. With neither, each layer
+        takes the largest divisor of its channels up to 32, see `GroupNorm`.
+      response_size: for local response norm, how many neighbouring channels (n).
+      response_alpha: factor of the *sum* of squares, as in the paper; torch and Caffe
+        write size * alpha for the same.
+      response_beta: exponent.
+      response_k: constant.
+      eval_statistics: of `BatchNorm`; no key of the section.
+
+    Raises:
+      UserError: for an unknown kind or a value out of range, naming the config key.
     """
 
     kind: str
-    momentum: float
-    epsilon: float
-    examples_per_statistic: int | None
-    running_variance: str
-    num_groups: int | None
-    channels_per_group: int | None
-    response_size: int
-    response_alpha: float
-    response_beta: float
-    response_k: float
+    _: dataclasses.KW_ONLY
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    examples_per_statistic: int | None = None
+    running_variance: str = "unbiased"
+    num_groups: int | None = None
+    channels_per_group: int | None = None
+    response_size: int = 5
+    response_alpha: float = 1e-4
+    response_beta: float = 0.75
+    response_k: float = 2.0
     eval_statistics: str = "running"
+
+    def __post_init__(self):
+        if self.kind not in NORMS:
+            raise unknown_name("norm kind", self.kind, NORMS, "config.norm.kind")
+        if self.running_variance not in ("biased", "unbiased"):
+            raise unknown_name(
+                "running variance",
+                self.running_variance,
+                ("biased", "unbiased"),
+                "config.norm.running_variance",
+            )
+        self._require("momentum", 0.0 <= self.momentum <= 1.0, "a number in [0, 1]")
+        finite = 0.0 <= self.epsilon < float("inf")
+        self._require("epsilon", finite, "a finite number of at least 0")
+        self._require("response_size", self.response_size >= 1, "at least 1")
+        for key in ("response_alpha", "response_beta", "response_k"):
+            self._require(key, math.isfinite(getattr(self, key)), "a finite number")
+        for key in ("examples_per_statistic", "num_groups", "channels_per_group"):
+            value = getattr(self, key)
+            self._require(key, value is None or value >= 1, "None or at least 1")
+        if self.kind == "group" and self.num_groups and self.channels_per_group:
+            raise UserError(
+                "group norm takes one of config.norm.num_groups (got "
+                f"{self.num_groups}) and config.norm.channels_per_group (got "
+                f"{self.channels_per_group}), or neither; set one of them to None"
+            )
+
+    def _require(self, key: str, holds: bool, allowed: str) -> None:
+        if not holds:
+            value = getattr(self, key)
+            raise UserError(f"config.norm.{key} must be {allowed}, got {value}")
 
     @property
     def has_bias(self) -> bool:
@@ -104,98 +160,6 @@ class Norm:
     ) -> nn.Module:
         """The module of that layer, whose own call may know no `train`."""
         return NORMS[self.kind].build(self, name, scale_init)
-
-
-def make_norm(
-    kind: str,
-    *,
-    momentum: float = 0.9,
-    epsilon: float = 1e-5,
-    examples_per_statistic: int | None = None,
-    running_variance: str = "unbiased",
-    num_groups: int | None = None,
-    channels_per_group: int | None = None,
-    response_size: int = 5,
-    response_alpha: float = 1e-4,
-    response_beta: float = 0.75,
-    response_k: float = 2.0,
-) -> Norm:
-    """Checks the choice of a normalization.
-
-    A setting that the kind does not use is checked for its range and otherwise ignored,
-    so that the kind alone can be an axis of an ablation.
-
-    Args:
-      kind: a key of `NORMS`.
-      momentum: share of the old running statistics kept at each step, in [0, 1];
-        running = momentum * running + (1 - momentum) * batch (torch writes 1 minus it).
-        0 keeps the statistics of the last batch alone.
-      epsilon: added to the variance.
-      examples_per_statistic: for batch norm, how many consecutive images share their
-        statistics ("ghost batches"); None for the whole batch.
-      running_variance: for batch norm, 'unbiased' (divided by n - 1, as in Ioffe &
-        Szegedy 2015 and torch) or 'biased' (divided by n, as in TensorFlow and Flax).
-      num_groups: for group norm, into how many groups the channels are divided.
-      channels_per_group: for group norm, or the size of each. With neither, each layer
-        takes the largest divisor of its channels up to 32, see `GroupNorm`.
-      response_size: for local response norm, how many neighbouring channels (n).
-      response_alpha: factor of the *sum* of squares, as in the paper; torch and Caffe
-        write size * alpha for the same.
-      response_beta: exponent.
-      response_k: constant.
-
-    Raises:
-      UserError: for an unknown kind or a value out of range, naming the config key.
-    """
-    if kind not in NORMS:
-        raise unknown_name("norm kind", kind, NORMS, "config.norm.kind")
-    if running_variance not in ("biased", "unbiased"):
-        raise unknown_name(
-            "running variance",
-            running_variance,
-            ("biased", "unbiased"),
-            "config.norm.running_variance",
-        )
-    _require("momentum", momentum, 0.0 <= momentum <= 1.0, "a number in [0, 1]")
-    finite = 0.0 <= epsilon < float("inf")
-    _require("epsilon", epsilon, finite, "a finite number of at least 0")
-    _require("response_size", response_size, response_size >= 1, "at least 1")
-    for key, value in (
-        ("response_alpha", response_alpha),
-        ("response_beta", response_beta),
-        ("response_k", response_k),
-    ):
-        _require(key, value, math.isfinite(value), "a finite number")
-    for key, number in (
-        ("examples_per_statistic", examples_per_statistic),
-        ("num_groups", num_groups),
-        ("channels_per_group", channels_per_group),
-    ):
-        _require(key, number, number is None or number >= 1, "None or at least 1")
-    if kind == "group" and num_groups and channels_per_group:
-        raise UserError(
-            "group norm takes one of config.norm.num_groups (got "
-            f"{num_groups}) and config.norm.channels_per_group (got "
-            f"{channels_per_group}), or neither; set one of them to None"
-        )
-    return Norm(
-        kind,
-        momentum,
-        epsilon,
-        examples_per_statistic,
-        running_variance,
-        num_groups,
-        channels_per_group,
-        response_size,
-        response_alpha,
-        response_beta,
-        response_k,
-    )
-
-
-def _require(key: str, value: object, holds: bool, allowed: str) -> None:
-    if not holds:
-        raise UserError(f"config.norm.{key} must be {allowed}, got {value}")
 
 
 def norm_of(model: nn.Module) -> Norm | None:

@@ -14,7 +14,7 @@ from flax import linen as nn
 
 from cnnjax.errors import UserError, shown, unknown_name
 from cnnjax.layers.act import make_act
-from cnnjax.layers.norm import Norm, make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.layers.ordinary import accepts, as_function
 from cnnjax.models.blocks.checks import check_counts
 from cnnjax.models.variant import Variant
@@ -97,7 +97,7 @@ def create_model(
     Args:
       name: an entry of `list_models()`, or one of its aliases.
       num_classes: width of the last layer; None is that of the entry.
-      norm: what `make_norm` returns; or the name of a kind, with the entry's other
+      norm: a `Norm`, or the name of a kind, with the entry's other
         settings (such as epsilon) and, for 'group', in each layer the largest divisor
         of its channels up to 32; None is the entry's own.
       act: name of an activation, a function, or a Linen module (class or instance)
@@ -206,4 +206,4 @@ def _like(given: str, value: Any, default: Any) -> Any:
 
 
 def _norm_of(entry: Variant, kind: str | None) -> Norm:
-    return make_norm(**(entry.norm if kind is None else entry.norm | {"kind": kind}))
+    return Norm(**(entry.norm if kind is None else entry.norm | {"kind": kind}))

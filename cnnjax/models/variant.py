@@ -44,7 +44,7 @@ class Variant:
       source: where the two counts come from.
       arguments: values of the class's own arguments that make this entry.
       num_classes: number of classes for which the numbers were counted.
-      norm: arguments of `make_norm` that the entry was published with.
+      norm: arguments of `Norm` that the entry was published with.
       act: name of the activation that the entry was published with.
       aliases: other names of the same net, such as those in torchvision and timm.
       published: its best-known result.

@@ -17,7 +17,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.functional.batch_norm import batch_normalize
 from cnnjax.layers.norm import norm_of
 from cnnjax.net.observe import Call, observe
-from cnnjax.shard import part
+from cnnjax.shard import shard
 
 
 @contextlib.contextmanager
@@ -56,7 +56,7 @@ def _flax_by_batch(call: Call) -> jax.Array:
     params, channels = module.variables.get("params", {}), x.shape[-1:]
     scale = params.get("scale", jnp.ones(channels))
     bias = params.get("bias", jnp.zeros(channels))
-    y, *_ = batch_normalize(x[None], scale, bias, module.epsilon, part().num_parts)
+    y, *_ = batch_normalize(x[None], scale, bias, module.epsilon, shard().num_shards)
     return y[0].astype(x.dtype)
 
 

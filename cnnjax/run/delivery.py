@@ -17,7 +17,7 @@ from cnnjax.data.streaming import EvalStream, TrainStream
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import BATCHES, DATA, HOST, STREAM
 from cnnjax.run.setup import SPLITS, Run, split_sizes
-from cnnjax.shard import part
+from cnnjax.shard import shard
 from cnnjax.training.chunk import BatchAt
 from cnnjax.training.state import stream_key
 
@@ -62,7 +62,7 @@ def resident_batches(batch_size: int, num_train: int) -> Callable[..., BatchAt]:
         indices = chunk_indices(key, first_step, num_steps, batch_size, num_train)
 
         def at(i):
-            chosen = part().own(indices[i])
+            chosen = shard().local(indices[i])
             return {name: array[chosen] for name, array in data.items()}
 
         return at
@@ -96,9 +96,9 @@ def split_batches(
 
 def resident_batch(i: Any, data: Any, indices: jax.Array, mask: jax.Array):
     """Batch i of `split_batches`, chosen from all images, which are on the device."""
-    chosen = part().own(indices[i])
+    chosen = shard().local(indices[i])
     return {name: array[chosen] for name, array in data.items()} | {
-        "mask": part().own(mask[i])
+        "mask": shard().local(mask[i])
     }
 
 
@@ -142,11 +142,11 @@ class Resident:
         self._data = shared(lambda: put(resident_data(dataset), DATA))
 
     def take(self, first_step: int, num_steps: int) -> Any:
-        """What the training program needs for these steps, on the devices."""
+        """The data of the training program for these steps, on the devices."""
         return self._data
 
     def prepare(self, first_step: int, num_steps: int) -> None:
-        """Makes ready what `take` will be asked for next, while the devices compute."""
+        """Reads what `take` will give next, while the devices compute."""
 
     def first_steps(self, num_steps: int) -> Generator[tuple]:
         """The first training batches: (first step, number of steps, data) a call."""
@@ -162,11 +162,11 @@ class Resident:
         return 0
 
     def close(self) -> None:
-        """Ends what `take` has started."""
+        """Ends the threads that read, if there are any."""
 
 
 def streamed_batches(data: Any, seed, first_step, num_steps) -> BatchAt:
-    """Batches that came with the call, one step behind the other: [steps, n, ...]."""
+    """Batches that came with the call, one a step: [steps, n, ...]."""
     return lambda i: {name: array[i] for name, array in data.items()}
 
 

@@ -44,8 +44,8 @@ def _is_pace(value: Any) -> bool:
     return _is_number(value) and 0 <= value < _LONGEST_SECONDS
 
 
-# What a heartbeat tells of a run, whoever wrote the file; what tells of its process is
-# judged by `process.is_running`.
+# Types of what a heartbeat tells of a run; a file may hold anything. What it tells of
+# the process is checked by `process.is_running`.
 KINDS = {
     "status": _is_text,
     "reason": _is_text,
@@ -107,7 +107,7 @@ def refuse_taken(
 
 
 def read_heartbeat(folder: Path) -> dict[str, Any]:
-    """The last heartbeat of a run, without what is not of its kind (`KINDS`).
+    """The last heartbeat of a run, without values of a wrong type (`KINDS`).
 
     Empty if there is none, or it cannot be read.
     """
@@ -119,7 +119,7 @@ def read_heartbeat(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keeps two processes that start at the same moment from both being first."""
+    """Lets processes that start at the same moment claim one after another."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
@@ -135,7 +135,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def write_heartbeat(folder: Path, status: str, **known: Any) -> None:
-    """Writes `progress.json` into the folder of a run, keeping what it told of steps.
+    """Writes `progress.json` into the folder of a run; the last known steps stay.
 
     Args:
       folder: of the run.

@@ -257,7 +257,7 @@ class MetricsWriter:
 
 
 def event_group(row: dict[str, Any]) -> str:
-    """What stands before the slash of a TensorBoard tag.
+    """The part of a TensorBoard tag before the slash.
 
     'train' is what training itself sees, augmented and while the weights move;
     'train_eval', 'validation' and 'test' are evaluations of a whole split. One tag

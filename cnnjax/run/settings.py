@@ -1,4 +1,4 @@
-"""The sections of a config that steer the loop, checked: one dataclass a section."""
+"""Sections of a config that control the loop, checked: one dataclass a section."""
 
 import dataclasses
 

@@ -27,7 +27,7 @@ from cnnjax.devices.layout import choose_layout, describe
 from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
 from cnnjax.layers.functional.implementation import checked
-from cnnjax.layers.norm import make_norm, norm_of
+from cnnjax.layers.norm import Norm, norm_of
 from cnnjax.models.registry import create_model
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stacks_of
@@ -183,7 +183,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             ("init", KernelInit),
         )
     }
-    norm = splat("norm", make_norm, config.norm)
+    norm = splat("norm", Norm, config.norm)
     loss = splat("loss", make_loss, config.loss)
     checked(config.train.impl)
     if dataset is None:

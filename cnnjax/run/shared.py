@@ -22,7 +22,7 @@ class Shared:
         self._made: dict[Hashable, Any] = {}
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """The value of a key; where `make` raises, the next that asks tries again."""
+        """The value of a key; if `make` raises, the next caller tries again."""
         if key not in self._locks:
             return make()
         with self._locks[key]:

@@ -9,11 +9,11 @@ import numpy as np
 from flax import linen as nn
 
 from cnnjax.net.forward import forward_eval, forward_train
-from cnnjax.shard import at_positions, part
+from cnnjax.shard import at_positions, shard
 from cnnjax.training.chunk import over_batches
 from cnnjax.training.loss import cross_entropy
 from cnnjax.training.state import stream_key
-from cnnjax.training.step import mean_of_parts
+from cnnjax.training.step import mean_of_shards
 
 # What is summed over images: one number each, or one for each class.
 SUMS = ("loss", "errors", "top5_errors", "count")
@@ -78,7 +78,7 @@ def make_evaluation(
     def evaluate(params, model_state, sums, num_batches, *source):
         def body(_, batch, sums):
             # Added up batch by batch: how many batches a call has makes no difference.
-            new = part().total(sums_of(params, model_state, batch))
+            new = shard().sum(sums_of(params, model_state, batch))
             return jax.tree.map(jnp.add, sums, new)
 
         return over_batches(num_batches, lambda i: batch_at(i, *source), body, sums)
@@ -170,11 +170,11 @@ def make_reestimation(
         def of_one(i, batch):
             key = stream_key(seed, "augment", first_step + i)
             images, _ = augment(key, batch["images"], batch["labels"])
-            with at_positions(part().own(jnp.arange(batch_size, dtype=jnp.int32))):
+            with at_positions(shard().local(jnp.arange(batch_size, dtype=jnp.int32))):
                 *_, new = forward_train(
                     model, params, model_state, images, key, last_batch=True
                 )
-            return mean_of_parts(new["batch_stats"])
+            return mean_of_shards(new["batch_stats"])
 
         def body(i, batch, total):
             share = 1 / jnp.float32(first_step + i + 1)

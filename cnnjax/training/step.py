@@ -9,7 +9,7 @@ import optax
 from flax import linen as nn
 
 from cnnjax.net.forward import forward_train
-from cnnjax.shard import at_positions, part
+from cnnjax.shard import at_positions, shard
 from cnnjax.training.average import move_average
 from cnnjax.training.loss import cross_entropy, smooth
 from cnnjax.training.optimizer import Optimizer
@@ -48,8 +48,8 @@ def make_train_step(
             batch["labels"],
         )
         dropout_key = stream_key(batch["seed"], "dropout", state.step)
-        # Of the whole batch, where this is a part of it.
-        num_images = len(images) * part().num_parts
+        # Of the whole batch, of which this may be a shard.
+        num_images = len(images) * shard().num_shards
 
         def loss(params, micro):
             with at_positions(micro["positions"]):
@@ -69,13 +69,13 @@ def make_train_step(
             "images": images,
             "targets": targets,
             "labels": batch["labels"],
-            "positions": part().own(jnp.arange(num_images, dtype=jnp.int32)),
+            "positions": shard().local(jnp.arange(num_images, dtype=jnp.int32)),
         }
         gradient = jax.grad(loss, has_aux=True)
         grads, (loss_sum, errors, model_state) = _accumulated(
             lambda micro: gradient(state.params, micro), examples, microbatches
         )
-        grads, loss_sum, errors = part().total((grads, loss_sum, errors))
+        grads, loss_sum, errors = shard().sum((grads, loss_sum, errors))
         updates, opt_state = optimizer.update(
             grads,
             state.opt_state,
@@ -90,7 +90,7 @@ def make_train_step(
             "errors": (errors, count),
             "grad_norm": (optax.tree.norm(grads), jnp.float32(1)),
         }
-        model_state = mean_of_parts(model_state, microbatches)
+        model_state = mean_of_shards(model_state, microbatches)
         ema = state.ema
         if ema is not None:
             averaged = {"params": params, "model_state": model_state}
@@ -107,7 +107,7 @@ def _accumulated(function: Callable, examples: Any, microbatches: int) -> Any:
     if microbatches == 1:
         return function(examples)
     divided = jax.tree.map(
-        lambda x: part().microbatches(x, microbatches), examples
+        lambda x: shard().microbatches(x, microbatches), examples
     )  # [microbatches, n, ...]
     one = jax.eval_shape(function, jax.tree.map(lambda x: x[0], divided))
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), one)
@@ -118,19 +118,19 @@ def _accumulated(function: Callable, examples: Any, microbatches: int) -> Any:
     return jax.lax.scan(add, zeros, divided)[0]
 
 
-def mean_of_parts(statistics: Any, microbatches: int = 1) -> Any:
-    """Running statistics after a step: the mean over the parts of the batch.
+def mean_of_shards(statistics: Any, microbatches: int = 1) -> Any:
+    """Running statistics after a step: the mean over the shards of the batch.
 
-    All parts start from the same statistics and move them by an average over groups of
+    All shards start from the same statistics and move them by an average over groups of
     images, so their mean is what the whole batch would give. Whole numbers, such as a
-    count of steps, are the same in all parts and stay whole.
+    count of steps, are the same in all shards and stay whole.
 
     Args:
-      statistics: sum over the micro-batches of a part.
+      statistics: sum over the micro-batches of a shard.
       microbatches: their number.
     """
-    num = microbatches * part().num_parts
+    num = microbatches * shard().num_shards
     if num == 1:
         return statistics
-    # Of counters, which all parts have moved alike, the type stays.
-    return jax.tree.map(lambda x: (x / num).astype(x.dtype), part().total(statistics))
+    # Counters, which are equal in all shards, keep their type.
+    return jax.tree.map(lambda x: (x / num).astype(x.dtype), shard().sum(statistics))

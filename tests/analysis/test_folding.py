@@ -13,7 +13,7 @@ from cnnjax.analysis.folding import fold_batch_norm
 from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv
 from cnnjax.layers.conv_norm_act import ConvNormAct
-from cnnjax.layers.norm import Norm, make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.layers.ordinary import as_function
 from cnnjax.models.registry import create_model, list_models, variant
 from cnnjax.net.forward import forward_eval
@@ -126,7 +126,7 @@ class Small(nn.Module):
 
 
 def small(conv=Conv):
-    model = Small(make_norm("batch"), conv)
+    model = Small(Norm("batch"), conv)
     variables = one_seed(model, (6, 6, 2))
     return model, jax.tree.map(lambda v: v + 0.3, variables)
 

@@ -9,7 +9,7 @@ from flax import linen as nn
 from cnnjax.analysis.profile import profile_model
 from cnnjax.analysis.profile_table import as_record, render_profile
 from cnnjax.layers.conv import Conv, Dense
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.layers.pool import AvgPool, GlobalAvgPool, MaxPool
 from cnnjax.models.registry import create_model
 from tests import ordinary
@@ -98,7 +98,7 @@ def test_within_a_module_the_row_has_its_path():
 
 @pytest.mark.parametrize("kind", ["group", "instance", "local_response"])
 def test_our_norms_and_gates_have_no_rows_of_pools(kind):
-    norm = make_norm(kind)
+    norm = Norm(kind)
     net = create_model(
         "resnet20_cifar", norm=norm, depth=8, widths=(4, 6, 8), squeeze_excite=True
     )
@@ -116,7 +116,7 @@ def test_the_groups_that_were_chosen_are_said():
     assert "64 channels" not in profile.groups
     assert as_record(profile)["notes"]["groups"] == profile.groups
     assert "groups: 32 do not divide" in render_profile(profile, "text")
-    for norm in ("batch", make_norm("group", num_groups=2)):
+    for norm in ("batch", Norm("group", num_groups=2)):
         other = create_model("resnet20_cifar", norm=norm, depth=8, widths=(4, 6, 8))
         assert profile_model(other, SHAPE).groups == ""
     assert profile_model(create_model("resnet50_gn"), (64, 64, 3)).groups == ""
@@ -126,7 +126,7 @@ def test_the_groups_that_were_chosen_are_said():
 def test_default_groups_are_those_of_flax():
     """Widths of DenseNets that 32 does not divide; the witness is nn.GroupNorm."""
     x = 3 * np.random.RandomState(0).randn(2, 4, 4, 36).astype(np.float32)
-    ours = make_norm("group", epsilon=1e-5).module()
+    ours = Norm("group", epsilon=1e-5).module()
     variables = ours.init(jax.random.key(0), x, train=False)
     expected = nn.GroupNorm(18, epsilon=1e-5).apply(variables, x)
     np.testing.assert_allclose(

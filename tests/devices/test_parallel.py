@@ -12,7 +12,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.conv import Conv, Dense
 from cnnjax.layers.norm import NORMS, Norm
 from cnnjax.net.initialize import abstract_variables
-from cnnjax.shard import WHOLE, computing, part
+from cnnjax.shard import WHOLE, computing, shard
 from tests.run.laid_out import (
     CLOSE,
     MODES,
@@ -232,7 +232,7 @@ def test_streamed_images_reach_the_device_that_computes_them(mode):
     weights = np.array([1.0, 10.0], np.float32)
 
     def function(weight, images):
-        return part().total(weight * images.sum(1))
+        return shard().sum(weight * images.sum(1))
 
     program = parallel.compile(function, (SEEDS, STREAM), (weights, images))
     placed = parallel.put(weights), parallel.put(images, STREAM)
@@ -240,7 +240,7 @@ def test_streamed_images_reach_the_device_that_computes_them(mode):
     np.testing.assert_allclose(parallel.to_host(program(*placed)), expected)
 
 
-def test_outside_of_programs_the_part_is_the_whole():
+def test_outside_of_programs_the_shard_is_the_whole_batch():
     with computing(WHOLE):
-        assert WHOLE.own(np.arange(3)).tolist() == [0, 1, 2]
-    assert WHOLE.num_parts == 1
+        assert WHOLE.local(np.arange(3)).tolist() == [0, 1, 2]
+    assert WHOLE.num_shards == 1

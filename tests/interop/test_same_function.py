@@ -5,7 +5,7 @@ import pytest
 from cnnjax.errors import UserError
 from cnnjax.interop.convert import slots_of
 from cnnjax.interop.same_function import check_same_function
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model
 
 NAME, SHAPE = "resnet20_cifar", (8, 8, 3)
@@ -29,7 +29,7 @@ def check(namer=namer, **changes):
         ({"act": "relu6"}, "act is relu6 here"),
         ({"placement": "act_before_add"}, "placement is 'act_before_add' here"),
         ({"residual": False}, "residual is False here and True there"),
-        ({"norm": make_norm("batch", epsilon=1e-3)}, "norm epsilon is 0.001 here"),
+        ({"norm": Norm("batch", epsilon=1e-3)}, "norm epsilon is 0.001 here"),
     ],
     ids=str,
 )
@@ -46,13 +46,13 @@ def test_another_function_is_named(changes, words):
         {"zero_last_scale": True, "kernel_init": "lecun_normal"},
         {"se_reduction": 4, "gate_bias": 0.0, "dropout_rate": 0.5},
         {"dtype": "bfloat16"},
-        {"norm": make_norm("batch", momentum=0.5, examples_per_statistic=2)},
+        {"norm": Norm("batch", momentum=0.5, examples_per_statistic=2)},
         # With these the state dict has other names or shapes.
         {"placement": "pre"},
         {"shortcut": "B"},
-        {"norm": make_norm("layer")},
+        {"norm": Norm("layer")},
         # `check_groups` handles the number of groups.
-        {"norm": make_norm("group", num_groups=2)},
+        {"norm": Norm("group", num_groups=2)},
     ],
     ids=str,
 )

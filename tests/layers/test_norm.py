@@ -13,7 +13,7 @@ from cnnjax.errors import UserError
 from cnnjax.layers.functional.moments import normalize
 from cnnjax.layers.group_norm import default_groups
 from cnnjax.layers.init import Initializer, ones, zeros
-from cnnjax.layers.norm import NORMS, Norm, make_norm
+from cnnjax.layers.norm import NORMS, Norm
 
 SHAPE = (4, 3, 5, 6)
 EPSILON = 1e-3
@@ -22,7 +22,7 @@ OPTIONS = {"group": {"num_groups": 2}, "local_response": {"response_alpha": 0.1}
 
 
 def build(kind, **options):
-    return make_norm(kind, **{"epsilon": EPSILON, **OPTIONS.get(kind, {}), **options})
+    return Norm(kind, **{"epsilon": EPSILON, **OPTIONS.get(kind, {}), **options})
 
 
 def draw(shape=SHAPE, dtype=np.float32, seed=0):
@@ -245,7 +245,7 @@ def test_initialization_takes_no_statistics():
 
 def test_groups_by_number_and_by_size_agree():
     by_number, by_size = (
-        make_norm("group", **{key: 3})() for key in ("num_groups", "channels_per_group")
+        Norm("group", **{key: 3})() for key in ("num_groups", "channels_per_group")
     )
     x = draw((2, 3, 3, 9))
     variables = variables_of(by_number, x)
@@ -328,6 +328,25 @@ def test_misfits_are_sentences(kind, options, shape, words):
     stats = {"mean": jnp.zeros(shape[-1]), "var": jnp.ones(shape[-1])}
     with pytest.raises(UserError, match=words):
         train(module, {"params": params, "batch_stats": stats}, draw(shape))
+
+
+@pytest.mark.parametrize(
+    ("kind", "divided", "words"),
+    [
+        ("batch", (1, 3, True), None),  # a layer is given all 24 images
+        ("batch", (1, 3, False), "groups of 6 images, with 8 images"),
+        ("batch", (1, 2, False), None),
+        ("batch", (4, 1, True), None),
+        ("batch", (3, 1, True), "micro-batches of 8 images"),
+        ("group", (3, 1, False), None),
+    ],
+)
+def test_divided_batches_fit_the_groups_or_are_refused(kind, divided, words):
+    microbatches, num_devices, whole = divided
+    reason = Norm(kind, examples_per_statistic=6).refusal(
+        24, microbatches=microbatches, num_devices=num_devices, whole=whole
+    )
+    assert reason is None if words is None else words in reason
 
 
 def test_float64_images_are_normalized_in_float64():

@@ -12,7 +12,7 @@ from cnnjax.layers.conv import Conv
 from cnnjax.layers.conv_norm_act import ConvNormAct
 from cnnjax.layers.flatten import Flatten
 from cnnjax.layers.functional.conv import convolution
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 
 KEY = jax.random.key(0)
 
@@ -34,8 +34,8 @@ def test_place_of_a_value_in_the_vector():
 
 
 def unit(act=jax.nn.relu, norm="batch", **arguments):
-    conv = functools.partial(Conv, use_bias=not make_norm(norm).has_bias)
-    return ConvNormAct(6, 3, **arguments, conv=conv, norm=make_norm(norm), act=act)
+    conv = functools.partial(Conv, use_bias=not Norm(norm).has_bias)
+    return ConvNormAct(6, 3, **arguments, conv=conv, norm=Norm(norm), act=act)
 
 
 def shapes(module, x):

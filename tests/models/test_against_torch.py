@@ -11,12 +11,14 @@ from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.initialize import init_variables
 from cnnjax.training.loss import cross_entropy
+from tests.slow import slow_but
 
 torch = pytest.importorskip("torch")
 reference = pytest.importorskip("tests.models.torch_resnet")
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-10}
 CASES = {
+    "resnet8": ({"depth": 8}, ("BasicBlock", 1, (16, 32, 64), "A")),
     "resnet20": ({"depth": 20}, ("BasicBlock", 3, (16, 32, 64), "A")),
     "projections": (
         {"depth": 6, "widths": (4, 8), "shortcut": "B"},
@@ -33,7 +35,10 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module",
+    params=slow_but(CASES.keys() - {"resnet20"}, CASES),
+)
 def pair(request):
     """Our net and its float64 variables, and the torch net with the same."""
     arguments, (block, *rest) = CASES[request.param]

@@ -14,7 +14,7 @@ from cnnjax.analysis.complexity import multiply_adds
 from cnnjax.errors import UserError
 from cnnjax.layers.auxiliary import AUXILIARY
 from cnnjax.layers.conv import Conv
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.blocks.inception import Branches
 from cnnjax.models.googlenet import inception
 from cnnjax.models.registry import create_model, variant
@@ -106,7 +106,7 @@ def module_of(reduced):
     return Branches(
         inception((128, 64, 192, 64, 96, 64), reduced=reduced),
         functools.partial(Conv, use_bias=True),
-        make_norm("none"),
+        Norm("none"),
         nn.relu,
     )
 

@@ -8,6 +8,7 @@ from cnnjax.errors import UserError
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.initialize import abstract_variables
 from tests.models.shapes import output_shapes
+from tests.slow import slow_but
 
 # The figures of arXiv 1602.07261, typed once more. A convolution is (taps, channels);
 # a branch is a list of them, of which `valid` ones are the last where a map shrinks.
@@ -116,7 +117,7 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", slow_but(["inception_v3"], STAGES))
 def test_the_maps_at_the_end_of_each_stage(name):
     shapes, _ = output_shapes(name, 299)
     found = []
@@ -136,7 +137,7 @@ SMALLEST = {
 }
 
 
-@pytest.mark.parametrize("name", SMALLEST)
+@pytest.mark.parametrize("name", slow_but(["inception_resnet_v1"], SMALLEST))
 def test_the_smallest_images_have_75_pixels(name):
     model = create_model(name, **SMALLEST[name])
     abstract_variables(model, (75, 80, 1))

@@ -13,7 +13,7 @@ from cnnjax.analysis.features import features
 from cnnjax.errors import UserError
 from cnnjax.layers.act import ACTIVATIONS
 from cnnjax.layers.conv_norm_act import ConvNormAct
-from cnnjax.layers.norm import NORMS, NormKind, make_norm
+from cnnjax.layers.norm import NORMS, Norm, NormKind
 from cnnjax.models.blocks.residual import ResidualBlock
 from cnnjax.models.registry import VARIANTS, create_model
 from cnnjax.models.variant import Variant
@@ -26,6 +26,7 @@ from cnnjax.net.initialize import (
 )
 from cnnjax.net.stacked import stacks_of_net, unstack
 from tests import ordinary
+from tests.slow import slow
 
 SHAPE = (8, 8, 2)
 SMALL = {"depth": 14, "widths": (4, 6), "num_classes": 3}
@@ -107,7 +108,7 @@ def test_types_and_metadata_of_others_are_kept():
 
 
 # A parameter that is drawn, one made in `setup`, statistics.
-@pytest.mark.parametrize("kind", ["gain", "rms", "flax_batch"])
+@pytest.mark.parametrize("kind", [slow("gain"), slow("rms"), "flax_batch"])
 def test_scanned_blocks_start_and_compute_as_separate_ones(kind):
     nets = [
         create_model(
@@ -142,11 +143,11 @@ def test_a_norm_is_that_layer_applied_by_hand(kind):
     class Alone(nn.Module):
         @nn.compact
         def __call__(self, x, *, train):
-            return make_norm(kind)(name="norm")(x, train=train)
+            return Norm(kind)(name="norm")(x, train=train)
 
     x = jnp.asarray(3 * images()[..., :1] + np.arange(4.0), jnp.float32)
     variables = Alone().init(jax.random.key(0), x, train=False)
-    theirs = make_norm(kind).module()
+    theirs = Norm(kind).module()
     own = {c: tree["norm"] for c, tree in variables.items()}
     for train in (False, True):
         ours, moved = Alone().apply(variables, x, train=train, mutable=["batch_stats"])
@@ -162,7 +163,7 @@ def test_a_norm_is_that_layer_applied_by_hand(kind):
 def test_against_torch():
     torch = pytest.importorskip("torch", reason="compares with torch")
     x = images()
-    norm = make_norm("rms").module()
+    norm = Norm("rms").module()
     variables = {"params": {"own": {"weight": jnp.array([0.5, 2.0])}}}
     theirs = torch.nn.RMSNorm(2, eps=1e-6)
     theirs.weight.data = torch.tensor([0.5, 2.0])
@@ -197,7 +198,7 @@ def test_every_place_has_its_own_activation_module():
 def test_a_convolution_of_ones_own_in_our_blocks(block):
     parts = {
         "conv": ordinary.StandardizedConv,
-        "norm": make_norm("flax_layer"),
+        "norm": Norm("flax_layer"),
         "act": nn.relu,
     }
     if block == "unit":

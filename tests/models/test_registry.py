@@ -12,7 +12,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from cnnjax.errors import UserError
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import (
     ALIASES,
     FAMILIES,
@@ -174,7 +174,7 @@ def test_a_norm_by_name_keeps_the_settings_of_the_entry():
     assert create_model("googlenet", norm="layer").norm.epsilon == 1e-3
     assert create_model("resnet50", norm="group").norm.num_groups is None  # by layer
     assert create_model("resnet50_gn", norm="group").norm.num_groups == 32
-    own = make_norm("group", channels_per_group=4)
+    own = Norm("group", channels_per_group=4)
     assert create_model("resnet50", norm=own).norm is own
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cnnjax.errors import UserError
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model
 from cnnjax.net.initialize import abstract_variables
 
@@ -75,4 +75,4 @@ def test_the_smallest_sizes_are_nets():
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_settings_of_norms_are_finite(key, value):
     with pytest.raises(UserError, match=f"config.norm.{key} must be a finite number"):
-        make_norm("batch", **{key: value})
+        Norm("batch", **{key: value})

@@ -15,7 +15,7 @@ from jax.extend import core
 
 from cnnjax.errors import UserError
 from cnnjax.layers.act import ACTIVATIONS
-from cnnjax.layers.norm import NORMS, make_norm
+from cnnjax.layers.norm import NORMS, Norm
 from cnnjax.layers.squeeze_excite import SqueezeExcite
 from cnnjax.models.registry import create_model, list_models, variant
 from cnnjax.net.execution import unscanned
@@ -33,7 +33,7 @@ NONLINEAR |= {"clamp", "cbrt", "sin", "cos"}
 
 
 def norm_of(kind):
-    return make_norm(kind, num_groups=2 if kind == "group" else None)
+    return Norm(kind, num_groups=2 if kind == "group" else None)
 
 
 def images_of(name):
@@ -68,8 +68,8 @@ def beside(leaves, modules):
     return {path for path in leaves if not is_below(path, modules)}
 
 
-# One kind with a bias and two without say how a net treats them all.
-QUICK = {(name, kind) for name in FEW for kind in ("group", "local_response", "none")}
+# One kind with a bias and one without say how a net treats them all.
+QUICK = {(name, kind) for name in FEW for kind in ("group", "local_response")}
 CASES = [
     pytest.param(name, kind, marks=[] if (name, kind) in QUICK else [pytest.mark.slow])
     for name in list_models()

@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval
 from cnnjax.net.initialize import abstract_variables, draw_variables
@@ -26,7 +26,7 @@ def make_net(name="resnet20_cifar", norm="batch", **arguments):
     Fresh norms have scale 1, bias 0 and variance 1: mistakes would not show.
     """
     model = create_model(
-        name, norm=make_norm(norm), num_classes=NUM_CLASSES, act=None, **arguments
+        name, norm=Norm(norm), num_classes=NUM_CLASSES, act=None, **arguments
     )
     variables = draw_variables(abstract_variables(model, IMAGE_SHAPE), (0,))
     rng = np.random.default_rng(0)

@@ -20,7 +20,7 @@ from cnnjax.run.setup import initial_state, saved_example
 from cnnjax.training.average import long_decay, move_average, statistics_used
 from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.state import weights_of
-from cnnjax.training.step import make_train_step, mean_of_parts
+from cnnjax.training.step import make_train_step, mean_of_shards
 from tests.run.tiny import fit, rows_of, tiny_run
 
 DECAY, NUM_STEPS = 0.8, 5
@@ -144,8 +144,8 @@ def test_what_is_no_float_is_taken_over():
 
 
 def test_micro_batches_leave_counters_as_they_are():
-    """Two parts, each of which has counted the step: their sum over two."""
-    got = mean_of_parts({"count": np.int32(8), "mean": np.float32(3)}, 2)
+    """Two shards, each of which has counted the step: their sum over two."""
+    got = mean_of_shards({"count": np.int32(8), "mean": np.float32(3)}, 2)
     assert (got["count"], got["mean"]) == (4, 1.5)
     assert got["count"].dtype == np.int32
 

@@ -9,7 +9,7 @@ import pytest
 from flax import linen as nn
 
 from cnnjax.data.order import chunk_indices
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.initialize import init_variables
@@ -147,7 +147,7 @@ def test_a_broken_net_is_never_right(shift):
 
 def test_precise_statistics_are_those_of_the_batches():
     """Mean of the means, and of the second moments about it, over 3 batches of 8."""
-    model = create_model("mlp", widths=(6,), num_classes=3, norm=make_norm("batch"))
+    model = create_model("mlp", widths=(6,), num_classes=3, norm=Norm("batch"))
     variables = init_variables(model, (2, 2, 1), (0,))
     variables = jax.tree.map(lambda leaf: leaf[0], variables)
     params = variables.pop("params")
@@ -188,7 +188,7 @@ def test_precise_statistics_are_those_of_the_batches():
 
 def precise_statistics(images):
     """Of a net with one hidden layer, for images [20, 2, 2, 1] as they are; float64."""
-    model = create_model("mlp", widths=(6,), num_classes=3, norm=make_norm("batch"))
+    model = create_model("mlp", widths=(6,), num_classes=3, norm=Norm("batch"))
     variables = init_variables(model, (2, 2, 1), (0,))
     variables = jax.tree.map(lambda leaf: leaf[0], variables)
     params = variables.pop("params")
@@ -247,7 +247,7 @@ class Linen(nn.Module):
 
 def test_batch_statistics_are_those_of_training_on_the_same_images():
     """Groups do not count, nothing is dropped, and the last batch is filled up."""
-    norm = make_norm("batch", examples_per_statistic=5)
+    norm = Norm("batch", examples_per_statistic=5)
     model = create_model(
         "convnet_cifar", norm=norm, num_classes=4, widths=(4,), dropout_rate=0.5
     )

@@ -127,7 +127,7 @@ def test_each_source_of_noise_has_its_own_stream(changed):
     assert losses[0] == losses[2] != losses[1]
 
 
-def test_the_update_is_that_of_the_written_out_step():
+def test_the_update_is_that_of_a_step_by_hand():
     """Gradient of the mean smoothed loss, clipped; coupled decay, momentum, average."""
     run, step = noisy_run(), noisy_step()
     state, batch = start(run), first_batch(run, seed=3)

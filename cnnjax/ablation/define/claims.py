@@ -175,12 +175,7 @@ def rises_more(
     Raises:
       UserError: the two changes are the same, or what else `Claim` refuses.
     """
-    (start, end), (other_start, other_end) = change, than
-    first, second = f"{start} to {end}", f"{other_start} to {other_end}"
-    title = _title(metric)
-    text = f"The {title} rises more from {first} than from {second}."
-    terms = [(end, 1), (start, -1), (other_end, -1), (other_start, 1)]
-    return _claim(f"{first} / {second}, {title}", text, metric, terms, 0, **details)
+    return _changes_more("rises", metric, change, than, **details)
 
 
 def falls_more(
@@ -201,11 +196,25 @@ def falls_more(
     Raises:
       UserError: the two changes are the same, or what else `Claim` refuses.
     """
+    return _changes_more("falls", metric, change, than, **details)
+
+
+def _changes_more(
+    verb: str,
+    metric: str,
+    change: tuple[str, str],
+    than: tuple[str, str],
+    **details: Unpack[Details],
+) -> Claim:
+    """`verb` is 'rises' or 'falls'."""
     (start, end), (other_start, other_end) = change, than
     first, second = f"{start} to {end}", f"{other_start} to {other_end}"
     title = _title(metric)
-    text = f"The {title} falls more from {first} than from {second}."
-    terms = [(start, 1), (end, -1), (other_start, -1), (other_end, 1)]
+    text = f"The {title} {verb} more from {first} than from {second}."
+    if verb == "falls":
+        terms = [(start, 1), (end, -1), (other_start, -1), (other_end, 1)]
+    else:
+        terms = [(end, 1), (start, -1), (other_end, -1), (other_start, 1)]
     return _claim(f"{first} / {second}, {title}", text, metric, terms, 0, **details)
 
 

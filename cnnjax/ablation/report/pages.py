@@ -23,6 +23,7 @@ from cnnjax.ablation.report.plots.figures import (
     inline_svg,
     save_group,
 )
+from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.errors import ESCAPING, UserError
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -137,6 +138,7 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["colours"] = COLOURS
     environment.filters |= {
         "number": tables.number,
         "value": tables.value,

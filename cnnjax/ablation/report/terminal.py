@@ -10,16 +10,13 @@ from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep, collect
 from cnnjax.ablation.judge.stats import Summary
 from cnnjax.ablation.judge.verdicts import (
-    CONTRADICTED,
     SUPPORTED,
-    UNDECIDED,
     Verdict,
     judge,
 )
 from cnnjax.ablation.report import tables
+from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.screen import show
-
-STYLES = {SUPPORTED: "bold green", CONTRADICTED: "bold red", UNDECIDED: "bold yellow"}
 
 
 def print_summary(workdir: str | Path, console: Console | None = None) -> None:
@@ -86,7 +83,7 @@ def _verdict_table(verdicts: list[Verdict]) -> Table:
     table.add_column("effect", justify="right")
     table.add_column("p", justify="right", no_wrap=True)
     for verdict in verdicts:
-        style, c = STYLES[verdict.verdict], verdict.contrast
+        style, c = COLOURS[verdict.verdict].terminal, verdict.contrast
         metric = verdict.claim.metric
         effect = (
             f"{tables.value(c.effect, metric)}\n[dim]{tables.value(c.low, metric)} to "

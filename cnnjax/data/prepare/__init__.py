@@ -100,7 +100,7 @@ def _check_space(image_set: ImageSet, root: Path) -> None:
 
 @contextlib.contextmanager
 def _writable(root: Path) -> Iterator[None]:
-    """Turns what the file system refuses into a sentence."""
+    """Turns errors of the file system into one sentence."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         check_directory(root)

@@ -1,4 +1,4 @@
-"""Downloads that go on where they broke off and are trusted by checksum only."""
+"""Downloads that resume where they broke off, verified by checksum."""
 
 import hashlib
 import http.client

@@ -1,4 +1,4 @@
-"""What a folder of images is refused for, and what the user should know about it."""
+"""Reasons to refuse a folder of images, and remarks on it for the user."""
 
 import collections
 import os
@@ -58,7 +58,7 @@ def _above_split(image: str) -> str:
 
 
 def refuse_splits_within(root: str, folder: str, classes: dict[str, list[str]]) -> None:
-    """Refuses `<class>/<split>/...`, which would train on images set apart for tests.
+    """Refuses `<class>/<split>/...`, which would train on test images.
 
     A few such folders are taken for what else their name may mean.
     """

@@ -1,4 +1,4 @@
-"""What lies in a folder of images: taken per split and class, or ignored, and why.
+"""Lists a folder of images: those of each split and class, and what is ignored.
 
 Two layouts: `<root>/<split>/<class>/...`, where split folders are recognised by
 `SPLITS` in any case, or `<root>/<class>/...`. Images may lie in folders within those of
@@ -138,7 +138,7 @@ def _split_folders(root: str, found: Found) -> dict[str, str]:
 def _classes(
     root: str, folder: str, found: Found, loose: list[str]
 ) -> dict[str, list[str]]:
-    """Name of each class (NFC) -> its images; those outside of any come to `loose`."""
+    """Name of each class (NFC) -> its images; images outside of any go to `loose`."""
     classes: dict[str, list[str]] = {}
     spelled: dict[str, str] = {}
     for path, above, name in walk(root, folder, (), found, loose):

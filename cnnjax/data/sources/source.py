@@ -65,7 +65,7 @@ class Source:
 
 
 class MissingData(UserError):
-    """The set is not there at all; a plan may do without."""
+    """The set is not there at all; a plan can do without it."""
 
 
 def data_folder(data_dir: str) -> Path:

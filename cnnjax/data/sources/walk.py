@@ -95,7 +95,7 @@ def ignore_all(
 
 
 def scan(root: str, folder: str = "") -> list[os.DirEntry]:
-    """What lies in a folder, by name, so that examples are the same everywhere."""
+    """The entries of a folder by name, so that examples are the same everywhere."""
     path = os.path.join(root, folder)
     try:
         with os.scandir(path) as entries:

@@ -16,7 +16,7 @@ from cnnjax.layers.functional.channels import per_channel
 from cnnjax.layers.functional.implementation import chosen
 from cnnjax.layers.functional.moments import moments
 from cnnjax.layers.functional.varying import equally_varying
-from cnnjax.shard import Part, part
+from cnnjax.shard import Shard, shard
 
 
 def batch_normalize(
@@ -24,7 +24,7 @@ def batch_normalize(
     scale: jax.Array,
     bias: jax.Array,
     epsilon: float,
-    num_parts: int = 1,
+    num_shards: int = 1,
     impl: str | None = None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalizes each channel of each group by the group's own mean and variance.
@@ -34,7 +34,7 @@ def batch_normalize(
       scale: one number per channel.
       bias: one number per channel.
       epsilon: added to the biased variance.
-      num_parts: over how many neighbouring parts of the batch (`cnnjax.shard`) each
+      num_shards: over how many neighbouring shards (`cnnjax.shard`) of the batch each
         group extends; with more than one there is a single group.
       impl: 'auto', 'xla', 'lax' or None, see `implementation`.
 
@@ -47,7 +47,7 @@ def batch_normalize(
 
     Source: Ioffe & Szegedy 2015, arXiv 1502.03167, section 3.
     """
-    over = Over(part(), num_parts)
+    over = Over(shard(), num_shards)
     if chosen(impl) == "lax":
         y, mean, var = _forward(epsilon, over, x, scale, bias)[0]
         return y, lax.stop_gradient(mean), lax.stop_gradient(var)
@@ -55,16 +55,16 @@ def batch_normalize(
 
 
 class Over(NamedTuple):
-    """The neighbouring parts of a batch that share their statistics."""
+    """The neighbouring shards of a batch that share their statistics."""
 
-    part: Part
+    shard: Shard
     num: int
 
-    def total(self, x: jax.Array) -> jax.Array:
-        return x if self.num == 1 else self.part.neighbours_total(x, self.num)
+    def sum(self, x: jax.Array) -> jax.Array:
+        return x if self.num == 1 else self.shard.sum_of_neighbours(x, self.num)
 
     def mean(self, x: jax.Array) -> jax.Array:
-        return x if self.num == 1 else self.total(x) / self.num
+        return x if self.num == 1 else self.sum(x) / self.num
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -90,8 +90,8 @@ def _backward(epsilon, over, residuals, cotangents):
     sum_dy_y = (dy * centred).sum(axes, keepdims=True) * inverse
     num_values = over.num * x.size // sum_dy.size
     slope = inverse * per_channel(scale, x)
-    dx = slope * (dy - over.total(sum_dy) / num_values) - centred * (
-        slope * inverse * over.total(sum_dy_y) / num_values
+    dx = slope * (dy - over.sum(sum_dy) / num_values) - centred * (
+        slope * inverse * over.sum(sum_dy_y) / num_values
     )
     all_but_channel = tuple(range(x.ndim - 1))
     return (

@@ -1,1 +1,1 @@
-"""Trained networks taken out of the folders of their runs."""
+"""Trained networks loaded from the folders of their runs."""

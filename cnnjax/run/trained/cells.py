@@ -26,7 +26,7 @@ def find_cell(workdir: Path, seed: int) -> Path:
       seed: the number of the seed.
 
     Raises:
-      UserError: it holds no run, several folds, or no such seed: says what it holds.
+      UserError: it holds no run, several folds, or no such seed; names those it has.
     """
     if not workdir.is_dir():
         raise UserError(f"there is no folder {workdir}: give the --workdir of a run")
@@ -50,7 +50,7 @@ def find_cell(workdir: Path, seed: int) -> Path:
 
 
 def name_of(folder: Path) -> str:
-    """What a run is called: its folder's name, within an ablation that of the cell."""
+    """Name of a run: that of its folder, or within an ablation of its cell."""
     folder = folder.resolve()
     for root in folder.parents[:3]:
         if (root / "plan.json").is_file():

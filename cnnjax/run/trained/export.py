@@ -1,4 +1,4 @@
-"""Trained weights in files that others open, and back from our own."""
+"""Exports trained weights for other programs, and loads our own exports."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from cnnjax.data.preprocess import Preprocess
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
 from cnnjax.interop.files.write_torch import TORCH_ENDINGS, torch_file
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.records import write_bytes, write_failure, write_json
 from cnnjax.run.provenance import package_version
@@ -67,7 +67,7 @@ def export(net: TrainedNet, path: str | os.PathLike, format: str) -> Exported:
 
 
 def check_target(path: str | os.PathLike, format: str) -> Path:
-    """The path of a new file or folder of a format; what `export` refuses is refused.
+    """The path of a new file or folder of a format; checked as by `export`.
 
     Raises:
       UserError: as `export`, before anything is loaded.
@@ -132,7 +132,7 @@ def load_export(path: str | os.PathLike) -> TrainedNet:
 
 
 def metadata(net: TrainedNet, names: str) -> dict[str, Any]:
-    """What there is to know about an export, as JSON; no path of this machine."""
+    """The metadata of an export, as JSON, without local paths."""
     config = to_dict(net.config)
     config["data"]["data_dir"] = ""
     origin = ("arm", "seed", "weights", "step", "test_error", "note")
@@ -213,7 +213,7 @@ def _named_as(net: TrainedNet, source: str) -> dict[str, np.ndarray]:
         net.variables,
         source,
         input_shape=shape,
-        norm=make_norm(**architecture["norm"]),
+        norm=Norm(**architecture["norm"]),
         num_classes=architecture["num_classes"],
         **arguments,
     )

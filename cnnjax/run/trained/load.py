@@ -1,4 +1,4 @@
-"""A run's folder, or that of an arm, as a net to go on working with."""
+"""Loads a trained net from the folder of a run or of an arm."""
 
 import os
 from collections.abc import Mapping
@@ -59,14 +59,14 @@ def load_run(
         moving average) or 'initial' (as drawn from the seed).
       seed: one of those of the run.
       data_dir: folder of the data set, for runs that are older than the file
-        preprocessing.json; '' for what their config says.
+        preprocessing.json; '' for that of their config.
 
     Returns:
       The net; where a reported error is not exactly that of these weights and their
-      statistics, its note says what differs.
+      statistics, its note tells what differs.
 
     Raises:
-      UserError: no run there, or no such seed or weights: says which there are.
+      UserError: no run there, or no such seed or weights; names those that are.
     """
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "weights (--weights)")
@@ -94,7 +94,7 @@ def load_run(
 
 
 class _Fed(NamedTuple):
-    """What a net is fed with, and how its outputs are called."""
+    """Preprocessing and class names of a net."""
 
     preprocess: Preprocess
     class_names: tuple[str, ...]
@@ -240,7 +240,7 @@ def _places(folder: Path, found: _Checkpoint, weights: str, i: int) -> tuple[str
     """Where the wanted weights lie in the checkpoint.
 
     Raises:
-      UserError: they do not; says which there are.
+      UserError: they do not; names those that are.
     """
 
     def holds(place: str) -> bool:

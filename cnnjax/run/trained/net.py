@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from cnnjax.config import splat, to_dict
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.execution import EXECUTION
 from cnnjax.net.stacked import unscan
@@ -58,7 +58,7 @@ class TrainedNet:
         return f"<{self.words()}{f' ({self.note})' if self.note else ''}>"
 
     def words(self) -> str:
-        """What this is, in one line."""
+        """A description in one line."""
         height, width, channels = self.preprocess.image_shape
         error = (
             "" if self.test_error is None else f", test error {self.test_error:.2f}%"
@@ -70,7 +70,7 @@ class TrainedNet:
         )
 
     def plain(self) -> "TrainedNet":
-        """The same with a leaf per block, however the run executed its blocks."""
+        """The same, stored separately per block, however blocks were executed."""
         image_shape = self.preprocess.image_shape
         network, variables = unscan(self.network, self.variables, image_shape)
         return dataclasses.replace(self, network=network, variables=variables)
@@ -103,7 +103,7 @@ def build_network(architecture: dict[str, Any]) -> nn.Module:
         "model",
         create_model,
         architecture["model"],
-        norm=splat("norm", make_norm, architecture["norm"]),
+        norm=splat("norm", Norm, architecture["norm"]),
         num_classes=architecture["num_classes"],
         dtype=architecture["dtype"],
     )

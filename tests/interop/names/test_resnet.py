@@ -8,7 +8,7 @@ import pytest
 from cnnjax import interop
 from cnnjax.errors import UserError
 from cnnjax.interop.names.resnet import timm_name
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.cifar_resnet import CifarResNet
 from cnnjax.models.wide_resnet import WideResNet
 from tests.peers import (
@@ -86,7 +86,7 @@ def test_logits(name, arguments):
     ("width", "norm", "said"),
     [
         (32, "group", "GroupNorm(32, c)"),
-        slow(16, make_norm("group", channels_per_group=4), "GroupNorm(c // 4, c)"),
+        slow(16, Norm("group", channels_per_group=4), "GroupNorm(c // 4, c)"),
     ],
 )
 def test_group_norm_in_torchvision(width, norm, said, caplog):
@@ -230,7 +230,7 @@ def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
         ("preact_resnet50", {"norm": "group"}, "(BiT) standardise"),
         (
             "resnet50_gn",
-            {"norm": make_norm("group", num_groups=16)},
+            {"norm": Norm("group", num_groups=16)},
             "another norm ('group', 16 of 64 channels",
         ),
         (
@@ -241,8 +241,8 @@ def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
         ("resnet50", {"norm": "none"}, "timm has no 'resnet50' with norm 'none'"),
         (
             "resnet50",
-            {"norm": make_norm("group", epsilon=1e-3)},
-            "epsilon 0.001): choose norm=make_norm('group', num_groups=32)",
+            {"norm": Norm("group", epsilon=1e-3)},
+            "epsilon 0.001): choose norm=Norm('group', num_groups=32)",
         ),
         (
             "resnet50",
@@ -251,7 +251,7 @@ def test_preactivated_bottlenecks_for_small_images(timm_for_small_images):
         ),
         (
             "resnet50",
-            {"norm": make_norm("batch", epsilon=1e-3)},
+            {"norm": Norm("batch", epsilon=1e-3)},
             "norm epsilon is 0.001 here and 1e-05 there",
         ),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from cnnjax.layers.act import make_act
 from cnnjax.layers.conv import Conv
-from cnnjax.layers.norm import make_norm
+from cnnjax.layers.norm import Norm
 from cnnjax.models.blocks.residual import PLACEMENTS, ResidualBlock
 from cnnjax.models.blocks.shortcut import SHORTCUTS
 
@@ -25,7 +25,7 @@ def block_of(**arguments):
         "shortcut": "A",
         "first": False,
         "conv": Conv,
-        "norm": make_norm("batch", epsilon=EPSILON),
+        "norm": Norm("batch", epsilon=EPSILON),
         "act": make_act("relu"),
         "zero_last_scale": False,
         "gate_bias": -1.0,

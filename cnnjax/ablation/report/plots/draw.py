@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.judge.stats import summarize
-from cnnjax.ablation.judge.verdicts import CONTRADICTED, SUPPORTED, Verdict
+from cnnjax.ablation.judge.verdicts import Verdict
 from cnnjax.ablation.report.plots.scales import (
     LINEAR_BELOW,
     Places,
@@ -29,6 +29,7 @@ from cnnjax.ablation.report.plots.series import (
     x_labels,
     x_title,
 )
+from cnnjax.ablation.report.verdict_colours import COLOURS
 
 MOST_NARROW = 16  # letters of the labels on the vertical axis of a narrow panel
 FAILED_ROOM = 0.22  # fraction of the axis for the marks of failed runs
@@ -89,7 +90,7 @@ def draw_effects(ax: Axes, verdicts: Sequence[Verdict], title: str) -> None:
     tested = [(v, v.contrast) for v in reversed(verdicts) if v.contrast is not None]
     ends = [0.0]
     for y, (verdict, c) in enumerate(tested):
-        look = style({SUPPORTED: 0, CONTRADICTED: 1}.get(verdict.verdict, 6))
+        look = style(COLOURS[verdict.verdict].line)
         bar = [[c.effect - c.low], [c.high - c.effect]]
         ax.errorbar([c.effect], [y], xerr=bar, ms=6, capsize=3, **look | {"ls": ""})
         ink = ax.xaxis.label.get_color()
