@@ -279,8 +279,8 @@ def _broken(name: str, content: bytes, error: Exception) -> UserError:
     most = Image.MAX_IMAGE_PIXELS
     if most and isinstance(error, Image.DecompressionBombError):
         return UserError(
-            f"{name} has more than {2 * most:,} pixels, which are "
-            f"not decoded ({str(error).split(',')[0]}): shrink or remove it"
+            f"{name} has more than {2 * most:,} pixels, which are not "
+            f"decoded ({str(error).split(',')[0]}): shrink or remove it"
         )
     reason = " ".join(str(error).split()) or type(error).__name__
     if not content:
