@@ -133,8 +133,8 @@ for given in (("127.0.0.1:9", None, None), ("", 2, None), ("127.0.0.1:9", 2, 2))
     except UserError as error:
         print(error)
 with distributed.joined("", None, None):
-    print(hosts.num_processes(), hosts.is_first(), flush=True)
-hosts.JOIN_SECONDS = 1
+    print(distributed.num_processes(), distributed.is_first(), flush=True)
+distributed.JOIN_SECONDS = 1
 with distributed.joined(ADDRESS, 2, 0):
     print("it met nobody")
 """
