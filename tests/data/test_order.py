@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from cnnjax.data.order import batch_indices, chunk_indices, eval_batches
 from cnnjax.errors import UserError
+from tests.slow import slow_but
 
 KEY = jax.random.key(5)
 # (batch size, number of examples): batch smaller, larger, equal, a divisor, coprime.
@@ -18,7 +19,7 @@ chunk = jax.jit(chunk_indices, static_argnums=(2, 3, 4))
 batch = jax.jit(batch_indices, static_argnums=(2, 3))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", slow_but(SIZES[:2], SIZES))
 def test_order(size):
     batch_size, num_examples = size
     num_steps = -(-4 * num_examples // batch_size)

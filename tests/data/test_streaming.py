@@ -14,6 +14,7 @@ from cnnjax.data.order import chunk_indices, eval_batches
 from cnnjax.data.split import Split
 from cnnjax.data.streaming import EpochOrder, EvalStream, TrainStream
 from cnnjax.errors import UserError
+from tests.slow import slow
 
 KEYS = jax.random.split(jax.random.key(5), 3)
 chunk = jax.jit(chunk_indices, static_argnums=(2, 3, 4))
@@ -78,11 +79,11 @@ def no_thread_stays():
 @pytest.mark.parametrize(
     ("num_images", "batch", "first_step", "num_seeds", "positions"),
     [
-        (10, 4, 0, 1, range(4)),
+        slow(10, 4, 0, 1, range(4)),
         (10, 4, 7, 3, range(2, 4)),
         (3, 7, 5, 2, (6, 0, 3)),
-        (12, 3, 100_003, 1, (1,)),
-        (300, 128, 1, 2, range(64, 128)),
+        slow(12, 3, 100_003, 1, (1,)),
+        slow(300, 128, 1, 2, range(64, 128)),
         (5, 5, 2, 2, ()),
     ],
 )

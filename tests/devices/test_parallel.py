@@ -94,7 +94,7 @@ def test_every_norm_on_fewer_devices(kind, data, mode):
     assert_close(train(laid_out), cached(small_run, kind))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", slow_but(["shard_map"], MODES))
 @pytest.mark.parametrize(
     ("size", "data"),
     [(4, 8), *(slow(*case) for case in ((2, 2), (2, 8), (4, 4), (8, 4), (8, 8)))],

@@ -37,7 +37,7 @@ from tests.models.entries import (
 )
 
 # Long to compile, and compared with torch or timm in tests/interop all the same.
-COMPARED_ELSEWHERE = {"googlenet_cifar", "mobilenet_v3_small"}
+COMPARED_ELSEWHERE = {"densenetbc100_12_cifar", "googlenet_cifar", "mobilenet_v3_small"}
 
 # The published norm, and batch norm, which has statistics to move.
 CASES = [

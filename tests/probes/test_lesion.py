@@ -17,6 +17,7 @@ from tests.probes.cases import (
     make_subject,
     preprocess,
 )
+from tests.slow import slow
 
 SMALL = {"widths": (4, 6), "stem_width": 4, "scan_blocks": False}
 
@@ -66,12 +67,12 @@ def test_it_is_the_net_that_has_one_block_less(arguments, norm):
     "arguments",
     [
         {"placement": "pre"},
-        {"placement": "norm_after_add"},
-        {"placement": "act_before_add"},
+        slow({"placement": "norm_after_add"}),
+        slow({"placement": "act_before_add"}),
         {"placement": "pre", "block": "bottleneck"},
-        {"shortcut": "exclusive_gate", "gate_bias": 0.0},
+        slow({"shortcut": "exclusive_gate", "gate_bias": 0.0}),
         {"shortcut": "C"},
-        {"squeeze_excite": True, "se_reduction": 2},
+        slow({"squeeze_excite": True, "se_reduction": 2}),
     ],
     ids=str,
 )

@@ -14,6 +14,7 @@ from cnnjax.data.request import Request
 from cnnjax.run.cautions import cautions, cautions_of_arms
 from cnnjax.run.setup import set_up
 from tests.run.tiny import tiny_config, tiny_run
+from tests.slow import slow
 
 STEP = {"schedule__kind": "step", "schedule__boundaries": (4.0, 7.0)}
 
@@ -151,7 +152,7 @@ def test_arms_share_a_sentence():
     assert said.startswith("arm-0 (and 1 more): config.schedule.boundaries")
 
 
-@pytest.mark.parametrize("name", ["degradation", "inception", "data_size"])
+@pytest.mark.parametrize("name", [slow("degradation"), slow("inception"), "data_size"])
 def test_our_own_scales_have_nothing_to_be_said(name):
     options = {"num_seeds": 1, "data_dir": "", "workdir": "none", "changes": {}}
     plan = make_plan(load_ablation(name), "smoke", **options)

@@ -214,6 +214,7 @@ def test_training_asked_to_stop(whole_training, here, caching, signum):
     assert numbers(here / "run") == whole_training
 
 
+@pytest.mark.slow
 def test_asked_to_stop_while_compiling(whole_training, here, programs, caching):
     # What `programs` keeps is of other trainings: it has to compile.
     record = "run/provenance.json"
