@@ -16,10 +16,10 @@ from cnnjax.interrupt import Stopped, StopRequest
 from cnnjax.records import is_writer
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest, save, save_statistics
+from cnnjax.run.curves import Curves
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.heartbeat import Heartbeat, claim
-from cnnjax.run.metrics import Cost, Curves
-from cnnjax.run.outcome import failure, record_of_best
+from cnnjax.run.outcome import Cost, failure, record_of_best
 from cnnjax.run.probing import Measuring
 from cnnjax.run.programs import Programs, compile_programs
 from cnnjax.run.setup import SPLITS, Run, saved_example

@@ -1,0 +1,102 @@
+"""The rows of metrics of a run while it trains."""
+
+from typing import Any
+
+import numpy as np
+
+from cnnjax.records import is_writer, read_metrics
+from cnnjax.run.folder import RunFolder
+from cnnjax.run.metrics import MetricsWriter
+from cnnjax.run.setup import Run
+from cnnjax.training.step import METRICS
+
+
+class Curves:
+    """The rows of metrics of all seeds; process 0 writes them.
+
+    Args:
+      run: of `set_up`.
+      folder: of the run.
+    """
+
+    def __init__(self, run: Run, folder: RunFolder):
+        self._run, self._folder = run, folder
+        self._writers: list[MetricsWriter] = []
+        self._reset()
+
+    def open(self, step: int) -> None:
+        """Opens the files, without rows later than a resume point."""
+        for seed in self._run.seeds if is_writer() else ():
+            folder = self._folder.seed_folder(seed)
+            writer = MetricsWriter(folder, self._run.log.tensorboard)
+            writer.truncate_after(step)
+            self._writers.append(writer)
+
+    def add(self, rows: dict[str, Any]) -> None:
+        """Adds up training metrics until the next row: (sum, count), [S, steps]."""
+        for name in METRICS:
+            # float64 on the host: long runs do not lose the small terms.
+            self._sums[name] += np.asarray(rows[name], np.float64).sum(axis=-1)
+
+    def write_train(self, step: int, failed: np.ndarray) -> None:
+        """Writes a row of the means since the last one, of seeds that did not fail."""
+        for i, writer in enumerate(self._writers):
+            if failed[i]:
+                continue
+            mean = {
+                name: float(sums[0, i] / sums[1, i])
+                for name, sums in self._sums.items()
+            }
+            writer.write(
+                self._head("train", step)
+                | {
+                    "loss": mean["loss"],
+                    "error": 100 * mean["errors"],
+                    "grad_norm": mean["grad_norm"],
+                    "learning_rate": float(self._run.schedule(step - 1)),
+                }
+            )
+        self._reset()
+
+    def write_eval(
+        self, step: int, split: str, rows: list[dict[str, Any]], failed: np.ndarray
+    ) -> None:
+        """Writes the evaluation of a split, one row a seed that did not fail."""
+        for i, _ in enumerate(self._writers):
+            if not failed[i]:
+                self._write_eval(i, step, split, rows[i])
+
+    def write_final(self, i: int, step: int, rows: dict[str, dict[str, Any]]) -> None:
+        """Writes the last evaluation of seed number i, split -> row."""
+        if not self._writers:
+            return
+        # A run killed between here and the results left some of these rows.
+        old = read_metrics(self._writers[i].path)
+        there = {row.get("split") for row in old if row["step"] == step}
+        for split, row in rows.items():
+            if row["count"] and split not in there:
+                self._write_eval(i, step, split, row)
+
+    def dump(self) -> dict[str, Any]:
+        """The sums since the last row, for `load` in a later process."""
+        return {name: sums.tolist() for name, sums in self._sums.items()}
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Takes the sums of an earlier process."""
+        self._sums = {name: np.array(sums, float) for name, sums in saved.items()}
+
+    def close(self) -> None:
+        """Closes the files."""
+        for writer in self._writers:
+            writer.close()
+
+    def _reset(self) -> None:
+        self._sums = {name: np.zeros((2, len(self._run.seeds))) for name in METRICS}
+
+    def _write_eval(self, i: int, step: int, split: str, row: dict[str, Any]) -> None:
+        shown = {k: v for k, v in row.items() if k != "per_class_accuracy"}
+        self._writers[i].write(self._head("eval", step) | {"split": split} | shown)
+
+    def _head(self, kind: str, step: int) -> dict[str, Any]:
+        epoch = round(step / self._run.steps_per_epoch, 6)
+        return {"kind": kind, "step": step, "epoch": epoch}
