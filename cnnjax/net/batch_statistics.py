@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from cnnjax.errors import UserError
+from cnnjax.layers.batch_norm import BatchNorm
 from cnnjax.layers.functional.batch_norm import batch_normalize
 from cnnjax.layers.norm import norm_of
 from cnnjax.net.observe import Call, observe
@@ -46,6 +47,8 @@ def _with_norm(model: nn.Module, **changes: Any) -> nn.Module:
 
 def _flax_by_batch(call: Call) -> jax.Array:
     module, x = call.module, (*call.args, None)[0]
+    if isinstance(module, BatchNorm) and module.eval_statistics != "batch":
+        raise _built_by_the_net(call)
     if not isinstance(module, nn.BatchNorm):
         return call.run()
     if module.axis not in (-1, x.ndim - 1):
@@ -63,6 +66,8 @@ def _flax_by_batch(call: Call) -> jax.Array:
 def _flax_of_last_batch(call: Call) -> jax.Array:
     """What Flax's batch norm adds to statistics of 0 is the batch's share in them."""
     module = call.module
+    if isinstance(module, BatchNorm) and module.momentum:
+        raise _built_by_the_net(call)
     if not isinstance(module, nn.BatchNorm):
         return call.run()
     for name in ("mean", "var"):
@@ -74,3 +79,11 @@ def _flax_of_last_batch(call: Call) -> jax.Array:
         batch = share / (1.0 - module.momentum)
         module.put_variable("batch_stats", name, batch)
     return y
+
+
+def _built_by_the_net(call: Call) -> UserError:
+    return UserError(
+        f"{call.path} is a batch norm that the net builds itself, so its statistics "
+        "cannot be chosen: give the net a field `norm` and build it with that, or use "
+        "config.eval.statistics='running'"
+    )

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
-from cnnjax.layers.norm import NORMS, NormKind
+from cnnjax.layers.norm import NORMS, Norm, NormKind
 from cnnjax.models.registry import VARIANTS
 from cnnjax.models.variant import Variant
 from cnnjax.net.forward import forward_eval, forward_train
@@ -123,6 +124,22 @@ def test_statistics_of_the_batch_are_those_of_flax():
     expected, _ = net.apply(variables, x, train=True, mutable=["batch_stats"])
     ours = forward_eval(net, params, state, x, batch_statistics=True)
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+class BuildsItsNorm(nn.Module):
+    @nn.compact
+    def __call__(self, images, *, train):
+        return Norm("batch")(name="inside")(images, train=train).mean((1, 2))
+
+
+def test_a_norm_of_ours_that_the_net_builds_itself_is_not_overlooked():
+    net, x = BuildsItsNorm(), jnp.ones((2, 4, 4, 3))
+    variables = net.init(jax.random.key(0), x, train=False)
+    params, state = variables["params"], {"batch_stats": variables["batch_stats"]}
+    with pytest.raises(UserError, match="inside is a batch norm that the net builds"):
+        forward_eval(net, params, state, x, batch_statistics=True)
+    with pytest.raises(UserError, match="give the net a field `norm`"):
+        forward_train(net, params, state, x, jax.random.key(0), last_batch=True)
 
 
 def test_precise_statistics_start_from_those_of_each_batch():
