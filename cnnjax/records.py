@@ -22,7 +22,7 @@ _is_writer = True
 
 
 def is_writer() -> bool:
-    """Whether this process writes files and talks to the user: of several, process 0.
+    """Whether this process writes files and prints: of several, process 0.
 
     The functions below that write do nothing in the other processes; whatever else
     writes into the folder of a run asks this.

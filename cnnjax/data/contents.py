@@ -152,8 +152,8 @@ def _lines(
     return [line for paragraph in paragraphs for line in _wrapped(paragraph)]
 
 
-def _per_class(class_names: tuple[str, ...], counts: np.ndarray, room: int) -> str:
-    """', cat: 12, dog: 30' where there is room, or else the smallest and largest."""
+def _per_class(class_names: tuple[str, ...], counts: np.ndarray, width: int) -> str:
+    """', cat: 12, dog: 30' if it fits `width`, or else the smallest and largest."""
     if not counts.sum():
         return ""
     if counts.min() == counts.max():
@@ -161,7 +161,7 @@ def _per_class(class_names: tuple[str, ...], counts: np.ndarray, room: int) -> s
     if len(counts) <= FEW:
         pairs = zip(class_names, counts, strict=True)
         words = "".join(f", {printable(name)}: {count:,}" for name, count in pairs)
-        if len(words) <= room:
+        if len(words) <= width:
             return words
     return f", {counts.min():,} to {counts.max():,} of a class"
 

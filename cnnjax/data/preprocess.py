@@ -22,7 +22,7 @@ class Preprocess:
 
     Args:
       image_shape: (H, W, C) that the net was trained on.
-      standardize: a key of `data.statistics.STANDARDIZE`.
+      standardize: a key of `standardize.STANDARDIZE`.
       statistics: those of the training images.
       to_grey: whether colour becomes grey, as with `config.data.channels` 1.
     """

@@ -42,20 +42,20 @@ def require_readable(
     for split in splits:
         if not (split.streamed and split.from_files):
             continue
-        share = np.arange(process, len(split), num_processes)
+        shard = np.arange(process, len(split), num_processes)
         # Pillow's releases may differ in what they read.
         words = (fingerprint, PIL.__version__, split.name, process, num_processes)
         key = hashlib.sha256(repr(words).encode()).hexdigest()[:32]
         if array_cache.find(KIND, key, ("count",)) is not None:
             continue
-        if not _read(split, share, stop):
+        if not _read(split, shard, stop):
             return
-        array_cache.keep(KIND, key, MOST_BYTES, count=np.array(len(share)))
+        array_cache.keep(KIND, key, MOST_BYTES, count=np.array(len(shard)))
 
 
-def _read(split: StreamedSplit, share: np.ndarray, stop: object) -> bool:
+def _read(split: StreamedSplit, shard: np.ndarray, stop: object) -> bool:
     """Whether all was read before `stop`."""
-    pieces = [share[start : start + PIECE] for start in range(0, len(share), PIECE)]
+    pieces = [shard[start : start + PIECE] for start in range(0, len(shard), PIECE)]
     calls = (functools.partial(_discard, split, piece) for piece in pieces)
     reading = ReadAhead(calls, 2 * num_cores(), 0)
     try:

@@ -33,7 +33,7 @@ class EpochOrder:
     """The endless order of the examples of one seed, drawn on the host.
 
     Args:
-      key: of the stream of the data order, as in `resident.chunk_indices`.
+      key: of the stream of the data order, as in `order.chunk_indices`.
       num_examples: N, at least 1.
     """
 
@@ -167,12 +167,12 @@ class TrainStream(_Stream):
         calls = self._calls(range(first_step, end_step))
         self._reading = ReadAhead(calls, ahead * rows, threads)
 
-    def take(self, num_steps: int, room: int = 0) -> dict[str, np.ndarray]:
+    def take(self, num_steps: int, padded_steps: int = 0) -> dict[str, np.ndarray]:
         """The next steps.
 
         Args:
           num_steps: how many.
-          room: for how many steps the arrays are made, if more; 0 stands behind these.
+          padded_steps: length of the axis of steps, if more; zero-padded.
 
         Returns:
           {'images': uint8 [S, steps, n, H, W, C], 'labels': int32 [S, steps, n]}, for
@@ -181,8 +181,8 @@ class TrainStream(_Stream):
         Raises:
           UserError: an image cannot be read; the stream is closed then.
         """
-        room = max(room, num_steps)
-        shape = (len(self._orders), room, len(self._positions))
+        length = max(padded_steps, num_steps)
+        shape = (len(self._orders), length, len(self._positions))
         images = np.zeros((*shape, *self._split.image_shape), np.uint8)
         labels = np.zeros(shape, np.int32)
         for step in range(num_steps):

@@ -70,7 +70,7 @@ def require_same(value: int, what: str) -> None:
 
 
 def check_together(check: Callable[[], None]) -> None:
-    """Lets each process check its share of something; all refuse it or none.
+    """Lets each process check its local slice of something; all refuse it or none.
 
     Args:
       check: called in every process.
@@ -107,7 +107,7 @@ def joined(coordinator: str, num: int | None, index: int | None) -> Iterator[Non
     _index, _num = jax.process_index(), jax.process_count()
     watchdog = Watchdog(_index, _num)
     try:
-        with _only_process_0_talks():
+        with _only_process_0_prints():
             yield
     except UserError as error:
         watchdog.leave(f"{error}", 2)
@@ -122,7 +122,7 @@ def joined(coordinator: str, num: int | None, index: int | None) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def _only_process_0_talks() -> Iterator[None]:
+def _only_process_0_prints() -> Iterator[None]:
     """Only process 0 writes files and prints; all may print errors."""
     if _index == 0:
         yield

@@ -8,7 +8,7 @@ float32 (it grows by about 1.2 a layer: Yang et al. 2019, arXiv 1902.08129).
 
 Deviations: none known. Projections of options B and C carry a norm and no bias, as in
 the authors' code; under 'pre' and 'act_only_pre' they start after the activation and
-carry none, see `residual_block`.
+carry none, see `blocks/residual.py`.
 """
 
 from collections.abc import Callable
@@ -63,10 +63,10 @@ class CifarResNet(nn.Module):
       residual: False gives the plain twin.
       block: 'basic' or 'bottleneck'.
       widths: channels of the 3 x 3 convolutions in each stage.
-      placement: order of norm and activation, see `residual_block.PLACEMENTS`.
+      placement: order of norm and activation, see `residual.PLACEMENTS`.
       shortcut: see `shortcut.SHORTCUTS`.
       stride_on_3x3: where a bottleneck strides.
-      groups: of the 3 x 3 convolutions, see `residual_block`.
+      groups: of the 3 x 3 convolutions, see `blocks/residual.py`.
       base_width: channels a group at a width of 64.
       squeeze_excite: weigh the channels of each branch before the addition.
       se_reduction: by how much the channels shrink there.

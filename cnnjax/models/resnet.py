@@ -53,11 +53,11 @@ class ResNet(nn.Module):
       residual: False gives the plain twin.
       block: 'basic' or 'bottleneck'.
       widths: channels of the 3 x 3 convolutions in each stage.
-      placement: order of norm and activation, see `residual_block.PLACEMENTS`.
+      placement: order of norm and activation, see `residual.PLACEMENTS`.
       shortcut: see `shortcut.SHORTCUTS`.
       stride_on_3x3: where a bottleneck strides.
       projection_size: kernel size of the projections that stride.
-      groups: of the 3 x 3 convolutions, see `residual_block`.
+      groups: of the 3 x 3 convolutions, see `blocks/residual.py`.
       base_width: channels a group at a width of 64.
       narrow_first: a bottleneck's first 1x1 gives half of the inner width.
       squeeze_excite: weigh the channels of each branch before the addition.

@@ -42,7 +42,7 @@ class WideResNet(nn.Module):
       widen_factor: widths of the stages as multiples of 16, 32, 64.
       block_dropout_rate: dropout between the two convolutions of each block.
       residual: False gives the net without the additions.
-      placement: order of norm and activation, see `residual_block.PLACEMENTS`.
+      placement: order of norm and activation, see `residual.PLACEMENTS`.
       shortcut: see `shortcut.SHORTCUTS`.
       squeeze_excite: weigh the channels of each branch before the addition.
       se_reduction: by how much the channels shrink there.

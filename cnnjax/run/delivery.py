@@ -125,7 +125,7 @@ class Resident:
         self.train_example = resident_shapes(run.dataset)
         self.evaluation_example = (self.train_example, *self._evaluations["train"][:2])
         # The most steps of one call of `first_steps`.
-        self.first_room = run.eval.precise_batches
+        self.most_first_steps = run.eval.precise_batches
 
     @staticmethod
     def most_steps(run: Run) -> int:
@@ -193,7 +193,7 @@ class Streamed:
 
     def __init__(self, run: Run, max_steps: int):
         self._run = run
-        self.first_room = self._max_steps = max_steps
+        self.most_first_steps = self._max_steps = max_steps
         self._stream: TrainStream | None = None
         self._next_step = 0
         self._prepared: tuple[Any, Any] = (None, None)

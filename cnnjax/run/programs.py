@@ -348,7 +348,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
             run.augment.train,
             delivery.batches,
             batch_size=run.train.batch_size,
-            max_steps=delivery.first_room,
+            max_steps=delivery.most_first_steps,
         )
         reestimation = compiled(
             reestimate,

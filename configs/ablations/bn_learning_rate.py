@@ -69,7 +69,7 @@ CLAIMS = [
         source=IOFFE.at("Fig. 3"),
         name="high rate, test",
         sentence="With batch norm, 30 times the rate ends at a lower test error than "
-        "the rate itself.",
+        "the base rate.",
         published="ImageNet, one crop: 25.2 % against 27.3 %",
     ),
     not_higher(

@@ -35,16 +35,29 @@ IMAGES = Axis.over(
 )
 
 CLAIMS = [
-    *(
-        lower(
-            "test_error",
-            f"{net}-1024",
-            than=f"{net}-256",
-            source=HESTNESS,
-            name=f"more data, {net}",
-            published="a power law",
-        )
-        for net in ["mlp", "conv", "residual"]
+    lower(
+        "test_error",
+        "mlp-1024",
+        than="mlp-256",
+        source=HESTNESS,
+        name="more data, mlp",
+        published="a power law",
+    ),
+    lower(
+        "test_error",
+        "conv-1024",
+        than="conv-256",
+        source=HESTNESS,
+        name="more data, conv",
+        published="a power law",
+    ),
+    lower(
+        "test_error",
+        "residual-1024",
+        than="residual-256",
+        source=HESTNESS,
+        name="more data, residual",
+        published="a power law",
     ),
     falls_more(
         "test_error",

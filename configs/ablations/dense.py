@@ -175,7 +175,7 @@ def get_ablation() -> Ablation:
     return Ablation(
         name="dense",
         title="Concatenate or add: dense and residual nets",
-        question="Is handing all earlier maps on better than adding to them?",
+        question="Is concatenating feature maps better than adding them?",
         source=HUANG.at("Section 4.3"),
         axes=[NET],
         arm_name="{net}",

@@ -30,6 +30,7 @@ HEAD = Axis(
         "hidden": {"model.head": "dense", "model.dense_width": 256},
     },
 )
+# An empty label adds nothing to the name of an arm: "linear", "linear-dropout".
 DROPOUT = Axis.over("dropout", "model.dropout_rate", {"": 0.0, "-dropout": 0.5})
 
 PUBLISHED = [

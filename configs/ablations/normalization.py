@@ -41,16 +41,30 @@ CHANNELS = {
     for count in [64, 32, 16, 8, 4, 2]
 }
 NORM = Axis("norm", KINDS | GROUPS | CHANNELS)
+
+
+def batch(workers: int, images: int) -> dict:
+    """A batch of `workers` groups, each with statistics over `images` images."""
+    return {
+        "norm.examples_per_statistic": images,
+        "train.batch_size": workers * images,
+        "schedule.learning_rate": 0.1 * images / 32,
+    }
+
+
 IMAGES = Axis(
     "images",
     {
-        f"{workers}x{images}": {
-            "norm.examples_per_statistic": images,
-            "train.batch_size": workers * images,
-            "schedule.learning_rate": 0.1 * images / 32,
-        }
-        for workers in [8, 2]
-        for images in [32, 16, 8, 4, 2]
+        "8x32": batch(8, 32),
+        "8x16": batch(8, 16),
+        "8x8": batch(8, 8),
+        "8x4": batch(8, 4),
+        "8x2": batch(8, 2),
+        "2x32": batch(2, 32),
+        "2x16": batch(2, 16),
+        "2x8": batch(2, 8),
+        "2x4": batch(2, 4),
+        "2x2": batch(2, 2),
     },
     title="workers x images each",
 )

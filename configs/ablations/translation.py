@@ -40,6 +40,7 @@ NET = Axis(
     },
     title="net (pooling-head)",
 )
+# An empty label adds nothing to the name of an arm: "mlp", "mlp-moved".
 MOVED = Axis.over("moved", "augment.crop_pad", {"": 0, "-moved": 7})
 
 CLAIMS = [

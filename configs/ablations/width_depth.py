@@ -29,6 +29,7 @@ def wide(depth: int, factor: int) -> dict:
     return {"model": net}
 
 
+# Depth x width of the first stage.
 DIGITS = {
     "8x14": thin(8, 14),
     "14x10": thin(14, 10),
@@ -36,6 +37,7 @@ DIGITS = {
     "32x6": thin(32, 6),
     "74x4": thin(74, 4),
 }
+# Depth-widening factor, as in the paper's WRN-28-10.
 CIFAR10 = {
     "16-10": wide(16, 10),
     "22-8": wide(22, 8),
@@ -43,7 +45,9 @@ CIFAR10 = {
     "40-8": wide(40, 8),
 }
 NET = Axis(
-    "net", DIGITS | CIFAR10, title="net (depth x width, or depth-widening factor)"
+    "net",
+    DIGITS | CIFAR10,
+    title="net (depth x first width; WRN: depth-widening factor)",
 )
 
 PUBLISHED = [

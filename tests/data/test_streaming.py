@@ -139,7 +139,7 @@ def test_only_a_few_steps_are_read_ahead():
 def test_nothing_is_read_behind_the_last_step():
     split = Recording(1000)
     with stream_of(split, KEYS[:2], first_step=5, end_step=9, ahead=8) as stream:
-        taken = stream.take(4, room=6)
+        taken = stream.take(4, padded_steps=6)
     assert len(split.seen()) == 2 * 4 * 4
     assert taken["images"].shape == (2, 6, 4, 1, 2, 1)
     assert taken["labels"].shape == (2, 6, 4)

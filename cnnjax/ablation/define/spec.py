@@ -62,7 +62,7 @@ class Axis:
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """One cell of the grid: a config trained with every seed.
+    """One setting of the axes: a config trained with every seed.
 
     Attributes:
       name: also the folder of its files.
@@ -90,8 +90,8 @@ class Scale:
       note: data and budget in words.
       jobs: arms at a time where --jobs does not say; 0 for one per core. 1 where the
         time of a step is compared.
-      as_published: whether data and budget are those of the source, so that its numbers
-        can be compared with ours.
+      as_published: whether data, budget and evaluation are those of the source, so that
+        its numbers can be compared with ours.
     """
 
     recipe: str

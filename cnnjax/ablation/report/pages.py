@@ -27,7 +27,7 @@ from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.errors import ESCAPING, UserError
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
-OTHER_SETTING = "published, other data and budget"
+OTHER_SETTING = "published, other data or budget"
 SAME_SETTING = "published"
 CHOICE = (
     "Errors are those of the last step, except the test error at the best validation "

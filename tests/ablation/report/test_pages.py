@@ -99,7 +99,7 @@ def test_the_page_says_what_was_asked_found_and_published(finished):
     for text in (
         "Do deeper plain nets train worse",
         "6 supported",
-        "published, other data and budget",
+        "published, other data or budget",
         "6.97",
         "approximate, read off the curves",
         "training error (%)",
