@@ -14,6 +14,7 @@ from benchmarks.run import SUITES, Options, run_suites
 from benchmarks.suites import accelerator
 from cnnjax.errors import UserError
 from cnnjax.run.setup import set_up
+from tests.slow import slow_but
 
 ABOUT = {
     "date": "2026-01-01",
@@ -111,7 +112,7 @@ def test_every_suite_has_its_place_in_the_docs():
         assert f"<!-- begin {suite} -->" in text
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", slow_but(list(NETS)[:1], NETS))
 def test_torch_has_the_same_net(name):
     torch_nets = pytest.importorskip(
         "benchmarks.peers.torch_nets",

@@ -70,6 +70,7 @@ def test_training_says_and_writes_what_it_takes(programs, here):
     }
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_it_too(programs, here, pictures):
     ended = programs.run(here, *PLAIN, "--dry_run")
     assert ended.code == 0, ended

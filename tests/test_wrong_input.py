@@ -228,6 +228,7 @@ def run_alone(here, line, **variables):
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
+@pytest.mark.slow
 def test_device_that_is_not_there(here):
     ended = run_alone(here, DIGITS, JAX_PLATFORMS="nonsense")
     assert_one_sentence(ended, "JAX_PLATFORMS='nonsense'", "CNNJAX_EXTRA")

@@ -63,7 +63,7 @@ def logits_of(model, variables, images):
 @pytest.mark.parametrize(
     "name",
     slow_but(
-        ("resnet20_cifar", "vgg11_bn_cifar"),
+        ("resnet20_cifar",),
         filter(foldable, [*ARCHITECTURES, "preact_resnet18"]),
     ),
 )

@@ -71,10 +71,8 @@ def of_groups(size, *where, **changes):
 @pytest.mark.parametrize(
     ("kind", "mode"),
     [
-        # Batch and group norm, which meet and do not meet other devices, stand for all.
-        (kind, mode)
-        if kind == "batch" or (kind, mode) == ("group", "jit")
-        else slow(kind, mode)
+        # The norm whose statistics need other devices stands for all.
+        (kind, mode) if kind == "batch" else slow(kind, mode)
         for kind in NORMS
         for mode in MODES
     ],
@@ -94,6 +92,7 @@ def test_every_norm_on_fewer_devices(kind, data, mode):
     assert_close(train(laid_out), cached(small_run, kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", slow_but(["shard_map"], MODES))
 @pytest.mark.parametrize(
     ("size", "data"),
@@ -133,6 +132,7 @@ def test_vectorised_seeds_over_devices():
         assert_close(train(laid_out), alone)
 
 
+@pytest.mark.slow
 def test_sharded_state_is_the_same_and_lies_in_pieces(monkeypatch):
     monkeypatch.setattr("cnnjax.devices.parallel.SMALLEST_SHARDED", 8)
     run = small_run("batch", "data=4", parallel__shard_state=True)
@@ -186,6 +186,7 @@ def noisy_run(layout="seed=1", mode="jit", microbatches=1):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "microbatches"),
     [slow("jit", 2), slow("shard_map", 1), ("shard_map", 2), slow("pmap", 1)],

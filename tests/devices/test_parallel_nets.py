@@ -49,6 +49,7 @@ def run_of(name, layout="seed=1", mode="jit"):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mode"),
     [

@@ -331,6 +331,7 @@ def test_a_head_for_another_task(state_dict, variables, caplog):
     refused(without, "1 missing: conv1.weight", **arguments)
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_for_another_task(caplog):
     name, small = (
         "googlenet",

@@ -70,7 +70,7 @@ def theirs(kind, x, cotangent):
     return y.detach(), images.grad.permute(0, 2, 3, 1), of_params, stats
 
 
-@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("kind", slow_but(("batch", "group"), PAIRS))
 def test_agrees_with_torch(kind):
     stream = np.random.RandomState(0)
     x, cotangent = (

@@ -108,6 +108,7 @@ def test_types_and_metadata_of_others_are_kept():
 
 
 # A parameter that is drawn, one made in `setup`, statistics.
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [slow("gain"), slow("rms"), "flax_batch"])
 def test_scanned_blocks_start_and_compute_as_separate_ones(kind):
     nets = [

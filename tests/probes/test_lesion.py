@@ -41,6 +41,7 @@ def test_blocks_that_keep_the_shape_in_order():
     assert blocks_of(make_net("mlp", norm="none")[0], IMAGE_SHAPE) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{"residual": False}, {}])
 @pytest.mark.parametrize(
     "norm", ["layer", pytest.param("batch", marks=pytest.mark.slow)]

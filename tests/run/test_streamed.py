@@ -156,6 +156,7 @@ def on_one_device(streamed, programs):
     return trained(streamed, programs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode",
     ["jit", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES[1:])],

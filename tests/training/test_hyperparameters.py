@@ -17,6 +17,7 @@ from cnnjax.run import programs
 from cnnjax.run.programs import compile_programs, program_key, shared_keys
 from cnnjax.run.setup import initial_state
 from tests.run.tiny import tiny_run
+from tests.slow import slow_but
 
 # Everything that a traced number belongs to is switched on.
 BASE = {
@@ -66,6 +67,7 @@ HOST = {
     "schedule.warmup_learning_rate": {"schedule__warmup_learning_rate": 0.002},
 }
 CHANGES = TRACED | HOST
+QUICK = ("optimizer.momentum", "loss.label_smoothing", "schedule.learning_rate")
 # Keys that are compiled, of sections whose builders tell what is.
 STATIC = {
     "optimizer.name": "adamw",
@@ -153,7 +155,7 @@ def test_every_traced_key_is_tested():
     assert named == set(TRACED)
 
 
-@pytest.mark.parametrize("key", CHANGES)
+@pytest.mark.parametrize("key", slow_but(QUICK, CHANGES))
 def test_a_traced_key_changes_the_result_and_not_the_program(key):
     run = run_of(**CHANGES[key])
     first, programs, text, result = first_of(run.config.optimizer.name)

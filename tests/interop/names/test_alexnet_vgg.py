@@ -95,6 +95,7 @@ def test_logits_of_timms_vgg_and_the_way_back():
     check_evaluation("vgg11_bn", "timm", 32, net=narrow_timm_vgg(), **NARROW)
 
 
+@pytest.mark.slow
 def test_training_of_alexnet():
     net = narrow_alexnet(dropout=0.0)
     check_training("alexnet", "torchvision", 63, net=net, **NO_DROPOUT)

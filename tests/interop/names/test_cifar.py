@@ -89,6 +89,7 @@ def test_logits_of_the_port_and_the_way_back(record, more):
     assert all(key.endswith("num_batches_tracked") for key in back.keys() - weights)
 
 
+@pytest.mark.slow
 def test_training_of_the_port():
     """Gradients are converted like weights, including the order of the channels."""
     name, overrides = NETS["resnet8"]
@@ -123,7 +124,12 @@ def test_training_of_the_port():
 
 @pytest.mark.parametrize(
     "overrides",
-    [{}, {"placement": "pre"}, {"base_width": 32}, {"widths": (6, 12, 24)}],
+    [
+        {},
+        slow({"placement": "pre"}),
+        slow({"base_width": 32}),
+        slow({"widths": (6, 12, 24)}),
+    ],
 )
 def test_a_port_that_pads_behind_has_another_source(overrides):
     """The same names without a permutation; 'cifar' gives the permuted net."""

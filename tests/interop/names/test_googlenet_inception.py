@@ -95,6 +95,7 @@ def test_inception_v3_and_its_auxiliary_head():
     np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", slow_but(["inception_resnet_v2"], SHORT))
 def test_timm(name):
     build, arguments = SHORT[name]

@@ -25,7 +25,7 @@ EVERY = [(n, "timm") for n in TIMM] + [(n, "torchvision") for n in TORCHVISION]
 # alike.
 QUICK = [
     slow("mobilenetv1_100", "timm"),
-    ("mobilenet_v2", "torchvision"),
+    slow("mobilenet_v2", "torchvision"),
     slow("mobilenet_v3_small", "torchvision"),
     ("mobilenetv3_small_100", "timm"),
 ]

@@ -68,10 +68,10 @@ def small_preactivated(name, num_classes=10):
     [
         ("resnet18", {}),
         # Few groups: on CPU each becomes its own operation, which compiles slowly.
-        ("resnext50_32x4d", {"groups": 4, "base_width": 24}),
+        slow("resnext50_32x4d", {"groups": 4, "base_width": 24}),
         slow("wide_resnet50_2", {}),
         slow("resnet50_gn", {}),
-        ("seresnet50", {}),
+        slow("seresnet50", {}),
         slow("senet154", {"base_width": 8}),
     ],
 )
@@ -124,6 +124,7 @@ def test_norms_that_no_net_of_torchvision_has(kind):
             convert("resnet18", {}, norm=kind)
 
 
+@pytest.mark.slow
 def test_default_groups_are_those_of_timm_where_they_are_32(caplog):
     net = peer("timm", "resnet50_gn", layers=(1, 1, 1, 1), num_classes=3)
     small = {"num_blocks": (1, 1, 1, 1), "num_classes": 3}
@@ -149,12 +150,14 @@ def test_logits_as_in_torchvision():
 
 
 # timm's legacy nets have only the published widths.
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["legacy_seresnet18", slow("legacy_seresnet50")])
 def test_logits_in_the_form_of_caffe(name):
     net = peer("timm", name, layers=BLOCKS, num_classes=10)
     check_evaluation(name, "timm", 36, net, num_classes=10, num_blocks=BLOCKS)
 
 
+@pytest.mark.slow
 def test_training_of_bottlenecks():
     net = small_timm("resnet50", num_classes=10)
     check_training("resnet50", "timm", 64, net, num_classes=10, **SMALL)

@@ -41,6 +41,7 @@ pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 pads = st.tuples(st.integers(0, 1), st.integers(0, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", [max_pool, avg_pool])
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(
@@ -79,6 +80,7 @@ def test_batch_norm(groups, images, size, channels):
         np.testing.assert_allclose(var, x.var((1, 2, 3), keepdims=True), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_hessian_vector_products_of_a_net():
     """Forward over reverse, which the fast implementations forbid."""
     model = create_model("resnet20_cifar", depth=8, widths=(4, 8, 8))

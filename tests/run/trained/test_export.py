@@ -269,6 +269,7 @@ def test_what_has_no_effect_at_test_time_is_not_refused(tmp_path):
     assert export(net, tmp_path / "a.safetensors", "cifar").names == "cifar"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [slow("a.th"), slow("A.PTH"), "a.Bin", "A.SafeTensors"]
 )

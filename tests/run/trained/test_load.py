@@ -62,6 +62,7 @@ def copied(trained, tmp_path):
     return shutil.copytree(trained[1], tmp_path / "elsewhere" / "mine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("standardize", slow_but(["pixel_mean"], STANDARDIZE))
 def test_the_reported_error_from_the_stored_images(standardize, tmp_path):
     run = mlp(augment__standardize=standardize)
@@ -126,6 +127,7 @@ def test_statistics_of_the_batch_are_named(tmp_path):
     assert "statistics of each batch" in load_run(tmp_path, "last").note
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -278,6 +280,7 @@ def test_a_checkpoint_of_another_form_of_the_net(copied):
         load_run(copied, "last")
 
 
+@pytest.mark.slow
 def test_folds_and_more_seeds_of_an_arm(tmp_path):
     """The cells of an ablation, as `plan.py` names them."""
     arm = tmp_path / "sweep" / "wide"
