@@ -21,7 +21,7 @@ import numpy as np
 
 from cnnjax.data.split import Split, StreamedSplit
 
-# Images that a thread reads at once: enough to forget what the call costs, few enough
+# Images that a thread reads at once: enough that the call costs little, few enough
 # to keep all threads at work on one batch.
 PIECE = 64
 # Drawn orders are kept up to so many indices, but always those of two epochs.

@@ -65,7 +65,7 @@ def _warmup(run: Run) -> str:
     edges = _steps(run, schedule.boundaries)
     if warm and schedule.kind == "step" and any(edge <= warm for edge in edges):
         return (
-            f"config.schedule.warmup ends at step {warm:,}, behind the first of "
+            f"config.schedule.warmup ends at step {warm:,}, after the first of "
             f"config.schedule.boundaries at step {edges[0]:,}: the rate never stays at "
             f"its peak of {schedule.learning_rate:g}"
         )

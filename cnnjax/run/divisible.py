@@ -63,12 +63,12 @@ def why_not(
         if config.train.microbatches > 1:
             return (
                 f"{other}, and with config.train.microbatches="
-                f"{config.train.microbatches} that is a part of the batch: set it to 1"
+                f"{config.train.microbatches} that is one microbatch only: set it to 1"
             )
         if not whole and data > 1:
             return (
                 f"{other}, and in --parallel.mode={config.parallel.mode} each of "
-                f"{data} devices is given a part of the batch: use --parallel.mode="
+                f"{data} devices is given a shard of the batch: use --parallel.mode="
                 "jit, where a layer is given all of it, or another --parallel.layout"
             )
     if norm is None:

@@ -164,6 +164,6 @@ def get_ablation() -> Ablation:
         background="A sigmoid gives positive values and slopes of at most 1/4, so "
         "without norm the signal and its gradient fade with depth.",
         limits="One rate for all arms: another may suit a function better, so this "
-        "says how well they go with the same settings. The sources used dense nets, "
-        "longer training and rates of their own.",
+        "compares them under equal settings. The sources used dense nets, longer "
+        "training and a rate for each function.",
     )

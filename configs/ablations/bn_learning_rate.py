@@ -156,8 +156,8 @@ def get_ablation() -> Ablation:
         claims=CLAIMS,
         scales=SCALES,
         diverged_error=90.0,
-        background="Behind a batch norm the scale of the weights drops out of the "
-        "signal, and the gradient is the smaller the larger the weights are.",
+        background="Batch norm makes the signal independent of the scale of the "
+        "weights, and larger weights have smaller gradients.",
         limits="One rate of the net without norm, not its best; a warm-up, which the "
         "sources did not have, makes high rates easier for both.",
     )

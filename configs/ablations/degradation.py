@@ -120,38 +120,29 @@ CLAIMS = [
     higher("train_error", "plain-34", than="plain-18", source=HE.at("Fig. 4 (curves)")),
     lower("test_error", "residual-34", than="residual-18", source=HE.at("Table 2")),
     # Shortcuts B and C were published at 34 layers.
-    lower(
-        "test_error",
-        "residual-B-56",
-        than="plain-56",
-        source=HE.at("Table 3"),
-        published=IMAGENET.quote("residual-B-34", "plain-34"),
-    ),
-    lower(
-        "test_error",
-        "residual-C-56",
-        than="plain-56",
-        source=HE.at("Table 3"),
-        published=IMAGENET.quote("residual-C-34", "plain-34"),
+    *(
+        lower(
+            "test_error",
+            f"residual-{option}-56",
+            than="plain-56",
+            source=HE.at("Table 3"),
+            published=IMAGENET.quote(f"residual-{option}-34", "plain-34"),
+        )
+        for option in ["B", "C"]
     ),
     lower("test_error", "residual-34", than="plain-34", source=HE.at("Table 3")),
     lower("test_error", "residual-B-34", than="plain-34", source=HE.at("Table 3")),
     lower("test_error", "residual-C-34", than="plain-34", source=HE.at("Table 3")),
-    not_higher(
-        "test_error",
-        "residual-56",
-        than="residual-C-56",
-        tolerance=1.0,
-        source=HE.at("Table 3"),
-        published=IMAGENET.quote("residual-34", "residual-C-34"),
-    ),
-    not_higher(
-        "test_error",
-        "residual-34",
-        than="residual-C-34",
-        tolerance=1.0,
-        source=HE.at("Table 3"),
-        published=IMAGENET.quote("residual-34", "residual-C-34"),
+    *(
+        not_higher(
+            "test_error",
+            f"residual-{depth}",
+            than=f"residual-C-{depth}",
+            tolerance=1.0,
+            source=HE.at("Table 3"),
+            published=IMAGENET.quote("residual-34", "residual-C-34"),
+        )
+        for depth in [56, 34]
     ),
     higher("layer_response", "plain-20", than="residual-20", source=FIG_7),
     higher("layer_response", "plain-56", than="residual-56", source=FIG_7),

@@ -120,7 +120,7 @@ def get_ablation() -> Ablation:
         claims=CLAIMS,
         scales=SCALES,
         published=PUBLISHED,
-        background="The average forgets where in the image a feature was, and has no "
+        background="The average discards where in the image a feature was, and has no "
         "weights. In the nets of 2012 to 2014 most weights were in dense heads.",
         limits="Small images, few of them, 10 epochs: nets that have not converged "
         "overfit less, and an average needs longer than a dense head to fit.",

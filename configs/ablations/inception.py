@@ -129,10 +129,10 @@ def get_ablation() -> Ablation:
         ],
         claims=CLAIMS,
         scales=SCALES,
-        background="The pool of a naive module hands all of its channels on, so widths "
+        background="The pool of a naive module keeps all of its channels, so widths "
         "and cost grow from module to module. Heads were meant to bring gradients to "
         "the lower layers; they are dropped after training.",
-        limits="A net of six layers has no need of more gradient in its lower half, "
+        limits="A net of six layers does not need more gradient in its lower half, "
         "and few digits spread by about a point: effects of 0.5 points need the paper "
         "scale.",
     )

@@ -81,7 +81,7 @@ def get_ablation() -> Ablation:
     return Ablation(
         name="kernel_stack",
         title="Stacks of 3x3 filters against one large filter",
-        question="Is a stack of small filters better than one that sees as much?",
+        question="Is a stack of small filters better than one large filter?",
         source=VGG.at("Sections 2.3 and 4.1"),
         axes=[FILTERS],
         arm_name="{filters}",

@@ -1,4 +1,4 @@
-"""Where norm and activation sit in a residual unit, and what lies on its shortcut.
+"""Where norm and activation sit in a residual unit, and what its shortcut computes.
 
 Source: He et al. 2016, arXiv 1603.05027, Tables 1 to 4, Figures 1 and 6.
 Command: ./launch.sh ablate --ablation=preactivation --scale=laptop
@@ -128,18 +128,9 @@ CLAIMS = [
     higher("test_error", "conv1x1-110", than="original-110", source=TABLE_1),
     higher("test_error", "shortcut_gate_0-110", than="original-110", source=TABLE_1),
     higher("test_error", "exclusive_gate_6-110", than="original-110", source=TABLE_1),
-    lower("test_error", "full_pre-1001", than="original-1001", source=TABLE_4),
-    lower(
-        "test_error",
-        "full_pre-164-cifar100",
-        than="original-164-cifar100",
-        source=TABLE_4,
-    ),
-    lower(
-        "test_error",
-        "full_pre-1001-cifar100",
-        than="original-1001-cifar100",
-        source=TABLE_4,
+    *(
+        lower("test_error", f"full_pre-{net}", than=f"original-{net}", source=TABLE_4)
+        for net in ["1001", "164-cifar100", "1001-cifar100"]
     ),
     not_higher(
         "test_error",

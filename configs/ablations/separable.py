@@ -111,7 +111,7 @@ def get_ablation() -> Ablation:
     return Ablation(
         name="separable",
         title="Depthwise separable against full convolutions",
-        question="What do separable convolutions cost, and what do they buy?",
+        question="What do separable convolutions cost, and what do they save?",
         source=f"{HOWARD.at('Table 4')}; {CHOLLET.at('Table 1')}",
         axes=[NET],
         arm_name="{net}",

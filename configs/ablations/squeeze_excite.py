@@ -122,7 +122,7 @@ def get_ablation() -> Ablation:
     return Ablation(
         name="squeeze_excite",
         title="Squeeze and excitation",
-        question="Does weighing channels by what the whole map shows lower the error?",
+        question="Does weighting channels by global context lower the error?",
         source=HU.at("Section 6.1"),
         axes=[REDUCTION],
         arm_name="{reduction}",
@@ -131,7 +131,7 @@ def get_ablation() -> Ablation:
         claims=CLAIMS,
         scales=SCALES,
         published=PUBLISHED,
-        background="The weights cost few parameters and almost no products.",
+        background="The channel weights cost few parameters and multiply-adds.",
         limits="Few easy digits: seeds differ by about a point, like the effect on "
         "ImageNet; all nets reach a training error of 0, so the loss is compared.",
     )

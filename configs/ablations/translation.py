@@ -139,7 +139,7 @@ def get_ablation() -> Ablation:
     return Ablation(
         name="translation",
         title="Invariance to translation",
-        question="What makes a net recognise digits in places where it saw none?",
+        question="What makes a net recognise digits at positions it never saw?",
         source=f"{BOOK.at('Section 9.3')}; {KAUDERER}",
         axes=[NET, MOVED],
         arm_name="{net}{moved}",
@@ -148,9 +148,8 @@ def get_ablation() -> Ablation:
         metrics=["shifted_error", "test_error", "train_error", "validation_error"],
         claims=CLAIMS,
         scales=SCALES,
-        background="Convolutions shift their maps with the image; only what forgets "
-        "the place can be invariant: pooling over a few pixels, or the average over "
-        "all.",
+        background="Convolutions are equivariant: maps shift with the image. "
+        "Invariance needs pooling, over a few pixels or over all.",
         limits="Digits on a black background that hardly leave the frame. A net with "
         "more pooling sees more of the image and has fewer weights in a dense head: "
         "both change together.",

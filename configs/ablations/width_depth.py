@@ -157,7 +157,7 @@ def get_ablation() -> Ablation:
         claims=CLAIMS,
         scales=SCALES,
         published=PUBLISHED,
-        background="Wide layers keep the hardware busy; deep ones come one by one.",
+        background="A wide layer computes in parallel; deep layers run in sequence.",
         limits="Digits need few layers. Costs differ by up to 10%, as widths are whole "
         "numbers. The paper's 8 times is for nets 25 times as deep, on a GPU.",
     )

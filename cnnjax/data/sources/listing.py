@@ -3,7 +3,7 @@
 Two layouts: `<root>/<split>/<class>/...`, where split folders are recognised by
 `SPLITS` in any case, or `<root>/<class>/...`. Images may lie in folders within those of
 their class. The order of classes and files is that of torchvision's ImageFolder, once
-the letters of names are composed (NFC), which Macs take apart.
+the letters of names are composed (NFC), which macOS decomposes.
 """
 
 import collections
