@@ -74,7 +74,7 @@ PUBLISHED = [
         source=HE.at("Table 6"),
         metric="test_error",
         data="CIFAR-10",
-        protocol="110 layers: mean of 5 runs",
+        protocol="one run; at 110 layers the mean of 5",
         values={
             "residual-20": 8.75,
             "residual-32": 7.51,

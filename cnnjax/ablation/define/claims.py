@@ -99,6 +99,8 @@ def higher(
     """
     _check("margin", margin, margin >= 0, "at least 0; see not_higher")
     _check("times", times, times > 0, "above 0")
+    if times != 1:
+        _check("margin", margin, not margin, "left out where `times` is given")
     title = _title(metric)
     text = f"{arm} has a higher {title} than {than}."
     if times != 1:
@@ -230,7 +232,7 @@ def above(metric: str, arm: str, *, bound: float, **details: Unpack[Details]) ->
     Raises:
       UserError: what `Claim` refuses.
     """
-    title, amount = _title(metric), _amount(bound, metric)
+    title, amount = _title(metric), _level(bound, metric)
     text = f"The {title} of {arm} is above {amount}."
     name = f"{arm} above {amount}, {title}"
     return _claim(name, text, metric, [(arm, 1)], bound, **details)
@@ -248,7 +250,7 @@ def below(metric: str, arm: str, *, bound: float, **details: Unpack[Details]) ->
     Raises:
       UserError: what `Claim` refuses.
     """
-    title, amount = _title(metric), _amount(bound, metric)
+    title, amount = _title(metric), _level(bound, metric)
     text = f"The {title} of {arm} is below {amount}."
     name = f"{arm} below {amount}, {title}"
     return _claim(name, text, metric, [(arm, -1)], -bound, **details)
@@ -298,3 +300,11 @@ def _amount(number: float, metric: str) -> str:
     if unit in ("%", "points"):
         unit = "point" if number == 1 else "points"
     return f"{number:g} {unit}".rstrip()
+
+
+def _level(bound: float, metric: str) -> str:
+    """A value of a metric itself, for instance '20%' or '5 points'."""
+    _check("bound", bound, True, "a finite number")
+    if METRICS[metric].unit == "%":
+        return f"{bound:g}%"
+    return _amount(bound, metric)

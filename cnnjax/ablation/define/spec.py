@@ -251,6 +251,11 @@ def _check_scales(ablation: Ablation) -> None:
 
 
 def _check_metrics(ablation: Ablation) -> None:
+    if not ablation.metrics or isinstance(ablation.metrics, str):
+        raise UserError(
+            f"{_where(ablation)} has metrics={ablation.metrics!r}, which must be a "
+            "list of at least one metric"
+        )
     for metric in ablation.metrics:
         if metric not in METRICS:
             raise unknown_name("metric", metric, METRICS, _where(ablation))

@@ -48,7 +48,7 @@ def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
     try:
         fields = dict(data["ablation"])
         fields["axes"] = [Axis(**axis) for axis in fields["axes"]]
-        fields["claims"] = [Claim(**claim) for claim in fields["claims"]]
+        fields["claims"] = [_claim(claim) for claim in fields["claims"]]
         fields["published"] = [_published(row) for row in fields["published"]]
         fields["scales"] = {k: _scale(v) for k, v in fields["scales"].items()}
         return Ablation(**fields), data["scale"]
@@ -83,9 +83,15 @@ def _scale(stored: Mapping[str, Any]) -> Scale:
     return Scale(grids=grids, seeds=seeds, **fields)
 
 
+def _claim(row: Mapping[str, Any]) -> Claim:
+    """Earlier versions took a claim without a source."""
+    return Claim(**{**row, "source": row["source"] or NOT_RECORDED})
+
+
 def _published(row: Mapping[str, Any]) -> Published:
     """A row as a table of one number."""
     fields = dict(row)
     earlier = {"data": NOT_RECORDED, "protocol": fields.pop("note", "")}
     values = {fields.pop("arm"): fields.pop("value")}
+    fields["source"] = fields["source"] or NOT_RECORDED
     return Published(values=values, **(earlier | fields))

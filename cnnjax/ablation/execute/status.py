@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cnnjax.ablation.execute import slurm
 from cnnjax.ablation.execute.jobs import read_jobs
-from cnnjax.errors import printable
+from cnnjax.errors import UserError, printable
 from cnnjax.process import seems_alive
 from cnnjax.records import no_run, read_json
 from cnnjax.run.heartbeat import read_heartbeat
@@ -66,9 +66,13 @@ def read_cells(workdir: Path) -> list[CellStatus]:
         config = read_json(workdir / "config.json", lenient=True)
         if config is None:
             raise no_run(workdir, "a run or an ablation", ("plan.json", "config.json"))
+        if "seeds" not in config:
+            raise _incomplete(workdir / "config.json")
         first, count = config["seeds"]["first"], config["seeds"]["count"]
         seeds = range(first, first + count)
         return [_cell(workdir, printable(workdir.name), seeds, 0, 1.0, {}, None)]
+    if "arms" not in plan:
+        raise _incomplete(workdir / "plan.json")
     jobs = read_jobs(workdir)
     states = slurm.job_states() if jobs["launcher"] == "slurm" else None
     cells = []
@@ -212,3 +216,10 @@ def _note(
         words.append(f"job {job['job']}")
         words += [f"attempt {job['attempt']}"] * (job["attempt"] > 1)
     return ", ".join(words)
+
+
+def _incomplete(path: Path) -> UserError:
+    return UserError(
+        f"{path} is incomplete: start the run again with the same --workdir, which "
+        "writes it"
+    )

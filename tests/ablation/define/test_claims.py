@@ -124,6 +124,11 @@ ARMS = {"metric": "test_error", "arm": "a", "than": "b", "source": SOURCE}
         (higher, ARMS | {"margin": -1}, "margin=-1 .* at least 0; see not_higher"),
         (lower, ARMS | {"margin": float("nan")}, "margin=nan"),
         (higher, ARMS | {"times": 0}, "times=0 .* above 0"),
+        (
+            higher,
+            ARMS | {"times": 3, "margin": 2},
+            "margin=2 .* left out where `times`",
+        ),
         (not_higher, ARMS | {"tolerance": 0}, "tolerance=0 .* above 0"),
         (not_higher, ARMS | {"tolerance": -1}, "tolerance=-1 .* above 0"),
         (higher, ARMS | {"source": ""}, "has no source"),
@@ -134,6 +139,13 @@ def test_a_claim_that_says_nothing_is_refused(make, keywords, message):
     with pytest.raises(UserError, match=message) as caught:
         make(**keywords)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bound_has_the_unit_of_the_metric():
+    claim = below("test_error", "a", bound=20, source=SOURCE)
+    assert claim.text == "The test error of a is below 20%."
+    with pytest.raises(UserError, match="bound=nan of a claim must be a finite number"):
+        above("test_error", "a", bound=float("nan"), source=SOURCE)
 
 
 def test_a_keyword_that_does_not_exist_is_refused():

@@ -91,6 +91,8 @@ def _published(*arms):
         ({"arm_name": "{norm}-{deep}"}, "unknown axis 'deep'"),
         ({"arm_name": "{norm}"}, "2 arms are named 'bn'"),
         ({"metrics": ["tst_error"]}, "did you mean 'test_error'"),
+        ({"metrics": []}, "at least one metric"),
+        ({"metrics": "test_error"}, "must be a list"),
         ({"claims": [_claim("bn-9")]}, "unknown arm 'bn-9'"),
         ({"claims": [_claim("none-8")] * 2}, "two claims share a name"),
         ({"published": _published("none-9")}, "unknown arm 'none-9'"),

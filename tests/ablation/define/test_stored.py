@@ -140,3 +140,12 @@ def test_an_arm_may_take_another_net():
     read = spec_from_dict(written)[0].arms("smoke")
     assert [arm.name for arm in read] == list(nets)
     assert read[1].overrides["model"]["widths"] == [64]
+
+
+def test_a_claim_without_a_source_is_still_read():
+    claims = [EARLIER["claims"][0] | {"source": ""}]
+    published = [EARLIER["published"][0] | {"source": ""}]
+    plan = EARLIER | {"claims": claims, "published": published}
+    read, _ = spec_from_dict({"ablation": plan, "scale": "small"})
+    (claim,), (number,) = read.claims, read.published_numbers
+    assert claim.source == number.source == "not recorded"

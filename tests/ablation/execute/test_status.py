@@ -171,6 +171,11 @@ def test_half_a_file_is_no_file(sweep):
 def test_of_a_single_run_and_of_none(tmp_path):
     with pytest.raises(UserError, match=r"neither plan\.json nor config\.json"):
         status.read_cells(tmp_path)
+    for name in ("config.json", "plan.json"):
+        write_json(tmp_path / name, {})
+        with pytest.raises(UserError, match=f"{name} is incomplete: start the run"):
+            status.read_cells(tmp_path)
+    (tmp_path / "plan.json").unlink()
     write_json(tmp_path / "config.json", {"seeds": {"first": 3, "count": 2}})
     sign(tmp_path, "running", step=5, total_steps=20, seconds_per_step=2.0)
     alone = cell(tmp_path)
