@@ -84,6 +84,6 @@ def test_an_ablation_resumes(programs, runs):
     done = runs / "ablation" / "residual-14" / "seed-0" / "result.json"
     before = done.read_text()
     out = finish(programs, runs, "ablate", *ABLATE, "--workdir=ablation")
-    assert "1 of 4 arms are done already" in out
+    assert "1 of 4 cells are already done" in out
     assert done.read_text() == before
     assert len(list((runs / "ablation").glob("*/seed-*/result.json"))) == 8
