@@ -10,7 +10,7 @@ import jax
 from flax import linen as nn
 
 from cnnjax.layers.auxiliary import AUXILIARY
-from cnnjax.net.batch_statistics import by_batch, of_last_batch
+from cnnjax.net.eval_statistics import by_batch, of_last_batch
 
 
 def forward_train(
