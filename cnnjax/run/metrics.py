@@ -10,10 +10,11 @@ from cnnjax.records import read_metrics, to_line, write_failure, write_text
 
 
 class MetricsWriter:
-    """Appends rows to `metrics.jsonl`; a kill at any moment leaves whole lines only.
+    """Appends rows to `metrics.jsonl`, of which a kill can cut the last one only.
 
-    Every row is one `write` of one whole line to a file opened for appending. A line
-    cut short by a crash of the machine is removed when the file is next opened.
+    Every row is one `write` of one whole line to a file opened for appending; the
+    kernel ends the write of a killed process at the border of a page. Readers leave
+    out a line without its newline, and the next writer removes it.
 
     Args:
       directory: the folder of one run and seed; created if missing.

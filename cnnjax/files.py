@@ -1,0 +1,64 @@
+"""Opens files that may be anything: a pipe, a device, or larger than any of its kind."""
+
+import errno
+import os
+import stat
+from typing import BinaryIO
+
+from cnnjax.errors import UserError, printable
+
+_KINDS = {
+    stat.S_ISDIR: "a folder",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISSOCK: "a socket",
+}
+
+
+class UnfitFile(UserError):
+    """What stands at the path is no regular file, or larger than such a file can be."""
+
+
+def open_regular(path: str | os.PathLike, most: int) -> BinaryIO:
+    """Opens a regular file for reading; a link to one is followed.
+
+    Never waits, as opening a pipe does, and never reads from a device.
+
+    Args:
+      path: of the file.
+      most: bytes that a file of this kind can have.
+
+    Raises:
+      UnfitFile: no regular file, or larger than `most`.
+      OSError: it is missing, or cannot be opened now.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # the way in which a socket cannot be opened
+            raise UnfitFile(f"{printable(path)} is a socket, not a file") from error
+        raise
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            kind = next((k for test, k in _KINDS.items() if test(found.st_mode)), "odd")
+            raise UnfitFile(f"{printable(path)} is {kind}, not a file")
+        if found.st_size > most:
+            raise UnfitFile(
+                f"{printable(path)} has {found.st_size:,} bytes, and at most {most:,} "
+                "are expected there"
+            )
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: str | os.PathLike, most: int) -> bytes:
+    """The content of a regular file; arguments and errors as of `open_regular`.
+
+    A file that grows while it is read is cut at `most` bytes.
+    """
+    with open_regular(path, most) as file:
+        return file.read(most)
