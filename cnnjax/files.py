@@ -1,4 +1,4 @@
-"""Opens files that may be anything: a pipe, a device, or larger than any of its kind."""
+"""Opens files that may be anything: pipes, devices, larger than any of their kind."""
 
 import errno
 import os
