@@ -261,7 +261,7 @@ PREPROCESSING = Object(
     }
 )
 # Which process it is; `process.is_running` judges it.
-_PROCESS = {
+_PROCESS: Final[dict[str, Kind]] = {
     "host": SHORT,
     "pid": Number(1, 2**31 - 1, whole=True),
     "born": Maybe(REAL),

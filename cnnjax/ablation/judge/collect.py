@@ -199,13 +199,17 @@ def _read_curves(folder: Path, run: Row, warnings: list[str]) -> list[Curve]:
         warnings.append(f"{folder.parent.name}/{folder.name}/metrics.jsonl {wrong}.")
     points: dict[str, dict[int, tuple[float, float]]] = {}
     for row in rows:
-        split = row.get("split") if row.get("kind") == "eval" else "running"
-        point = row.get("epoch"), row.get("error")
-        if split is not None and None not in point and math.isfinite(point[1]):
+        split = "running" if row.get("kind") == "train" else row.get("split", "")
+        point = (row.get("epoch", math.nan), _known(row.get("error")))
+        if split and all(map(math.isfinite, point)):
             # A resumed run repeats the steps after its checkpoint: the last row counts.
-            points.setdefault(split, {})[row["step"]] = float(point[0]), float(point[1])
+            points.setdefault(split, {})[row["step"]] = point
     curves = []
     for split, by_step in points.items():
         epochs, errors = zip(*(by_step[step] for step in sorted(by_step)), strict=True)
         curves.append(Curve(run.arm, run.seed, split, epochs, errors))
     return curves
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value
