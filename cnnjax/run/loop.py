@@ -143,12 +143,13 @@ class Loop:
         found = restore_latest(
             self.checkpoints, self.run, start, self.folder.check_metadata
         )
-        tree = start
+        tree, metadata = start, None
         if found is not None:
             self.step, tree, metadata = found
             self._load(metadata["loop"])
         distributed.require_same(self.step, "the newest checkpoint")
         self.checkpoints.set_aside_after(self.step)
+        self.folder.starts_at(self.step, metadata)
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
         self._measure()
@@ -186,8 +187,8 @@ class Loop:
                 self.folder.done(seed, of_final, of_best, self._cost(), probes)
             )
             self.curves.write_final(i, self.step, of_final)
-        self.folder.write_results(results)
-        return results
+        self.folder.require_there()
+        return self.folder.write_results(results)
 
     def close(self) -> None:
         self.programs.close()
@@ -227,7 +228,7 @@ class Loop:
         if self.checkpoints.latest_step() == self.step:
             return
         tree = {"state": self.state, "best": self.best}
-        metadata = self.folder.metadata(self._dump())
+        metadata = self.folder.metadata(self.step, self._dump())
         save(self.checkpoints, self.run, self.step, tree, metadata)
 
     @property
