@@ -50,6 +50,8 @@ _SYSTEM_MESSAGES = (
     "File too large",
 )
 _MAX_NAMED_LEAVES = 3
+# The leaf of a run's tree that counts its steps.
+STEP = "state.step"
 
 # Orbax hands folders between its threads through tables of the whole process: two
 # saves at a time, in two folders, take each other's.
@@ -306,7 +308,19 @@ class Checkpoints:
             args = ocp.args.Composite(state=args)
             arrays = self._manager.restore(step, args=args).state
             packed = arrays.get(PACKED, np.empty(0, np.uint8))
-            return {**arrays, **unpack(packed, saved)}
+            leaves = {**arrays, **unpack(packed, saved)}
+            _check_step(step, leaves)
+            return leaves
+
+
+def _check_step(step: int, leaves: dict[str, Any]) -> None:
+    """Raises DamagedError if the arrays of a run are of another step than the folder.
+
+    A folder that was renamed or copied over another has a name that lies.
+    """
+    own = leaves.get(STEP)
+    if isinstance(own, np.ndarray) and (own != step).any():
+        raise DamagedError(f"it is of step {own.max()}")
 
 
 def _require_folder(folder: Path) -> None:

@@ -1,0 +1,108 @@
+"""Results that are not what the plan says are rows with a reason, never averaged."""
+
+import json
+import shutil
+
+import pytest
+
+from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.judge.verdicts import judge
+from cnnjax.records import read_json, write_json
+from cnnjax.seal import sealed
+from tests.ablation.synthetic_sweep import edit_result
+
+SEED_0, SEED_1 = "plain-8/seed-0", "plain-8/seed-1"
+
+
+def row(sweep, arm="plain-8", seed=1):
+    return next(r for r in sweep.rows if (r.arm, r.seed) == (arm, seed))
+
+
+def seal_all(sweep_dir):
+    for path in sweep_dir.glob("*/seed-*/result.json"):
+        write_json(path, sealed(read_json(path), path.parent / "metrics.jsonl"))
+
+
+def excluded(sweep_dir, words, seed=1):
+    sweep = collect(sweep_dir)
+    found = row(sweep, seed=seed)
+    assert found.status == "excluded"
+    assert words in found.reason
+    assert seed not in sweep.values("train_error")["plain-8"]
+    assert not [c for c in sweep.curves if (c.arm, c.seed) == ("plain-8", seed)]
+    return sweep
+
+
+def test_a_sealed_sweep_is_whole(sweep_dir):
+    seal_all(sweep_dir)
+    assert {row.status for row in collect(sweep_dir).rows} == {"done"}
+
+
+def test_copies_of_a_seed_are_not_further_seeds(sweep_dir):
+    """They gave n = 5, a half width of 0.00 and 'supported'."""
+    for arm in read_json(sweep_dir / "plan.json")["arms"]:
+        for seed in (1, 2, 3, 4):
+            folder = sweep_dir / arm["name"] / f"seed-{seed}"
+            shutil.rmtree(folder)
+            shutil.copytree(folder.with_name("seed-0"), folder)
+    sweep = excluded(sweep_dir, "the result of seed 0")
+    assert all(len(v) == 1 for v in sweep.values("train_error").values())
+    assert {verdict.verdict for verdict in judge(sweep)} == {"undecided"}
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_a_result_that_was_copied(sweep_dir, is_sealed):
+    if is_sealed:
+        seal_all(sweep_dir)
+    result = "result.json"
+    shutil.copy(sweep_dir / SEED_0 / result, sweep_dir / SEED_1 / result)
+    excluded(sweep_dir, "the result of seed 0")
+    shutil.copy(sweep_dir / "plain-20/seed-1" / result, sweep_dir / SEED_1 / result)
+    other = "metrics.jsonl is not" if is_sealed else "the result of plain-20"
+    excluded(sweep_dir, other)
+
+
+def test_metrics_that_were_copied(sweep_dir):
+    seal_all(sweep_dir)
+    metrics = "metrics.jsonl"
+    shutil.copy(sweep_dir / SEED_0 / metrics, sweep_dir / SEED_1 / metrics)
+    excluded(sweep_dir, "metrics.jsonl is not the file that its result")
+    (sweep_dir / SEED_1 / metrics).unlink()
+    assert row(collect(sweep_dir)).status == "done"  # its numbers are all there
+
+
+def test_a_result_that_was_edited(sweep_dir):
+    seal_all(sweep_dir)
+    edit_result(sweep_dir / SEED_1, num_params=7)
+    excluded(sweep_dir, "was edited or damaged")
+    # A crash is no result: its metrics belong to the next attempt.
+    crash = {"status": "failed", "reason": "killed", "crashed": True}
+    edit_result(sweep_dir / SEED_1, **crash)
+    assert row(collect(sweep_dir)).status == "failed"
+
+
+@pytest.mark.parametrize("error", [-5.0, 795.0, "3.1", [], True, 10**400])
+def test_an_error_that_no_run_has_is_not_averaged(sweep_dir, error):
+    path = sweep_dir / SEED_1 / "result.json"
+    result = json.loads(path.read_text())
+    result["final"]["train"]["error"] = error
+    path.write_text(json.dumps(result))
+    excluded(sweep_dir, "final.train.error is")
+
+
+def test_a_result_that_cannot_be_read_says_why(sweep_dir):
+    path = sweep_dir / SEED_1 / "result.json"
+    path.unlink()
+    path.mkdir()
+    excluded(sweep_dir, "cannot be read (it is no file, or too large)")
+    path.rmdir()
+    path.symlink_to(path.name)
+    excluded(sweep_dir, "cannot be read (Too many levels of symbolic links)")
+    path.unlink()
+    path.symlink_to(sweep_dir / SEED_0 / "result.json")  # a link may be followed
+    excluded(sweep_dir, "the result of seed 0")
+
+
+def test_done_without_an_evaluation_is_not_done(sweep_dir):
+    edit_result(sweep_dir / SEED_1, final=None)
+    excluded(sweep_dir, "lacks its last evaluation")
