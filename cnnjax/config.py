@@ -6,8 +6,10 @@ import inspect
 import json
 import os
 import pathlib
+import sys
+import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import ml_collections
@@ -279,7 +281,7 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
 
     Raises:
       UserError: the section has a key that the builder does not take, lacks one, or
-        has None where the builder's annotation does not allow it.
+        has a value that the builder's annotation does not allow.
     """
     known = inspect.signature(builder).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in known.values())
@@ -288,10 +290,12 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
             raise unknown_key(
                 f"{section}.{key}", [f"{section}.{name}" for name in known]
             )
-        if values[key] is None and not _takes_none(known, key):
+        rest = [p for p in known.values() if p.kind is p.VAR_KEYWORD]
+        wanted = (known[key] if key in known else rest[0]).annotation
+        if not _fits(values[key], wanted):
             raise UserError(
-                f"config.{section}.{key} cannot be None (its legal values are in "
-                "configs/base.py)"
+                f"config.{section}.{key} cannot be {shown(values[key])} (its legal "
+                "values are in configs/base.py)"
             )
     for name, parameter in known.items():
         missing = parameter.default is parameter.empty and name not in (*values, *more)
@@ -303,9 +307,25 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
     return builder(**values, **more)
 
 
-def _takes_none(known: Mapping[str, inspect.Parameter], key: str) -> bool:
-    """Whether the annotation of an argument allows None, or is missing."""
-    rest = [p for p in known.values() if p.kind is p.VAR_KEYWORD]
-    annotation = (known[key] if key in known else rest[0]).annotation
-    silent = annotation in (Any, inspect.Parameter.empty)
-    return silent or type(None) in typing.get_args(annotation)
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether an annotation allows a value; True for what it does not tell.
+
+    The configs of our own programs fit; those of files may hold anything.
+    """
+    inner = typing.get_args(annotation)
+    kind = typing.get_origin(annotation) or annotation
+    if kind in (typing.Union, types.UnionType):
+        return any(_fits(value, each) for each in inner)
+    if kind in (tuple, list, Sequence) and inner:
+        return isinstance(value, list | tuple) and all(
+            _fits(each, inner[0]) for each in value
+        )
+    if kind is int:
+        is_truth = isinstance(value, bool)
+        return isinstance(value, int) and not is_truth and abs(value) < 2**63
+    if kind is float:  # amounts may be truth values
+        is_number = isinstance(value, int | float)
+        return is_number and not sys.float_info.max < abs(value) < float("inf")
+    if kind in (bool, str, types.NoneType):
+        return isinstance(value, kind)
+    return value is not None or kind in (Any, inspect.Parameter.empty)
