@@ -109,6 +109,12 @@ def holder(path: Path) -> dict[str, Any] | None:
     return found.record if found and found.seems_held(time.time()) else None
 
 
+def held(path: Path) -> "Lock | None":
+    """The lock at a path if this process holds it."""
+    lock = _HELD.get(path.absolute())
+    return lock if lock is not None and lock.is_of_this_process() else None
+
+
 class Lock:
     """A lock that this process holds; made by `locked`."""
 
@@ -139,13 +145,17 @@ class Lock:
     def release(self) -> None:
         """Removes the file if it is still ours; not in a fork of the process."""
         self._released.set()
-        if self._owner[0] == os.getpid() and self._is_ours(if_unknown=False):
+        if self.is_of_this_process() and self._is_ours(if_unknown=False):
             with contextlib.suppress(OSError):
                 self.path.unlink(missing_ok=True)
 
+    def is_of_this_process(self) -> bool:
+        """Whether it was not this process's parent that took it."""
+        return self._owner[0] == os.getpid()
+
     def is_of_this_thread(self) -> bool:
         """Whether this thread of this process took it."""
-        return self._owner == (os.getpid(), threading.get_ident())
+        return self.is_of_this_process() and self._owner[1] == threading.get_ident()
 
     def _is_ours(self, if_unknown: bool) -> bool:
         try:

@@ -3,7 +3,10 @@
 import contextlib
 import math
 import os
+import resource
+import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -65,6 +68,25 @@ def seconds_of_silence(heartbeat: Mapping[str, Any]) -> float:
         return abs(time.time() - heartbeat.get("updated", 0.0))
     except (TypeError, OverflowError):  # it is no time
         return math.inf
+
+
+def how_it_ended(code: int, usage: resource.struct_rusage | None = None) -> str:
+    """Words for the end of a process that gave no reason.
+
+    Args:
+      code: its exit code; below 0 for the signal that killed it.
+      usage: of `os.wait4`; tells the most memory that it had.
+    """
+    if code >= 0:
+        return f"its process ended with code {code}"
+    guess = " (out of memory?)" if code == -signal.SIGKILL else ""
+    most = f"; it had up to {bytes_of(usage) / 1e9:.2g} GB of memory" if usage else ""
+    return f"its process was killed by signal {-code}{guess}{most}"
+
+
+def bytes_of(usage: resource.struct_rusage) -> int:
+    """The most memory that a process has had."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def slurm_start() -> dict[str, str]:

@@ -27,7 +27,7 @@ FOLDERS = {
     "lock": {"files", "process", "records", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
-    "cli": {"config", "errors"},
+    "cli": {"config", "interrupt", "errors"},
     "onednn": set(),
     "layers/functional": {"onednn", "shard", "errors"},
     "layers": {"layers/functional", "shard", "errors"},
