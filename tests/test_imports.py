@@ -15,7 +15,10 @@ LAYERS = {"layers", "layers/functional"}
 # What the files of a folder, or one file, import of ours besides their own folder: no
 # less and no more. Files belong to the deepest folder that is named here.
 FOLDERS = {
-    "errors": set(),
+    "texts": set(),
+    "errors": {"texts"},
+    "files": {"errors"},
+    "names": {"errors"},
     "shard": set(),
     "cache": set(),
     "process": set(),
@@ -37,7 +40,7 @@ FOLDERS = {
     "probes": {"training", "net", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors"},
-    "ablation/define": {"errors"},
+    "ablation/define": {"names", "errors"},
     "ablation/plan": {"ablation/define", "config", "definitions", "records", "errors"},
     "ablation/judge": {"ablation/define", "records", "errors"},
     "ablation/report": {
