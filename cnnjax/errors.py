@@ -44,6 +44,12 @@ def printable(name: object) -> str:
     )
 
 
+def in_words(error: BaseException) -> str:
+    """Kind and text of any exception on one line; many have no text."""
+    text = sentence(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def near_matches(given: str, allowed: Iterable[str]) -> list[str]:
     """The allowed names most similar to the given one, at most three."""
     return difflib.get_close_matches(str(given), [str(a) for a in allowed], n=3)

@@ -25,7 +25,6 @@ _TAKEN = {
     "axis": re.compile(r"arm|fold|seed|status|reason"),  # columns of results.csv
     "probe": re.compile(r"error|effects|curves|thumbnail"),  # figures of every report
 }
-_CELL = re.compile(r"(/fold-\d{1,9})?(/seeds-\d{1,9})?")
 
 
 def check_name(kind: str, name: object, where: str) -> str:
@@ -86,29 +85,6 @@ def check_names(kind: str, names: Iterable[object], where: str) -> None:
                 f"{where}: {kind} {shown(seen[same])} and {kind} {shown(checked)} are "
                 "one name where file systems know no case: choose another for one"
             )
-
-
-def check_cell_name(name: object, arm: str, where: str) -> str:
-    """Refuses a folder of a cell that is not that of its arm, a fold or later seeds.
-
-    Args:
-      name: may be anything.
-      arm: a name that `check_name` has passed.
-      where: the file that has it.
-
-    Returns:
-      The name.
-
-    Raises:
-      UserError: it is something else.
-    """
-    rest = name.removeprefix(arm) if isinstance(name, str) else None
-    if rest is None or not _CELL.fullmatch(rest) or f"{arm}{rest}" != name:
-        raise UserError(
-            f"{where}: {shown(name)} is no folder of a cell of arm {shown(arm)}: "
-            "restore the file, or plan the ablation again"
-        )
-    return str(name)
 
 
 def _is_allowed(character: str) -> bool:

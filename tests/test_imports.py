@@ -22,7 +22,7 @@ FOLDERS = {
     "shard": set(),
     "cache": set(),
     "process": set(),
-    "screen": set(),
+    "screen": {"texts"},
     "interrupt": set(),
     "records": {"errors"},
     "definitions": {"errors"},
@@ -42,10 +42,10 @@ FOLDERS = {
     "interop": {"net", "models", "models/blocks", "layers", "errors"},
     "ablation/define": {"names", "errors"},
     "ablation/plan": {"ablation/define", "config", "definitions", "records", "errors"},
-    "ablation/judge": {"ablation/define", "records", "errors"},
+    "ablation/judge": {"ablation/define", "records", "texts", "errors"},
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "records", "screen", "errors"),
+        *("config", "records", "screen", "texts", "errors"),
     },
     "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
 }

@@ -5,7 +5,7 @@ import pytest
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.plan import ablation_names
 from cnnjax.errors import UserError
-from cnnjax.names import check_cell_name, check_name, check_names
+from cnnjax.names import check_name, check_names
 from cnnjax.probes import PROBES
 
 GOOD = [
@@ -89,20 +89,3 @@ def test_our_own_names_pass():
     check_names("probe", PROBES, "PROBES")
     check_names("metric", METRICS, "METRICS")
     check_names("ablation", ablation_names(), "configs/ablations")
-
-
-@pytest.mark.parametrize("rest", ["", "/fold-0", "/seeds-3", "/fold-10/seeds-5"])
-def test_folders_of_cells(rest):
-    assert check_cell_name(f"a.b{rest}", "a.b", "plan.json") == f"a.b{rest}"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("", "/", "b", "aa", "a/..", "a/fold-0/..", "a/seeds-1/fold-0", "a/fold-x"),
-        *("a/fold-0\n", "A", "a/", "a//fold-0", "a/fold-" + "1" * 300, None, 3, ["a"]),
-    ],
-)
-def test_what_is_no_folder_of_a_cell(name):
-    with pytest.raises(UserError, match=r"^plan\.json: "):
-        check_cell_name(name, "a", "plan.json")

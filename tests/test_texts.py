@@ -58,6 +58,8 @@ def test_names_that_fill_the_screen_are_counted():
     [
         ("a|b", r"a\|b"),
         ("a\\|b", r"a\\\|b"),
+        ("a\\", r"a\\"),
+        (r"a\xff", r"a\xff"),
         ("# head\n# line", r"\# head # line"),
         ("<script>", r"\<script>"),
         ("</td>", r"\</td>"),

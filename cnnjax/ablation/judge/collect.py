@@ -4,7 +4,6 @@ Nothing is dropped silently: every planned run is a row with a status. Runs with
 config or other data than planned are excluded from all averages, with the reason.
 """
 
-import csv
 import dataclasses
 import math
 from collections import Counter, defaultdict
@@ -15,8 +14,9 @@ from typing import Any
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_from_dict
-from cnnjax.errors import ESCAPING, UserError
-from cnnjax.records import no_run, read_json, read_metrics
+from cnnjax.errors import UserError
+from cnnjax.records import no_run, read_json, read_metrics, write_text
+from cnnjax.texts import csv_table
 
 # done: counted. failed: ended by an error. running: metrics but no result yet. missing:
 # not started. excluded: done, but not comparable with the others.
@@ -231,17 +231,16 @@ def write_csv(sweep: Sweep, path: Path) -> None:
         *progress,
         *COST_KEYS,
     ]
-    with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row in sweep.rows:
-            numbers = [_number(row.metric(m)) for m in metrics]
-            known = [row.result.get(fact, "") for fact in (*facts, *progress)]
-            costs = [_number(row.cost(key)) for key in COST_KEYS]
-            labels = [row.axes.get(axis, "") for axis in axes]
-            folds = [row.fold] * len(fold)
-            start = [row.arm, *labels, *folds, row.seed, row.status, row.reason]
-            writer.writerow(start + numbers + known + costs)
+    table: list[list[object]] = [[*header]]
+    for row in sweep.rows:
+        numbers = [_number(row.metric(m)) for m in metrics]
+        known = [row.result.get(fact, "") for fact in (*facts, *progress)]
+        costs = [_number(row.cost(key)) for key in COST_KEYS]
+        labels = [row.axes.get(axis, "") for axis in axes]
+        folds = [row.fold] * len(fold)
+        start = [row.arm, *labels, *folds, row.seed, row.status, row.reason]
+        table.append(start + numbers + known + costs)
+    write_text(path, csv_table(table))
 
 
 def _number(value: float) -> str:
