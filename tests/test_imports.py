@@ -15,14 +15,15 @@ LAYERS = {"layers", "layers/functional"}
 # What the files of a folder, or one file, import of ours besides their own folder: no
 # less and no more. Files belong to the deepest folder that is named here.
 FOLDERS = {
-    "errors": set(),
+    "texts": set(),
+    "errors": {"texts"},
+    "files": {"errors"},
+    "names": {"errors"},
     "shard": set(),
     "cache": set(),
     "process": set(),
-    "screen": set(),
+    "screen": {"texts"},
     "interrupt": set(),
-    "files": {"errors"},
-    "names": {"errors"},
     "schema": {"names", "errors"},
     "record_kinds": {"schema", "errors"},
     "records": {"record_kinds", "schema", "files", "errors"},
@@ -43,17 +44,17 @@ FOLDERS = {
     "probes": {"training", "net", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors"},
-    "ablation/define": {"errors"},
+    "ablation/define": {"names", "errors"},
     "ablation/plan": {
         *("ablation/define", "config", "definitions"),
         *("record_kinds", "records", "errors"),
     },
     "ablation/judge": {
-        *("ablation/define", "record_kinds", "records", "seal", "errors"),
+        *("ablation/define", "record_kinds", "records", "seal", "texts", "errors"),
     },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "record_kinds", "records", "screen", "errors"),
+        *("config", "record_kinds", "records", "screen", "texts", "errors"),
     },
     "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
 }
