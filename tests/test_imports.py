@@ -16,6 +16,8 @@ LAYERS = {"layers", "layers/functional"}
 # less and no more. Files belong to the deepest folder that is named here.
 FOLDERS = {
     "errors": set(),
+    "files": {"errors"},
+    "names": {"errors"},
     "shard": set(),
     "cache": set(),
     "process": set(),
@@ -31,7 +33,7 @@ FOLDERS = {
     "models/blocks": {*LAYERS, "errors"},
     "models": {"models/blocks", *LAYERS, "errors"},
     "net": {"models/blocks", *LAYERS, "shard", "errors"},
-    "data": {"shard", "cache", "errors"},
+    "data": {"shard", "cache", "files", "errors"},
     "training": {"net", "shard", "errors"},
     "devices": {"layers/functional", "shard", "cache", "records", "errors"},
     "probes": {"training", "net", "errors"},

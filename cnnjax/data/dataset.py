@@ -21,8 +21,14 @@ from cnnjax.data.images import with_channels
 from cnnjax.data.labels import checked_pools
 from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
-from cnnjax.data.sources.source import Chosen, Source
-from cnnjax.data.split import Split, StreamedSplit, choose, require_shape
+from cnnjax.data.sources.source import Chosen, Source, reading
+from cnnjax.data.split import (
+    Split,
+    StreamedSplit,
+    choose,
+    require_memory,
+    require_shape,
+)
 from cnnjax.errors import UserError, unknown_name
 
 # Add a data set: its file, and one line here.
@@ -76,6 +82,7 @@ class Dataset:
         return self.train.streamed
 
 
+@reading("the data set")
 def load_dataset(request: Request) -> Dataset:
     """Reads a data set, or with delivery 'streaming' lists it.
 
@@ -85,11 +92,14 @@ def load_dataset(request: Request) -> Dataset:
     """
     source = open_source(request)
     chosen = choose(source.pools, request, source.in_splits)
+    num_images = sum(len(indices) for _, indices in chosen.values())
     delivery = request.delivery
     if delivery == "auto":
-        num_images = sum(len(indices) for _, indices in chosen.values())
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
         delivery = "resident" if fits else "streaming"
+    require_memory(
+        request.name, num_images, source.image_shape, delivery == "streaming"
+    )
     if delivery == "streaming":
         _require_certain(source)
         return streamed(source, request, chosen)
@@ -98,6 +108,7 @@ def load_dataset(request: Request) -> Dataset:
     return _dataset(source, request, chosen, splits, mark)
 
 
+@reading("the data set")
 def open_source(request: Request) -> Source:
     """Opens a source and checks its labels; decodes one image at most.
 
@@ -127,6 +138,7 @@ def open_source(request: Request) -> Source:
     return dataclasses.replace(source, read=read, image_shape=shape)
 
 
+@reading("the data set")
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are needed."""
     shape, from_files = source.image_shape, source.root is not None

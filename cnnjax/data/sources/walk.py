@@ -4,7 +4,8 @@ import collections
 import os
 from collections.abc import Iterator
 
-from cnnjax.errors import UserError, printable
+from cnnjax.data.sources.source import reading
+from cnnjax.errors import printable
 
 PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff")
 SUFFIXES = frozenset(
@@ -77,8 +78,10 @@ def walk(
             else:
                 found.ignore(f"suffix {printable(suffix) or 'missing'}", start + name)
         else:
-            kind = "link to nothing" if entry.is_symlink() else "no regular file"
-            found.ignore(kind, start + name)
+            there = os.path.exists(os.path.join(root, start + name))
+            found.ignore(
+                "no regular file" if there else "link to nothing", start + name
+            )
 
 
 def ignore_all(
@@ -97,10 +100,5 @@ def ignore_all(
 def scan(root: str, folder: str = "") -> list[os.DirEntry]:
     """The entries of a folder by name, so that examples are the same everywhere."""
     path = os.path.join(root, folder)
-    try:
-        with os.scandir(path) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(
-            f"{printable(path)} cannot be read: {error.strerror}"
-        ) from error
+    with reading(path), os.scandir(path) as entries:
+        return sorted(entries, key=lambda entry: entry.name)

@@ -96,7 +96,7 @@ def save_png(
     with matplotlib.rc_context(_style(PAPER_INK, path.stem)):
         figure = _figure(panels, columns, titles=True)
         figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
-    image = Image.open(buffer).convert("RGB")
+    image = Image.open(buffer, formats=["PNG"]).convert("RGB")
     few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
