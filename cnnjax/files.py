@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from cnnjax.errors import UserError, printable
 
@@ -20,7 +20,7 @@ class UnfitFile(UserError):
     """What stands at the path is no regular file, or larger than such a file can be."""
 
 
-def open_regular(path: str | os.PathLike, most: int) -> BinaryIO:
+def open_regular(path: str | os.PathLike, most: int) -> BufferedReader:
     """Opens a regular file for reading; a link to one is followed.
 
     Never waits, as opening a pipe does, and never reads from a device.
