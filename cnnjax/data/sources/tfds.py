@@ -27,6 +27,7 @@ from cnnjax.data.sources.source import (
     Source,
     check_directory,
     data_folder,
+    reading,
 )
 from cnnjax.errors import UserError, printable
 
@@ -211,8 +212,9 @@ def find_prepared(name: str, data_dir: str) -> Path:
 def _understood(directory: Path) -> Iterator[None]:
     """Says in one sentence that TFDS cannot make sense of a folder."""
     try:
-        yield
-    except (UserError, PermissionError):
+        with reading(directory):
+            yield
+    except UserError:
         raise
     # Its readers raise whatever their JSON and protobuf libraries raise.
     except Exception as error:
