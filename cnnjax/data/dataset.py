@@ -17,7 +17,7 @@ import numpy as np
 from cnnjax.data.contents import Contents, remarks_on_splits
 from cnnjax.data.decoded_cache import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
-from cnnjax.data.images import with_channels
+from cnnjax.data.images import require_memory, with_channels
 from cnnjax.data.labels import checked_pools
 from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
@@ -26,7 +26,6 @@ from cnnjax.data.split import (
     Split,
     StreamedSplit,
     choose,
-    require_memory,
     require_shape,
 )
 from cnnjax.errors import UserError, unknown_name
@@ -41,6 +40,8 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
 
 # Decoded bytes of all splits up to which delivery 'auto' keeps a set in memory.
 RESIDENT_BYTES = 4 * 2**30
+# Images that are in memory at once, at the least, where a set is streamed.
+STREAMED_AT_ONCE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,10 +98,14 @@ def load_dataset(request: Request) -> Dataset:
     if delivery == "auto":
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
         delivery = "resident" if fits else "streaming"
+    streaming = delivery == "streaming"
     require_memory(
-        request.name, num_images, source.image_shape, delivery == "streaming"
+        f"the first training image of {request.name}",
+        source.image_shape,
+        min(num_images, STREAMED_AT_ONCE) if streaming else num_images,
+        "" if streaming else ", or config.data.delivery to 'streaming'",
     )
-    if delivery == "streaming":
+    if streaming:
         _require_certain(source)
         return streamed(source, request, chosen)
     splits = _read_splits(source, chosen, request)

@@ -1,11 +1,9 @@
 """Splits: which images each has, and its images in memory or read when needed."""
 
 import dataclasses
-import math
 from typing import ClassVar, Literal
 
 import numpy as np
-import psutil
 
 from cnnjax.data.request import Request
 from cnnjax.data.sources.source import Chosen, Pool, Read
@@ -13,8 +11,6 @@ from cnnjax.errors import UserError
 
 # Share of the only pool of a source that becomes the test split when `num_test` is 0.
 TEST_SHARE = 0.2
-# Images that are in memory at once, at the least, where a set is streamed.
-STREAMED_AT_ONCE = 256
 
 
 class Unreadable(UserError):
@@ -89,30 +85,6 @@ def require_shape(images: np.ndarray, shape: tuple[int, int, int], split: str) -
             f"the first training image is {shape}, some {split} images are "
             f"{images.shape[1:]} (height, width, channels): set config.data.image_size "
             "to crop and resize all"
-        )
-
-
-def require_memory(
-    name: str, num_images: int, shape: tuple[int, int, int], streamed: bool
-) -> None:
-    """Raises a UserError unless images fit the memory that is free, before it is taken.
-
-    Args:
-      name: of the set.
-      num_images: of all splits.
-      shape: (H, W, C) of each.
-      streamed: whether only some are in memory at a time.
-    """
-    height, width, channels = shape
-    held = min(num_images, STREAMED_AT_ONCE) if streamed else num_images
-    wanted, free = held * math.prod(shape), psutil.virtual_memory().available
-    if wanted > free:
-        also = "" if streamed else ", or config.data.delivery to 'streaming'"
-        raise UserError(
-            f"the first training image of {name} is {height}x{width}, and {held:,} "
-            f"images of {channels} channels like it take {wanted / 1e9:,.1f} GB of "
-            f"memory, of which {free / 1e9:,.1f} GB are free: set "
-            f"config.data.image_size to crop and resize all{also}"
         )
 
 

@@ -79,10 +79,23 @@ def test_more_memory_than_there_is_is_not_asked_for(tmp_path, monkeypatch, deliv
     fill(tmp_path / "b", 199)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(50_000_000))
     monkeypatch.setattr(source, "decode_all", None)
-    words = r"is 400x300, and 200 images of 3 .* take 0.1 GB .* config.data.image_size"
+    words = r"first .* is 400x300, and 200 images .* take 0.1 GB .*config.data.image_s"
     with pytest.raises(UserError, match=words) as raised:
         load(tmp_path, delivery=delivery, num_test=-1)
     assert ("'streaming'" in str(raised.value)) == (delivery != "streaming")
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_a_large_image_as_the_first_that_is_read(tmp_path, monkeypatch, delivery):
+    """In another split than that of training, or in the midst of a streamed one."""
+    for split in ("train", "test"):
+        fill(tmp_path / split / "a", 1)
+        fill(tmp_path / split / "b", 199)
+    Image.new("RGB", (300, 400)).save(tmp_path / "test" / "a" / "image000.png")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(50_000_000))
+    words = r"test/a/image000.png is 400x300, and 200 images like it take 0.1 GB"
+    with pytest.raises(UserError, match=words):
+        load(tmp_path, delivery=delivery).test.read(np.arange(200))
 
 
 def test_a_copy_that_keeps_size_and_time_is_noticed(tmp_path, monkeypatch):
