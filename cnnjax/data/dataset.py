@@ -6,16 +6,17 @@ held in memory ('resident') or read and decoded as they are needed ('streaming')
 """
 
 import dataclasses
+import functools
 import hashlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cnnjax.data.contents import Contents, remarks_on_splits
-from cnnjax.data.decoded_cache import decoded_once
+from cnnjax.data.decoded_cache import decoded_once, key_of
 from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
 from cnnjax.data.images import require_memory, with_channels
 from cnnjax.data.labels import checked_pools
@@ -147,8 +148,9 @@ def open_source(request: Request) -> Source:
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are needed."""
     shape, from_files = source.image_shape, source.root is not None
+    stamp = functools.cache(lambda: key_of(_paths(source), ()))
     splits = {
-        split: StreamedSplit(split, source.read, *of_split, shape, from_files)
+        split: StreamedSplit(split, source.read, *of_split, shape, from_files, stamp)
         for split, of_split in chosen.items()
     }
     mark = streamed_fingerprint(source, request, chosen)
@@ -217,8 +219,12 @@ def _read_once(
         return decode()
     chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
     what = (pool, chosen, request.image_size, request.channels)
-    files = (os.path.join(source.root, name) for name in source.files())
-    return decoded_once(files, what, decode)
+    return decoded_once(_paths(source), what, decode)
+
+
+def _paths(source: Source) -> Iterator[str]:
+    """The files of a source."""
+    return (os.path.join(source.root or "", name) for name in source.files())
 
 
 def _opener(name: str) -> Callable[[Request], Source]:

@@ -18,6 +18,7 @@ from cnnjax.data.prepare.write import (
     write_images,
     write_with_tensorflow,
 )
+from cnnjax.data.sources.description import require_utf8
 from cnnjax.data.sources.source import MissingData, check_directory, data_folder
 from cnnjax.data.sources.tfds import PREFIX, check_prepared, find_prepared
 from cnnjax.errors import UserError, shown
@@ -57,6 +58,7 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
         check_known(name)
     base_url = _address(name, base_url)
     root = data_folder(data_dir).absolute()
+    require_utf8(root)
     with _writable(root), _locked(root, name):
         try:
             directory = find_prepared(name, str(root))

@@ -39,6 +39,17 @@ _TEMPLATE = re.compile(
 DESCRIBING = (".json", ".txt")
 
 
+def require_utf8(folder: Path) -> None:
+    """Refuses a path that the library of the records cannot open."""
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{printable(folder)} is no UTF-8, and sets of TFDS cannot be read there: "
+            "rename the folder, or change config.data.data_dir or --data_dir"
+        ) from error
+
+
 def check_description(directory: Path) -> None:
     """Refuses a folder in which TFDS would run code of others, or never end.
 
@@ -53,6 +64,7 @@ def check_description(directory: Path) -> None:
     from google.protobuf import json_format
     from tensorflow_datasets.core.proto import dataset_info_pb2, feature_pb2
 
+    require_utf8(directory)
     for name in os.listdir(directory):
         if name.endswith(DESCRIBING):
             open_regular(directory / name, MOST_BYTES).close()

@@ -45,7 +45,13 @@ def open_source(request: Request) -> Source:
     folder = data_folder(request.data_dir)
     check_directory(folder)
     root = str(folder)
-    listing = list_images(root)
+    try:
+        listing = list_images(root)
+    except RecursionError as error:
+        raise UserError(
+            f"the folders in {printable(root)} lie too deep within each other: give "
+            "one with a subfolder for each class"
+        ) from error
     absent = _unsorted(root, listing, request)
     pools = {p: Pool(len(labels), labels) for p, labels in listing.labels.items()}
     size, first = request.image_size, listing.paths["train"][0]

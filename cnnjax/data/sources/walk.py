@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 from cnnjax.data.sources.source import reading
-from cnnjax.errors import printable
+from cnnjax.errors import UserError, printable
 
 PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff")
 SUFFIXES = frozenset(
@@ -13,6 +13,9 @@ SUFFIXES = frozenset(
 )
 # What operating systems and file servers leave in folders, beside hidden files.
 LEFT_BEHIND = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
+# Each folder with two links to the next doubles the ways, and no walk would end.
+MOST_LINKS = 100_000
+MOST_LINKS_WITHIN = 8
 MOST_EXAMPLES = 3  # kept of what was ignored for one reason
 
 
@@ -22,6 +25,7 @@ class Found:
     def __init__(self) -> None:
         self.ignored: dict[str, list] = collections.defaultdict(lambda: [0, []])
         self.deep = 0  # images in folders within the folder of their class
+        self.links = 0  # to folders, that were followed
 
     def ignore(self, reason: str, path: str) -> None:
         entry = self.ignored[reason]
@@ -71,6 +75,13 @@ def walk(
                 if any(f"{link}/".startswith(f"{target}/") for link in links):
                     found.ignore("link to a folder that it lies in", start + name)
                     continue
+                found.links += 1
+                if found.links > MOST_LINKS or len(links) > MOST_LINKS_WITHIN:
+                    raise UserError(
+                        f"{printable(root)} has more than {MOST_LINKS:,} ways over "
+                        f"links to folders, or {MOST_LINKS_WITHIN} such links within "
+                        "each other: give a folder with fewer of them"
+                    )
             yield start + name, links, name
         elif entry.is_file():
             if suffix in SUFFIXES:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from cnnjax.data.prepare import prepare
 from cnnjax.data.sources.description import CLASSES
 from cnnjax.errors import UserError
 from tests.data.loading import load
@@ -208,6 +209,14 @@ def test_no_format_of_python_names_files(toy, template):
     )
     with pytest.raises(UserError, match="is no name of files"):
         read(root)
+
+
+def test_a_folder_whose_name_is_no_utf8(toy, tmp_path):
+    root = toy[0].rename(tmp_path / os.fsdecode(b"b\xe4ume"))
+    with pytest.raises(UserError, match=r"b\\xe4ume/.* is no UTF-8, .*: rename"):
+        read(root)
+    with pytest.raises(UserError, match=r"b\\xe4ume is no UTF-8"):
+        prepare("mnist", str(root))
 
 
 # -- numbers ---------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Image folders of strangers: nothing hangs, fills the memory or passes for a write."""
 
 import collections
+import contextlib
 import os
+import sys
 
 import numpy as np
 import psutil
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 from cnnjax.data.sources import folder as source
+from cnnjax.data.sources import walk
 from cnnjax.errors import UserError
 from tests.data.sources.test_folder import DELIVERIES, fill, load
 
@@ -116,3 +119,37 @@ def test_a_copy_that_keeps_size_and_time_is_noticed(tmp_path, monkeypatch):
     after = load(tmp_path / "set", num_test=-1)
     assert after.fingerprint != before.fingerprint
     assert after.train.images[4].max() == 99
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_folders_that_lie_too_deep(tmp_path, monkeypatch, hidden):
+    fill(tmp_path / "a", 2)
+    fill(tmp_path / "b", 2)
+    monkeypatch.chdir(tmp_path / "a")
+    for _ in range(1500):
+        os.mkdir(".x" if hidden else "x")
+        os.chdir(".x" if hidden else "x")
+    words = "too deep|File name too long"
+    with (
+        contextlib.nullcontext()
+        if hidden and sys.version_info >= (3, 12)  # where os.walk does not recurse
+        else pytest.raises(UserError, match=words)
+    ):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("folders", "most"), [(7, 100), (30, 10**6)])
+def test_links_that_double_the_ways_end(tmp_path, monkeypatch, folders, most):
+    """Each folder has two links to the next."""
+    fill(tmp_path / "set" / "a", 2)
+    fill(tmp_path / "set" / "b", 2)
+    monkeypatch.setattr(walk, "MOST_LINKS", most)
+    for number in range(folders):
+        here = tmp_path / f"{number}"
+        here.mkdir()
+        for name in "xy":
+            (here / name).symlink_to(tmp_path / f"{number + 1}")
+    (tmp_path / f"{folders}").mkdir()
+    (tmp_path / "set" / "a" / "more").symlink_to(tmp_path / "0")
+    with pytest.raises(UserError, match=r"ways over links to folders, or 8 such"):
+        load(tmp_path / "set")
