@@ -223,7 +223,7 @@ class _Reader:
         steps = tuple(dtype.itemsize * step for step in stride)
         try:
             return np.ndarray(size, dtype, content, start, steps)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise _incomplete(
                 self.path, "a tensor is larger than what is stored of it"
             ) from error

@@ -104,8 +104,8 @@ def _no_counterpart(name: str, what: str, reason: str) -> UserError:
 
 
 def first_sentence(error: Exception) -> str:
-    """The first sentence of another library's error message, on one line."""
+    """The first sentence of another library's error message, shortened, on one line."""
     text = str(error).strip() or type(error).__name__
     for end in ("\n", ". ", ".\t"):
         text = text.split(end)[0]
-    return text.rstrip(".")
+    return text[:200].rstrip(".")
