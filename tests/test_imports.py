@@ -43,7 +43,7 @@ FOLDERS = {
     "devices": {"layers/functional", "shard", "cache", "records", "errors"},
     "probes": {"training", "net", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
-    "interop": {"net", "models", "models/blocks", "layers", "errors"},
+    "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
     "ablation/define": {"names", "errors"},
     "ablation/plan": {
         *("ablation/define", "config", "definitions"),
