@@ -21,6 +21,8 @@ FOLDERS = {
     "process": set(),
     "screen": set(),
     "interrupt": set(),
+    "files": {"errors"},
+    "names": {"errors"},
     "records": {"errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
@@ -42,7 +44,7 @@ FOLDERS = {
     "ablation/judge": {"ablation/define", "records", "errors"},
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "records", "screen", "errors"),
+        *("config", "records", "names", "screen", "errors"),
     },
     "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
 }

@@ -1,7 +1,6 @@
 """Copies finished reports into `docs/results/`, and their tables into the README."""
 
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,10 @@ from cnnjax.ablation.report.overview import (
     save_thumbnail,
 )
 from cnnjax.ablation.report.pages import make_context, render, write_report
+from cnnjax.ablation.report.replacing import replacing
 from cnnjax.errors import UserError
-from cnnjax.records import replace_block, write_text
+from cnnjax.names import check_name
+from cnnjax.records import replace_block, write_bytes, write_text
 
 KEPT = ("report.md", "results.csv")
 THUMBNAIL = "plots/thumbnail.png"
@@ -40,11 +41,13 @@ def publish(workdir: Path, repository: Path) -> Path:
             f"{workdir} has runs that are not done, or not comparable: finish the "
             "ablation first"
         )
-    name = f"{sweep.ablation.name}-{sweep.scale_name}"
-    folder = _publish_report(entry, name, workdir, repository)
-    block = render("readme.md.j2", make_context(sweep), autoescape=False)
-    replace_block(repository / "README.md", folder.name, block)
-    return folder
+    name = _report_name(sweep.ablation.name, sweep.scale_name)
+    results = repository / "docs" / "results"
+    with replacing(results, name) as new:
+        _write(entry, workdir, new)
+        block = render("readme.md.j2", make_context(sweep), autoescape=False)
+        replace_block(repository / "README.md", name, block)
+    return results / name
 
 
 def without_folders(text: str) -> str:
@@ -83,14 +86,13 @@ def publish_atlas(
             f"no ablation in {root} is finished at scale {scale}: run ./launch.sh "
             f"atlas --scale={scale} first, or give its --workdir"
         )
-    folders = [
-        _publish_report(
-            entry, f"{entry.name}-{scale}", root / entry.name / scale, repository
-        )
-        for entry in finished
-    ]
+    results = repository / "docs" / "results"
+    folders = [results / _report_name(entry.name, scale) for entry in finished]
+    for entry, folder in zip(finished, folders, strict=True):
+        with replacing(results, folder.name) as new:
+            _write(entry, root / entry.name / scale, new)
     context = gallery_context(scale, finished)
-    _write_gallery(context, finished, folders, repository / "docs" / "results")
+    _write_gallery(context, finished, folders, results)
     reports = [f"docs/results/{folder.name}/report.md" for folder in folders]
     links = dict(zip((entry.name for entry in finished), reports, strict=True))
     block = render("readme_atlas.md.j2", context | {"links": links}, autoescape=False)
@@ -98,18 +100,21 @@ def publish_atlas(
     return folders, [entry.name for entry in entries if not entry.is_finished]
 
 
-def _publish_report(entry: Entry, name: str, workdir: Path, repository: Path) -> Path:
+def _report_name(ablation: str, scale: str) -> str:
+    """Of the folder; both names come from a record, which anyone may have written."""
+    check_name("ablation", ablation, "plan.json")
+    return f"{ablation}-{check_name('scale', scale, 'plan.json')}"
+
+
+def _write(entry: Entry, workdir: Path, folder: Path) -> None:
+    """Writes what is published of a work folder into an empty folder."""
     write_report(workdir)
-    folder = repository / "docs" / "results" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "plots").mkdir(parents=True)
     for file in KEPT:
         text = (workdir / file).read_text(encoding="utf-8")
         write_text(folder / file, without_folders(text))
     for picture in sorted((workdir / "plots").glob("*.png")):
-        shutil.copy(picture, folder / "plots" / picture.name)
+        write_bytes(folder / "plots" / picture.name, picture.read_bytes())
     save_thumbnail(entry, folder / THUMBNAIL)
-    return folder
 
 
 def _write_gallery(
