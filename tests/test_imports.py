@@ -23,7 +23,10 @@ FOLDERS = {
     "interrupt": set(),
     "files": {"errors"},
     "names": {"errors"},
-    "records": {"errors"},
+    "schema": {"names", "errors"},
+    "record_kinds": {"schema", "errors"},
+    "records": {"record_kinds", "schema", "files", "errors"},
+    "seal": {"records", "files"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
     "cli": {"config", "errors"},
@@ -40,11 +43,17 @@ FOLDERS = {
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors"},
     "ablation/define": {"errors"},
-    "ablation/plan": {"ablation/define", "config", "definitions", "records", "errors"},
-    "ablation/judge": {"ablation/define", "records", "errors"},
+    "ablation/plan": {
+        *("ablation/define", "config", "definitions"),
+        *("record_kinds", "records", "errors"),
+    },
+    "ablation/judge": {
+        *("ablation/define", "files", "schema", "record_kinds", "records", "seal"),
+        "errors",
+    },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "records", "names", "screen", "errors"),
+        *("config", "names", "record_kinds", "records", "screen", "errors"),
     },
     "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
 }
