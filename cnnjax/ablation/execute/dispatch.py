@@ -25,6 +25,8 @@ from cnnjax.ablation.execute.jobs import (
 from cnnjax.ablation.execute.launchers import Local, Slurm
 from cnnjax.ablation.execute.slurm import cancel_line, parse_options
 from cnnjax.ablation.execute.status import read_cells, summary
+from cnnjax.ablation.execute.taken import take_published
+from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, write_plan
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interrupt import StopRequest, catching_signals
@@ -44,7 +46,13 @@ LOG_LINES = 30  # of a killed cell, copied to its crash.txt
 
 
 def train_cells(
-    plan: Plan, *, launcher: str, jobs: int, launcher_options: str, wait: bool
+    plan: Plan,
+    *,
+    launcher: str,
+    jobs: int,
+    launcher_options: str,
+    wait: bool,
+    published: Published | None = None,
 ) -> int:
     """Trains every cell that is not done yet; returns an exit code.
 
@@ -54,6 +62,7 @@ def train_cells(
       jobs: cells at a time; 0 for the number of the scale, or as many as fit.
       launcher_options: for SLURM, as `slurm.parse_options` reads them.
       wait: whether to wait until the last cell has ended.
+      published: runs that need not be trained.
 
     Raises:
       UserError: options that do not fit, or an error that concerns all cells, such as a
@@ -70,16 +79,22 @@ def train_cells(
     jobs = jobs or plan.ablation.scale(plan.scale).jobs
     refuse_other_jobs(plan.workdir, launcher)
     if launcher == "inline":
-        return run_ablation(plan, jobs=jobs)
-    return launch_cells(plan, launcher, jobs, options, wait)
+        return run_ablation(plan, jobs=jobs, published=published)
+    return launch_cells(plan, launcher, jobs, options, wait, published)
 
 
 def launch_cells(
-    plan: Plan, launcher: str, jobs: int, options: dict[str, Any], wait: bool
+    plan: Plan,
+    launcher: str,
+    jobs: int,
+    options: dict[str, Any],
+    wait: bool,
+    published: Published | None = None,
 ) -> int:
     """Trains each cell in its own process; arguments as in `train_cells`."""
     plan_on_cpu(options.get("gpus_per_node", 1))
     runs = set_up_all(plan)
+    take_published(plan, runs, published)
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}
     for sentence in cautions_of_arms(todo):

@@ -1,17 +1,19 @@
 """Copies finished reports into `docs/results/`, and their tables into the README."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.judge.collect import Sweep, collect
+from cnnjax.ablation.judge.published import write_published
 from cnnjax.ablation.report.overview import (
     Entry,
     gallery_context,
     read_entry,
     save_thumbnail,
 )
-from cnnjax.ablation.report.pages import make_context, render, write_report
+from cnnjax.ablation.report.pages import make_context, render
+from cnnjax.ablation.report.redrawing import drawn
 from cnnjax.ablation.report.replacing import replacing
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
@@ -44,19 +46,29 @@ def publish(workdir: Path, repository: Path) -> Path:
     name = _report_name(sweep.ablation.name, sweep.scale_name)
     results = repository / "docs" / "results"
     with replacing(results, name) as new:
-        _write(entry, workdir, new)
-        block = render("readme.md.j2", make_context(sweep), autoescape=False)
+        records = _write(entry, workdir, new)
+        block = render("readme.md.j2", make_context(records), autoescape=False)
         replace_block(repository / "README.md", name, block)
     return results / name
 
 
 def without_folders(text: str) -> str:
-    """Replaces folders of this machine in recorded commands by '...'."""
-    keys = "data_dir|workdir|config|ablation"
+    """Replaces folders of a machine in recorded texts by '...'."""
+    keys = "data_dir|workdir|config|ablation|resume_from|from"
     # Also in --set=data.data_dir=/data/tfds; a word with spaces is in quotes.
     quoted = rf"('[^\s']*(?:{keys})=)[~/][^']*/([^/']+')"
     plain = rf"((?:{keys})=)[~/](?:[^\s/]*/)*([^/\s]+)"
-    return re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
+    # Of any text: an absolute path, neither behind a word as in 'and/or' nor a link.
+    other = r"(?<![\w.:/~])(?:file:/*)?(?:~[\w.-]*)?/(?:[^\s/'\",;]+/)+([^\s/'\",;]+)"
+    text = re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
+    return re.sub(other, r".../\1", text)
+
+
+def _cleaning(workdir: Path) -> Callable[[str], str]:
+    """Takes folders of this machine out of texts, also those with spaces in them."""
+    own = {str(workdir.absolute()), str(workdir.resolve()), str(Path.home())} - {"/"}
+    known = re.compile("|".join(map(re.escape, sorted(own, key=len, reverse=True))))
+    return lambda text: without_folders(known.sub("...", text))
 
 
 def publish_atlas(
@@ -106,15 +118,23 @@ def _report_name(ablation: str, scale: str) -> str:
     return f"{ablation}-{check_name('scale', scale, 'plan.json')}"
 
 
-def _write(entry: Entry, workdir: Path, folder: Path) -> None:
-    """Writes what is published of a work folder into an empty folder."""
-    write_report(workdir)
-    for file in KEPT:
-        text = (workdir / file).read_text(encoding="utf-8")
-        write_text(folder / file, without_folders(text))
-    for picture in sorted((workdir / "plots").glob("*.png")):
-        write_bytes(folder / "plots" / picture.name, picture.read_bytes())
-    save_thumbnail(entry, folder / THUMBNAIL)
+def _write(entry: Entry, workdir: Path, folder: Path) -> Sweep:
+    """Writes what is published of a work folder into an empty folder.
+
+    The page, the table and the figures are drawn from the published records alone, as
+    anyone can draw them again.
+
+    Returns:
+      What the records tell.
+    """
+    write_published(collect(workdir), workdir, folder, _cleaning(workdir))
+    with drawn(folder) as (drawing, _):
+        for file in KEPT:
+            write_bytes(folder / file, (drawing / file).read_bytes())
+        for picture in sorted((drawing / "plots").glob("*.png")):
+            write_bytes(folder / "plots" / picture.name, picture.read_bytes())
+        save_thumbnail(entry, folder / THUMBNAIL)
+        return collect(drawing)
 
 
 def _write_gallery(

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report import publish as publishing
 from cnnjax.ablation.report.publish import publish
 from cnnjax.ablation.report.replacing import replacing
@@ -41,9 +42,14 @@ def test_the_new_one_takes_the_place(tmp_path):
 
 def test_with_a_failure_the_old_one_stays(tmp_path):
     published(tmp_path / "a-laptop")
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path, "a-laptop") as new:
-        write(new)
-        1 / 0  # noqa: B018
+
+    def fail():
+        with replacing(tmp_path, "a-laptop") as new:
+            write(new)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert texts(tmp_path / "a-laptop")["report.md"] == "old"
     assert os.listdir(tmp_path) == ["a-laptop"]
 
@@ -131,7 +137,9 @@ def test_a_name_in_a_record_is_never_a_path(tmp_path, name, key):
 
 def test_without_its_block_in_the_readme_nothing_changes(tmp_path, monkeypatch):
     # What is written does not matter here, and drawing takes seconds.
-    monkeypatch.setattr(publishing, "_write", lambda entry, runs, folder: write(folder))
+    monkeypatch.setattr(
+        publishing, "_write", lambda entry, runs, new: write(new) or collect(runs)
+    )
     runs = write_sweep(tmp_path / "runs", seeds=(0, 1))
     (tmp_path / "README.md").write_text("text")
     old = published(tmp_path / "docs/results/degradation-laptop")
