@@ -77,14 +77,9 @@ def broken(
     """
     if SEAL not in result:
         return None
-    found = None if metrics is None else metrics_digest(metrics)
-    return broken_with(result, found)
-
-
-def broken_with(result: Mapping[str, Any], found: str | None) -> str | None:
-    """Like `broken`, with the digest of metrics; None where they are not at hand."""
-    if result.get(SEAL) != result_digest(result):
+    if result[SEAL] != result_digest(result):
         return "result.json was edited or damaged: its digest is not that of its text"
+    found = None if metrics is None else metrics_digest(metrics)
     if found is not None and found != result.get(OF_METRICS):
         return "metrics.jsonl is not the file that its result was written with"
     return None

@@ -113,8 +113,8 @@ def _unlike(cell: Cell, run: Run, seed: int, known: PublishedRun | None) -> str 
     RESULT.sift(known.result, "result", flaws)
     if flaws:
         return f"cannot be read ({flaws[0]})"
-    if known.broken:
-        return f"is not as it was published ({known.broken})"
+    if not known.is_whole:
+        return "was edited or damaged: its digest is not that of what is there"
     facts = {
         "crashed": (None, "crashed"),
         "arm": (cell.name, "holds the result of another arm"),

@@ -5,10 +5,9 @@ from typing import Any
 
 from cnnjax.records import to_line
 
-# Of the rows of `metrics.jsonl`; what else a row has is drawn by no report.
-COLUMNS = ("step", "epoch", "loss", "error")
+# Of the rows of `metrics.jsonl`, with the significant digits that figures need.
+COLUMNS = {"step": 0, "epoch": 6, "loss": 4, "error": 4}
 RUNNING = "running"  # rows of training itself, averaged since the row before
-DIGITS = 6  # significant ones of numbers in curves
 
 
 def common_part(values: Sequence[Any]) -> Any:
@@ -70,8 +69,8 @@ def to_columns(
             sorted(by_step), max(2, most * len(by_step) // max(total, most))
         )
         columns[split] = {
-            name: [_rounded(by_step[step].get(name)) for step in steps]
-            for name in COLUMNS
+            name: [_rounded(by_step[step].get(name), digits) for step in steps]
+            for name, digits in COLUMNS.items()
         }
     return columns
 
@@ -105,5 +104,5 @@ def _spread(items: Sequence[int], most: int) -> list[int]:
     return [items[(i * (len(items) - 1) + gaps // 2) // gaps] for i in range(most)]
 
 
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+def _rounded(value: Any, digits: int) -> Any:
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value

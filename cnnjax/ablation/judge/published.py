@@ -7,6 +7,7 @@ are no weights.
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,18 +38,23 @@ from cnnjax.records import (
     write_text,
 )
 from cnnjax.schema import Items, Maybe, Number, Object, Table, Text
-from cnnjax.seal import SEAL, broken_with, lines_digest, sealed_with
+from cnnjax.seal import OF_METRICS, SEAL, lines_digest, result_digest, sealed_with
 
 FORMAT = 1
 _HEAD = {"format": FORMAT}
 # In a result: the digest that it had where it was trained.
 OF_RUN = "digest_of_run"
 PLAN_FILE, RECORDS_FILE = "plan.json", "records.jsonl"
-# Bytes of the two files; with its text and table a report stays below 300 kB.
-MOST_WRITTEN = 230_000
 # Rows of the curves of a run, and whether accuracies of single classes are kept: the
-# first of these that is small enough is written.
-RICHNESS = ((200, True), (200, False), (100, False), (50, False), (25, False))
+# first of these that is small enough is written, else the last.
+RICHNESS = (
+    (200, True),
+    (200, False),
+    (100, False),
+    (50, False),
+    (25, False),
+    (9, False),
+)
 MOST_ROWS = RICHNESS[0][0]
 # Bytes that are read, and those of all runs once each has what it shares again.
 MOST_READ, MOST_UNPACKED = 16 * 2**20, 128 * 2**20
@@ -85,9 +91,9 @@ class PublishedRun:
     metrics: bytes
 
     @property
-    def broken(self) -> str | None:
-        """What does not fit its digests; None if all does."""
-        return broken_with(self.result, lines_digest(self.metrics))
+    def is_whole(self) -> bool:
+        """Whether its digest is that of what is there."""
+        return self.result.get(SEAL) == result_digest(self.result)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,21 +122,22 @@ class Published:
 
 
 def write_published(
-    sweep: Sweep, workdir: Path, folder: Path, clean: Callable[[str], str]
+    sweep: Sweep, workdir: Path, folder: Path, clean: Callable[[str], str], most: int
 ) -> None:
-    """Writes `plan.json` and `records.jsonl`.
+    """Writes `plan.json` and `records.jsonl`, with as much of each run as fits.
 
     Args:
       sweep: what was collected in `workdir`.
       workdir: where the curves are.
       folder: to write into.
       clean: takes folders of this machine out of a text.
+      most: bytes of the two files.
     """
-    plan = to_line(_cleaned(sweep.plan, clean))
+    plan = _line(_cleaned(sweep.plan, clean))
     for most_rows, with_classes in RICHNESS:
         lines = _lines(sweep, workdir, clean, most_rows, with_classes)
         records = "".join(f"{line}\n" for line in lines)
-        if len(plan) + len(records) <= MOST_WRITTEN:
+        if len(plan) + len(records) <= most:
             break
     write_text(folder / PLAN_FILE, f"{plan}\n")
     write_text(folder / RECORDS_FILE, records)
@@ -253,9 +260,16 @@ class _Reader:
             )
         run = RUN.sift(merge(shared, record["run"]), "", flaws)
         if not flaws:
-            to_line(run)  # it must be possible to write it again
-            found = PublishedRun(run["result"], _metrics(run["curves"]))
+            _line(run)  # it must be possible to write it again
+            metrics = _metrics(run["curves"])
+            result = run["result"] | {OF_METRICS: lines_digest(metrics)}
+            found = PublishedRun(result, metrics)
             self.cells[record["cell"]].runs.setdefault(record["seed"], found)
+
+
+def _line(value: Any) -> str:
+    """Like `to_line`, without spaces."""
+    return json.dumps(json.loads(to_line(value)), separators=(",", ":"))
 
 
 def _parsed(line: bytes) -> Any:
@@ -288,9 +302,9 @@ def _lines(
                 runs.append(_run(_cleaned(result, clean), curves))
             common = common_part(runs)
             provenance = _cleaned(sweep.provenance[name], clean)
-            yield to_line({"cell": name, "provenance": provenance, "common": common})
+            yield _line({"cell": name, "provenance": provenance, "common": common})
             for seed, run in zip(cell["seeds"], runs, strict=True):
-                yield to_line({"cell": name, "seed": seed, "run": rest(run, common)})
+                yield _line({"cell": name, "seed": seed, "run": rest(run, common)})
 
 
 def _run(result: Mapping[str, Any], curves: dict[str, Any]) -> dict[str, Any]:
@@ -299,6 +313,7 @@ def _run(result: Mapping[str, Any], curves: dict[str, Any]) -> dict[str, Any]:
     if SEAL in result:
         known.setdefault(OF_RUN, result[SEAL])
     sealed = sealed_with(known, lines_digest(_metrics(curves)))
+    del sealed[OF_METRICS]  # follows from the curves
     return {"result": sealed, "curves": curves}
 
 

@@ -1,10 +1,11 @@
 """Copies finished reports into `docs/results/`, and their tables into the README."""
 
 import re
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cnnjax.ablation.judge.collect import Sweep, collect
+from cnnjax.ablation.judge.collect import Sweep, collect, write_csv
 from cnnjax.ablation.judge.published import write_published
 from cnnjax.ablation.report.overview import (
     Entry,
@@ -21,6 +22,8 @@ from cnnjax.records import replace_block, write_bytes, write_text
 
 KEPT = ("report.md", "results.csv")
 THUMBNAIL = "plots/thumbnail.png"
+# Of a report without its pictures, which may be as large again.
+MOST_BYTES = 300_000
 
 
 def publish(workdir: Path, repository: Path) -> Path:
@@ -127,7 +130,9 @@ def _write(entry: Entry, workdir: Path, folder: Path) -> Sweep:
     Returns:
       What the records tell.
     """
-    write_published(collect(workdir), workdir, folder, _cleaning(workdir))
+    sweep = collect(workdir)
+    most = MOST_BYTES - _text_bytes(sweep)
+    write_published(sweep, workdir, folder, _cleaning(workdir), most)
     with drawn(folder) as (drawing, _):
         for file in KEPT:
             write_bytes(folder / file, (drawing / file).read_bytes())
@@ -135,6 +140,15 @@ def _write(entry: Entry, workdir: Path, folder: Path) -> Sweep:
             write_bytes(folder / "plots" / picture.name, picture.read_bytes())
         save_thumbnail(entry, folder / THUMBNAIL)
         return collect(drawing)
+
+
+def _text_bytes(sweep: Sweep) -> int:
+    """Bytes of page and table, however many rows of the curves are kept."""
+    page = render("report.md.j2", make_context(sweep), autoescape=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        table = Path(scratch) / "results.csv"
+        write_csv(sweep, table)
+        return len(page.encode()) + table.stat().st_size
 
 
 def _write_gallery(

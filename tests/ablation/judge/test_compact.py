@@ -50,7 +50,7 @@ def test_rows_come_back_in_order_and_a_repeated_step_counts_once():
     train = [{"kind": "train", "step": 9 * e, "epoch": e, "loss": 1.0} for e in (1, 2)]
     given = [*rows(2), *train, rows(2)[1] | {"error": 7.123456789}]
     again = to_rows(to_columns(given, 200))
-    assert again == [rows(2)[0], train[0], rows(2)[1] | {"error": 7.12346}, train[1]]
+    assert again == [rows(2)[0], train[0], rows(2)[1] | {"error": 7.123}, train[1]]
 
 
 @pytest.mark.parametrize("most", [200, 25, 2])
