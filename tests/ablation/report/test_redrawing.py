@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from cnnjax.ablation.report import pages, redrawing
+from cnnjax.ablation.report import publish as publishing
 from cnnjax.ablation.report.pages import write_report
+from cnnjax.ablation.report.plots.figures import build_groups
 from cnnjax.ablation.report.publish import publish, without_folders
 from cnnjax.ablation.report.redrawing import write_report_from
 from cnnjax.errors import UserError
@@ -20,11 +22,11 @@ README = "<!-- begin degradation-laptop -->\n<!-- end degradation-laptop -->\n"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_pictures():
-    """One figure takes the time of all: pictures have tests of their own."""
+def no_pictures():
+    """They take seconds, and come from what the page comes from."""
     with pytest.MonkeyPatch.context() as patch:
-        some = pages.build_groups
-        patch.setattr(pages, "build_groups", lambda *given: some(*given)[:1])
+        patch.setattr(pages, "build_groups", lambda sweep, verdicts: [])
+        patch.setattr(publishing, "save_thumbnail", lambda entry, path: False)
         yield
 
 
@@ -57,7 +59,7 @@ def published(runs, tmp_path_factory):
     return publish(runs, repository)
 
 
-def same(one, other, files):
+def differing(one, other, files):
     return [
         name
         for name in files
@@ -70,12 +72,22 @@ def test_the_page_is_the_published_one_byte_by_byte(published, tmp_path):
     copy = shutil.copytree(published, tmp_path / "copy")
     (copy / "report.md").unlink()
     (copy / "results.csv").unlink()
-    shutil.rmtree(copy / "plots")
     out, screen = tmp_path / "out", io.StringIO()
     page = write_report_from(copy, out, Console(file=screen, width=120))
     assert page == out / "report.html"
-    assert not same(out, published, ["report.md", "results.csv", "plots/error.png"])
+    assert not differing(out, published, ["report.md", "results.csv"])
     assert "plain-56 has a higher test error" in screen.getvalue()
+
+
+@pytest.mark.slow
+def test_the_pictures_are_the_published_ones(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "build_groups", build_groups)
+    (tmp_path / "README.md").write_text(README)
+    published = publish(runs, tmp_path)
+    write_report_from(published, tmp_path / "out", Console(file=io.StringIO()))
+    names = [path.name for path in (tmp_path / "out/plots").glob("*.png")]
+    assert set(names) == {"error.png", "effects.png", "curves.png"}
+    assert not differing(tmp_path / "out/plots", published / "plots", names)
 
 
 def test_tables_and_verdicts_are_those_of_the_runs(runs, published):
@@ -83,9 +95,9 @@ def test_tables_and_verdicts_are_those_of_the_runs(runs, published):
     lines = [
         (folder / "report.md").read_text().splitlines() for folder in (runs, published)
     ]
-    differing = [a for a, b in zip(*lines, strict=True) if a != b]
-    assert all("/laptop" in line for line in differing)  # a path, see below
-    assert len(differing) == 2
+    changed = [a for a, b in zip(*lines, strict=True) if a != b]
+    assert all("/laptop" in line for line in changed)  # a path, see below
+    assert len(changed) == 2
     rows = [(folder / "results.csv").read_text() for folder in (runs, published)]
     assert rows[0].replace(str(runs), "...").replace("/a/b/c", ".../c") == rows[
         1
