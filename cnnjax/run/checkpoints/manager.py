@@ -50,6 +50,7 @@ _SYSTEM_MESSAGES = (
     "File too large",
 )
 _MAX_NAMED_LEAVES = 3
+_NO_LIMIT = 10**9  # seconds: thirty years
 
 # Orbax hands folders between its threads through tables of the whole process: two
 # saves at a time, in two folders, take each other's.
@@ -102,7 +103,10 @@ class Checkpoints:
         self._plain = PlainPath(self._directory)
         logging.getLogger("absl").addFilter(_is_not_of_orbax)  # once, however often
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep_last, create=False, read_only=not writable
+            max_to_keep=keep_last,
+            create=False,
+            read_only=not writable,
+            async_options=_async_options(),
         )
         handlers = {
             # Random-looking float32 does not compress; trying costs time only.
@@ -307,6 +311,19 @@ class Checkpoints:
             arrays = self._manager.restore(step, args=args).state
             packed = arrays.get(PACKED, np.empty(0, np.uint8))
             return {**arrays, **unpack(packed, saved)}
+
+
+def _async_options() -> ocp.AsyncOptions:
+    """How Orbax saves in the background.
+
+    Where it creates folders there, and cannot, threads wait for them to appear, and
+    the program for these threads, for five minutes. It measures time by the clock of
+    the machine: one that is set ahead ends a save that has a limit.
+    """
+    options = ocp.AsyncOptions(create_directories_asynchronously=False)
+    if distributed.num_processes() == 1:  # several wait for each other
+        options.timeout_secs = _NO_LIMIT
+    return options
 
 
 def _require_folder(folder: Path) -> None:
