@@ -41,7 +41,7 @@ def test_no_thread_waits_for_a_folder_that_cannot_be_made(
     checkpoints = Checkpoints(tmp_path / "checkpoints", keep_last=1)
     monkeypatch.setattr(os, "mkdir", full)
     with (
-        pytest.raises(UserError, match="cannot write .*No space left"),
+        pytest.raises(UserError, match=r"cannot write .*No space left"),
         checkpoints,
     ):
         checkpoints.save(1, TREE, {})
