@@ -4,7 +4,6 @@
 signal n.
 """
 
-import errno
 import io
 import os
 import re
@@ -26,7 +25,15 @@ from cnnjax.config import (
     unknown_key,
     wrong_type,
 )
-from cnnjax.errors import ESCAPING, UserError, near_matches, shown
+from cnnjax.errors import (
+    ESCAPING,
+    OF_MACHINE,
+    UserError,
+    near_matches,
+    printable,
+    remedy,
+    shown,
+)
 
 HELP = {"--help", "-h", "-help"}
 
@@ -129,12 +136,14 @@ def run(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno not in OF_MACHINE:
             raise
+        # What has no name is no file of ours.
+        what = error.filename or "a file, or the shared memory in /dev/shm"
         print(
-            f"error: cannot write {error.filename or 'a file'}: {error.strerror}; "
-            "finished results are not lost: free space or choose another --workdir, "
-            "and run the command again",
+            f"error: cannot read or write {printable(what)}: {error.strerror}; "
+            f"finished results are not lost: {remedy(error)}, and run the command "
+            "again",
             file=sys.stderr,
         )
         code = 2

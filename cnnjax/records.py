@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import ESCAPING, UserError, near_matches, printable
+from cnnjax.errors import ESCAPING, UserError, near_matches, printable, remedy
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -45,10 +45,7 @@ def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
             f"cannot write {path}: {files[0]} is a file, not a folder; choose another "
             "folder with --workdir"
         )
-    return UserError(
-        f"cannot write {path}: {reason}; free space or permit writing there, or choose "
-        "another folder with --workdir"
-    )
+    return UserError(f"cannot write {path}: {reason}; {remedy(error)}")
 
 
 def to_line(value: Any) -> str:

@@ -9,6 +9,7 @@ both the newest and the best may delete the newest.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -26,7 +27,12 @@ from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.records import is_writer, write_failure
 from cnnjax.run.checkpoints import old_formats
-from cnnjax.run.checkpoints.damaged import DamagedError, reading, set_aside
+from cnnjax.run.checkpoints.damaged import (
+    DamagedError,
+    reading,
+    set_aside,
+    system_error,
+)
 from cnnjax.run.checkpoints.packing import (
     PACKED,
     differences,
@@ -41,14 +47,6 @@ from cnnjax.run.checkpoints.packing import (
 )
 from cnnjax.run.checkpoints.plain_path import PlainPath
 
-# TensorStore reports failed writes as ValueError with the system's message inside.
-_SYSTEM_MESSAGES = (
-    "No space left on device",
-    "Permission denied",
-    "Read-only file system",
-    "Disk quota exceeded",
-    "File too large",
-)
 _MAX_NAMED_LEAVES = 3
 _NO_LIMIT = 10**9  # seconds: thirty years
 
@@ -257,7 +255,7 @@ class Checkpoints:
         except OSError as error:
             raise write_failure(self._directory, error) from error
         if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise write_failure(self._directory, PermissionError("Permission denied"))
+            raise write_failure(self._directory, _no_permission())
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
@@ -272,9 +270,8 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            words = next((w for w in _SYSTEM_MESSAGES if w in str(error)), None)
-            reason = error if words is None else OSError(words)
-            if not isinstance(reason, OSError):
+            reason = system_error(error)
+            if reason is None:
                 raise
             self._remove_leftovers()
             raise write_failure(self._directory, reason) from error
@@ -311,6 +308,10 @@ class Checkpoints:
             arrays = self._manager.restore(step, args=args).state
             packed = arrays.get(PACKED, np.empty(0, np.uint8))
             return {**arrays, **unpack(packed, saved)}
+
+
+def _no_permission() -> OSError:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _async_options() -> ocp.AsyncOptions:

@@ -6,6 +6,7 @@ import threading
 import time
 
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from cnnjax.errors import UserError
@@ -67,3 +68,42 @@ def test_a_clock_that_jumps_ends_no_save(tmp_path, monkeypatch, jump):
         step, tree, metadata = checkpoints.restore_latest(TREE)
     assert (step, metadata) == (3, {"step": 3})
     np.testing.assert_array_equal(tree["a"], TREE["a"])
+
+
+MEANINGS = {
+    "ENOSPC": "free space",
+    "EDQUOT": "free space",
+    "EACCES": "permit it",
+    "EROFS": "permit it",
+    "EMFILE": "ulimit -n",
+    "EFBIG": "ulimit -f",
+    "ENAMETOOLONG": "shorter",
+    "EIO": "see to that disk",
+    "ESTALE": "see to that disk",
+    "ETIMEDOUT": "see to that disk",
+}
+
+
+@pytest.mark.parametrize("name", MEANINGS)
+@pytest.mark.parametrize("of_library", [False, True])
+def test_a_failed_save_says_what_the_system_says(
+    tmp_path, monkeypatch, name, of_library
+):
+    number = getattr(errno, name)
+    reason = os.strerror(number)
+    error = OSError(number, reason)
+    if of_library:
+        error = ValueError(
+            f"INTERNAL: Error writing: {reason} [os_error_code='{number}']"
+        )
+
+    def fail(*_, **__):
+        raise error
+
+    with Checkpoints(tmp_path, keep_last=1) as checkpoints:
+        monkeypatch.setattr(ocp.CheckpointManager, "save", fail)
+        with pytest.raises(UserError) as said:
+            checkpoints.save(1, TREE, {})
+    assert f"cannot write {tmp_path}: {reason}; " in str(said.value)
+    for other in set(MEANINGS.values()):
+        assert (other in str(said.value)) == (other == MEANINGS[name])
