@@ -298,6 +298,7 @@ PROGRESS = Object(
         "total_steps": COUNT,
         "loss": LOSS,
         "seconds_per_step": Number(0, 1e9),  # thirty years
+        "peak_memory_bytes": COUNT,
         "slurm_job": SHORT,
         "slurm_restarts": SHORT,
     }
@@ -308,12 +309,17 @@ JOBS = Object(
         "command": Items(Text()),
         "cells": Table(
             Object(
-                needs={"job": SHORT, "attempt": Number(1, 1000, whole=True)},
-                may=_PROCESS | {"slot": COUNT},
+                needs={"job": SHORT},
+                may=_PROCESS
+                | {"attempt": Number(1, 1000, whole=True)}
+                | {"slot": COUNT, "key": SHORT, "log": Text()},
             )
         ),
     }
 )
+
+# Of the atlas: ablation -> why it ended early.
+TROUBLES = Table(Text(), key=Name("ablation"))
 
 # -- checkpoints -----------------------------------------------------------------------
 

@@ -57,7 +57,13 @@ FOLDERS = {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
         *("config", "names", "record_kinds", "records", "screen", "texts", "errors"),
     },
-    "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
+    "ablation/atlas": {
+        "ablation/plan",
+        "ablation/report",
+        "record_kinds",
+        "records",
+        "errors",
+    },
 }
 # These two put the others together.
 ASSEMBLERS = {

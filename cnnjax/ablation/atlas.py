@@ -16,7 +16,8 @@ from cnnjax.ablation.plan import ablation_names, load_ablation
 from cnnjax.ablation.report.overview import read_entry, write_index
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.records import read_json, write_json
+from cnnjax.record_kinds import TROUBLES
+from cnnjax.records import sift_record, write_json
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = {code for s in SIGNALS for code in (128 + s, -s)}
@@ -165,7 +166,7 @@ def note_outcome(root: Path, scale: str, name: str, code: int, words: str) -> No
 def read_outcomes(root: Path, scale: str) -> dict[str, str]:
     """Ablation -> why its last attempt ended without a result."""
     path = _folder(root, scale) / "troubles.json"
-    return read_json(path) if path.is_file() else {}
+    return sift_record(path, TROUBLES)[0] or {}
 
 
 def _sentence(code: int, words: str) -> str:

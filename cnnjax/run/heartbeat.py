@@ -14,41 +14,11 @@ from typing import Any
 from cnnjax.errors import UserError, printable
 from cnnjax.lock import LOCK, LostError, held, locked
 from cnnjax.process import bytes_of, identity, slurm_start
-from cnnjax.records import is_writer, read_json, write_json
+from cnnjax.record_kinds import PROGRESS
+from cnnjax.records import is_writer, sift_record, write_json
 
 # Least time between two heartbeats of a run in progress.
 EVERY_SECONDS = 2.0
-_LONGEST_SECONDS = 1e9  # of a step: thirty years
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    is_number = isinstance(value, int) and not isinstance(value, bool)
-    return is_number and 0 <= value < 2**63
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) or _is_count(value)
-
-
-def _is_pace(value: Any) -> bool:
-    return _is_number(value) and 0 <= value < _LONGEST_SECONDS
-
-
-# Types of what a heartbeat tells of a run; a file may hold anything. What it tells of
-# the process is checked by `process.is_running`.
-KINDS = {
-    "status": _is_text,
-    "reason": _is_text,
-    "step": _is_count,
-    "total_steps": _is_count,
-    "loss": _is_number,
-    "seconds_per_step": _is_pace,
-    "peak_memory_bytes": _is_count,
-}
 
 
 @contextlib.contextmanager
@@ -85,14 +55,11 @@ def check_claim(folder: Path) -> None:
 
 
 def read_heartbeat(folder: Path) -> dict[str, Any]:
-    """The last heartbeat of a run, without values of a wrong type (`KINDS`).
+    """The last heartbeat of a run, without what none tells.
 
     Empty if there is none, or it cannot be read.
     """
-    beat = read_json(folder / "progress.json", lenient=True)
-    if not isinstance(beat, dict):
-        return {}
-    return {k: v for k, v in beat.items() if k not in KINDS or KINDS[k](v)}
+    return sift_record(folder / "progress.json", PROGRESS)[0] or {}
 
 
 def write_heartbeat(folder: Path, status: str, **known: Any) -> None:

@@ -10,7 +10,8 @@ from cnnjax.ablation.execute import slurm
 from cnnjax.errors import UserError, printable
 from cnnjax.lock import LOCK, Lock, locked
 from cnnjax.process import is_running
-from cnnjax.records import read_json, write_json
+from cnnjax.record_kinds import JOBS
+from cnnjax.records import is_there, read_record, sift_record, write_json
 
 Record = dict[str, Any]  # 'job', the launcher's name for it, and what identifies it
 
@@ -27,11 +28,17 @@ def write_jobs(workdir: Path, launcher: str, cells: Mapping[str, Record]) -> Non
     write_json(_path(workdir), record)
 
 
-def read_jobs(workdir: Path) -> dict[str, Any]:
-    """The content of the file; without cells if it does not exist."""
-    if not _path(workdir).is_file():
-        return {"launcher": "", "command": sys.argv, "cells": {}}
-    return read_json(_path(workdir))
+def read_jobs(workdir: Path, *, lenient: bool = False) -> dict[str, Any]:
+    """The content of the file; without cells if it does not exist.
+
+    Raises:
+      UserError: it cannot be read, or holds what no launcher wrote; never if lenient.
+    """
+    path = _path(workdir)
+    known = sift_record(path, JOBS)[0] if lenient else None
+    if not lenient and is_there(path):
+        known = read_record(path, JOBS)
+    return known or {"launcher": "", "command": sys.argv, "cells": {}}
 
 
 def refuse_other_jobs(workdir: Path, launcher: str) -> None:

@@ -11,11 +11,13 @@ from rich.table import Table
 
 from cnnjax.ablation.execute import slurm
 from cnnjax.ablation.execute.jobs import read_jobs
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import printable
 from cnnjax.process import seems_alive
-from cnnjax.records import no_run, read_json
+from cnnjax.record_kinds import COUNT, PLAN, RESULT, SEEDS
+from cnnjax.records import is_there, no_run, read_record, sift_record
 from cnnjax.run.heartbeat import read_heartbeat
 from cnnjax.run.progress import duration
+from cnnjax.schema import Object
 
 DONE, RUNNING, FAILED, WAITING, INTERRUPTED = (
     "done",
@@ -26,6 +28,11 @@ DONE, RUNNING, FAILED, WAITING, INTERRUPTED = (
 )
 STATUSES = (DONE, RUNNING, FAILED, WAITING, INTERRUPTED)
 STYLES = {DONE: "green", RUNNING: "bold", FAILED: "red", INTERRUPTED: "yellow"}
+
+
+# What is read of `config.json`.
+_OF_A_RUN = Object(needs={"seeds": SEEDS})
+_OF_A_CELL = Object(may={"train": Object(may={"batch_size": COUNT})})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +68,22 @@ def read_cells(workdir: Path) -> list[CellStatus]:
     Raises:
       UserError: the folder contains neither.
     """
-    plan = read_json(workdir / "plan.json", lenient=True)
-    if plan is None:
-        config = read_json(workdir / "config.json", lenient=True)
-        if config is None:
+    if not is_there(workdir / "plan.json"):
+        path = workdir / "config.json"
+        if not is_there(path):
             raise no_run(workdir, "a run or an ablation", ("plan.json", "config.json"))
-        if "seeds" not in config:
-            raise _incomplete(workdir / "config.json")
+        config = read_record(path, _OF_A_RUN)
         first, count = config["seeds"]["first"], config["seeds"]["count"]
         seeds = range(first, first + count)
         return [_cell(workdir, printable(workdir.name), seeds, 0, 1.0, {}, None)]
-    if "arms" not in plan:
-        raise _incomplete(workdir / "plan.json")
-    jobs = read_jobs(workdir)
+    plan = read_record(workdir / "plan.json", PLAN)
+    jobs = read_jobs(workdir, lenient=True)
     states = slurm.job_states() if jobs["launcher"] == "slurm" else None
     cells = []
     for arm, planned in ((a, cell) for a in plan["arms"] for cell in a["cells"]):
         name, seeds = planned["name"], planned["seeds"]
-        config = read_json(workdir / name / "config.json", lenient=True)
-        batch = config["train"]["batch_size"] if config else 1
+        config, _ = sift_record(workdir / name / "config.json", _OF_A_CELL)
+        batch = (config or {}).get("train", {}).get("batch_size", 1)
         work = float(arm["multiply_adds"] * batch * len(seeds))
         job = jobs["cells"].get(name, {})
         state = (states or {}).get(job.get("job", ""))
@@ -149,11 +153,11 @@ def _cell(
 ) -> CellStatus:
     """Combines the files of a cell and its state in SLURM."""
     paths = [folder / f"seed-{seed}" / "result.json" for seed in seeds]
-    results = [read_json(path, lenient=True) for path in paths]
+    results = [sift_record(path, RESULT)[0] for path in paths]
     found = [result for result in results if result]
     beat = read_heartbeat(folder)
     status = _status(results, beat, state)
-    step = found[0]["step"] if status == DONE else beat.get("step", 0)
+    step = (found[0] if status == DONE else beat).get("step", 0)
     total = total_steps or beat.get("total_steps") or step
     pace = beat.get("seconds_per_step")
     return CellStatus(
@@ -208,18 +212,11 @@ def _note(
 ) -> str:
     if status == FAILED:
         failed = [result for result in results if result["status"] == "failed"]
-        return f"{len(failed)} seeds: {failed[0]['reason']}"
+        return f"{len(failed)} seeds: {failed[0].get('reason')}"
     if status == INTERRUPTED:
         return beat.get("reason", "")
     words = []
     if status in (RUNNING, WAITING) and job:
         words.append(f"job {job['job']}")
-        words += [f"attempt {job['attempt']}"] * (job["attempt"] > 1)
+        words += [f"attempt {job['attempt']}"] * (job.get("attempt", 1) > 1)
     return ", ".join(words)
-
-
-def _incomplete(path: Path) -> UserError:
-    return UserError(
-        f"{path} is incomplete: start the run again with the same --workdir, which "
-        "writes it"
-    )

@@ -57,15 +57,14 @@ def light(monkeypatch):
 
 def launch_of(workdir, *arms, jobs=2):
     """A launch of the given arms, in local processes."""
+    counts = dict.fromkeys(("steps", "epochs", "num_params", "multiply_adds"), 9)
+    cell = {"seeds": [0], "fold": None, "config_hash": "a", "data_hash": "b"}
     described = [
-        {
-            "steps": 9,
-            "multiply_adds": 1,
-            "cells": [{"name": arm, "seeds": [0]}],
-        }
+        {"name": arm, "axes": {}, "cells": [{"name": arm} | cell]} | counts
         for arm in arms
     ]
-    write_json(workdir / "plan.json", {"arms": described, "seeds": [0]})
+    spec = {"ablation": {}, "scale": "smoke"}
+    write_json(workdir / "plan.json", {"arms": described, "spec": spec, "seeds": [0]})
     run = tiny_run()
     for arm in arms:
         write_json(workdir / arm / "config.json", to_dict(run.config))

@@ -10,6 +10,7 @@ from cnnjax.errors import UserError
 from cnnjax.process import QUIET_SECONDS, identity
 from cnnjax.records import write_json
 
+HASHES = {"fold": None, "config_hash": "a", "data_hash": "b"}
 ELSEWHERE = {"host": "elsewhere", "pid": 7, "born": 7}
 
 
@@ -23,13 +24,19 @@ def sweep(tmp_path):
             write_json(tmp_path / arm / "config.json", config)
         described = [
             {
+                "name": arm,
+                "axes": {},
                 "steps": 100,
+                "epochs": 1.0,
+                "num_params": 5,
                 "multiply_adds": 5,
-                "cells": [{"name": arm, "seeds": list(seeds)}],
+                "cells": [HASHES | {"name": arm, "seeds": list(seeds)}],
             }
             for arm in arms
         ]
-        write_json(tmp_path / "plan.json", {"arms": described})
+        spec = {"ablation": {}, "scale": "smoke"}
+        plan = {"arms": described, "spec": spec, "seeds": list(seeds)}
+        write_json(tmp_path / "plan.json", plan)
         return tmp_path
 
     return write
@@ -173,7 +180,7 @@ def test_of_a_single_run_and_of_none(tmp_path):
         status.read_cells(tmp_path)
     for name in ("config.json", "plan.json"):
         write_json(tmp_path / name, {})
-        with pytest.raises(UserError, match=f"{name} is incomplete: start the run"):
+        with pytest.raises(UserError, match=f"{name} is not what a run wrote"):
             status.read_cells(tmp_path)
     (tmp_path / "plan.json").unlink()
     write_json(tmp_path / "config.json", {"seeds": {"first": 3, "count": 2}})
