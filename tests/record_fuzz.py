@@ -1,10 +1,11 @@
 """Edits of records and of their files, as accidents and strangers make them."""
 
 import copy
+import functools
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +31,18 @@ WRONG = {
 MOST_ITEMS = 2  # of a list: the others are alike
 
 
-def edits(record: Any, of: str = "") -> Iterator[tuple[str, Any]]:
-    """What was done -> the record, edited in one place, for every place and edit."""
+def edits(record: Any, of: str = "") -> Iterator[tuple[str, Callable[[], Any]]]:
+    """What was done, and a function that gives the record edited in one place.
+
+    There is one for every place and every edit.
+    """
     for path in _places(record):
         name = ".".join(map(str, path))
         for how, value in WRONG.items():
-            yield f"{of}{name}: {how}", _put(record, path, value)
-        yield f"{of}{name}: missing", _put(record, path)
+            yield f"{of}{name}: {how}", functools.partial(_put, record, path, value)
+        yield f"{of}{name}: missing", functools.partial(_put, record, path)
     if isinstance(record, dict):
-        yield f"{of}one more", {**record, "extra": {"a": [1]}}
+        yield f"{of}one more", lambda: {**record, "extra": {"a": [1]}}
 
 
 def _places(record: Any, at: tuple = ()) -> Iterator[tuple]:

@@ -218,5 +218,6 @@ def _note(
     words = []
     if status in (RUNNING, WAITING) and job:
         words.append(f"job {job['job']}")
-        words += [f"attempt {job['attempt']}"] * (job.get("attempt", 1) > 1)
+        attempt = job.get("attempt", 1)
+        words += [f"attempt {attempt}"] * (attempt > 1)
     return ", ".join(words)
