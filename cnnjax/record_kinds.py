@@ -201,7 +201,9 @@ WHOLE_CONFIG = Object(
     needs={
         "model": Object(needs={"name": SHORT}),
         "data": Object(needs={"name": SHORT}),
-        "train": Object(needs={"batch_size": COUNT}),
+        "train": Object(
+            needs={"batch_size": COUNT}, may={"epochs": AMOUNT, "steps": COUNT}
+        ),
         "seeds": SEEDS,
     },
 )
@@ -318,6 +320,32 @@ JOBS = Object(
     }
 )
 
+# What came out when the weights of a run were evaluated again.
+OUTCOMES = EXACT, CLOSE, DIFFERENT, UNVERIFIED = (
+    "equal",
+    "within the tolerance",
+    "different",
+    "not verified",
+)
+VERIFIED = Object(
+    needs={
+        "created": SHORT,
+        "points": AMOUNT,
+        "share": AMOUNT,
+        "runs": Items(
+            Object(
+                needs={
+                    "cell": SHORT,
+                    "seed": SEED,
+                    "digest": SHORT,
+                    "outcome": Text(of=OUTCOMES),
+                    "detail": SHORT,
+                }
+            )
+        ),
+    },
+    may={"git_commit": Maybe(SHORT)},
+)
 # Of the atlas: ablation -> why it ended early.
 TROUBLES = Table(Text(), key=Name("ablation"))
 

@@ -2,6 +2,7 @@
 
 Example: ./launch.sh report --workdir=runs/degradation/laptop
          ./launch.sh report --from=docs/results/degradation-laptop
+         ./launch.sh report --workdir=runs/degradation/laptop --verify=all
 """
 
 import pathlib
@@ -30,10 +31,28 @@ FROM = flags.DEFINE_string(
 )
 
 
-def main() -> None:
+VERIFY = flags.DEFINE_string(
+    "verify",
+    "",
+    "Evaluate the kept weights of so many runs, or of all, again; the page says what "
+    "came out.",
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", "", "With --verify: folder of prepared data sets, if it has moved."
+)
+
+
+def main() -> int:
     if not WORKDIR.value and not FROM.value:
         raise UserError("--workdir is missing: give the folder of a run or an ablation")
-    workdir = pathlib.Path(WORKDIR.value)
+    workdir, code = pathlib.Path(WORKDIR.value), 0
+    if VERIFY.value:
+        if FROM.value:
+            raise UserError("--verify needs weights, which a published report has not")
+        # Imported late: reports need no jax.
+        from cnnjax.ablation.execute.verify import verify
+
+        code = verify(workdir, VERIFY.value, print, DATA_DIR.value)
     if FROM.value:
         folder = pathlib.Path(FROM.value)
         page = write_report_from(folder, workdir if WORKDIR.value else None)
@@ -44,6 +63,7 @@ def main() -> None:
         print_summary(workdir)
         page, *_ = write_report(workdir)
     print(f"report: {printable(page)}")
+    return code
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.ablation.judge.comparable import exclude_others
 from cnnjax.ablation.judge.row import COST_KEYS, Replicate, Row, read_row
+from cnnjax.ablation.judge.verified import verified_words
+from cnnjax.errors import UserError, printable
 from cnnjax.record_kinds import PLAN, PROVENANCE
 from cnnjax.records import (
     is_there,
@@ -59,6 +61,7 @@ class Sweep:
       curves: of every run that has metrics and is not excluded.
       provenance: cell -> the content of its `provenance.json`.
       warnings: sentences about files that could not be read.
+      verified: what was evaluated again, in words; '' for nothing.
     """
 
     ablation: Ablation
@@ -68,6 +71,7 @@ class Sweep:
     curves: Sequence[Curve]
     provenance: Mapping[str, Mapping[str, Any]]
     warnings: Sequence[str]
+    verified: str = ""
 
     @property
     def arm_names(self) -> list[str]:
@@ -116,6 +120,7 @@ def collect(workdir: str | Path) -> Sweep:
     workdir = Path(workdir)
     plan = _read_plan(workdir)
     ablation, scale_name = spec_from_dict(plan["spec"])
+    _require_axes(workdir, ablation, plan)
     warnings: list[str] = []
     rows: list[Row] = []
     curves: list[list[Curve]] = []  # of each row
@@ -126,7 +131,8 @@ def collect(workdir: str | Path) -> Sweep:
             provenance[cell["name"]] = _read_provenance(folder, warnings)
             for seed in cell["seeds"]:
                 row = read_row(folder / f"seed-{seed}", arm, seed)
-                rows.append(dataclasses.replace(row, fold=cell["fold"]))
+                known = {"fold": cell["fold"], "cell": cell["name"]}
+                rows.append(dataclasses.replace(row, **known))
                 curves.append(_read_curves(folder / f"seed-{seed}", row, warnings))
     rows = exclude_others(rows, plan)
     counted = [
@@ -135,7 +141,18 @@ def collect(workdir: str | Path) -> Sweep:
         if row.status != "excluded"
         for curve in of_row
     ]
-    return Sweep(ablation, scale_name, plan, rows, counted, provenance, warnings)
+    results = {(row.cell, row.seed): row.result for row in rows}
+    verified, unlike = verified_words(workdir, results)
+    return Sweep(
+        ablation=ablation,
+        scale_name=scale_name,
+        plan=plan,
+        rows=rows,
+        curves=counted,
+        provenance=provenance,
+        warnings=warnings + unlike,
+        verified=verified,
+    )
 
 
 def write_csv(sweep: Sweep, path: Path) -> None:
@@ -183,6 +200,18 @@ def _read_plan(workdir: Path) -> dict[str, Any]:
     if not is_there(path):
         raise no_run(workdir, "an ablation", ("plan.json",), "ablation")
     return read_record(path, PLAN)
+
+
+def _require_axes(workdir: Path, ablation: Ablation, plan: Mapping[str, Any]) -> None:
+    """Refuses arms that are no settings of the axes of their definition."""
+    for arm in plan["arms"]:
+        for axis in ablation.axes:
+            if arm["axes"].get(axis.name) not in axis.values:
+                raise UserError(
+                    f"{printable(workdir / 'plan.json')} is not what a run wrote (arm "
+                    f"{arm['name']} has no value of axis {axis.name!r}): restore it, "
+                    "or give another --workdir"
+                )
 
 
 def _read_provenance(folder: Path, warnings: list[str]) -> dict[str, Any]:

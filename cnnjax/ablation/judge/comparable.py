@@ -15,22 +15,17 @@ def exclude_others(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
       rows: all of the plan.
       plan: the content of `plan.json`.
     """
-    rows = _exclude_other_arms(rows, plan)
+    rows = _exclude_other_arms(rows)
     rows = _exclude_other_configs(rows, plan)
     return _exclude_other_data(rows, plan)
 
 
-def _exclude_other_arms(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
-    """Excludes results that were copied from another arm."""
-    # A result names its cell.
-    names: dict[tuple[str, int | None], set[str]] = defaultdict(set)
-    for arm in plan["arms"]:
-        for cell in arm["cells"]:
-            names[arm["name"], cell["fold"]] |= {arm["name"], cell["name"]}
+def _exclude_other_arms(rows: Sequence[Row]) -> list[Row]:
+    """Excludes results that were copied from another arm; a result names its cell."""
     return [
         _excluded(row, f"holds the result of {row.result['arm']}")
         if row.status in ("done", "failed")
-        and row.result.get("arm", row.arm) not in names[_cell(row)]
+        and row.result.get("arm", row.arm) not in (row.arm, row.cell)
         else row
         for row in rows
     ]

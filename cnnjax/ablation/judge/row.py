@@ -35,6 +35,7 @@ class Row:
       axes: axis name -> label.
       seed: the seed.
       fold: of cross-validation, or None.
+      cell: name of the cell that trained it.
       status: one of `STATUSES`.
       reason: why the status is not 'done'; '' otherwise.
       result: the content of `result.json`; empty if there is none.
@@ -47,6 +48,7 @@ class Row:
     reason: str
     result: Mapping[str, Any]
     fold: int | None = None
+    cell: str = ""
 
     @property
     def replicate(self) -> Replicate:

@@ -99,6 +99,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "rows": sweep.rows,
         "num_done": sum(row.status == "done" for row in sweep.rows),
         "warnings": sweep.warnings,
+        "verified": sweep.verified,
         "troubles": tables.troubles(sweep),
         "metrics": tables.measured_metrics(sweep),
         "published_metrics": tables.published_metrics(sweep),

@@ -16,6 +16,7 @@ from cnnjax.ablation.execute.status import CellStatus, read_cells
 from cnnjax.ablation.judge.collect import Curve
 from cnnjax.ablation.judge.row import Row, read_row
 from cnnjax.ablation.judge.stats import summarize
+from cnnjax.ablation.judge.verified import verified_words
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import render
 from cnnjax.ablation.report.plots.curves import draw_lines
@@ -58,6 +59,7 @@ class Training:
       provenance: the content of `provenance.json`.
       cell: its progress.
       warnings: sentences about files that could not be read.
+      verified: what was evaluated again, in words; '' for nothing.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Training:
     provenance: Mapping[str, Any]
     cell: CellStatus
     warnings: Sequence[str]
+    verified: str
 
     @property
     def metrics(self) -> list[str]:
@@ -125,7 +128,11 @@ def read_training(workdir: Path) -> Training:
             dataclasses.replace(row, status=words.get(row.status, row.status))
             for row in rows
         ]
-    return Training(name, config, rows, points, known or {}, cell, warnings)
+    results = {("", row.seed): row.result for row in rows}
+    verified, unlike = verified_words(workdir, results)
+    return Training(
+        name, config, rows, points, known or {}, cell, warnings + unlike, verified
+    )
 
 
 def write_training_report(workdir: Path) -> list[Path]:

@@ -1,0 +1,104 @@
+"""`report --verify`: evaluates kept weights again and stores what came out."""
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cnnjax.devices.compile_cache import use_compile_cache
+from cnnjax.errors import UserError, shown
+from cnnjax.record_kinds import DIFFERENT, PLAN, VERIFIED
+from cnnjax.records import is_there, read_record, sift_record, write_json
+from cnnjax.run.provenance import git_commit
+from cnnjax.run.trained.verify import POINTS, SHARE, verify_run
+
+ALL = "all"
+FILE = "verified.json"
+
+
+def verify(
+    workdir: Path, how_many: str, say: Callable[[str], None], data_dir: str = ""
+) -> int:
+    """Evaluates runs again, tells of each cell, and writes `verified.json`.
+
+    Args:
+      workdir: folder of an ablation or of a training.
+      how_many: 'all', or the number of runs, spread over the plan; the seeds of a cell
+        are evaluated together, so there may be more.
+      say: is told the outcome of each cell.
+      data_dir: '' for those of the configs.
+
+    Returns:
+      Exit code: 1 where something else comes out than was reported.
+
+    Raises:
+      UserError: no such folder, or no number of runs.
+    """
+    if how_many != ALL and not (how_many.isdecimal() and int(how_many)):
+        raise UserError(
+            f"--verify={shown(how_many)} is no number of runs: give --verify=all, or "
+            "a whole number that is at least 1"
+        )
+    use_compile_cache()
+    cells = _cells(workdir)
+    if how_many != ALL:
+        cells = _spread(cells, int(how_many))
+    rows: list[dict[str, Any]] = []
+    for name, _ in cells:
+        found = verify_run(workdir / name, name or workdir.name, data_dir)
+        rows += [{"cell": name, **row} for row in found]
+        say(_words(name or workdir.name, found))
+    _store(workdir, rows)
+    return int(any(row["outcome"] == DIFFERENT for row in rows))
+
+
+def _cells(workdir: Path) -> list[tuple[str, int]]:
+    """Name and number of seeds of each cell; '' for a training."""
+    path = workdir / "plan.json"
+    if not is_there(path):
+        return [("", 1)]
+    return [
+        (cell["name"], len(cell["seeds"]))
+        for arm in read_record(path, PLAN)["arms"]
+        for cell in arm["cells"]
+    ]
+
+
+def _spread(cells: list[tuple[str, int]], num_runs: int) -> list[tuple[str, int]]:
+    """Cells with at least so many runs, from all over the plan."""
+    of_each = max(1, min(count for _, count in cells))
+    num_cells = min(len(cells), -(-num_runs // of_each))
+    return [cells[i * len(cells) // num_cells] for i in range(num_cells)]
+
+
+def _words(name: str, rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return f"{name}  not verified: it is not finished"
+    words = [
+        f"seed {row['seed']} {row['outcome']}"
+        + (f" ({row['detail']})" if row["detail"] else "")
+        for row in rows
+    ]
+    return f"{name}  {', '.join(words)}"
+
+
+def _store(workdir: Path, rows: list[dict[str, Any]]) -> None:
+    """Writes what was verified now, and before of other runs."""
+    today = datetime.datetime.now(datetime.UTC)
+    earlier, _ = sift_record(workdir / FILE, VERIFIED)
+    now = {(row["cell"], row["seed"]) for row in rows}
+    kept = [
+        row
+        for row in (earlier or {"runs": []})["runs"]
+        if (row["cell"], row["seed"]) not in now
+    ]
+    write_json(
+        workdir / FILE,
+        {
+            "created": today.isoformat(timespec="seconds"),
+            "git_commit": git_commit(),
+            "points": POINTS,
+            "share": SHARE,
+            "runs": [*kept, *rows],
+        },
+    )

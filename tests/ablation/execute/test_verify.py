@@ -1,0 +1,116 @@
+"""`report --verify`: kept weights are evaluated again, and the page says so."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from cnnjax.ablation.execute import verify as module
+from cnnjax.ablation.execute.verify import _spread, verify
+from cnnjax.ablation.judge.verified import verified_words
+from cnnjax.errors import UserError
+from cnnjax.records import read_json, write_json
+from cnnjax.run.trained import verify as of_run
+from cnnjax.seal import sealed
+from tests.run.tiny import fit, tiny_run
+
+
+@pytest.fixture(scope="module")
+def run():
+    return tiny_run(seeds__count=2, train__ema_decay=0.5, eval__statistics="precise")
+
+
+@pytest.fixture(scope="module")
+def trained(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "trained"
+    fit(run, folder, name="run")
+    return folder
+
+
+@pytest.fixture
+def folder(trained, tmp_path, run, monkeypatch):
+    """A copy of the run, whose programs are compiled once."""
+    monkeypatch.setattr(of_run, "set_up", lambda config: run)
+    monkeypatch.setattr(module, "use_compile_cache", lambda: None)
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def results_of(folder):
+    paths = {s: folder / f"seed-{s}" / "result.json" for s in (0, 1)}
+    return {("", seed): read_json(path) for seed, path in paths.items()}
+
+
+def edit(folder, seed, key, value):
+    """Changes the reported test loss or error, and seals the result again."""
+    path = folder / f"seed-{seed}" / "result.json"
+    result = read_json(path)
+    result["final"]["test"][key] = value
+    write_json(path, sealed(result, path.parent / "metrics.jsonl"))
+
+
+def test_the_same_weights_give_the_same_numbers(folder):
+    said = []
+    assert verify(folder, "all", said.append) == 0
+    assert said == ["run  seed 0 equal, seed 1 equal"]
+    words, warnings = verified_words(folder, results_of(folder))
+    assert words.startswith("2 of 2 runs were evaluated again from their weights")
+    assert "2 gave the reported numbers" in words
+    assert warnings == []
+    # Of a result that was changed since, nothing is known.
+    edit(folder, 1, "error", 50.0)
+    words, _ = verified_words(folder, results_of(folder))
+    assert words.startswith("1 of 2 runs")
+
+
+def test_what_was_reported_otherwise(folder):
+    loss = read_json(folder / "seed-0/result.json")["final"]["test"]["loss"]
+    edit(folder, 0, "loss", float(np.nextafter(loss, 9)))
+    said = []
+    assert verify(folder, "1", said.append) == 1
+    assert re.search(
+        r"seed 0 different \(final\.test\.loss is .*\), seed 1 eq", said[0]
+    )
+    _, (warning,) = verified_words(folder, results_of(folder))
+    assert "was reported" in warning
+    # With other versions a last digit is no difference, and half a loss is.
+    known = read_json(folder / "provenance.json")
+    known["packages"]["jax"] = "0.0.1"
+    write_json(folder / "provenance.json", known)
+    edit(folder, 1, "loss", loss * 1.5)
+    assert verify(folder, "all", said.append) == 1
+    assert re.search(r"seed 0 within the tolerance, seed 1 different", said[1])
+
+
+def test_weights_that_are_not_there(folder):
+    said = []
+    (folder / "checkpoints" / "9").rename(folder / "checkpoints" / "8")
+    assert verify(folder, "all", said.append) == 0
+    assert "seed 0 not verified (" in said[-1]
+    shutil.rmtree(folder / "checkpoints")
+    assert verify(folder, "all", said.append) == 0
+    assert "seed 0 not verified (its weights were not kept)" in said[-1]
+    assert verified_words(folder, results_of(folder))[0].startswith("0 of 2 runs")
+    (folder / "seed-0" / "result.json").unlink()
+    assert verify(folder, "all", said.append) == 0
+    assert said[-1] == "run  not verified: it is not finished"
+
+
+@pytest.mark.parametrize("how_many", ["some", "0", "-1", "1.5"])
+def test_no_number_of_runs(tmp_path, how_many):
+    with pytest.raises(UserError, match=r"--verify=.* is no number of runs"):
+        verify(tmp_path, how_many, print)
+
+
+def test_some_runs_are_spread_over_the_plan():
+    cells = [(name, 2) for name in "abcdef"]
+    assert [name for name, _ in _spread(cells, 4)] == ["a", "d"]
+    assert [name for name, _ in _spread(cells, 5)] == ["a", "c", "e"]
+    assert _spread(cells, 100) == cells
+
+
+def test_a_file_that_nobody_wrote(tmp_path):
+    assert verified_words(tmp_path, {}) == ("", [])
+    (tmp_path / "verified.json").write_text('{"runs": 3}')
+    words, (warning,) = verified_words(tmp_path, {})
+    assert (words, "nothing counts as verified" in warning) == ("", True)
