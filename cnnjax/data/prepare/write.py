@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.progress import track
 
 from cnnjax.data.prepare.archive import Contents, Example
-from cnnjax.errors import UserError, near_matches
+from cnnjax.errors import UserError, near_matches, printable
+
+MOST_SHOWN = 200  # characters of what TFDS says
 
 
 def write_images(name: str, root: Path, downloads: Path, contents: Contents) -> None:
@@ -49,10 +51,9 @@ def write_images(name: str, root: Path, downloads: Path, contents: Contents) -> 
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_dir=downloads, download_config=config)
     except RuntimeError as error:  # of array_record, as where the disk is full
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"the records of {name} cannot be written to {root} ({reason[:300]}): make "
-            "room or change --data_dir, and run the command again; what was "
+            f"the records of {name} cannot be written to {root} ({_one_line(error)}): "
+            "make room or change --data_dir, and run the command again; what was "
             f"downloaded is kept in {downloads}"
         ) from error
 
@@ -80,11 +81,24 @@ def folder_of(name: str, root: Path) -> Path:
 
 
 def write_with_tensorflow(name: str, root: Path) -> None:
-    """Lets TFDS prepare any of its sets; downloads and encodes with TensorFlow."""
+    """Lets TFDS prepare any of its sets; downloads and encodes with TensorFlow.
+
+    Raises:
+      UserError: what TFDS could not do.
+    """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(name, data_dir=root, file_format="array_record")
-    builder.download_and_prepare()
+    try:
+        builder = tfds.builder(name, data_dir=root, file_format="array_record")
+        builder.download_and_prepare()
+    except OSError:
+        raise
+    # Each set has code of its own, which raises whatever it comes across.
+    except Exception as error:
+        raise UserError(
+            f"TFDS could not prepare {name} in {root} ({_one_line(error)}): what that "
+            "needs is at https://www.tensorflow.org/datasets/catalog"
+        ) from error
 
 
 def check_known(name: str) -> None:
@@ -97,6 +111,11 @@ def check_known(name: str) -> None:
         raise UserError(
             f"TFDS knows no set {name!r} (near matches: {close}): change --dataset"
         )
+
+
+def _one_line(error: Exception) -> str:
+    words = " ".join(str(error).split()) or type(error).__name__
+    return printable(words)[:MOST_SHOWN]
 
 
 def _shown(split: str, examples: Iterable[Example]) -> Iterable[Example]:

@@ -195,3 +195,10 @@ def test_a_disk_that_fills_while_an_archive_is_written(
         resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
     prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
     assert cifar10.requests[-1][1] == "bytes=100000-"
+
+
+def test_what_tfds_raises_is_one_sentence(tmp_path, monkeypatch):
+    """Of a set with parts, a name that it does not have."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    with pytest.raises(UserError, match="TFDS could not prepare mnist_corrupted/no"):
+        prepare.prepare("mnist_corrupted/no", str(tmp_path))

@@ -15,7 +15,7 @@ from cnnjax.errors import UserError
 from tests.data.loading import load
 from tests.data.small_sets import image_features, labelled, write_set
 
-VALUES = (None, True, -1, 1.5, 1e400, 10**400, "", "x", [], [[]], {}, {"type": "x.Y"})
+VALUES = (None, -1, 1e400, 10**400, "x", [], {}, {"type": "x.Y"})
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +47,14 @@ def edit(path, change):
 
 def test_a_set_with_other_features_is_read(toy):
     assert read(toy[0]).train.labels.tolist() == [0, 1, 2, 1]
+
+
+def test_features_may_be_described_with_the_rest(toy):
+    root, folder = toy
+    features = json.loads((folder / "features.json").read_text())
+    edit(folder / "dataset_info.json", lambda d: d.update(features=features))
+    (folder / "features.json").unlink()
+    assert read(root).train.labels.tolist() == [0, 1, 2, 1]
 
 
 # -- code of others --------------------------------------------------------------------
