@@ -289,8 +289,8 @@ def test_any_value_is_read_or_one_sentence(toy, name):
     root, folder = toy
     before = (folder / name).read_text()
     sentences = []
-    for *path, last in places(json.loads(before)):
-        for value in VALUES:
+    for number, (*path, last) in enumerate(places(json.loads(before))):
+        for value in VALUES[number % 2 :: 2]:
             described = inner = json.loads(before)
             for key in path:
                 inner = inner[key]
@@ -300,7 +300,7 @@ def test_any_value_is_read_or_one_sentence(toy, name):
                 read(root)
             except UserError as error:
                 sentences.append(str(error))
-    assert len(sentences) > 100
+    assert len(sentences) > 50
     assert not any("\n" in sentence for sentence in sentences)
 
 
