@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import track
 
 from cnnjax.data.prepare.archive import Contents, Example
-from cnnjax.errors import UserError, near_matches, printable
+from cnnjax.errors import UserError, near_matches
+from cnnjax.texts import sentence
 
 MOST_SHOWN = 200  # characters of what TFDS says
 
@@ -51,8 +52,9 @@ def write_images(name: str, root: Path, downloads: Path, contents: Contents) -> 
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_dir=downloads, download_config=config)
     except RuntimeError as error:  # of array_record, as where the disk is full
+        reason = sentence(error, MOST_SHOWN)
         raise UserError(
-            f"the records of {name} cannot be written to {root} ({_one_line(error)}): "
+            f"the records of {name} cannot be written to {root} ({reason}): "
             "make room or change --data_dir, and run the command again; what was "
             f"downloaded is kept in {downloads}"
         ) from error
@@ -95,8 +97,9 @@ def write_with_tensorflow(name: str, root: Path) -> None:
         raise
     # Each set has code of its own, which raises whatever it comes across.
     except Exception as error:
+        reason = sentence(error, MOST_SHOWN)
         raise UserError(
-            f"TFDS could not prepare {name} in {root} ({_one_line(error)}): what that "
+            f"TFDS could not prepare {name} in {root} ({reason}): what that "
             "needs is at https://www.tensorflow.org/datasets/catalog"
         ) from error
 
@@ -111,11 +114,6 @@ def check_known(name: str) -> None:
         raise UserError(
             f"TFDS knows no set {name!r} (near matches: {close}): change --dataset"
         )
-
-
-def _one_line(error: Exception) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return printable(words)[:MOST_SHOWN]
 
 
 def _shown(split: str, examples: Iterable[Example]) -> Iterable[Example]:
