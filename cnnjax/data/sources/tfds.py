@@ -5,6 +5,7 @@ several versions the highest is read.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -42,6 +43,14 @@ BLOCK = 1024  # records read at once
 # Labels on disk: oldest entries go first beyond this.
 MOST_BYTES = 2**28
 MOST_SHOWN = 200  # characters of what a library says
+# Errors of the system that say nothing of what is in a file.
+_REFUSED = tuple(
+    os.strerror(number)
+    for number in (
+        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV),
+        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    )
+)
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
@@ -297,9 +306,15 @@ def _readable(directory: Path, split: str):
     # array_record raises RuntimeError, a record without the field IndexError.
     except (RuntimeError, ValueError, IndexError, DecodeError) as error:
         reason = sentence(error, MOST_SHOWN)
+        what = f"the records of split {split!r} in {directory}"
+        if any(words in str(error) for words in _REFUSED):
+            raise UserError(
+                f"{what} cannot be read now ({reason}): look after the disk or its "
+                "network, or permit reading, and run the command again"
+            ) from error
         raise UserError(
-            f"the records of split {split!r} in {directory} are missing, cut short or "
-            f"corrupt ({reason}): delete that folder and prepare it again"
+            f"{what} are missing, cut short or corrupt ({reason}): delete that folder "
+            "and prepare it again"
         ) from error
 
 
