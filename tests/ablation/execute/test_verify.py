@@ -11,6 +11,9 @@ from cnnjax.ablation.execute.verify import _spread, verify
 from cnnjax.ablation.judge.verified import verified_words
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
+from cnnjax.run import loop
+from cnnjax.run.programs import compile_programs
+from cnnjax.run.setup import saved_example
 from cnnjax.run.trained import verify as of_run
 from cnnjax.seal import sealed
 from tests.run.tiny import fit, tiny_run
@@ -18,19 +21,28 @@ from tests.run.tiny import fit, tiny_run
 
 @pytest.fixture(scope="module")
 def run():
-    return tiny_run(seeds__count=2, train__ema_decay=0.5, eval__statistics="precise")
+    return tiny_run(seeds__count=2)
 
 
 @pytest.fixture(scope="module")
-def trained(run, tmp_path_factory):
+def programs(run):
+    """Of training and of evaluation, compiled once."""
+    return compile_programs(run, saved_example(run)["state"])
+
+
+@pytest.fixture(scope="module")
+def trained(run, programs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "trained"
-    fit(run, folder, name="run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "compile_programs", lambda *arguments: programs)
+        fit(run, folder, name="run")
     return folder
 
 
 @pytest.fixture
-def folder(trained, tmp_path, run, monkeypatch):
-    """A copy of the run, whose programs are compiled once."""
+def folder(trained, tmp_path, run, programs, monkeypatch):
+    """A copy of the run."""
+    monkeypatch.setattr(of_run, "compile_programs", lambda *arguments: programs)
     monkeypatch.setattr(of_run, "set_up", lambda config: run)
     monkeypatch.setattr(module, "use_compile_cache", lambda: None)
     return shutil.copytree(trained, tmp_path / "run")
