@@ -29,7 +29,8 @@ def verify(
       data_dir: '' for those of the configs.
 
     Returns:
-      Exit code: 1 where something else comes out than was reported.
+      Exit code: 1 where something else comes out than was reported, or the records of
+      a cell are not those of its run.
 
     Raises:
       UserError: no such folder, or no number of runs.
@@ -44,12 +45,19 @@ def verify(
     if how_many != ALL:
         cells = _spread(cells, int(how_many))
     rows: list[dict[str, Any]] = []
+    refused = False
     for name, _ in cells:
-        found = verify_run(workdir / name, name or workdir.name, data_dir)
+        title = name or workdir.name
+        try:
+            found = verify_run(workdir / name, title, data_dir)
+        except UserError as error:  # the others can still be verified
+            refused = True
+            say(f"{title}  not verified: {error}")
+            continue
         rows += [{"cell": name, **row} for row in found]
-        say(_words(name or workdir.name, found))
+        say(_words(title, found))
     _store(workdir, rows)
-    return int(any(row["outcome"] == DIFFERENT for row in rows))
+    return int(refused or any(row["outcome"] == DIFFERENT for row in rows))
 
 
 def _cells(workdir: Path) -> list[tuple[str, int]]:

@@ -288,7 +288,14 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             out |= flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
-            out[prefix + key] = ", ".join(map(str, value))
+            out[prefix + key] = ", ".join(map(_item, value))
         else:
             out[prefix + key] = str(value)
     return out
+
+
+def _item(value: Any) -> str:
+    """One of a list in words: 'commit abc, step 0' of an object."""
+    if not isinstance(value, Mapping):
+        return str(value)
+    return " ".join(f"{key} {inner}" for key, inner in value.items())
