@@ -299,7 +299,7 @@ def splat(section: str, builder: Callable, values: Mapping, **more: Any) -> Any:
             )
     for name, parameter in known.items():
         missing = parameter.default is parameter.empty and name not in (*values, *more)
-        if missing and parameter.kind is parameter.KEYWORD_ONLY:
+        if missing and parameter.kind is not parameter.VAR_KEYWORD:
             raise UserError(
                 f"config.{section} lacks the key {name!r}: start the recipe from "
                 "configs/base.py, which has every key"
@@ -317,15 +317,19 @@ def _fits(value: Any, annotation: Any) -> bool:
     if kind in (typing.Union, types.UnionType):
         return any(_fits(value, each) for each in inner)
     if kind in (tuple, list, Sequence) and inner:
+        # Ranges are checked by the builders, of single numbers.
         return isinstance(value, list | tuple) and all(
-            _fits(each, inner[0]) for each in value
+            _fits(each, inner[0]) and each not in (float("inf"), -float("inf"))
+            for each in value
         )
     if kind is int:
         is_truth = isinstance(value, bool)
         return isinstance(value, int) and not is_truth and abs(value) < 2**63
     if kind is float:  # amounts may be truth values
-        is_number = isinstance(value, int | float)
+        is_number = isinstance(value, int | float) and value == value
         return is_number and not sys.float_info.max < abs(value) < float("inf")
     if kind in (bool, str, types.NoneType):
         return isinstance(value, kind)
+    if kind is Callable:
+        return callable(value)
     return value is not None or kind in (Any, inspect.Parameter.empty)

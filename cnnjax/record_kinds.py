@@ -197,7 +197,6 @@ CONFIG = Object(
 )
 # That of a run that can be started: an old one may lack further sections.
 WHOLE_CONFIG = Object(
-    others=Table(Anything()),
     needs={
         "model": Object(needs={"name": SHORT}),
         "data": Object(needs={"name": SHORT}),
@@ -206,6 +205,8 @@ WHOLE_CONFIG = Object(
         ),
         "seeds": SEEDS,
     },
+    may={"augment": Object(needs={"standardize": SHORT})},
+    others=Table(Anything()),
 )
 PROVENANCE = Object(
     needs={
@@ -266,22 +267,45 @@ def _shape(value: Any, most: int = 3) -> tuple[int, ...] | None:
     return None if inner is None else (len(value), *inner)
 
 
-PREPROCESSING = Object(
+FED = Object(
     needs={
-        "class_names": Items(Text(), least=1),
-        "preprocessing": Object(
+        "height": Number(1, 2**16, whole=True),
+        "width": Number(1, 2**16, whole=True),
+        "channels": Number(1, 4, whole=True),
+        "standardize": SHORT,
+        "mean": Anything(),
+        "std": Anything(),
+        "per_image": Flag(),
+        "to_grey": Flag(),
+    },
+    agrees=_fit_images,
+)
+CLASSES = Items(Text(), least=1)
+PREPROCESSING = Object(needs={"class_names": CLASSES, "preprocessing": FED})
+# In the header of an exported net.
+EXPORT = Object(
+    needs={
+        "architecture": Object(
             needs={
-                "height": Number(1, 2**16, whole=True),
-                "width": Number(1, 2**16, whole=True),
-                "channels": Number(1, 4, whole=True),
-                "standardize": SHORT,
-                "mean": Anything(),
-                "std": Anything(),
-                "per_image": Flag(),
-                "to_grey": Flag(),
-            },
-            agrees=_fit_images,
+                "model": Object(needs={"name": SHORT}),
+                "norm": Object(),
+                "num_classes": Number(1, 10**7, whole=True),
+                "dtype": SHORT,
+            }
         ),
+        "classes": CLASSES,
+        "preprocessing": FED,
+        "training": Object(
+            needs={
+                "arm": SHORT,
+                "seed": SEED,
+                "weights": SHORT,
+                "step": COUNT,
+                "test_error": ERROR_RATE,
+                "note": Text(),
+            }
+        ),
+        "config": WHOLE_CONFIG,
     }
 )
 # Which process it is; `process.is_running` judges it.

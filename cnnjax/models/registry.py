@@ -6,6 +6,7 @@ Adding a family is one file with a `VARIANTS` table and one line in `FAMILIES`.
 import fnmatch
 import importlib
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -193,6 +194,7 @@ def _like(given: str, value: Any, default: Any) -> Any:
         kinds = default[:1] * len(value) if default else value
         return tuple(_like(given, v, d) for v, d in zip(value, kinds, strict=True))
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_number = is_number and abs(value) <= sys.float_info.max
     fits = {
         bool: isinstance(value, bool),
         int: is_number and float(value).is_integer(),

@@ -24,11 +24,14 @@ from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
 from cnnjax.interop.files.write_torch import TORCH_ENDINGS, torch_file
 from cnnjax.layers.norm import Norm
 from cnnjax.net.initialize import abstract_variables
+from cnnjax.record_kinds import EXPORT
 from cnnjax.records import write_bytes, write_failure, write_json
 from cnnjax.run.provenance import package_version
 from cnnjax.run.trained.net import TrainedNet, architecture_of, build_network
 
 OURS, SAFETENSORS = "cnnjax", ".safetensors"
+# What is known of the weights themselves.
+ORIGIN = ("arm", "seed", "weights", "step", "test_error", "note")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +105,7 @@ def load_export(path: str | os.PathLike) -> TrainedNet:
         builds otherwise.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"there is no file {path}: check its path")
     try:
         with safetensors.safe_open(path, "numpy") as file:
@@ -118,7 +121,7 @@ def load_export(path: str | os.PathLike) -> TrainedNet:
         raise UserError(
             f"{path} {whose}: read it with cnnjax.interop.load(name, path, source=...)"
         )
-    known = {key: json.loads(header[key]) for key in header.keys() - {"names"}}
+    known = _known(path, header)
     network = build_network(known["architecture"])
     preprocess = Preprocess.of_record(known["preprocessing"])
     _check_fit(path, network, preprocess.image_shape, flat)
@@ -128,22 +131,37 @@ def load_export(path: str | os.PathLike) -> TrainedNet:
         preprocess=preprocess,
         class_names=tuple(known["classes"]),
         config=from_dict(known["config"]).lock(),
-        **known["training"],
+        **{key: known["training"][key] for key in ORIGIN},
     )
+
+
+def _known(path: Path, header: dict[str, str]) -> dict[str, Any]:
+    """What the header of an export tells of the net."""
+    flaws: list[str] = []
+    try:
+        found = {key: json.loads(header[key]) for key in header.keys() - {"names"}}
+        known = EXPORT.sift(found, "", flaws)
+    except (ValueError, RecursionError):
+        flaws = ["it is not valid JSON"]
+    if flaws:
+        raise UserError(
+            f"{path} is no whole export of cnnjax (in its header {flaws[0]}): copy it "
+            "again"
+        )
+    return known
 
 
 def metadata(net: TrainedNet, names: str) -> dict[str, Any]:
     """The metadata of an export, as JSON, without local paths."""
     config = to_dict(net.config)
     config["data"]["data_dir"] = ""
-    origin = ("arm", "seed", "weights", "step", "test_error", "note")
     return {
         "names": names,
         "version": package_version("cnnjax"),
         "architecture": architecture_of(net.config, len(net.class_names), plain=True),
         "classes": list(net.class_names),
         "preprocessing": net.preprocess.record(),
-        "training": {key: getattr(net, key) for key in origin},
+        "training": {key: getattr(net, key) for key in ORIGIN},
         "config": config,
     }
 

@@ -21,7 +21,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
-from cnnjax.record_kinds import PREPROCESSING as FED
+from cnnjax.record_kinds import PREPROCESSING as FED_AND_NAMED
 from cnnjax.record_kinds import PROVENANCE
 from cnnjax.records import is_there, read_record
 from cnnjax.run.checkpoints.manager import Checkpoints
@@ -123,7 +123,7 @@ class _Checkpoint(NamedTuple):
 def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
     path = folder / PREPROCESSING
     if is_there(path):
-        record = read_record(path, FED)
+        record = read_record(path, FED_AND_NAMED)
         preprocess = Preprocess.of_record(record["preprocessing"])
         return _Fed(preprocess, tuple(record["class_names"]), [])
     # Sets were always in memory before this key was there.
