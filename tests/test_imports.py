@@ -47,7 +47,10 @@ FOLDERS = {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
         *("config", "records", "screen", "errors"),
     },
-    "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
+    "ablation/atlas": {
+        *("ablation/plan", "ablation/report"),
+        *("interrupt", "process", "records", "errors"),
+    },
 }
 # These two put the others together.
 ASSEMBLERS = {
