@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from cnnjax.errors import UserError, printable
 
@@ -22,7 +22,7 @@ class UnfitFile(UserError):
 
 def open_regular(
     path: str | os.PathLike, most: int, *, follow: bool = True
-) -> BinaryIO:
+) -> BufferedReader:
     """Opens a regular file for reading.
 
     Never waits, as opening a pipe does, and never reads from a device.

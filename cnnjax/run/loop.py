@@ -87,7 +87,7 @@ def _fit(
     with Checkpoints(
         workdir / "checkpoints", keep_last=run.checkpoint.keep_last, warn=warn
     ) as checkpoints:
-        loop = Loop(run, programs, checkpoints, folder)
+        loop = Loop(run, programs, checkpoints, folder, warn)
         loop.restore_or_start(start)
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
@@ -134,7 +134,12 @@ class Loop:
     """
 
     def __init__(
-        self, run: Run, programs: Programs, checkpoints: Checkpoints, folder: RunFolder
+        self,
+        run: Run,
+        programs: Programs,
+        checkpoints: Checkpoints,
+        folder: RunFolder,
+        warn: Callable[[str], None],
     ):
         self.run, self.programs = run, programs
         self.checkpoints, self.folder = checkpoints, folder
@@ -146,7 +151,7 @@ class Loop:
         self.best_step = np.zeros(num_seeds, int)
         self.failed_at = np.full(num_seeds, -1)  # step of the first non-finite loss
         self.last_good = [""] * num_seeds
-        self.curves = Curves(run, folder)
+        self.curves = Curves(run, folder, warn)
         self.cost = Cost(programs.compile_seconds)
         self.measuring = Measuring(run)
         self.log_every = run.interval(run.log.every_epochs)
@@ -160,12 +165,13 @@ class Loop:
         found = restore_latest(
             self.checkpoints, self.run, start, self.folder.check_metadata
         )
-        tree = start
+        tree, metadata = start, None
         if found is not None:
             self.step, tree, metadata = found
             self._load(metadata["loop"])
         distributed.require_same(self.step, "the newest checkpoint")
         self.checkpoints.set_aside_after(self.step)
+        self.folder.starts_at(self.step, metadata)
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
         self._measure()
@@ -203,8 +209,8 @@ class Loop:
                 self.folder.done(seed, of_final, of_best, self._cost(), probes)
             )
             self.curves.write_final(i, self.step, of_final)
-        self.folder.write_results(results)
-        return results
+        self.folder.require_there()
+        return self.folder.write_results(results)
 
     def close(self) -> None:
         self.programs.close()
@@ -244,7 +250,7 @@ class Loop:
         if self.checkpoints.latest_step() == self.step:
             return
         tree = {"state": self.state, "best": self.best}
-        metadata = self.folder.metadata(self._dump())
+        metadata = self.folder.metadata(self.step, self._dump())
         save(self.checkpoints, self.run, self.step, tree, metadata)
 
     @property
