@@ -212,7 +212,9 @@ PROVENANCE = Object(
             may={
                 "name": SHORT,
                 "note": Text(),
-                **{f"num_{split}": COUNT for split in SPLITS},
+                "num_train": COUNT,
+                "num_validation": COUNT,
+                "num_test": COUNT,
             },
         )
     },
@@ -242,8 +244,26 @@ DATA = Object(
         "remarks": Items(Text()),
     },
 )
-# Numbers within numbers: a mean image; NumPy checks that.
-STATISTIC = Anything()
+
+
+def _fit_images(record: dict[str, Any]) -> str | None:
+    """A number for all, one a channel, or [H][W][C]."""
+    image = tuple(record[key] for key in ("height", "width", "channels"))
+    for key in ("mean", "std"):
+        if _shape(record[key]) not in ((), image[2:], image):
+            return f"has a {key} that does not fit images of {image}"
+    return None
+
+
+def _shape(value: Any, most: int = 3) -> tuple[int, ...] | None:
+    """Of numbers in lists of equal lengths, at most so deep; None otherwise."""
+    if not isinstance(value, list):
+        return () if REAL.sift(value, "", []) is value else None
+    shapes = {_shape(item, most - 1) for item in value} if most else set()
+    inner = shapes.pop() if len(shapes) == 1 else None
+    return None if inner is None else (len(value), *inner)
+
+
 PREPROCESSING = Object(
     needs={
         "class_names": Items(Text(), least=1),
@@ -253,16 +273,17 @@ PREPROCESSING = Object(
                 "width": Number(1, 2**16, whole=True),
                 "channels": Number(1, 4, whole=True),
                 "standardize": SHORT,
-                "mean": STATISTIC,
-                "std": STATISTIC,
+                "mean": Anything(),
+                "std": Anything(),
                 "per_image": Flag(),
                 "to_grey": Flag(),
-            }
+            },
+            agrees=_fit_images,
         ),
     }
 )
 # Which process it is; `process.is_running` judges it.
-_PROCESS = {
+_PROCESS: Final[dict[str, Kind]] = {
     "host": SHORT,
     "pid": Number(1, 2**31 - 1, whole=True),
     "born": Maybe(REAL),
@@ -318,13 +339,16 @@ LOOP = Object(
     },
     agrees=_one_a_seed,
 )
+
+
+def _all_seeds(checkpoint: dict[str, Any]) -> str | None:
+    seeds = checkpoint["config"]["seeds"]["count"]
+    fits = len(checkpoint["loop"]["failed_at"]) == seeds
+    return None if fits else f"has not the values of {seeds} seeds"
+
+
 CHECKPOINT = Object(
-    needs={"config": CONFIG, "data_fingerprint": SHORT, "loop": LOOP},
-    may={
-        "arm": SHORT,
-        "seeds": Items(SEED),
-        "config_hash": SHORT,
-        "step": COUNT,
-        "commits": COMMITS,
-    },
+    needs={"config": WHOLE_CONFIG, "data_fingerprint": SHORT, "loop": LOOP},
+    may={"arm": SHORT, "config_hash": SHORT, "step": COUNT, "commits": COMMITS},
+    agrees=_all_seeds,
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnjax.ablation.define.spec import Ablation
-from cnnjax.ablation.define.stored import spec_to_dict
+from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from tests.ablation.small_degradation import get_ablation
 
 TRAIN_COUNT, TEST_COUNT = 1437, 360
@@ -75,7 +75,7 @@ def _arm(arm, seeds: tuple[int, ...]) -> dict:
     return {
         "name": arm.name,
         "axes": dict(arm.axes),
-        "overrides": dict(arm.overrides),
+        "overrides": to_plain(arm.overrides),
         "cells": [
             {
                 "name": arm.name,

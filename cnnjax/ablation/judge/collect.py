@@ -4,7 +4,6 @@ Nothing is dropped silently: every planned run is a row with a status. Runs with
 config or other data than planned are excluded from all averages, with the reason.
 """
 
-import csv
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,16 @@ from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.ablation.judge.comparable import exclude_others
 from cnnjax.ablation.judge.row import COST_KEYS, Replicate, Row, read_row
-from cnnjax.errors import ESCAPING
 from cnnjax.record_kinds import PLAN, PROVENANCE
-from cnnjax.records import is_there, no_run, read_record, sift_metrics, sift_record
+from cnnjax.records import (
+    is_there,
+    no_run,
+    read_record,
+    sift_metrics,
+    sift_record,
+    write_text,
+)
+from cnnjax.texts import csv_table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,17 +162,16 @@ def write_csv(sweep: Sweep, path: Path) -> None:
         *progress,
         *COST_KEYS,
     ]
-    with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row in sweep.rows:
-            numbers = [_number(row.metric(m)) for m in metrics]
-            known = [row.result.get(fact, "") for fact in (*facts, *progress)]
-            costs = [_number(row.cost(key)) for key in COST_KEYS]
-            labels = [row.axes.get(axis, "") for axis in axes]
-            folds = [row.fold] * len(fold)
-            start = [row.arm, *labels, *folds, row.seed, row.status, row.reason]
-            writer.writerow(start + numbers + known + costs)
+    table: list[list[object]] = [[*header]]
+    for row in sweep.rows:
+        numbers = [_number(row.metric(m)) for m in metrics]
+        known = [row.result.get(fact, "") for fact in (*facts, *progress)]
+        costs = [_number(row.cost(key)) for key in COST_KEYS]
+        labels = [row.axes.get(axis, "") for axis in axes]
+        folds = [row.fold] * len(fold)
+        start = [row.arm, *labels, *folds, row.seed, row.status, row.reason]
+        table.append(start + numbers + known + costs)
+    write_text(path, csv_table(table))
 
 
 def _number(value: float) -> str:
@@ -199,13 +204,17 @@ def _read_curves(folder: Path, run: Row, warnings: list[str]) -> list[Curve]:
         warnings.append(f"{folder.parent.name}/{folder.name}/metrics.jsonl {wrong}.")
     points: dict[str, dict[int, tuple[float, float]]] = {}
     for row in rows:
-        split = row.get("split") if row.get("kind") == "eval" else "running"
-        point = row.get("epoch"), row.get("error")
-        if split is not None and None not in point and math.isfinite(point[1]):
+        split = "running" if row.get("kind") == "train" else row.get("split", "")
+        point = (row.get("epoch", math.nan), _known(row.get("error")))
+        if split and all(map(math.isfinite, point)):
             # A resumed run repeats the steps after its checkpoint: the last row counts.
-            points.setdefault(split, {})[row["step"]] = float(point[0]), float(point[1])
+            points.setdefault(split, {})[row["step"]] = point
     curves = []
     for split, by_step in points.items():
         epochs, errors = zip(*(by_step[step] for step in sorted(by_step)), strict=True)
         curves.append(Curve(run.arm, run.seed, split, epochs, errors))
     return curves
+
+
+def _known(value: float | None) -> float:
+    return math.nan if value is None else value

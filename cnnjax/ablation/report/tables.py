@@ -220,7 +220,7 @@ def taken_runs(sweep: Sweep) -> list[tuple[str, str]]:
 def number(value: float, digits: int = 2) -> str:
     """A fixed number of digits; a dash if unknown."""
     if not math.isfinite(value):
-        return "–" if math.isnan(value) else "∞"
+        return "–" if math.isnan(value) else f"{'-' * (value < 0)}∞"
     # Adding zero turns a rounded -0.00 into 0.00.
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
