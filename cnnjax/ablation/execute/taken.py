@@ -7,6 +7,7 @@ from cnnjax.ablation.judge.published import (
     Published,
     PublishedCell,
     PublishedRun,
+    commits_of,
     write_cell,
 )
 from cnnjax.ablation.plan import Cell, Plan
@@ -44,7 +45,8 @@ def take_published(
     _refuse_other(plan, published)
     for warning in published.warnings:
         say(warning)
-    taken, commits = [], set()
+    taken: list[Cell] = []
+    commits: list[str] = []
     for cell in plan.cells:
         folder = plan.workdir / cell.name
         known = published.cells.get(cell.name)
@@ -54,7 +56,7 @@ def take_published(
             say(f"{cell.name} of {published.name} is not taken: {reason}")
             continue
         write_cell(folder, known, cell.seeds, origin=published.name)
-        commits |= {str(known.provenance.get("git_commit"))[:10]}
+        commits += [commit[:10] for commit in commits_of(known.provenance)]
         taken.append(cell)
     if not taken:
         say(f"no runs are taken from {published.name}")
@@ -63,7 +65,7 @@ def take_published(
     total = sum(len(cell.seeds) for cell in plan.cells)
     say(
         f"{num_runs} of {total} runs are taken from {published.name}, trained at "
-        f"commit {', '.join(sorted(commits))}"
+        f"commit {', '.join(dict.fromkeys(commits))}"
     )
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cnnjax.ablation.execute.dispatch import train_cells
 from cnnjax.ablation.execute.taken import take_published
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.published import (
@@ -18,6 +19,8 @@ from cnnjax.ablation.plan import load_ablation, make_plan, write_plan
 from cnnjax.ablation.report.tables import shared_provenance, taken_runs
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
+from cnnjax.run.single import evaluate
+from cnnjax.run.trained.load import load_run
 from cnnjax.seal import sealed_with
 from tests.ablation.synthetic_sweep import write_cells
 
@@ -94,8 +97,8 @@ def test_seeds_that_are_added_are_what_is_left(published, tmp_path):
     take(plan, published)
     assert missing(tmp_path) == [(arm.name, 2) for arm in plan.arms]
     assert collect(tmp_path).sequential
-    with pytest.raises(UserError, match="--seeds=1"):
-        plan_in(tmp_path, 1, published)
+    with pytest.raises(UserError, match="--seeds=1, but the published report holds 2"):
+        plan_in(tmp_path / "other", 1, published)
 
 
 def test_an_arm_that_is_added_is_what_is_left(published, tmp_path):
@@ -195,6 +198,66 @@ def test_a_kill_leaves_a_cell_that_is_taken_again(published, tmp_path):
     write_json(path, {k: v for k, v in read_json(path).items() if k != "origin"})
     take(plan_in(tmp_path, published=published), published)
     assert [seed for _, seed in running(tmp_path)] == [0]
+
+
+def test_there_are_no_weights_of_runs_that_were_taken(published, tmp_path):
+    take(plan_in(tmp_path, published=published), published)
+    words = "were taken from degradation-smoke, and a published report keeps no weights"
+    with pytest.raises(UserError, match=words):
+        evaluate(tmp_path / "plain-8", weights="last", statistics="", data_dir="")
+    with pytest.raises(UserError, match=words):
+        load_run(tmp_path / "plain-8")
+
+
+def with_nets(*nets):
+    """The ablation at depth 8 only."""
+    ablation = load_ablation("degradation")
+    scale = dataclasses.replace(
+        ablation.scale("smoke"), grids=[{"net": list(nets), "depth": ["8"]}]
+    )
+    return dataclasses.replace(
+        ablation, scales={"smoke": scale}, claims=[], published=[]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["inline", "local"])
+def test_only_the_rest_is_trained(tmp_path, launcher):
+    """An arm and a seed more than in the report, in both of which nothing else runs."""
+    tiny = {
+        "model.widths": (4,),
+        "eval.probes": (),
+        "train.epochs": 1.0,
+        "data.num_train": 128,
+        "log.tensorboard": False,
+    }
+    how = {"launcher": launcher, "jobs": 1, "launcher_options": "", "wait": True}
+    first = plan_in(tmp_path / "a", 2, ablation=with_nets("plain"), **tiny)
+    assert train_cells(first, **how) == 0
+    report = tmp_path / "published"
+    write_published(collect(first.workdir), first.workdir, report, str, 300_000)
+    shutil.rmtree(first.workdir)
+
+    published = read_published(report)
+    nets = with_nets("plain", "residual")
+    second = plan_in(tmp_path / "b", 3, published, nets, **tiny)
+    assert train_cells(second, **how, published=published) == 0
+    sweep = collect(second.workdir)
+    assert [row.status for row in sweep.rows] == ["done"] * 6
+    trained = {
+        cell.name: (second.workdir / cell.name / "checkpoints").is_dir()
+        for cell in second.cells
+    }
+    assert trained == {
+        "plain-8": False,
+        "plain-8/seeds-2": True,
+        "residual-8": True,
+    }
+    taken = published.cells["plain-8"].runs
+    assert [row.result for row in sweep.rows[:2]] == [taken[0].result, taken[1].result]
+    assert taken_runs(sweep)[0][1].startswith("2 of 6 runs, trained at commit ")
+    # All runs are on the same data, by the same config.
+    assert len({row.result["data_fingerprint"] for row in sweep.rows}) == 1
 
 
 def running(workdir):
