@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -222,8 +223,11 @@ def with_nets(*nets):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["inline", "local"])
-def test_only_the_rest_is_trained(tmp_path, launcher):
-    """An arm and a seed more than in the report, in both of which nothing else runs."""
+def test_only_the_rest_is_trained(tmp_path, monkeypatch, launcher):
+    """The rest is an arm and a seed that the report has not."""
+    # For the processes of the cells, where the launcher sets the other one.
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
     tiny = {
         "model.widths": (4,),
         "eval.probes": (),
