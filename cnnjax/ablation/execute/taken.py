@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cnnjax.ablation.execute.jobs import read_jobs
 from cnnjax.ablation.judge.published import (
     Published,
     PublishedCell,
@@ -13,6 +14,7 @@ from cnnjax.ablation.judge.published import (
 from cnnjax.ablation.plan import Cell, Plan
 from cnnjax.config import digest
 from cnnjax.errors import UserError
+from cnnjax.lock import LOCK, holder
 from cnnjax.record_kinds import PROVENANCE, RESULT
 from cnnjax.records import is_there, is_writer, read_record
 from cnnjax.run.setup import Run
@@ -47,10 +49,11 @@ def take_published(
         say(warning)
     taken: list[Cell] = []
     commits: list[str] = []
+    jobs = read_jobs(plan.workdir)["cells"]  # a cell that waits has no files yet
     for cell in plan.cells:
         folder = plan.workdir / cell.name
         known = published.cells.get(cell.name)
-        if known is None or not _is_free(folder, cell):
+        if known is None or cell.name in jobs or not _is_free(folder, cell):
             continue
         if reason := _unfit(cell, runs[cell.name], known):
             say(f"{cell.name} of {published.name} is not taken: {reason}")
@@ -81,7 +84,7 @@ def _refuse_other(plan: Plan, published: Published) -> None:
 
 def _is_free(folder: Path, cell: Cell) -> bool:
     """Whether nothing was trained there; a kill may have left a cell half taken."""
-    if is_there(folder / "checkpoints"):
+    if is_there(folder / "checkpoints") or holder(folder / LOCK):
         return False
     results = [folder / f"seed-{seed}" / "result.json" for seed in cell.seeds]
     if not any(is_there(result.parent) for result in results):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cnnjax.ablation.execute.dispatch import train_cells
+from cnnjax.ablation.execute.jobs import write_jobs
 from cnnjax.ablation.execute.taken import take_published
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.published import (
@@ -19,6 +20,7 @@ from cnnjax.ablation.judge.published import (
 from cnnjax.ablation.plan import load_ablation, make_plan, write_plan
 from cnnjax.ablation.report.tables import shared_provenance, taken_runs
 from cnnjax.errors import UserError
+from cnnjax.lock import LOCK, locked
 from cnnjax.records import read_json, write_json
 from cnnjax.run.single import evaluate
 from cnnjax.run.trained.load import load_run
@@ -185,6 +187,16 @@ def test_what_is_being_trained_there_stays(published, tmp_path, own):
     take(plan_in(tmp_path, published=published), published)
     assert missing(tmp_path) == [("plain-8", 0), ("plain-8", 1)]
     assert not (tmp_path / "plain-8/provenance.json").exists()
+
+
+def test_a_cell_that_waits_in_a_queue_or_has_a_process_is_not_taken(
+    published, tmp_path
+):
+    plan = plan_in(tmp_path, published=published)
+    write_jobs(tmp_path, "slurm", {"plain-8": {"job": "7", "attempt": 1}})
+    with locked(tmp_path / "plain-14" / LOCK, "it is busy"):
+        take(plan, published)
+    assert {arm for arm, _ in missing(tmp_path)} == {"plain-8", "plain-14"}
 
 
 def test_a_kill_leaves_a_cell_that_is_taken_again(published, tmp_path):
