@@ -90,10 +90,14 @@ def test_publishing_again_what_was_published_keeps_the_first_digest(report, tmp_
         lambda run: run["curves"]["train"]["error"].__setitem__(-1, 0.5),
     ],
 )
-def test_the_digest_tells_what_was_edited(report, edited):
+def test_the_digest_tells_what_was_edited(report, tmp_path, edited):
     edit(report, 2, lambda record: edited(record["run"]) and None)
-    found = read_published(report).cells["plain-8"].runs
-    assert [run.is_whole for run in found.values()] == [False, True]
+    found = read_published(report)
+    runs = found.cells["plain-8"].runs
+    assert [run.is_whole for run in runs.values()] == [False, True]
+    unpack(found, tmp_path / "again")
+    row = collect(tmp_path / "again").rows[0]
+    assert (row.status, "digest" in row.reason) == ("excluded", True)
 
 
 @pytest.mark.parametrize(
