@@ -31,7 +31,7 @@ DEPTH = 8
 # places than can be searched.
 TIMES = 4
 # Longer names are those of no net; looking for prefixes in them could take for ever.
-MOST_CHARACTERS = 300
+MOST_CHARACTERS = 200
 # How many names a message lists.
 MOST_NAMED = 4
 

@@ -47,6 +47,12 @@ _STORAGES = {
     **{"QUInt4x2": "uint8", "QUInt2x4": "uint8"},
     **{"ComplexFloat": "complex64", "ComplexDouble": "complex128"},
 }
+# What torch.save writes as bytes and a type.
+_TYPES = {
+    *_STORAGES.values(),
+    *("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e4m3fnuz"),
+    *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+}
 # The three pickles before that of the object itself, in files that are no archives.
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
@@ -179,10 +185,9 @@ class _Reader:
             return self._tensor(storage, _STORAGES, first, size, stride, rest[2:])
         if name == _UNTYPED:
             storage, first, size, stride, _, _, dtype, *rest = arguments
-            kind = dtype.removeprefix("torch.")
-            return self._tensor(
-                storage, {storage.kind: kind}, first, size, stride, rest
-            )
+            kind = dtype.removeprefix("torch.") if isinstance(dtype, Named) else ""
+            types = {storage.kind: kind} if kind in _TYPES else {}
+            return self._tensor(storage, types, first, size, stride, rest)
         if name in _PARAMETERS and arguments:
             return arguments[0]
         if name.startswith("torch._utils._rebuild") or name in _PARAMETERS:
@@ -194,10 +199,9 @@ class _Reader:
     def _tensor(self, storage, types, first, size, stride, metadata) -> Any:
         if any(metadata):
             return Foreign("a negated or conjugated view")
-        try:
-            dtype = type_named(types[storage.kind])
-        except (KeyError, TypeError):
-            return Foreign(f"{types.get(storage.kind, storage.kind)}")
+        if storage.kind not in types:
+            return Foreign(f"the type of a {storage.kind}Storage")
+        dtype = type_named(types[storage.kind])
         size, stride = tuple(size), tuple(stride)
         if len(size) != len(stride) or not _are_counts(first, *size, *stride):
             raise PickleError("a tensor with a negative or odd shape")
