@@ -17,14 +17,10 @@ from cnnjax.ablation.plan import ablation_names, load_ablation
 from cnnjax.ablation.report.overview import Entry, read_entry, write_index
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.errors import UserError, unknown_name
-<<<<<<< HEAD
-from cnnjax.record_kinds import TROUBLES
-from cnnjax.records import sift_record, write_json
-=======
 from cnnjax.interrupt import SIGNALS, handling, lifeline
 from cnnjax.process import how_it_ended
-from cnnjax.records import read_json, write_json
->>>>>>> wt-21
+from cnnjax.record_kinds import TROUBLES
+from cnnjax.records import sift_record, write_json
 
 STOPPED = {code for s in SIGNALS for code in (128 + s, -s)}
 ERROR = "error: "  # prefix of the messages of programs, see cnnjax/cli.py
@@ -207,15 +203,8 @@ def note_outcome(root: Path, scale: str, name: str, code: int, words: str) -> No
 
 def read_outcomes(root: Path, scale: str) -> dict[str, str]:
     """Ablation -> why its last attempt ended without a result."""
-<<<<<<< HEAD
     path = _folder(root, scale) / "troubles.json"
     return sift_record(path, TROUBLES)[0] or {}
-=======
-    known = read_json(_folder(root, scale) / "troubles.json", lenient=True)
-    if not isinstance(known, dict):
-        return {}
-    return {name: words for name, words in known.items() if isinstance(words, str)}
->>>>>>> wt-21
 
 
 def _sentence(code: int, words: str) -> str:
