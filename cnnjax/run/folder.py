@@ -140,14 +140,6 @@ class RunFolder:
         cost = {"compile_seconds": 0.0, "run_seconds": 0.0, "images_per_second": 0.0}
         return self.failed(seed, reason, cost) | {"crashed": True}
 
-    def require_there(self) -> None:
-        """Refuses to end a training in a folder that is not the one of its start."""
-        if is_writer() and not is_there(self.path / "config.json"):
-            raise UserError(
-                f"{printable(self.path)} was moved, emptied or deleted while it was "
-                "trained (it has no config.json): put it back, and start again"
-            )
-
     def write_results(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Writes each seed's `result.json`; once all are there, the run is done.
 

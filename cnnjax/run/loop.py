@@ -209,7 +209,6 @@ class Loop:
                 self.folder.done(seed, of_final, of_best, self._cost(), probes)
             )
             self.curves.write_final(i, self.step, of_final)
-        self.folder.require_there()
         return self.folder.write_results(results)
 
     def close(self) -> None:

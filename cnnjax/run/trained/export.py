@@ -24,9 +24,9 @@ from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
 from cnnjax.interop.files.write_torch import TORCH_ENDINGS, torch_file
 from cnnjax.layers.norm import Norm
 from cnnjax.net.initialize import abstract_variables
-from cnnjax.record_kinds import EXPORT
 from cnnjax.records import write_bytes, write_failure, write_json
 from cnnjax.run.provenance import package_version
+from cnnjax.run.trained.kinds import EXPORT
 from cnnjax.run.trained.net import TrainedNet, architecture_of, build_network
 
 OURS, SAFETENSORS = "cnnjax", ".safetensors"

@@ -21,7 +21,6 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
-from cnnjax.record_kinds import PREPROCESSING as FED_AND_NAMED
 from cnnjax.record_kinds import PROVENANCE
 from cnnjax.records import is_there, read_record
 from cnnjax.run.checkpoints.manager import Checkpoints
@@ -35,6 +34,7 @@ from cnnjax.run.folder import (
 from cnnjax.run.settings import TrainSettings
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, name_of, seeds_of
+from cnnjax.run.trained.kinds import FED_NET
 from cnnjax.run.trained.net import WEIGHTS, TrainedNet, architecture_of, build_network
 
 # Where a checkpoint keeps (params, model_state).
@@ -130,7 +130,7 @@ class _Checkpoint(NamedTuple):
 def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
     path = folder / PREPROCESSING
     if is_there(path):
-        record = read_record(path, FED_AND_NAMED)
+        record = read_record(path, FED_NET)
         preprocess = Preprocess.of_record(record["preprocessing"])
         return _Fed(preprocess, tuple(record["class_names"]), [])
     # Sets were always in memory before this key was there.
