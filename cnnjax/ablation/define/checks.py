@@ -1,6 +1,7 @@
 """What the parts of a definition are made of, in one sentence where they are not."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,7 +63,8 @@ def check_title(title: str, where: str) -> None:
     try:
         MathTextParser("path").parse(title)
     except Exception as error:  # whatever a parser does with such a text
-        reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+        where_found = re.search(r"found [^\n]* \(at char \d+\)", str(error))
+        reason = where_found[0] if where_found else type(error).__name__
         raise UserError(
             f"{where}: title {shown(title)} cannot be drawn as mathematics ({reason}): "
             r"correct it, or write \$ for a dollar"

@@ -6,7 +6,7 @@ for titles of definitions that ask for it (`define.checks.is_mathematics`).
 
 from cnnjax.texts import sentence
 
-MOST_LETTERS = 200  # of a line; a longer one leaves no room for the picture
+MOST_LETTERS = 70  # of a line; a longer one would leave no room for the picture
 
 
 def drawn(text: str) -> str:
