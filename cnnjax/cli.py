@@ -1,9 +1,10 @@
 """The start of every program: checks flags, prints errors, sets the exit code.
 
-0 is success, 2 a mistake of the user, 1 a failed run, 128 + n an interruption by
-signal n.
+0 is success, 2 a mistake of the user or a machine without space or permission, 1 a
+failed run, 128 + n an interruption by signal n.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -11,6 +12,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any
 
 from absl import flags, logging
@@ -26,9 +28,30 @@ from cnnjax.config import (
     unknown_key,
     wrong_type,
 )
-from cnnjax.errors import ESCAPING, UserError, near_matches, shown
+from cnnjax.errors import ESCAPING, UserError, near_matches, printable, shown
+from cnnjax.interrupt import end_with_parent
 
 HELP = {"--help", "-h", "-help"}
+# What a person can do about an error of the machine.
+_WAYS = {
+    **dict.fromkeys(
+        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+        "free space or choose another --workdir",
+    ),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS),
+        "permit it or choose another --workdir",
+    ),
+    **dict.fromkeys(
+        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV),
+        "look after the disk or its network",
+    ),
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"
+    ),
+    errno.ENOMEM: "free memory or train fewer cells at a time",
+}
+_SHARED_MEMORY = "/dev/shm"
 
 # The flags below belong to the programs that define them, not to this module.
 flags.disclaim_key_flags()
@@ -114,7 +137,8 @@ def run(main: Callable[[], int | None]) -> None:
     """
     # Warnings of libraries do not help the user.
     logging.set_verbosity(logging.ERROR)
-    _print_any_text()
+    _outlive_readers()
+    end_with_parent()
     try:
         if HELP & set(sys.argv[1:]):
             print(help_text())
@@ -124,30 +148,100 @@ def run(main: Callable[[], int | None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
-    except BrokenPipeError:
-        # The reader of our output has closed it (as `| head` does): not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno not in _WAYS:
             raise
-        print(
-            f"error: cannot write {error.filename or 'a file'}: {error.strerror}; "
-            "finished results are not lost: free space or choose another --workdir, "
-            "and run the command again",
-            file=sys.stderr,
-        )
+        print(f"error: {machine_error(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
 
 
-def _print_any_text() -> None:
-    """Escapes characters that the terminal cannot encode, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ESCAPING)
+def machine_error(error: OSError) -> str:
+    """One sentence about an error of the machine that no other place has put in words.
+
+    Args:
+      error: its number is in `_WAYS`.
+    """
+    assert error.errno is not None
+    reason, way = error.strerror or str(error), _WAYS[error.errno]
+    if error.filename is not None:
+        where = printable(os.fsdecode(error.filename))
+    elif _is_shared_memory(error.__traceback__):
+        where, way = _SHARED_MEMORY, f"make room in {_SHARED_MEMORY}, or mount it"
+    else:
+        where = "the machine refused something"
+    return (
+        f"{where}: {reason}; finished results are not lost: {way}, and run the command "
+        "again"
+    )
+
+
+def _is_shared_memory(traceback: TracebackType | None) -> bool:
+    """Whether an error comes from Python's semaphores or shared memory."""
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__", "").startswith(
+            "multiprocessing."
+        ):
+            return True
+        traceback = traceback.tb_next
+    return False
+
+
+class _Outliving(io.FileIO):
+    """The output of a program that does not end when nobody reads it any more.
+
+    After `| head`, or when its terminal is closed: results are in files. What cannot be
+    shown from then on goes nowhere.
+    """
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content) or 0
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        return len(content)
+
+
+def _outlive_readers() -> None:
+    """Gives a program output that works: also where it is missing, or breaks off.
+
+    Characters that the terminal cannot encode are escaped.
+    """
+    for number in range(3):  # a file that is opened must not become one of these
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        old = getattr(sys, name)
+        if old is None:
+            new = _Outliving(number, "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(new), "utf-8"))
+        elif isinstance(old, io.TextIOWrapper):
+            old.reconfigure(errors=ESCAPING)
+            _replace(name, number, old)
+
+
+def _replace(name: str, number: int, old: io.TextIOWrapper) -> None:
+    with contextlib.suppress(OSError):  # it may be a file of its own, as in tests
+        if old.fileno() == number:
+            old.flush()
+            raw = _Outliving(number, "w", closefd=False)
+            is_buffered = not isinstance(old.buffer, io.RawIOBase)  # not python -u
+            new = io.TextIOWrapper(
+                io.BufferedWriter(raw) if is_buffered else raw,
+                encoding=old.encoding,
+                errors=old.errors,
+                line_buffering=old.line_buffering,
+                write_through=old.write_through,
+            )
+            setattr(sys, name, new)
 
 
 def help_text() -> str:

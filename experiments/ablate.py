@@ -70,7 +70,7 @@ def main() -> int:
     with joined(**cli.processes()) if inline else contextlib.nullcontext():
         budget = Budget(MAX_SEEDS.value, MINUTES.value)
         code, plan = train_seeds(make, train, SEEDS.value, budget)
-        if code == 0 and launching["wait"] and is_writer():
+        if code in (0, 1) and launching["wait"] and is_writer():
             print_summary(plan.workdir)
             print(f"report: {write_report(plan.workdir)[0]}")
     return code

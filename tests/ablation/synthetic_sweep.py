@@ -153,7 +153,8 @@ def _write_rows(path: Path, train: float, test: float, rng) -> None:
             error = float(np.clip(final + (90 - final) * fade, 0, 90))
             error = final if epoch == EPOCHS else error
             rows.append({"kind": "eval", "split": split, "error": error} | common)
-        rows.append({"kind": "train", "error": train + 85 * float(fade)} | common)
+        running = min(train + 85 * float(fade), 100.0)
+        rows.append({"kind": "train", "error": running} | common)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -13,7 +13,8 @@ from rich.table import Table
 
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.execute.status import CellStatus, read_cells
-from cnnjax.ablation.judge.collect import Curve, Row, read_row
+from cnnjax.ablation.judge.collect import Curve
+from cnnjax.ablation.judge.row import Row, read_row
 from cnnjax.ablation.judge.stats import summarize
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import render
@@ -22,7 +23,8 @@ from cnnjax.ablation.report.plots.figures import Group, Panel, save_groups
 from cnnjax.ablation.report.plots.scales import show_values
 from cnnjax.config import flatten
 from cnnjax.errors import UserError, printable
-from cnnjax.records import no_run, read_json, read_metrics, write_text
+from cnnjax.record_kinds import PROVENANCE, WHOLE_CONFIG
+from cnnjax.records import no_run, read_record, sift_metrics, sift_record, write_text
 from cnnjax.screen import plain
 from cnnjax.texts import csv_table
 
@@ -96,7 +98,7 @@ def read_training(workdir: Path) -> Training:
     Raises:
       UserError: its config cannot be read.
     """
-    config = flatten(read_json(workdir / "config.json"))
+    config = flatten(read_record(workdir / "config.json", WHOLE_CONFIG))
     name = printable(workdir.absolute().name)
     arm = {"name": name, "axes": {}}
     warnings: list[str] = []
@@ -105,13 +107,17 @@ def read_training(workdir: Path) -> Training:
     first, count = config["seeds.first"], config["seeds.count"]
     for seed in range(first, first + count):
         folder = workdir / f"seed-{seed}"
-        rows.append(read_row(folder, arm, seed, warnings))
-        for row in read_metrics(folder / "metrics.jsonl"):
+        rows.append(read_row(folder, arm, seed))
+        measured, wrong = sift_metrics(folder / "metrics.jsonl")
+        if wrong:
+            warnings.append(f"{folder.name}/metrics.jsonl {wrong}.")
+        for row in measured:
             line = row.get("split", "running")
             # A resumed run repeats the steps after its checkpoint.
             points.setdefault((seed, line), {})[row["step"]] = row
-    provenance = workdir / "provenance.json"
-    known = read_json(provenance) if provenance.is_file() else {}
+    known, wrong = sift_record(workdir / "provenance.json", PROVENANCE)
+    if wrong:
+        warnings.append(f"provenance.json {wrong}; that part is ignored.")
     (cell,) = read_cells(workdir)
     if cell.status != "running":  # for a seed with metrics but no result
         words = {"running": "not finished"}
@@ -119,7 +125,7 @@ def read_training(workdir: Path) -> Training:
             dataclasses.replace(row, status=words.get(row.status, row.status))
             for row in rows
         ]
-    return Training(name, config, rows, points, known, cell, warnings)
+    return Training(name, config, rows, points, known or {}, cell, warnings)
 
 
 def write_training_report(workdir: Path) -> list[Path]:
@@ -212,8 +218,11 @@ def _state(training: Training) -> str:
 
 
 def _troubles(training: Training) -> list[str]:
-    failed = [row for row in training.rows if row.status == "failed"]
-    words = [f"seed {row.seed} failed: {row.reason}" for row in failed]
+    words = [
+        f"seed {row.seed} {row.status}: {row.reason}"
+        for row in training.rows
+        if row.status in ("failed", "excluded")
+    ]
     return words + list(training.warnings)
 
 

@@ -126,7 +126,7 @@ def png_of(
     with matplotlib.rc_context(_style(PAPER_INK, name)):
         figure = _figure(panels, columns, titles=True)
         figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
-    image = Image.open(buffer).convert("RGB")
+    image = Image.open(buffer, formats=["PNG"]).convert("RGB")
     few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, format="png", optimize=True)
