@@ -28,7 +28,7 @@ FOLDERS = {
     "record_kinds": {"schema", "errors"},
     "records": {"record_kinds", "schema", "files", "errors"},
     "seal": {"records", "files"},
-    "lock": {"files", "process", "records", "errors"},
+    "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
     "cli": {"config", "interrupt", "errors"},
@@ -56,7 +56,9 @@ FOLDERS = {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
         *("config", "record_kinds", "records", "screen", "texts", "errors"),
     },
-    "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
+    "ablation/atlas": {
+        *("ablation/plan", "ablation/report", "records", "screen", "errors"),
+    },
 }
 # These two put the others together.
 ASSEMBLERS = {

@@ -17,6 +17,7 @@ from cnnjax.ablation.report.overview import read_entry, write_index
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, write_json
+from cnnjax.screen import say
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = {code for s in SIGNALS for code in (128 + s, -s)}
@@ -57,7 +58,7 @@ def run_atlas(
     root: Path,
     scale: str,
     command: Callable[[str], Sequence[str]],
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> int:
     """Runs or resumes the ablations, one after another.
 

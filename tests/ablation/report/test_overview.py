@@ -58,7 +58,7 @@ def test_the_overview_has_a_row_per_question(runs):
 def test_a_broken_plan_is_a_sentence_in_the_overview(tmp_path):
     (tmp_path / "plan.json").write_text("{")
     entry = read_entry("degradation", tmp_path)
-    assert "cannot be read" in entry.trouble
+    assert "not valid JSON" in entry.trouble
     assert not entry.is_finished
 
 
