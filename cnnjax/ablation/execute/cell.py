@@ -32,7 +32,7 @@ def run_cell(workdir: str, name: str) -> None:
     folder = Path(workdir) / name
     with catching_signals(NOTICE, ALL_SIGNALS, again=signal.SIG_IGN) as stop:
         try:
-            with claimed(folder, print):
+            with claimed(folder, say):
                 code = train_alone(folder, name, stop)
         except (TakenError, LostError) as error:
             say(f"error: {error}")  # the heartbeat in the folder is another's
