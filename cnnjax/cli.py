@@ -12,7 +12,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
 from absl import flags, logging
@@ -28,30 +27,18 @@ from cnnjax.config import (
     unknown_key,
     wrong_type,
 )
-from cnnjax.errors import ESCAPING, UserError, near_matches, printable, shown
+from cnnjax.errors import (
+    ESCAPING,
+    OF_MACHINE,
+    UserError,
+    near_matches,
+    printable,
+    remedy,
+    shown,
+)
 from cnnjax.interrupt import end_with_parent
 
 HELP = {"--help", "-h", "-help"}
-# What a person can do about an error of the machine.
-_WAYS = {
-    **dict.fromkeys(
-        (errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
-        "free space or choose another --workdir",
-    ),
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS),
-        "permit it or choose another --workdir",
-    ),
-    **dict.fromkeys(
-        (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV),
-        "look after the disk or its network",
-    ),
-    **dict.fromkeys(
-        (errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"
-    ),
-    errno.ENOMEM: "free memory or train fewer cells at a time",
-}
-_SHARED_MEMORY = "/dev/shm"
 
 # The flags below belong to the programs that define them, not to this module.
 flags.disclaim_key_flags()
@@ -149,7 +136,7 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"error: {error}", file=sys.stderr)
         code = 2
     except OSError as error:
-        if error.errno not in _WAYS:
+        if error.errno not in OF_MACHINE:
             raise
         print(f"error: {machine_error(error)}", file=sys.stderr)
         code = 2
@@ -162,31 +149,14 @@ def machine_error(error: OSError) -> str:
     """One sentence about an error of the machine that no other place has put in words.
 
     Args:
-      error: its number is in `_WAYS`.
+      error: its number is in `OF_MACHINE`.
     """
-    assert error.errno is not None
-    reason, way = error.strerror or str(error), _WAYS[error.errno]
-    if error.filename is not None:
-        where = printable(os.fsdecode(error.filename))
-    elif _is_shared_memory(error.__traceback__):
-        where, way = _SHARED_MEMORY, f"make room in {_SHARED_MEMORY}, or mount it"
-    else:
-        where = "the machine refused something"
+    # What has no name is no file of ours.
+    what = error.filename or "a file, or the shared memory in /dev/shm"
     return (
-        f"{where}: {reason}; finished results are not lost: {way}, and run the command "
-        "again"
+        f"cannot read or write {printable(what)}: {error.strerror or error}; finished "
+        f"results are not lost: {remedy(error)}, and run the command again"
     )
-
-
-def _is_shared_memory(traceback: TracebackType | None) -> bool:
-    """Whether an error comes from Python's semaphores or shared memory."""
-    while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__", "").startswith(
-            "multiprocessing."
-        ):
-            return True
-        traceback = traceback.tb_next
-    return False
 
 
 class _Outliving(io.FileIO):

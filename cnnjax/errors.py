@@ -1,6 +1,7 @@
 """Errors that the user can fix: one sentence, shown without a traceback."""
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 from cnnjax.texts import sentence
@@ -12,6 +13,26 @@ MOST_LISTED_CHARACTERS = 300
 MOST_SHOWN = 80
 # Error handler for characters that an encoding lacks, as in file names not in UTF-8.
 ESCAPING = "backslashreplace"
+# What helps where the system refuses; it tells of anything else by itself.
+_SPACE = "free space there (or files: df -i), or choose another folder with --workdir"
+_PERMIT = "permit it, or choose another folder with --workdir"
+_OPEN_FILES = "end what holds files open, or raise the limit (ulimit -n)"
+_REMEDIES = {
+    errno.ENOSPC: _SPACE,
+    errno.EDQUOT: _SPACE,
+    errno.EACCES: _PERMIT,
+    errno.EPERM: _PERMIT,
+    errno.EROFS: _PERMIT,
+    errno.EMFILE: _OPEN_FILES,
+    errno.ENFILE: _OPEN_FILES,
+    errno.ENOMEM: "free memory, or train fewer cells at a time",
+    errno.ENAMETOOLONG: "give a shorter --workdir, or shorter names",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another folder "
+    "with --workdir",
+}
+_OF_DISK = "see to that disk, or choose another folder with --workdir"
+# An error of the machine, not of a program.
+OF_MACHINE = (*_REMEDIES, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOLCK)
 
 
 class UserError(Exception):
@@ -90,3 +111,8 @@ def in_range(key: str, value: float, low: float, high: float, unit: str = "") ->
         if high == float("inf"):
             bounds = f"at least {low}" if value < low else f"finite and at least {low}"
         raise UserError(f"config.{key} is {value} but must be {bounds}{unit}")
+
+
+def remedy(error: OSError) -> str:
+    """What the user can do about an error of the system, behind its reason."""
+    return _REMEDIES.get(error.errno or 0, _OF_DISK)

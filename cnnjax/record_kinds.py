@@ -221,6 +221,7 @@ PROVENANCE = Object(
     may={
         "command": Text(),
         "created": SHORT,
+        "origin": Name("published report"),
         "git_commit": Maybe(SHORT),
         "commits": COMMITS,
         "python": SHORT,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import ESCAPING, UserError, near_matches, printable
+from cnnjax.errors import ESCAPING, UserError, near_matches, printable, remedy
 from cnnjax.files import UnfitFile, read_regular
 from cnnjax.record_kinds import METRICS_ROW
 from cnnjax.schema import HOLE, Kind
@@ -52,10 +52,7 @@ def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
             f"cannot write {path}: {files[0]} is a file, not a folder; choose another "
             "folder with --workdir"
         )
-    return UserError(
-        f"cannot write {path}: {reason}; free space or permit writing there, or choose "
-        "another folder with --workdir"
-    )
+    return UserError(f"cannot write {path}: {reason}; {remedy(error)}")
 
 
 def to_line(value: Any) -> str:

@@ -23,7 +23,12 @@ def sealed(result: Mapping[str, Any], metrics: str | os.PathLike) -> dict[str, A
       result: for `result.json`.
       metrics: path of its `metrics.jsonl`.
     """
-    known = {**result, OF_METRICS: metrics_digest(metrics)}
+    return sealed_with(result, metrics_digest(metrics))
+
+
+def sealed_with(result: Mapping[str, Any], metrics: str | None) -> dict[str, Any]:
+    """Like `sealed`, with the digest of metrics that are not in a file yet."""
+    known = {**result, OF_METRICS: metrics}
     return known | {SEAL: result_digest(known)}
 
 
@@ -48,6 +53,11 @@ def metrics_digest(path: str | os.PathLike) -> str | None:
         content = read_regular(path, MOST_BYTES)
     except OSError as error:
         raise unreadable(path, error) from error
+    return lines_digest(content)
+
+
+def lines_digest(content: bytes) -> str:
+    """SHA-256 of the whole lines of a `metrics.jsonl`."""
     return hashlib.sha256(content[: content.rfind(b"\n") + 1]).hexdigest()
 
 

@@ -50,11 +50,12 @@ FOLDERS = {
         *("record_kinds", "records", "errors"),
     },
     "ablation/judge": {
-        *("ablation/define", "record_kinds", "records", "seal", "texts", "errors"),
+        *("ablation/define", "files", "schema", "record_kinds", "records", "seal"),
+        *("texts", "errors"),
     },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "record_kinds", "records", "screen", "texts", "errors"),
+        *("config", "names", "record_kinds", "records", "screen", "texts", "errors"),
     },
     "ablation/atlas": {
         *("ablation/plan", "ablation/report", "records", "screen", "errors"),

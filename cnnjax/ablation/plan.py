@@ -119,6 +119,7 @@ def make_plan(
     changes: dict[str, Any],
     num_folds: int = 0,
     sequential: bool = False,
+    published: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Resolves the config of every cell.
 
@@ -136,6 +137,8 @@ def make_plan(
       num_folds: of cross-validation; 0 for the splits of the recipe.
       sequential: whether results will decide how many seeds there are; once that is so,
         it stays so, and seeds that are added to those of an earlier plan count as that.
+      published: the plan of a published report whose runs are to be taken; where the
+        folder has no plan, its cells are kept like those of an earlier plan.
 
     Raises:
       UserError: an unknown scale or config key, one that the arms differ in, fewer
@@ -146,7 +149,8 @@ def make_plan(
     arms = ablation.arms(scale)
     _refuse_questioned_keys(ablation, arms, changes)
     earlier = earlier_plan(folder)
-    known = _planned_seeds(earlier or {"arms": []})
+    before = earlier or published or {"arms": []}
+    known = _planned_seeds(before)
     cells = []
     for arm in arms:
         config = load_recipe(chosen.recipe, f"scale {scale!r} of {ablation.name}.py")
@@ -154,8 +158,8 @@ def make_plan(
         if data_dir:
             override(config, {"data.data_dir": data_dir})
         wanted = num_seeds[arm.name] if isinstance(num_seeds, Mapping) else num_seeds
-        before = known.get(arm.name, [])
-        groups = seed_groups(before, wanted or 0, chosen.seeds, folder)
+        counts = known.get(arm.name, [])
+        groups = seed_groups(counts, wanted or 0, chosen.seeds, folder)
         for fold in range(num_folds) if num_folds else (None,):
             for name, (first, count) in groups.items():
                 own = {"seeds.first": config.seeds.first + first, "seeds.count": count}
@@ -167,7 +171,7 @@ def make_plan(
                 path += [name] if name else []
                 cells.append(Cell("/".join(path), arm, cell.lock()))
     added = any("/seeds-" in cell.name for cell in cells)
-    sequential = sequential or added or (earlier or {}).get("sequential", False)
+    sequential = sequential or added or before.get("sequential", False)
     plan = Plan(ablation, scale, arms, tuple(cells), folder, sequential)
     if earlier is not None:
         _refuse_other_plan(plan, earlier)

@@ -1,5 +1,6 @@
 """The rows of metrics of a run while it trains."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,11 @@ class Curves:
     Args:
       run: of `set_up`.
       folder: of the run.
+      warn: called with a sentence for the user.
     """
 
-    def __init__(self, run: Run, folder: RunFolder):
-        self._run, self._folder = run, folder
+    def __init__(self, run: Run, folder: RunFolder, warn: Callable[[str], None]):
+        self._run, self._folder, self._warn = run, folder, warn
         self._writers: list[MetricsWriter] = []
         self._reset()
 
@@ -28,7 +30,8 @@ class Curves:
         """Opens the files, without rows later than a resume point."""
         for seed in self._run.seeds if is_writer() else ():
             folder = self._folder.seed_folder(seed)
-            writer = MetricsWriter(folder, self._run.log.tensorboard)
+            tensorboard = self._run.log.tensorboard
+            writer = MetricsWriter(folder, tensorboard, self._stop_events)
             writer.truncate_after(step)
             self._writers.append(writer)
 
@@ -89,6 +92,12 @@ class Curves:
         """Closes the files."""
         for writer in self._writers:
             writer.close()
+
+    def _stop_events(self, sentence: str) -> None:
+        """One warning: where one seed can write no events, none does any more."""
+        for writer in self._writers:
+            writer.drop_events()
+        self._warn(sentence)
 
     def _reset(self) -> None:
         self._sums = {name: np.zeros((2, len(self._run.seeds))) for name in METRICS}

@@ -87,7 +87,7 @@ def _fit(
     with Checkpoints(
         workdir / "checkpoints", keep_last=run.checkpoint.keep_last, warn=warn
     ) as checkpoints:
-        loop = Loop(run, programs, checkpoints, folder)
+        loop = Loop(run, programs, checkpoints, folder, warn)
         loop.restore_or_start(start)
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
@@ -134,7 +134,12 @@ class Loop:
     """
 
     def __init__(
-        self, run: Run, programs: Programs, checkpoints: Checkpoints, folder: RunFolder
+        self,
+        run: Run,
+        programs: Programs,
+        checkpoints: Checkpoints,
+        folder: RunFolder,
+        warn: Callable[[str], None],
     ):
         self.run, self.programs = run, programs
         self.checkpoints, self.folder = checkpoints, folder
@@ -146,7 +151,7 @@ class Loop:
         self.best_step = np.zeros(num_seeds, int)
         self.failed_at = np.full(num_seeds, -1)  # step of the first non-finite loss
         self.last_good = [""] * num_seeds
-        self.curves = Curves(run, folder)
+        self.curves = Curves(run, folder, warn)
         self.cost = Cost(programs.compile_seconds)
         self.measuring = Measuring(run)
         self.log_every = run.interval(run.log.every_epochs)

@@ -1,9 +1,12 @@
+import errno
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from cnnjax.errors import UserError
 from cnnjax.records import read_metrics
+from cnnjax.run.curves import Curves
 from cnnjax.run.metrics import MetricsWriter
+from cnnjax.training.step import METRICS
 
 
 def row(step, **more):
@@ -55,13 +60,44 @@ def test_truncate_after_drops_later_rows_and_goes_on(tmp_path):
     ]
 
 
-def test_full_disk_is_one_sentence(tmp_path):
-    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    with (
-        MetricsWriter(tmp_path, tensorboard=False) as writer,
-        pytest.raises(UserError, match=r"cannot write .*No space left on device"),
-    ):
+def refusing(fits, number=errno.ENOSPC):
+    """An `os.write` for which some content does not fit, half of it written."""
+    write = os.write
+
+    def refuse(file, content):
+        if fits(content):
+            return write(file, content)
+        if len(content) > 8:
+            return write(file, content[:8])
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+def test_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    with MetricsWriter(tmp_path, tensorboard=False) as writer:
         writer.write(row(1))
+        monkeypatch.setattr(os, "write", refusing(lambda content: False))
+        with pytest.raises(UserError, match=r"cannot write .*No space left on device"):
+            writer.write(row(2))
+    assert read_metrics(tmp_path / "metrics.jsonl") == [row(1)]
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "pipe", "folder"])
+def test_only_a_file_of_its_own_is_written(tmp_path, kind):
+    path, other = tmp_path / "run" / "metrics.jsonl", tmp_path / "other"
+    path.parent.mkdir()
+    if kind == "link":
+        other.write_text("half a line")
+    if "link" in kind:
+        path.symlink_to(other)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(UserError, match="not a file of its own"):
+        MetricsWriter(path.parent, tensorboard=False)
+    assert not other.exists() or other.read_text() == "half a line"
 
 
 # A limit on the file's size cuts a write in the middle, as a disk filling up does.
@@ -139,6 +175,86 @@ def test_tensorboard_shows_one_curve_over_a_resume(tmp_path):
     assert [event.value for event in events.Scalars("test/error")] == [50.0]
 
 
+def test_events_can_be_read_while_the_writer_is_open(tmp_path):
+    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+        writer.write(row(1))
+        assert threading.enumerate() == [threading.main_thread()]
+        events = EventAccumulator(str(tmp_path)).Reload()
+        assert [event.value for event in events.Scalars("train/loss")] == [1.0]
+
+
+def is_row(content):
+    return content.startswith(b"{")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("fitting", [0, 1, 3])
+def test_where_events_cannot_be_written_the_run_goes_on(
+    tmp_path, monkeypatch, number, fitting
+):
+    """Hundreds of rows, more than any queue holds: nothing waits for anything."""
+    events, said = [], []
+
+    def fits(content):
+        events.append(None if is_row(content) else content)
+        return is_row(content) or sum(e is not None for e in events) <= fitting
+
+    monkeypatch.setattr(os, "write", refusing(fits, number))
+    with MetricsWriter(tmp_path, tensorboard=True, warn=said.append) as writer:
+        for step in range(1, 300):
+            writer.write(row(step))
+    monkeypatch.undo()
+    assert read_metrics(writer.path) == [row(step) for step in range(1, 300)]
+    (sentence,) = said
+    assert os.strerror(number) in sentence
+    assert "training goes on" in sentence
+    # What was written before is whole, and the next run writes on.
+    with MetricsWriter(tmp_path, tensorboard=True, warn=pytest.fail) as writer:
+        writer.truncate_after(300)
+        writer.write(row(301))
+    found = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
+    assert [event.step for event in found] == [*range(1, fitting), 301]
+
+
+def test_a_folder_that_takes_no_event_file(tmp_path, monkeypatch):
+    said, opened = [], os.open
+
+    def refuse(path, *args, **more):
+        if "tfevents" in str(path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(path, *args, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with MetricsWriter(tmp_path, tensorboard=True, warn=said.append) as writer:
+        writer.write(row(1))
+        writer.write(row(2))
+    assert len(read_metrics(writer.path)) == 2
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_one_curve_over_a_resume_whatever_the_clock_says(tmp_path, monkeypatch, jump):
+    """TensorBoard reads files in the order of their names, which tell the time."""
+    now = time.time()
+    for attempt in range(3):
+        monkeypatch.setattr(time, "time", lambda: now + attempt * jump)  # noqa: B023
+        with MetricsWriter(tmp_path, tensorboard=True) as writer:
+            writer.truncate_after(attempt)
+            for step in range(attempt + 1, attempt + 4):
+                writer.write(row(step, loss=float(10 * attempt + step)))
+    found = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
+    points = [(event.step, event.value) for event in found]
+    assert points == [(1, 1.0), (2, 12.0), (3, 23.0), (4, 24.0), (5, 25.0)]
+
+
+def test_numbers_beyond_those_of_an_event(tmp_path):
+    with MetricsWriter(tmp_path, tensorboard=True) as writer:
+        writer.write(row(2**40, loss=1e300, error=-1e300, count=10**30))
+        writer.write(row(2**40 + 1, loss=1e-300))
+    (first, last) = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
+    assert (first.value, last.value) == (math.inf, 0.0)
+
+
 def test_no_tag_has_two_meanings(tmp_path):
     """The running loss of training is no point of the curve of its evaluation."""
     rows = [row(1, loss=2.0, error=50.0), row(2, loss=1.0, error=40.0)]
@@ -161,3 +277,23 @@ def test_no_tag_has_two_meanings(tmp_path):
     }
     assert [e.value for e in events.Scalars("train/error")] == [50.0, 40.0]
     assert [e.value for e in events.Scalars("train_eval/error")] == [0.0]
+
+
+def test_a_run_of_several_seeds_warns_of_its_events_once(tmp_path, monkeypatch):
+    said = []
+    run = SimpleNamespace(
+        seeds=(0, 1, 2),
+        steps_per_epoch=10,
+        log=SimpleNamespace(tensorboard=True),
+        schedule=lambda step: 0.1,
+    )
+    folder = SimpleNamespace(seed_folder=lambda seed: tmp_path / f"seed-{seed}")
+    curves = Curves(run, folder, said.append)
+    curves.open(0)
+    curves.add(dict.fromkeys(METRICS, np.ones((2, 3, 1))))
+    monkeypatch.setattr(os, "write", refusing(is_row))
+    curves.write_train(1, np.zeros(3, bool))
+    curves.close()
+    assert len(said) == 1
+    for seed in run.seeds:
+        assert len(read_metrics(tmp_path / f"seed-{seed}" / "metrics.jsonl")) == 1

@@ -27,6 +27,8 @@ from cnnjax.ablation.execute.jobs import (
 from cnnjax.ablation.execute.launchers import Local, Slurm
 from cnnjax.ablation.execute.slurm import cancel_line, parse_options
 from cnnjax.ablation.execute.status import read_cells, summary
+from cnnjax.ablation.execute.taken import take_published
+from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interrupt import StopRequest, catching_signals
@@ -47,7 +49,13 @@ LOG_LINES = 30  # of a killed cell, copied to its crash.txt
 
 
 def train_cells(
-    plan: Plan, *, launcher: str, jobs: int, launcher_options: str, wait: bool
+    plan: Plan,
+    *,
+    launcher: str,
+    jobs: int,
+    launcher_options: str,
+    wait: bool,
+    published: Published | None = None,
 ) -> int:
     """Trains every cell that is not done yet.
 
@@ -57,6 +65,7 @@ def train_cells(
       jobs: cells at a time; 0 for the number of the scale, or as many as fit.
       launcher_options: for SLURM, as `slurm.parse_options` reads them.
       wait: whether to wait until the last cell has ended.
+      published: runs that need not be trained.
 
     Returns:
       An exit code: 0, 1 if a cell crashed, 128 + the signal that interrupted it.
@@ -76,18 +85,24 @@ def train_cells(
     jobs = jobs or plan.ablation.scale(plan.scale).jobs
     refuse_other_jobs(plan.workdir, launcher)
     if launcher == "inline":
-        return run_ablation(plan, jobs=jobs)
-    return launch_cells(plan, launcher, jobs, options, wait)
+        return run_ablation(plan, jobs=jobs, published=published)
+    return launch_cells(plan, launcher, jobs, options, wait, published)
 
 
 def launch_cells(
-    plan: Plan, launcher: str, jobs: int, options: dict[str, Any], wait: bool
+    plan: Plan,
+    launcher: str,
+    jobs: int,
+    options: dict[str, Any],
+    wait: bool,
+    published: Published | None = None,
 ) -> int:
     """Trains each cell in its own process; arguments as in `train_cells`."""
     plan_on_cpu(options.get("gpus_per_node", 1))
     runs = set_up_all(plan)
     refuse_other_configs(plan)  # before a folder is made
     with alone(plan.workdir, say):
+        take_published(plan, runs, published)
         return _launch(plan, runs, launcher, jobs, options, wait)
 
 

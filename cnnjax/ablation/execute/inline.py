@@ -11,6 +11,8 @@ from typing import Any
 
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.execute.jobs import alone
+from cnnjax.ablation.execute.taken import take_published
+from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
@@ -18,7 +20,11 @@ from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.request import Request
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.devices.distributed import max_over_processes, num_processes
+from cnnjax.devices.distributed import (
+    check_together,
+    max_over_processes,
+    num_processes,
+)
 from cnnjax.devices.layout import ONE_DEVICE
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest, catching_signals
@@ -60,12 +66,13 @@ def require_test_images(plan: Plan, dataset: Dataset) -> None:
         )
 
 
-def run_ablation(plan: Plan, *, jobs: int) -> int:
+def run_ablation(plan: Plan, *, jobs: int, published: Published | None = None) -> int:
     """Trains every cell that is not done yet.
 
     Args:
       plan: of `make_plan`.
       jobs: cells at a time; 0 for one per CPU core, or one on an accelerator.
+      published: runs that need not be trained.
 
     Returns:
       An exit code: 0, 1 if a cell crashed, 128 + the signal that interrupted it.
@@ -78,6 +85,7 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     runs = set_up_all(plan)
     refuse_other_configs(plan)  # before a folder is made
     with alone(plan.workdir, say) if is_writer() else contextlib.nullcontext():
+        check_together(lambda: take_published(plan, runs, published))
         return _train(plan, runs, jobs)
 
 

@@ -6,7 +6,6 @@ Nothing that could not be read is deleted: it may be whole, and the fault elsewh
 """
 
 import contextlib
-import errno
 import os
 import re
 import textwrap
@@ -19,9 +18,10 @@ from cnnjax.errors import UserError
 # Beside the checkpoints; no number, so that Orbax leaves it alone.
 FOLDER = "damaged"
 # Files that are not there, or are of another kind, are damage.
-_DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
-# TensorStore gives the system's error number in its message only.
-_NUMBER = re.compile(r"\[OS error (\d+)")
+_DAMAGE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+# TensorStore gives the system's error number in its message only; which way depends
+# on its version.
+_NUMBER = re.compile(r"\[(?:OS error |os_error_code=')(\d+)")
 # Its database, and the list of its sources behind the sentence.
 _DETAILS = re.compile(
     r' in OCDBT database at local file "(?:[^"\\]|\\.)*"| \[[\w ]+=.*', re.DOTALL
@@ -91,21 +91,38 @@ def set_aside(folder: Path) -> Path:
     return place
 
 
-def _refusal(folder: Path, error: Exception) -> str | None:
-    """Why the system refuses to read the files; None if it does not."""
+def system_error(error: BaseException, but: tuple = ()) -> OSError | None:
+    """The error of the system behind one of a library.
+
+    Args:
+      error: of the library.
+      but: kinds of errors of the system that are passed over.
+
+    Returns:
+      The error, or None if there is none.
+    """
     seen: BaseException | None = error
     while seen is not None:
-        found = _NUMBER.search(str(seen))
-        number = int(found[1]) if found else getattr(seen, "errno", None)
-        if number is not None and number not in _DAMAGE:
-            return os.strerror(number)
+        found: BaseException = seen
+        if match := _NUMBER.search(str(seen)):
+            found = OSError(int(match[1]), os.strerror(int(match[1])))
+        if isinstance(found, OSError) and not isinstance(found, but):
+            return found
         seen = seen.__cause__ or seen.__context__
-    try:
-        _read_all(folder)
-    except OSError as refused:
-        if refused.errno not in _DAMAGE:
-            return refused.strerror or str(refused)
     return None
+
+
+def _refusal(folder: Path, error: Exception) -> str | None:
+    """Why the system refuses to read the files; None if it does not."""
+    refused = system_error(error, but=_DAMAGE)
+    if refused is None:
+        try:
+            _read_all(folder)
+        except _DAMAGE:
+            return None
+        except OSError as found:
+            refused = found
+    return None if refused is None else refused.strerror or str(refused)
 
 
 def _read_all(folder: Path) -> None:

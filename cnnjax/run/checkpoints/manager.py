@@ -9,6 +9,7 @@ both the newest and the best may delete the newest.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
@@ -26,7 +27,12 @@ from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.records import is_writer, write_failure
 from cnnjax.run.checkpoints import old_formats
-from cnnjax.run.checkpoints.damaged import DamagedError, reading, set_aside
+from cnnjax.run.checkpoints.damaged import (
+    DamagedError,
+    reading,
+    set_aside,
+    system_error,
+)
 from cnnjax.run.checkpoints.packing import (
     PACKED,
     differences,
@@ -41,15 +47,8 @@ from cnnjax.run.checkpoints.packing import (
 )
 from cnnjax.run.checkpoints.plain_path import PlainPath
 
-# TensorStore reports failed writes as ValueError with the system's message inside.
-_SYSTEM_MESSAGES = (
-    "No space left on device",
-    "Permission denied",
-    "Read-only file system",
-    "Disk quota exceeded",
-    "File too large",
-)
 _MAX_NAMED_LEAVES = 3
+_NO_LIMIT = 10**9  # seconds: thirty years
 
 # Orbax hands folders between its threads through tables of the whole process: two
 # saves at a time, in two folders, take each other's.
@@ -102,7 +101,10 @@ class Checkpoints:
         self._plain = PlainPath(self._directory)
         logging.getLogger("absl").addFilter(_is_not_of_orbax)  # once, however often
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep_last, create=False, read_only=not writable
+            max_to_keep=keep_last,
+            create=False,
+            read_only=not writable,
+            async_options=_async_options(),
         )
         handlers = {
             # Random-looking float32 does not compress; trying costs time only.
@@ -253,7 +255,7 @@ class Checkpoints:
         except OSError as error:
             raise write_failure(self._directory, error) from error
         if not os.access(self._directory, os.W_OK | os.X_OK):
-            raise write_failure(self._directory, PermissionError("Permission denied"))
+            raise write_failure(self._directory, _no_permission())
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
@@ -268,9 +270,8 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            words = next((w for w in _SYSTEM_MESSAGES if w in str(error)), None)
-            reason = error if words is None else OSError(words)
-            if not isinstance(reason, OSError):
+            reason = system_error(error)
+            if reason is None:
                 raise
             self._remove_leftovers()
             raise write_failure(self._directory, reason) from error
@@ -307,6 +308,23 @@ class Checkpoints:
             arrays = self._manager.restore(step, args=args).state
             packed = arrays.get(PACKED, np.empty(0, np.uint8))
             return {**arrays, **unpack(packed, saved)}
+
+
+def _no_permission() -> OSError:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _async_options() -> ocp.AsyncOptions:
+    """How Orbax saves in the background.
+
+    Where it creates folders there, and cannot, threads wait for them to appear, and
+    the program for these threads, for five minutes. It measures time by the clock of
+    the machine: one that is set ahead ends a save that has a limit.
+    """
+    options = ocp.AsyncOptions(create_directories_asynchronously=False)
+    if distributed.num_processes() == 1:  # several wait for each other
+        options.timeout_secs = _NO_LIMIT
+    return options
 
 
 def _require_folder(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Exports trained weights for other programs, and loads our own exports."""
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Callable
@@ -158,7 +159,7 @@ def _orbax(net: TrainedNet, path: Path, sidecar: Path) -> Exported:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK | os.X_OK):
-            raise PermissionError("Permission denied")
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path, net.variables)
     except OSError as error:
