@@ -7,6 +7,9 @@ from typing import Any
 
 from cnnjax.errors import UserError, shown
 
+# Letters of a line in a figure; a longer one would leave no room for the picture.
+MOST_DRAWN = 70
+
 
 def check_text(value: Any, what: str, where: str) -> None:
     """Refuses what is no text."""
@@ -58,6 +61,11 @@ def check_title(title: str, where: str) -> None:
     """Refuses a title with mathematics, as in '$x_1$', that cannot be drawn."""
     if not is_mathematics(title):
         return
+    if len(title) > MOST_DRAWN or not title.isprintable():
+        raise UserError(
+            f"{where}: title {shown(title)} has mathematics, so it must be one line of "
+            f"at most {MOST_DRAWN} characters"
+        )
     from matplotlib.mathtext import MathTextParser
 
     try:

@@ -225,6 +225,25 @@ def test_a_report_of_a_training(folder, tmp_path):
     assert hidden(console.file.getvalue()) == set()
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["../../outside", "/tmp/outside", "<script>alert(1)</script>", "error", EVIL],
+)
+def test_the_name_of_a_probe_is_checked_where_it_is_read(tmp_path, name):
+    folder = written(tmp_path, "words", "", "a claim")
+    profile = PROFILE | {"axes": ["x", "y"], "values": [1.0, 2.0, 3.0]}
+    evil = {"norms": {"profiles": {"": profile}}, name: {"profiles": {"": profile}}}
+    edit_result(folder / "one/seed-0", probes=evil)
+    sweep = collect(folder)
+    groups = build_groups(sweep, [])
+    assert [group.name for group in groups] == ["error", "curves", "norms"]
+    assert any("probe" in reason for reason in wrong_words(sweep))
+
+
+def wrong_words(sweep):
+    return [*sweep.warnings, *(row.reason for row in sweep.rows)]
+
+
 def fail(*args, **kwargs):
     raise IndexError
 

@@ -4,9 +4,8 @@ Dollars and carets are themselves: the style of the figures parses no mathematic
 for titles of definitions that ask for it (`define.checks.is_mathematics`).
 """
 
+from cnnjax.ablation.define.checks import MOST_DRAWN
 from cnnjax.texts import sentence
-
-MOST_LETTERS = 70  # of a line; a longer one would leave no room for the picture
 
 
 def drawn(text: str) -> str:
@@ -15,5 +14,5 @@ def drawn(text: str) -> str:
     What is hidden is escaped, because SVG files must not hold it. A label that starts
     with an underscore would be left out of the legend.
     """
-    lines = [sentence(line, MOST_LETTERS) for line in text.split("\n")]
+    lines = [sentence(line, MOST_DRAWN) for line in text.split("\n")]
     return "\n".join(f" {line}" if line.startswith("_") else line for line in lines)
