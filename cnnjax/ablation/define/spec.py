@@ -210,8 +210,8 @@ def _placeholders(ablation: Ablation) -> list[str]:
         raise _wrong_arm_name(ablation, error) from error
     for _, _, padding, _ in parts:
         if not _PADDING.fullmatch(padding or ""):
-            error = ValueError(f"{shown(padding)} behind a colon")
-            raise _wrong_arm_name(ablation, error)
+            wrong = ValueError(f"{shown(padding)} behind a colon")
+            raise _wrong_arm_name(ablation, wrong)
     return [field for _, field, _, _ in parts if field]
 
 
