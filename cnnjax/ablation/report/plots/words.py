@@ -1,4 +1,4 @@
-"""The one way of a text into a figure: short lines without anything hidden.
+"""The one way of a text into a figure: a short line without anything hidden.
 
 Dollars and carets are themselves: the style of the figures parses no mathematics, but
 for titles of definitions that ask for it (`define.checks.is_mathematics`).
@@ -9,10 +9,10 @@ from cnnjax.texts import sentence
 
 
 def drawn(text: str) -> str:
-    """A text that may be anyone's, for matplotlib; its lines stay lines.
+    """A text that may be anyone's, for matplotlib, on one line.
 
     What is hidden is escaped, because SVG files must not hold it. A label that starts
     with an underscore would be left out of the legend.
     """
-    lines = [sentence(line, MOST_DRAWN) for line in text.split("\n")]
-    return "\n".join(f" {line}" if line.startswith("_") else line for line in lines)
+    line = sentence(text, MOST_DRAWN)
+    return f" {line}" if line.startswith("_") else line
