@@ -38,8 +38,8 @@ def sentence(text: object, most: int = MOST_CHARACTERS) -> str:
     line = one_line(text)
     if len(line) <= most:
         return line
-    half = (most - 5) // 2
-    return f"{line[:half]} ... {line[-half:]}"
+    half = (most - 7) // 2
+    return f"{line[:half]} (...) {line[-half:]}"
 
 
 def markdown(text: object) -> str:
