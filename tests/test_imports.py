@@ -40,7 +40,7 @@ FOLDERS = {
     "net": {"models/blocks", *LAYERS, "shard", "errors"},
     "data": {"shard", "cache", "files", "lock", "screen", "texts", "errors"},
     "training": {"net", "shard", "errors"},
-    "devices": {"layers/functional", "shard", "cache", "records", "errors"},
+    "devices": {"layers/functional", "shard", "cache", "files", "records", "errors"},
     "probes": {"training", "net", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
@@ -58,7 +58,8 @@ FOLDERS = {
         *("config", "names", "record_kinds", "records", "screen", "texts", "errors"),
     },
     "ablation/atlas": {
-        *("ablation/plan", "ablation/report", "records", "screen", "errors"),
+        *("ablation/plan", "ablation/report"),
+        *("interrupt", "process", "records", "screen", "errors"),
     },
 }
 # These two put the others together.

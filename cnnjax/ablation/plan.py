@@ -281,11 +281,14 @@ def _refuse_questioned_keys(
 
 
 def refuse_other_configs(plan: Plan) -> None:
-    """Compares the configs of a plan with those in its folder; writes nothing.
+    """Compares a plan with what its folder holds by now; writes nothing.
 
     Raises:
-      UserError: the folder holds the same ablation with other configs.
+      UserError: the folder holds another plan, more cells than this one, or other
+        configs.
     """
+    if (earlier := earlier_plan(plan.workdir)) is not None:
+        _refuse_other_plan(plan, earlier)
     for cell in plan.cells:
         path = plan.workdir / cell.name / "config.json"
         new = to_dict(cell.config)

@@ -33,7 +33,7 @@ def run_cell(workdir: str, name: str) -> None:
     with catching_signals(NOTICE, ALL_SIGNALS, again=signal.SIG_IGN) as stop:
         try:
             with claimed(folder, say):
-                code = train_alone(folder, name, stop)
+                code = train_alone(Path(workdir), name, stop)
         except (TakenError, LostError) as error:
             say(f"error: {error}")  # the heartbeat in the folder is another's
             code = 2
@@ -49,8 +49,9 @@ def run_cell(workdir: str, name: str) -> None:
             sys.exit(code)
 
 
-def train_alone(folder: Path, name: str, stop: StopRequest) -> int:
+def train_alone(workdir: Path, name: str, stop: StopRequest) -> int:
     """Runs `inline.train_cell` for a single cell; returns an exit code."""
+    folder = workdir / name
     # Imported late, after the signal handlers are in place.
     from cnnjax.ablation.execute.inline import train_cell
     from cnnjax.devices.compile_cache import use_compile_cache
@@ -62,7 +63,7 @@ def train_alone(folder: Path, name: str, stop: StopRequest) -> int:
     from cnnjax.run.single import stored_config
 
     # The command that is recorded with the run is the user's.
-    sys.argv = read_jobs(folder.parent)["command"]
+    sys.argv = read_jobs(workdir)["command"]
     use_compile_cache()
     run = set_up(stored_config(folder / "config.json"))
     shared = Shared(shared_keys(run))

@@ -328,8 +328,12 @@ class Launch:
 
     def _is_active(self, name: str, record: Record) -> bool:
         """Whether the job of a cell is active, or its process has outlived the job."""
-        lock = self.plan.workdir / name / LOCK
-        return self.system.is_active(record) or holder(lock) is not None
+        if self.system.is_active(record):
+            return True
+        try:
+            return holder(self.plan.workdir / name / LOCK) is not None
+        except OSError:  # that it cannot be read now is nobody's end
+            return True
 
     def _show(self) -> None:
         start = time.monotonic()

@@ -32,7 +32,7 @@ from cnnjax.lock import LostError, TakenError
 from cnnjax.records import is_writer, write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.heartbeat import write_heartbeat
+from cnnjax.run.heartbeat import check_claim, write_heartbeat
 from cnnjax.run.loop import fit
 from cnnjax.run.programs import shared_keys
 from cnnjax.run.progress import Progress
@@ -166,6 +166,7 @@ def run_cells(
     def cell(name: str, run: Run) -> None:
         if stop:
             raise Stopped(name)
+        check_claim(plan.workdir)  # or the folder would be made anew
         folder = plan.workdir / name
         train_cell(folder, name, run, progress, stop, shared)
 
