@@ -34,6 +34,7 @@ from cnnjax.process import (
     slurm_start,
 )
 from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.screen import say
 
 LOCK = ".lock"  # in the folder that it locks; no arm can have this name
 TOUCH_SECONDS = 30.0  # how often a holder shows that it lives
@@ -60,7 +61,7 @@ def locked(
     busy: str,
     *,
     otherwise: str = "",
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> Iterator["Lock"]:
     """Holds a lock, which the same thread may take again meanwhile.
 

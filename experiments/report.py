@@ -19,6 +19,7 @@ from cnnjax.ablation.report.training import (
     write_training_report,
 )
 from cnnjax.errors import UserError, printable
+from cnnjax.screen import say
 
 WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -52,7 +53,7 @@ def main() -> int:
         # Imported late: reports need no jax.
         from cnnjax.ablation.execute.verify import verify
 
-        code = verify(workdir, VERIFY.value, print, DATA_DIR.value)
+        code = verify(workdir, VERIFY.value, say, DATA_DIR.value)
     if FROM.value:
         folder = pathlib.Path(FROM.value)
         page = write_report_from(folder, workdir if WORKDIR.value else None)
@@ -62,7 +63,7 @@ def main() -> int:
     else:
         print_summary(workdir)
         page, *_ = write_report(workdir)
-    print(f"report: {printable(page)}")
+    say(f"report: {printable(page)}")
     return code
 
 

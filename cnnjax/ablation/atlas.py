@@ -21,6 +21,7 @@ from cnnjax.interrupt import SIGNALS, handling, lifeline
 from cnnjax.process import how_it_ended
 from cnnjax.record_kinds import TROUBLES
 from cnnjax.records import sift_record, write_json
+from cnnjax.screen import say
 
 STOPPED = {code for s in SIGNALS for code in (128 + s, -s)}
 ERROR = "error: "  # prefix of the messages of programs, see cnnjax/cli.py
@@ -60,7 +61,7 @@ def run_atlas(
     root: Path,
     scale: str,
     command: Callable[[str], Sequence[str]],
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> int:
     """Runs or resumes the ablations, one after another.
 
@@ -148,7 +149,7 @@ def write_overview(
     scale: str,
     *,
     reports: bool = False,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> Path:
     """Writes `<root>/atlas-<scale>/index.html` and `index.md` over all ablations.
 

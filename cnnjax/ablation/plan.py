@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.ablation.define.spec import Ablation, Arm, Scale
+from cnnjax.ablation.define.axes import Arm, Scale
+from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions

@@ -11,6 +11,7 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import SIGNALS, Stopped, StopRequest, catching_signals
 from cnnjax.lock import LostError, TakenError
 from cnnjax.run.heartbeat import claimed, write_heartbeat
+from cnnjax.screen import say
 
 NOTICE = b"\ninterrupted: saving a checkpoint\n"
 # submitit sends SIGUSR2 before the time limit of a job.
@@ -31,17 +32,17 @@ def run_cell(workdir: str, name: str) -> None:
     folder = Path(workdir) / name
     with catching_signals(NOTICE, ALL_SIGNALS, again=signal.SIG_IGN) as stop:
         try:
-            with claimed(folder, print):
+            with claimed(folder, say):
                 code = train_alone(Path(workdir), name, stop)
         except (TakenError, LostError) as error:
-            print(f"error: {error}")  # the heartbeat in the folder is another's
+            say(f"error: {error}")  # the heartbeat in the folder is another's
             code = 2
         except Stopped:
             write_heartbeat(folder, "stopped")
             requeue()
             code = INTERRUPTED
         except UserError as error:
-            print(f"error: {error}")
+            say(f"error: {error}")
             write_heartbeat(folder, "refused", reason=str(error))
             code = 2
         if code:

@@ -38,6 +38,7 @@ from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.heartbeat import check_claim, read_heartbeat, write_heartbeat
 from cnnjax.run.setup import Run
+from cnnjax.screen import say
 
 # Threads of this process, processes on this machine, or jobs on a cluster.
 LAUNCHERS = ("inline", "local", "slurm")
@@ -377,8 +378,3 @@ def plan_on_cpu(num_devices: int) -> None:
     jax.config.update("jax_platforms", "cpu")
     if num_devices > 1:
         jax.config.update("jax_num_cpu_devices", num_devices)
-
-
-def say(sentence: str) -> None:
-    """Prints a line at once, also into a file."""
-    print(sentence, flush=True)

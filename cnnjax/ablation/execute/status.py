@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from cnnjax.ablation.execute import slurm
@@ -18,6 +17,7 @@ from cnnjax.records import is_there, no_run, read_record, sift_record
 from cnnjax.run.heartbeat import read_heartbeat
 from cnnjax.run.progress import duration
 from cnnjax.schema import Object
+from cnnjax.screen import plain
 
 DONE, RUNNING, FAILED, WAITING, INTERRUPTED = (
     "done",
@@ -130,13 +130,13 @@ def table(cells: Sequence[CellStatus]) -> Table:
     for cell in cells:
         total = f"{cell.total_steps:,}" if cell.total_steps else "?"
         found.add_row(
-            escape(cell.name),
+            plain(cell.name),
             cell.status,
             f"{cell.step:,}/{total}",
             "" if cell.loss is None else f"{cell.loss:.4g}",
             duration(cell.seconds_left) if cell.status == RUNNING else "",
-            escape(cell.where),
-            escape(cell.note),
+            plain(cell.where),
+            plain(cell.note),
             style=STYLES.get(cell.status),
         )
     return found
