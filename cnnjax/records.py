@@ -201,7 +201,8 @@ def _parsed(path: str | os.PathLike) -> Any:
         raise unreadable(path, error) from error
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{printable(path)} is not valid JSON ({error}); delete it or restore it"
+            f"{printable(path)} is not valid JSON ({error}); delete it or restore it, "
+            "or give another --workdir"
         ) from error
 
 
