@@ -1,11 +1,14 @@
 """A record says of which run it is, and readers compare."""
 
+import errno
+import os
 import shutil
 
 import pytest
 
-from cnnjax import load_run
+from cnnjax import load_run, records
 from cnnjax.errors import UserError
+from cnnjax.files import read_regular
 from cnnjax.interrupt import Stopped
 from cnnjax.records import read_json, write_json
 from cnnjax.run import loop, provenance, single
@@ -148,19 +151,19 @@ def test_a_foreign_or_changed_result_is_refused(run, folder, exchange):
 
 def test_a_failure_never_replaces_a_result(run, folder):
     path = folder / "seed-1" / "result.json"
-    records = RunFolder(folder, run, "tiny")
+    own = RunFolder(folder, run, "tiny")
     done = read_json(path)
-    crashed = [records.crashed(seed, "it crashed") for seed in run.seeds]
+    crashed = [own.crashed(seed, "it crashed") for seed in run.seeds]
     (folder / "seed-0" / "result.json").unlink()
-    first, second = records.write_results(crashed)
+    first, second = own.write_results(crashed)
     assert (first["reason"], second) == ("it crashed", done)
     assert read_json(path) == done
     path.write_text("{ damaged")
-    records.write_results(crashed)
+    own.write_results(crashed)
     assert path.read_text() == "{ damaged"
     # A crash is replaced, by a later one too.
-    later = [records.crashed(0, "again")]
-    assert records.write_results(later)[0]["reason"] == "again"
+    later = [own.crashed(0, "again")]
+    assert own.write_results(later)[0]["reason"] == "again"
 
 
 # -- checkpoints -----------------------------------------------------------------------
@@ -242,3 +245,23 @@ def test_a_folder_that_vanishes_is_a_failure(run, tmp_path, monkeypatch):
     monkeypatch.setattr(loop.Loop, "save", save_and_lose)
     with pytest.raises(UserError, match=r"run was in use .* it was moved, removed"):
         fit(run, tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE])
+@pytest.mark.parametrize(
+    "name", ["config.json", "provenance.json", "seed-1/result.json"]
+)
+def test_what_cannot_be_read_now_ends_the_start(run, folder, name, number, monkeypatch):
+    """It is neither missing nor damaged."""
+
+    def read(path, most):
+        if str(path).endswith(name):
+            raise OSError(number, os.strerror(number))
+        return read_regular(path, most)
+
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    monkeypatch.setattr(records, "read_regular", read)
+    with pytest.raises(UserError, match=f"cannot read .*{name}: {os.strerror(number)}"):
+        fit(run, folder)
+    after = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert after == before
