@@ -1,5 +1,6 @@
 """Processes of a sweep that are killed, as the system does for want of memory."""
 
+import contextlib
 import os
 import random
 import signal
@@ -54,17 +55,15 @@ def test_any_process_of_a_sweep_may_be_killed(whole_ablation, here, caching, see
         processes = of_sweep(here)
         if processes and is_running(driver):
             victim = draw.choice(processes)
-            print("kills", victim.pid == driver, len(processes))
-            with __import__("contextlib").suppress(psutil.Error):
+            with contextlib.suppress(psutil.Error):
                 victim.kill()
             time.sleep(draw.uniform(0, 2))
         if is_running(driver):
             os.kill(driver, draw.choice([signal.SIGKILL, signal.SIGTERM]))
         ended = caching.wait()
-        print(ended)
         assert "Traceback" not in ended.out + ended.err
     start = time.monotonic()
-    print(finish(caching, here, *LOCAL))
+    finish(caching, here, *LOCAL)
     assert time.monotonic() - start < LONGEST_SECONDS
     assert numbers(here / "run") == whole_ablation
     assert of_sweep(here) == []
