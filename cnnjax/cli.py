@@ -1,9 +1,11 @@
 """The start of every program: checks flags, prints errors, sets the exit code.
 
-0 is success, 2 a mistake of the user, 1 a failed run, 128 + n an interruption by
-signal n.
+0 is success, 2 a mistake of the user or a machine without space or permission, 1 a
+failed run, 128 + n an interruption by signal n.
 """
 
+import contextlib
+import errno
 import io
 import os
 import re
@@ -34,6 +36,7 @@ from cnnjax.errors import (
     remedy,
     shown,
 )
+from cnnjax.interrupt import end_with_parent
 
 HELP = {"--help", "-h", "-help"}
 
@@ -121,7 +124,8 @@ def run(main: Callable[[], int | None]) -> None:
     """
     # Warnings of libraries do not help the user.
     logging.set_verbosity(logging.ERROR)
-    _print_any_text()
+    _outlive_readers()
+    end_with_parent()
     try:
         if HELP & set(sys.argv[1:]):
             print(help_text())
@@ -131,32 +135,83 @@ def run(main: Callable[[], int | None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = 2
-    except BrokenPipeError:
-        # The reader of our output has closed it (as `| head` does): not an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         if error.errno not in OF_MACHINE:
             raise
-        # What has no name is no file of ours.
-        what = error.filename or "a file, or the shared memory in /dev/shm"
-        print(
-            f"error: cannot read or write {printable(what)}: {error.strerror}; "
-            f"finished results are not lost: {remedy(error)}, and run the command "
-            "again",
-            file=sys.stderr,
-        )
+        print(f"error: {machine_error(error)}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
 
 
-def _print_any_text() -> None:
-    """Escapes characters that the terminal cannot encode, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ESCAPING)
+def machine_error(error: OSError) -> str:
+    """One sentence about an error of the machine that no other place has put in words.
+
+    Args:
+      error: its number is in `OF_MACHINE`.
+    """
+    # What has no name is no file of ours.
+    what = error.filename or "a file, or the shared memory in /dev/shm"
+    return (
+        f"cannot read or write {printable(what)}: {error.strerror or error}; finished "
+        f"results are not lost: {remedy(error)}, and run the command again"
+    )
+
+
+class _Outliving(io.FileIO):
+    """The output of a program that does not end when nobody reads it any more.
+
+    After `| head`, or when its terminal is closed: results are in files. What cannot be
+    shown from then on goes nowhere.
+    """
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content) or 0
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        return len(content)
+
+
+def _outlive_readers() -> None:
+    """Gives a program output that works: also where it is missing, or breaks off.
+
+    Characters that the terminal cannot encode are escaped.
+    """
+    for number in range(3):  # a file that is opened must not become one of these
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        old = getattr(sys, name)
+        if old is None:
+            new = _Outliving(number, "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(new), "utf-8"))
+        elif isinstance(old, io.TextIOWrapper):
+            old.reconfigure(errors=ESCAPING)
+            _replace(name, number, old)
+
+
+def _replace(name: str, number: int, old: io.TextIOWrapper) -> None:
+    with contextlib.suppress(OSError):  # it may be a file of its own, as in tests
+        if old.fileno() == number:
+            old.flush()
+            raw = _Outliving(number, "w", closefd=False)
+            is_buffered = not isinstance(old.buffer, io.RawIOBase)  # not python -u
+            new = io.TextIOWrapper(
+                io.BufferedWriter(raw) if is_buffered else raw,
+                encoding=old.encoding,
+                errors=old.errors,
+                line_buffering=old.line_buffering,
+                write_through=old.write_through,
+            )
+            setattr(sys, name, new)
 
 
 def help_text() -> str:

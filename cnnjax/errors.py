@@ -4,8 +4,11 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+from cnnjax.texts import sentence
+
 # Longer lists of names are not printed, as they hide the message.
 MOST_LISTED = 40
+MOST_LISTED_CHARACTERS = 300
 # Longer values are shortened to this number of characters.
 MOST_SHOWN = 80
 # Error handler for characters that an encoding lacks, as in file names not in UTF-8.
@@ -22,6 +25,7 @@ _REMEDIES = {
     errno.EROFS: _PERMIT,
     errno.EMFILE: _OPEN_FILES,
     errno.ENFILE: _OPEN_FILES,
+    errno.ENOMEM: "free memory, or train fewer cells at a time",
     errno.ENAMETOOLONG: "give a shorter --workdir, or shorter names",
     errno.EFBIG: "raise the limit of file sizes (ulimit -f), or choose another folder "
     "with --workdir",
@@ -35,8 +39,12 @@ class UserError(Exception):
     """A mistake in the user's input: flag, config, data, checkpoint or folder.
 
     The message is one sentence: what was given, what is allowed, where to change it.
-    Programs in `experiments/` print it and exit with code 2.
+    Programs in `experiments/` print it and exit with code 2. Whatever it quotes, its
+    text is that of `texts.sentence`, without codes of terminals and not too long.
     """
+
+    def __str__(self) -> str:
+        return sentence(super().__str__())
 
 
 def shown(value: object) -> str:
@@ -55,6 +63,12 @@ def printable(name: object) -> str:
         c if c.isprintable() else ascii(c)[1:-1].replace("\\udc", "\\x")
         for c in str(name)
     )
+
+
+def in_words(error: BaseException) -> str:
+    """Kind and text of any exception on one line; many have no text."""
+    text = sentence(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def near_matches(given: str, allowed: Iterable[str]) -> list[str]:
@@ -80,7 +94,7 @@ def unknown_name(
     close = near_matches(str(given), names)
     hint = f"did you mean {' or '.join(repr(c) for c in close)}? " if close else ""
     choice = f"allowed are {', '.join(names)}"
-    if len(names) > MOST_LISTED:
+    if len(names) > MOST_LISTED or len(choice) > MOST_LISTED_CHARACTERS:
         choice = f"there are {len(names)} to choose from"
     return UserError(f"unknown {what} {shown(given)}: {hint}{choice} (set by {where})")
 

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 from cnnjax.errors import UserError, printable
 
@@ -20,22 +20,28 @@ class UnfitFile(UserError):
     """What stands at the path is no regular file, or larger than such a file can be."""
 
 
-def open_regular(path: str | os.PathLike, most: int) -> BinaryIO:
-    """Opens a regular file for reading; a link to one is followed.
+def open_regular(
+    path: str | os.PathLike, most: int, *, follow: bool = True
+) -> BufferedReader:
+    """Opens a regular file for reading.
 
     Never waits, as opening a pipe does, and never reads from a device.
 
     Args:
       path: of the file.
       most: bytes that a file of this kind can have.
+      follow: whether a link to a file will do.
 
     Raises:
       UnfitFile: no regular file, or larger than `most`.
       OSError: it is missing, or cannot be opened now.
     """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, flags | (0 if follow else os.O_NOFOLLOW))
     except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise UnfitFile(f"{printable(path)} is a link, not a file") from error
         if error.errno == errno.ENXIO:  # the way in which a socket cannot be opened
             raise UnfitFile(f"{printable(path)} is a socket, not a file") from error
         raise

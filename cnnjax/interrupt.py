@@ -1,15 +1,27 @@
-"""Stopping between two dispatches, so that Ctrl-C and SIGTERM lose nothing."""
+"""Stopping between two dispatches, so that Ctrl-C, SIGTERM and SIGHUP lose nothing.
+
+Programs that others start may also end when their parent does: see `end_with_parent`.
+"""
 
 import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 NOTICE = b"""
 stopping when this dispatch (or compiling) is over, and saving a checkpoint; once more
 stops at once, and the last checkpoint counts
 """
+
+
+# Ctrl-C, the scheduler, and a terminal or connection that is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Number of the pipe by which a program knows that its parent lives.
+PARENT = "CNNJAX_PARENT_PIPE"
+
+_stopping = threading.Event()  # since a signal, for as long as it is caught
 
 
 class Stopped(Exception):
@@ -40,12 +52,13 @@ class StopRequest:
 @contextlib.contextmanager
 def catching_signals(
     notice: bytes = NOTICE,
-    signals: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM),
+    signals: tuple[int, ...] = SIGNALS,
     again: signal.Handlers = signal.SIG_DFL,
 ) -> Iterator[StopRequest]:
     """Turns the first signal into a request; the second one kills.
 
-    Only for the main thread, where Python runs signal handlers.
+    Of hangups only the first counts: a terminal that is closed may cause several. Only
+    for the main thread, where Python runs signal handlers.
 
     Args:
       notice: what is printed at the first one.
@@ -57,15 +70,70 @@ def catching_signals(
 
     def handle(signum, frame):
         request.set(signum)
+        _stopping.set()
         # The signal may have come in the middle of a print: that cannot be nested.
         with contextlib.suppress(OSError):
             os.write(1, notice)
         for number in signals:
-            signal.signal(number, again)
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else again)
 
+    with handling(signals, handle) as signals:
+        try:
+            yield request
+        finally:
+            _stopping.clear()
+
+
+@contextlib.contextmanager
+def handling(
+    signals: tuple[int, ...], handle: Callable[[int, Any], None]
+) -> Iterator[tuple[int, ...]]:
+    """Within, some signals call a function, but for a hangup that is ignored (nohup).
+
+    Yields:
+      Those that do.
+    """
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    signals = tuple(n for n in signals if not (n == signal.SIGHUP and is_ignored))
     old = {number: signal.signal(number, handle) for number in signals}
     try:
-        yield request
+        yield signals
     finally:
         for number in signals:
             signal.signal(number, old[number])
+
+
+@contextlib.contextmanager
+def lifeline() -> Iterator[tuple[int, dict[str, str]]]:
+    """A pipe that breaks when this process ends, however it does.
+
+    The kernel could tell a child too (PR_SET_PDEATHSIG), but on Linux alone, and when
+    the thread that started it ends. A pipe is closed with its process everywhere.
+
+    Yields:
+      The end for a child (`pass_fds`) and the variable that names it there.
+    """
+    theirs, ours = os.pipe()
+    try:
+        yield theirs, {PARENT: str(theirs)}
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def end_with_parent() -> None:
+    """Sends SIGTERM to this process when its parent ends, if that gave a `lifeline`.
+
+    SIGTERM saves where there is something to save.
+    """
+    number = os.environ.pop(PARENT, "")  # not for children of this one
+    if not number.isdecimal():
+        return
+
+    def wait() -> None:
+        with contextlib.suppress(OSError):
+            os.read(int(number), 1)  # there is nothing to read until it breaks
+            if not _stopping.is_set():  # a second signal would kill
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -3,7 +3,10 @@
 import contextlib
 import math
 import os
+import resource
+import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -25,12 +28,12 @@ def identity(pid: int | None = None) -> dict[str, Any]:
       'host', 'pid' and 'born': when it started, in 1/100 s since the machine did,
       because numbers are given again; None for a process that has ended.
     """
-    pid = pid or os.getpid()
+    pid = os.getpid() if pid is None else pid
     return {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
 
 
 def is_running(known: Mapping[str, Any]) -> bool | None:
-    """Whether a process still runs; None if it is of another machine.
+    """Whether a process still runs; None if it is of another machine, or hidden.
 
     Args:
       known: what `identity` gave. Where a file has lost or changed some of it, there is
@@ -40,8 +43,10 @@ def is_running(known: Mapping[str, Any]) -> bool | None:
         return False
     if known["host"] != socket.gethostname():
         return None
-    born = known["born"]
-    return _is_number(born) and born == _born(known["pid"])
+    born = _born(known["pid"])
+    if born is None and _is_hidden(known["pid"]):
+        return None
+    return _is_number(known["born"]) and known["born"] == born
 
 
 def seems_alive(heartbeat: Mapping[str, Any]) -> bool:
@@ -65,6 +70,25 @@ def seconds_of_silence(heartbeat: Mapping[str, Any]) -> float:
         return math.inf
 
 
+def how_it_ended(code: int, usage: resource.struct_rusage | None = None) -> str:
+    """Words for the end of a process that gave no reason.
+
+    Args:
+      code: its exit code; below 0 for the signal that killed it.
+      usage: of `os.wait4`; tells the most memory that it had.
+    """
+    if code >= 0:
+        return f"its process ended with code {code}"
+    guess = " (out of memory?)" if code == -signal.SIGKILL else ""
+    most = f"; it had up to {bytes_of(usage) / 1e9:.2g} GB of memory" if usage else ""
+    return f"its process was killed by signal {-code}{guess}{most}"
+
+
+def bytes_of(usage: resource.struct_rusage) -> int:
+    """The most memory that a process has had."""
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def slurm_start() -> dict[str, str]:
     """Which start of which SLURM job this process is in; nothing outside of SLURM."""
     job = os.environ.get("SLURM_JOB_ID")
@@ -83,6 +107,17 @@ def _is_number(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_hidden(pid: int) -> bool:
+    """Whether there is such a process, of another user whom the system hides."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (ProcessLookupError, OverflowError):
+        pass
+    return False
+
+
 def _is_restarted_job(heartbeat: Mapping[str, Any]) -> bool:
     """Whether it is of an earlier start of this job, which SLURM has ended."""
     ours = slurm_start()
@@ -96,7 +131,12 @@ def _born(pid: int) -> int | None:
     """When a process started, in 1/100 s since the machine did; None if it ended."""
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
-        if process.status() != psutil.STATUS_ZOMBIE:
-            # The difference of two times of day, so that setting the clock is harmless.
-            return round(100 * (process.create_time() - psutil.boot_time()))
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        # The difference of two times of day, so that setting the clock is harmless,
+        # unless it is set between the two.
+        for _ in range(5):
+            booted, created = psutil.boot_time(), process.create_time()
+            if booted == psutil.boot_time():
+                return round(100 * (created - booted))
     return None

@@ -15,8 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import ESCAPING, UserError, near_matches, printable, remedy
+from cnnjax.files import UnfitFile, read_regular
+from cnnjax.record_kinds import METRICS_ROW
+from cnnjax.schema import HOLE, Kind
 
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+# No record is larger: the mean of large images, or the rows of a million evaluations.
+MOST_BYTES = 256 * 2**20
+MOST_NAMED = 8  # lines that cannot be read
 
 _is_writer = True
 
@@ -103,8 +110,28 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
         raise write_failure(path, error) from error
 
 
+def is_there(path: str | os.PathLike) -> bool:
+    """Whether anything stands at a path, if only a link to something.
+
+    Raises:
+      UserError: the system does not tell, which is not the same as that it is missing.
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return True
+
+
+def unreadable(path: str | os.PathLike, error: OSError) -> UserError:
+    """The error for a file that the system does not let be read, to be raised."""
+    return UserError(f"cannot read {printable(path)}: {error.strerror or error}")
+
+
 def read_json(path: str | os.PathLike, *, lenient: bool = False) -> Any:
-    """Reads a file of `write_json`.
+    """Reads a file of `write_json`; `read_record` checks what is in it as well.
 
     Args:
       path: the file.
@@ -115,55 +142,145 @@ def read_json(path: str | os.PathLike, *, lenient: bool = False) -> Any:
       UserError: no such file, no permission, not JSON; never if lenient.
     """
     try:
-        return from_line(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
+        return _parsed(path)
+    except UserError:
         if lenient:
             return None
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        if lenient:
-            return None
+        raise
+
+
+def read_record(path: str | os.PathLike, kind: Kind) -> Any:
+    """Reads a record that must be whole.
+
+    Args:
+      path: the file.
+      kind: one of `record_kinds`.
+
+    Raises:
+      UserError: there is none, it cannot be read, or it has anything that does not fit
+        the kind.
+    """
+    flaws: list[str] = []
+    found = kind.sift(_parsed(path), "", flaws)
+    if flaws:
         raise UserError(
-            f"{path} is not valid JSON ({error}); delete it or restore it"
+            f"{printable(path)} is not what a run wrote ({_several(flaws)}): restore "
+            "it, move it away, or give another --workdir"
+        )
+    return found
+
+
+def sift_record(
+    path: str | os.PathLike, kind: Kind
+) -> tuple[dict[str, Any] | None, str]:
+    """Reads what can be used of a record; never raises.
+
+    Args:
+      path: the file.
+      kind: an object of `record_kinds`.
+
+    Returns:
+      What is left, None if there is no file or nothing fits; and what is wrong with the
+      file, to stand behind its name: 'cannot be read (Permission denied)', or ''.
+    """
+    flaws: list[str] = []
+    try:
+        if not is_there(path):
+            return None, ""
+        found = kind.sift(_parsed(path), "", flaws)
+    except UserError as error:
+        return None, _wrong_with(error)
+    wrong = f"holds what no run writes ({_several(flaws)})" if flaws else ""
+    return (None if found is HOLE else found), wrong
+
+
+def _parsed(path: str | os.PathLike) -> Any:
+    try:
+        return from_line(read_regular(path, MOST_BYTES).decode("utf-8"))
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{printable(path)} is not valid JSON ({error}); delete it or restore it"
         ) from error
 
 
-def read_metrics(
-    path: str | os.PathLike, skipped: list[int] | None = None
-) -> list[dict[str, Any]]:
+def _wrong_with(error: UserError) -> str:
+    """An error of reading in words without the path, for reports that others read."""
+    cause = error.__cause__
+    if isinstance(cause, OSError):
+        return f"cannot be read ({cause.strerror or cause})"
+    if isinstance(error, UnfitFile):
+        return "cannot be read (it is no file, or too large)"
+    return "cannot be read (it is not valid JSON)"
+
+
+def _several(flaws: Sequence[str]) -> str:
+    more = len(flaws) - 1
+    return flaws[0] + (f"; and {more} more" if more else "")
+
+
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """Reads the rows of a `metrics.jsonl`.
 
     A last line without its newline is one that a kill or a full disk cut short; it is
     left out. A missing file has no rows.
 
-    Args:
-      path: the file.
-      skipped: if given, the reader is lenient: the numbers of broken lines are added
-        here in place of an error, and a file that cannot be read has no rows.
-
     Raises:
-      UserError: no permission, or a broken line that is not the last; never if lenient.
+      UserError: it cannot be read, or a line that is not the last is broken or holds
+        what it cannot.
+    """
+    rows, flaws = _rows(path)
+    for number, flaw in flaws.items():
+        raise UserError(
+            f"line {number} of {printable(path)} is not what a run wrote ({flaw}): "
+            "delete that line or run the cell again"
+        )
+    return rows
+
+
+def sift_metrics(path: str | os.PathLike) -> tuple[list[dict[str, Any]], str]:
+    """Reads the rows of a `metrics.jsonl` that can be used; never raises.
+
+    Returns:
+      The rows, and what is wrong with the file, as of `sift_record`.
     """
     try:
-        content = Path(path).read_bytes()
+        rows, flaws = _rows(path)
+    except UserError as error:
+        return [], _wrong_with(error)
+    if not flaws:
+        return rows, ""
+    numbers = [str(number) for number in flaws]
+    more = f" and {len(numbers) - MOST_NAMED} more" * (len(numbers) > MOST_NAMED)
+    return rows, (
+        f"has unreadable lines, which are skipped: {', '.join(numbers[:MOST_NAMED])}"
+        f"{more}"
+    )
+
+
+def _rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], dict[int, str]]:
+    """The rows that fit, and number of the line -> flaw of those that do not."""
+    if not is_there(path):
+        return [], {}
+    try:
+        content = read_regular(path, MOST_BYTES)
     except OSError as error:
-        if skipped is not None or isinstance(error, FileNotFoundError):
-            return []
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
-    whole_lines = content[: content.rfind(b"\n") + 1].splitlines()
-    rows = []
+        raise unreadable(path, error) from error
+    rows: list[dict[str, Any]] = []
+    flaws: dict[int, str] = {}
+    whole_lines = content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
     for number, line in enumerate(whole_lines, start=1):
+        found: list[str] = []
         try:
-            rows.append(from_line(line.decode("utf-8")))
-        except ValueError as error:
-            if skipped is not None:
-                skipped.append(number)
-                continue
-            raise UserError(
-                f"line {number} of {path} is not valid JSON; delete that line or run "
-                "the cell again"
-            ) from error
-    return rows
+            row = METRICS_ROW.sift(from_line(line.decode("utf-8")), "", found)
+        except (ValueError, RecursionError):
+            found = ["it is not valid JSON"]
+        if found:
+            flaws[number] = _several(found)
+        else:
+            rows.append(row)
+    return rows, flaws
 
 
 def no_run(

@@ -1,13 +1,29 @@
-"""Tables on a terminal of any width: no number is cut off."""
+"""Sentences and tables on a terminal of any width, whatever texts of others they hold.
+
+No text is a code of the terminal, and no number is cut off.
+"""
 
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cnnjax.texts import one_line, sentence
+
 # Below this a progress bar leaves no room for its text.
 NARROW = 60
 _ANY = 10_000
+
+
+def say(text: str) -> None:
+    """Prints a sentence; every program prints its sentences by this."""
+    print(sentence(text), flush=True)
+
+
+def plain(text: str) -> str:
+    """A text between the markup of rich, for a cell or a line."""
+    return escape(one_line(text))
 
 
 def show(table: Table, console: Console | None = None) -> None:

@@ -13,9 +13,7 @@ from cnnjax.config import parse_changes
 from cnnjax.errors import UserError
 from cnnjax.records import is_writer
 
-ABLATION = flags.DEFINE_string(
-    "ablation", "degradation", "A name from configs/ablations/, or the path of a file."
-)
+ABLATION = flags.DEFINE_string("ablation", "degradation", "A name, or path of a file.")
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
 SEEDS = flags.DEFINE_string(
     "seeds", "", "Seeds per arm; auto adds seeds until all claims are decided."
@@ -29,12 +27,11 @@ MINUTES = flags.DEFINE_float(
 FOLDS = flags.DEFINE_integer(
     "folds", 0, "Of cross-validation; 0 for the splits of the recipe.", lower_bound=0
 )
-WORKDIR = flags.DEFINE_string(
-    "workdir", "", "Folder of the runs; '' for runs/<ablation>/<scale>."
+WORKDIR = flags.DEFINE_string("workdir", "", "Of runs [runs/<ablation>/<scale>].")
+RESUME_FROM = flags.DEFINE_string(
+    "resume_from", "", "Published report, whose runs of like config and data are taken."
 )
-DRY_RUN = flags.DEFINE_bool(
-    "dry_run", False, "Print arms, parameters, multiply-adds and cost; train nothing."
-)
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print arms and cost; train nothing.")
 cli.define_launch_flags()
 cli.define_parallel_flags()
 
@@ -44,6 +41,7 @@ def main() -> int:
     from cnnjax.ablation.execute.adaptive import AUTO, Budget, parse_seeds, train_seeds
     from cnnjax.ablation.execute.dispatch import train_cells
     from cnnjax.ablation.execute.dry_run import print_plan
+    from cnnjax.ablation.judge.published import read_published
     from cnnjax.ablation.plan import load_ablation, make_plan
     from cnnjax.ablation.report.pages import write_report
     from cnnjax.ablation.report.terminal import print_summary
@@ -51,6 +49,7 @@ def main() -> int:
 
     if SEEDS.value != AUTO and (MAX_SEEDS.present or MINUTES.present):
         raise UserError(f"--max_seeds and --budget_minutes are for --seeds={AUTO}")
+    taken = read_published(RESUME_FROM.value) if RESUME_FROM.value else None
     make = functools.partial(
         make_plan,
         load_ablation(ABLATION.value),
@@ -59,18 +58,19 @@ def main() -> int:
         data_dir=flags.FLAGS.data_dir,
         workdir=WORKDIR.value,
         changes=parse_changes(flags.FLAGS.set) | cli.parallel_changes(),
+        published=taken and taken.plan,
     )
     if DRY_RUN.value:
         print_plan(make(num_seeds=parse_seeds(SEEDS.value)))
         return 0
     launching = cli.launching()
-    train = functools.partial(train_cells, **launching)
+    train = functools.partial(train_cells, **launching, published=taken)
     # Other launchers start separate processes.
     inline = launching["launcher"] == "inline"
     with joined(**cli.processes()) if inline else contextlib.nullcontext():
         budget = Budget(MAX_SEEDS.value, MINUTES.value)
         code, plan = train_seeds(make, train, SEEDS.value, budget)
-        if code == 0 and launching["wait"] and is_writer():
+        if code in (0, 1) and launching["wait"] and is_writer():
             print_summary(plan.workdir)
             print(f"report: {write_report(plan.workdir)[0]}")
     return code

@@ -1,6 +1,7 @@
-"""Write the report of a run or an ablation, from its files alone.
+"""Write the report of a run or an ablation, from its files or its published records.
 
 Example: ./launch.sh report --workdir=runs/degradation/laptop
+         ./launch.sh report --from=docs/results/degradation-laptop
 """
 
 import pathlib
@@ -9,6 +10,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.ablation.report.pages import write_report
+from cnnjax.ablation.report.redrawing import write_report_from
 from cnnjax.ablation.report.terminal import print_summary
 from cnnjax.ablation.report.training import (
     is_training,
@@ -17,14 +19,25 @@ from cnnjax.ablation.report.training import (
 )
 from cnnjax.errors import UserError, printable
 
-WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run or an ablation.")
+WORKDIR = flags.DEFINE_string(
+    "workdir",
+    "",
+    "Folder of a run or an ablation; with --from, where the report is written "
+    "[runs/published/<name>].",
+)
+FROM = flags.DEFINE_string(
+    "from", "", "Folder of a published report, whose records are judged again."
+)
 
 
 def main() -> None:
-    if not WORKDIR.value:
+    if not WORKDIR.value and not FROM.value:
         raise UserError("--workdir is missing: give the folder of a run or an ablation")
     workdir = pathlib.Path(WORKDIR.value)
-    if is_training(workdir):
+    if FROM.value:
+        folder = pathlib.Path(FROM.value)
+        page = write_report_from(folder, workdir if WORKDIR.value else None)
+    elif is_training(workdir):
         print_training(workdir)
         page, *_ = write_training_report(workdir)
     else:

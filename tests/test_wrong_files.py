@@ -123,6 +123,26 @@ def test_damaged_set(programs, here, mnist, damage):
     assert os.listdir(here) == ["data"]
 
 
+def test_set_that_names_code(programs, here, mnist):
+    data = shutil.copytree(mnist, here / "data")
+    (here / "payload.py").write_text("import pathlib; pathlib.Path('ran').touch()")
+    (features,) = data.glob("mnist/*/features.json")
+    of_tfds = "tensorflow_datasets.core.features.image_feature"
+    features.write_text(features.read_text().replace(of_tfds, "payload"))
+    ended = programs.run(here, *MLP, "--data_dir=data")
+    assert_one_sentence(ended, "features.json names the class 'payload.Image'")
+    assert sorted(os.listdir(here)) == ["data", "payload.py"]
+
+
+@needs_permissions
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+def test_class_that_may_not_be_read(programs, here, pictures, mode):
+    (pictures / "dog").chmod(mode)
+    ended = programs.run(here, *FOLDER, "--data_dir=pictures")
+    (pictures / "dog").chmod(0o755)
+    assert_one_sentence(ended, "pictures/dog", "cannot be read: Permission denied")
+
+
 @pytest.mark.parametrize("data_dir", ["", "pictures/cat", "gone"])
 def test_folder_without_classes(programs, here, pictures, data_dir):
     ended = programs.run(here, *FOLDER, f"--data_dir={data_dir}")

@@ -4,6 +4,7 @@ The choices of `layers/functional/conv.py` on CPU follow from these rows.
 """
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +14,10 @@ from benchmarks.measure import interleave
 from benchmarks.rows import Row, rows_of
 from cnnjax.devices import parallel
 from cnnjax.layers.functional.conv import form_on_cpu
-from cnnjax.layers.functional.conv_cpu import Form, choose_form, plain
+from cnnjax.layers.functional.conv_cpu import PLAIN, choose_form
 from cnnjax.layers.functional.conv_geometry import Geometry
-from cnnjax.layers.functional.conv_onednn import by_onednn, is_installed
+from cnnjax.layers.functional.conv_onednn import BY_ONEDNN, is_installed
+from cnnjax.layers.functional.conv_operation import Form, convolve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,14 +82,14 @@ def rows(case: Case, options) -> list[Row]:
     shape = (case.kernel, case.kernel, case.channels // case.groups, case.features)
     kernel = jnp.ones(shape)
     form = choose_form(x.shape, kernel.shape, geometry)
-    ways = {"plain lax": running(plain, geometry, x, kernel)}
-    chosen = {plain: "plain lax"}
-    if form is not plain:
-        chosen[form] = form.__name__
-        ways[form.__name__] = running(form, geometry, x, kernel)
+    ways = {"plain lax": running(PLAIN, geometry, x, kernel)}
+    chosen = {PLAIN: "plain lax"}
+    if form is not PLAIN:
+        chosen[form] = form.name
+        ways[form.name] = running(form, geometry, x, kernel)
     if is_installed():
-        chosen[by_onednn] = "oneDNN"
-        ways["oneDNN"] = running(by_onednn, geometry, x, kernel)
+        chosen[BY_ONEDNN] = "oneDNN"
+        ways["oneDNN"] = running(BY_ONEDNN, geometry, x, kernel)
     outputs = case.batch * case.features
     for side in geometry.output_size(x.shape, kernel.shape):
         outputs *= side
@@ -105,7 +107,7 @@ def running(form: Form, geometry: Geometry, x: jax.Array, kernel: jax.Array):
     """Output and gradients as one compiled program."""
 
     def both(x, kernel):
-        y, pull_back = jax.vjp(lambda x, k: form(geometry, x, k), x, kernel)
+        y, pull_back = jax.vjp(functools.partial(convolve, geometry, form), x, kernel)
         return y, *pull_back(y)
 
     program = parallel.compile_program(both, (x, kernel))

@@ -14,7 +14,8 @@ from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions
 from cnnjax.errors import UserError
-from cnnjax.records import read_json, write_json
+from cnnjax.record_kinds import CONFIG, PLAN
+from cnnjax.records import is_there, read_record, write_json
 
 FOLDERS = ("configs", "ablations")  # of our definitions
 
@@ -118,6 +119,7 @@ def make_plan(
     changes: dict[str, Any],
     num_folds: int = 0,
     sequential: bool = False,
+    published: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Resolves the config of every cell.
 
@@ -135,16 +137,20 @@ def make_plan(
       num_folds: of cross-validation; 0 for the splits of the recipe.
       sequential: whether results will decide how many seeds there are; once that is so,
         it stays so, and seeds that are added to those of an earlier plan count as that.
+      published: the plan of a published report whose runs are to be taken; where the
+        folder has no plan, its cells are kept like those of an earlier plan.
 
     Raises:
-      UserError: an unknown scale or config key, one that the arms differ in, or fewer
-        seeds than were planned before.
+      UserError: an unknown scale or config key, one that the arms differ in, fewer
+        seeds than were planned before, or a folder of another plan.
     """
     chosen = ablation.scale(scale)
     folder = Path(workdir or default_workdir(ablation, scale, num_folds))
     arms = ablation.arms(scale)
     _refuse_questioned_keys(ablation, arms, changes)
-    known = planned_seeds(folder)
+    earlier = earlier_plan(folder)
+    before = earlier or published or {"arms": []}
+    known = _planned_seeds(before)
     cells = []
     for arm in arms:
         config = load_recipe(chosen.recipe, f"scale {scale!r} of {ablation.name}.py")
@@ -152,8 +158,8 @@ def make_plan(
         if data_dir:
             override(config, {"data.data_dir": data_dir})
         wanted = num_seeds[arm.name] if isinstance(num_seeds, Mapping) else num_seeds
-        before = known.get(arm.name, [])
-        groups = seed_groups(before, wanted or 0, chosen.seeds, folder)
+        counts = known.get(arm.name, [])
+        groups = seed_groups(counts, wanted or 0, chosen.seeds, folder)
         for fold in range(num_folds) if num_folds else (None,):
             for name, (first, count) in groups.items():
                 own = {"seeds.first": config.seeds.first + first, "seeds.count": count}
@@ -165,9 +171,11 @@ def make_plan(
                 path += [name] if name else []
                 cells.append(Cell("/".join(path), arm, cell.lock()))
     added = any("/seeds-" in cell.name for cell in cells)
-    before = read_json(folder / "plan.json") if known else {}
     sequential = sequential or added or before.get("sequential", False)
-    return Plan(ablation, scale, arms, tuple(cells), folder, sequential)
+    plan = Plan(ablation, scale, arms, tuple(cells), folder, sequential)
+    if earlier is not None:
+        _refuse_other_plan(plan, earlier)
+    return plan
 
 
 def default_workdir(ablation: Ablation, scale: str, num_folds: int) -> str:
@@ -176,36 +184,48 @@ def default_workdir(ablation: Ablation, scale: str, num_folds: int) -> str:
     return f"runs/{ablation.name}/{scale}{folds}"
 
 
-def planned_seeds(folder: Path) -> dict[str, list[int]]:
-    """Arm -> how many seeds each of its cells has, of the plan in a folder.
+def earlier_plan(folder: Path) -> dict[str, Any] | None:
+    """The content of the `plan.json` in a folder; None if there is none.
 
     Raises:
-      UserError: the folder is that of something else.
+      UserError: the folder is that of something else, or the plan cannot be read.
     """
-    path = folder / "plan.json"
-    if (folder / "config.json").exists():
+    if is_there(folder / "config.json"):
         raise UserError(
             f"{folder} is the folder of a single training (config.json): give another "
             "--workdir"
         )
-    if not path.is_file():
-        return {}
+    path = folder / "plan.json"
+    return read_record(path, PLAN) if is_there(path) else None
+
+
+def _planned_seeds(plan: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Arm -> how many seeds each of its cells has, folds aside."""
     counts: dict[str, dict[int, int]] = {}
-    plan = read_json(path)
-    if not isinstance(plan, dict) or not isinstance(plan.get("arms"), list):
-        raise UserError(
-            f"{path} is not the plan of an ablation: give another --workdir"
-        )
-    arms = plan["arms"]
-    if not all("cells" in arm for arm in arms):
-        raise UserError(
-            f"{path} is of an older version: give another --workdir, or move the folder"
-        )
-    for arm in arms:
+    for arm in plan["arms"]:
         for cell in arm["cells"]:
             seeds = cell["seeds"]
             counts.setdefault(arm["name"], {})[seeds[0]] = len(seeds)
     return {arm: list(of_arm.values()) for arm, of_arm in counts.items()}
+
+
+def _refuse_other_plan(plan: Plan, earlier: Mapping[str, Any]) -> None:
+    """Refuses a plan that is not the one of its folder, or more of it."""
+    given = {"ablation": plan.ablation.name, "scale": plan.scale}
+    for key, new in given.items():
+        if (old := earlier.get(key, new)) != new:
+            raise UserError(
+                f"{plan.workdir} holds a plan of {key} {old!r}, not {new!r}: give "
+                "another --workdir"
+            )
+    kept = {cell.name for cell in plan.cells}
+    planned = [cell["name"] for arm in earlier["arms"] for cell in arm["cells"]]
+    if lost := [name for name in planned if name not in kept]:
+        raise UserError(
+            f"{plan.workdir} holds {lost[0]}, which would no longer be planned there: "
+            f"give the same --folds, put the arm back into {plan.ablation.name}.py, or "
+            "give another --workdir"
+        )
 
 
 def seed_groups(
@@ -267,8 +287,9 @@ def refuse_other_configs(plan: Plan) -> None:
     for cell in plan.cells:
         path = plan.workdir / cell.name / "config.json"
         new = to_dict(cell.config)
-        changed = differences(read_json(path), new) if path.is_file() else []
-        if changed:
+        if not is_there(path):
+            continue
+        if changed := differences(read_record(path, CONFIG), new):
             raise UserError(
                 f"{plan.workdir} holds arm {cell.name} with another config "
                 f"({'; '.join(changed)}): give the same options, or another --workdir"
@@ -330,6 +351,6 @@ def _describe(
 
 def _created(path: Path) -> str:
     """When the ablation was first planned there: a resumed one keeps its date."""
-    if path.is_file():
-        return read_json(path)["created"]
+    if is_there(path) and (created := read_record(path, PLAN).get("created")):
+        return created
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -6,15 +6,15 @@ Entries are zip files, whose checksums tell a damaged one.
 import contextlib
 import os
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnnjax.cache import cache_folder, remove_oldest
+from cnnjax.files import open_regular
 
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+MOST_BYTES = 2**33  # of an entry; the largest is half of what `decoded_cache` keeps
 
 
 def find(kind: str, key: str, names: tuple[str, ...]) -> list[np.ndarray] | None:
@@ -28,8 +28,12 @@ def find(kind: str, key: str, names: tuple[str, ...]) -> list[np.ndarray] | None
     folder = cache_folder(kind)
     if folder is None:
         return None
-    # np.load leaves files open where it is given a name and finds damage.
-    with contextlib.suppress(*_DAMAGED), open(folder / f"{key}.npz", "rb") as file:
+    # One flipped bit is an error of any kind, also one of memory. np.load leaves files
+    # open where it is given a name and finds damage.
+    with (
+        contextlib.suppress(Exception),
+        open_regular(folder / f"{key}.npz", MOST_BYTES) as file,
+    ):
         entry = np.load(file)
         return [entry[name] for name in names]
     return None

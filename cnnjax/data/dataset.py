@@ -6,23 +6,29 @@ held in memory ('resident') or read and decoded as they are needed ('streaming')
 """
 
 import dataclasses
+import functools
 import hashlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cnnjax.data.contents import Contents, remarks_on_splits
-from cnnjax.data.decoded_cache import decoded_once
+from cnnjax.data.decoded_cache import decoded_once, key_of
 from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
-from cnnjax.data.images import with_channels
+from cnnjax.data.images import require_memory, with_channels
 from cnnjax.data.labels import checked_pools
 from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
-from cnnjax.data.sources.source import Chosen, Source
-from cnnjax.data.split import Split, StreamedSplit, choose, require_shape
+from cnnjax.data.sources.source import Chosen, Source, reading
+from cnnjax.data.split import (
+    Split,
+    StreamedSplit,
+    choose,
+    require_shape,
+)
 from cnnjax.errors import UserError, unknown_name
 
 # Add a data set: its file, and one line here.
@@ -35,6 +41,8 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
 
 # Decoded bytes of all splits up to which delivery 'auto' keeps a set in memory.
 RESIDENT_BYTES = 4 * 2**30
+# Images that are in memory at once, at the least, where a set is streamed.
+STREAMED_AT_ONCE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +84,7 @@ class Dataset:
         return self.train.streamed
 
 
+@reading("the data set")
 def load_dataset(request: Request) -> Dataset:
     """Reads a data set, or with delivery 'streaming' lists it.
 
@@ -85,12 +94,19 @@ def load_dataset(request: Request) -> Dataset:
     """
     source = open_source(request)
     chosen = choose(source.pools, request, source.in_splits)
+    num_images = sum(len(indices) for _, indices in chosen.values())
     delivery = request.delivery
     if delivery == "auto":
-        num_images = sum(len(indices) for _, indices in chosen.values())
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
         delivery = "resident" if fits else "streaming"
-    if delivery == "streaming":
+    streaming = delivery == "streaming"
+    require_memory(
+        f"the first training image of {request.name}",
+        source.image_shape,
+        min(num_images, STREAMED_AT_ONCE) if streaming else num_images,
+        "" if streaming else ", or config.data.delivery to 'streaming'",
+    )
+    if streaming:
         _require_certain(source)
         return streamed(source, request, chosen)
     splits = _read_splits(source, chosen, request)
@@ -98,6 +114,7 @@ def load_dataset(request: Request) -> Dataset:
     return _dataset(source, request, chosen, splits, mark)
 
 
+@reading("the data set")
 def open_source(request: Request) -> Source:
     """Opens a source and checks its labels; decodes one image at most.
 
@@ -127,11 +144,13 @@ def open_source(request: Request) -> Source:
     return dataclasses.replace(source, read=read, image_shape=shape)
 
 
+@reading("the data set")
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are needed."""
     shape, from_files = source.image_shape, source.root is not None
+    stamp = functools.cache(lambda: key_of(_paths(source), ()))
     splits = {
-        split: StreamedSplit(split, source.read, *of_split, shape, from_files)
+        split: StreamedSplit(split, source.read, *of_split, shape, from_files, stamp)
         for split, of_split in chosen.items()
     }
     mark = streamed_fingerprint(source, request, chosen)
@@ -200,8 +219,12 @@ def _read_once(
         return decode()
     chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
     what = (pool, chosen, request.image_size, request.channels)
-    files = (os.path.join(source.root, name) for name in source.files())
-    return decoded_once(files, what, decode)
+    return decoded_once(_paths(source), what, decode)
+
+
+def _paths(source: Source) -> Iterator[str]:
+    """The files of a source."""
+    return (os.path.join(source.root or "", name) for name in source.files())
 
 
 def _opener(name: str) -> Callable[[Request], Source]:

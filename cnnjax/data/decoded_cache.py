@@ -41,9 +41,14 @@ def decoded_once(
 
 
 def key_of(files: Iterable[str | os.PathLike], what: object) -> str:
-    """A name for what was made of files, which changes when one of them does."""
+    """A name for what was made of files, which changes when one of them does.
+
+    A copy may be given the time of what it replaces (`cp -p`); the time of the change
+    itself, and the number of the file, cannot be chosen.
+    """
     digest = hashlib.sha256(repr(what).encode())
     for file in sorted(map(os.path.abspath, files)):
         stat = os.stat(file)
-        digest.update(os.fsencode(f"\n{file} {stat.st_size} {stat.st_mtime_ns}"))
+        times = f"{stat.st_mtime_ns} {stat.st_ctime_ns}"
+        digest.update(os.fsencode(f"\n{file} {stat.st_size} {times} {stat.st_ino}"))
     return digest.hexdigest()[:32]

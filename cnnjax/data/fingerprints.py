@@ -10,6 +10,9 @@ from cnnjax.data.images import DECODING
 from cnnjax.data.request import Request
 from cnnjax.data.sources.source import Chosen, Source
 from cnnjax.data.split import Split
+from cnnjax.files import read_regular
+
+MOST_METADATA = 2**26  # bytes of a file *.json of a data set
 
 
 def fingerprint(splits: Iterable[Split]) -> str:
@@ -42,8 +45,7 @@ def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> st
         path = os.path.join(source.root or "", name)
         digest.update(os.fsencode(f"{name} {os.stat(path).st_size}\n"))
         if name.endswith(".json"):
-            with open(path, "rb") as file:
-                digest.update(file.read())
+            digest.update(read_regular(path, MOST_METADATA))
     for split in ("train", "validation", "test"):
         pool, indices = chosen[split]
         digest.update(f"{split} {pool} {len(indices)}\n".encode())

@@ -8,11 +8,13 @@ refused. A BMP whose alpha is 0 everywhere is opaque, as in browsers.
 """
 
 import io
+import math
 import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import psutil
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from cnnjax.errors import UserError
@@ -140,7 +142,7 @@ def decode_all(
 
     Raises:
       UserError: a broken image; a coloured image where channels is 1; sizes that differ
-        where `size` is 0.
+        where `size` is 0; more memory than there is.
     """
     result: Any = None  # until the first image tells its shape
     for i, (name, content) in enumerate(encoded):
@@ -157,6 +159,7 @@ def decode_all(
         pixels = _pixels(image, channels)
         if result is None:
             first = name
+            require_memory(name, pixels.shape, num_images)
             result = np.empty((num_images, *pixels.shape), np.uint8)
         if pixels.shape != result.shape[1:]:
             raise UserError(
@@ -165,6 +168,26 @@ def decode_all(
             )
         result[i] = pixels
     return result
+
+
+def require_memory(
+    name: str, shape: tuple[int, ...], num_images: int, also: str = ""
+) -> None:
+    """Raises a UserError unless images fit the memory that is free, before it is taken.
+
+    Args:
+      name: of the first of them.
+      shape: (H, W, C) of each.
+      num_images: that are in memory at once.
+      also: what helps, beside `image_size`.
+    """
+    wanted, free = num_images * math.prod(shape), psutil.virtual_memory().available
+    if wanted > free:
+        raise UserError(
+            f"{name} is {shape[0]}x{shape[1]}, and {num_images:,} images like it take "
+            f"{wanted / 1e9:,.1f} GB of memory, of which {free / 1e9:,.1f} GB are "
+            f"free: set config.data.image_size to crop and resize all{also}"
+        )
 
 
 def as_viewed(name: str, image: Image.Image) -> Image.Image:

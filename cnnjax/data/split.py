@@ -1,6 +1,7 @@
 """Splits: which images each has, and its images in memory or read when needed."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -49,6 +50,8 @@ class StreamedSplit:
       indices: which images of the pool, in rising order.
       image_shape: (H, W, C) that all of them must have.
       from_files: whether an image may be broken; those of embedded sources are not.
+      stamp: what the system says of the files, for the keys of what is kept of them:
+        the fingerprint does not see other pixels in a file of equal size.
     """
 
     streamed: ClassVar[Literal[True]] = True
@@ -58,6 +61,7 @@ class StreamedSplit:
     indices: np.ndarray
     image_shape: tuple[int, int, int]
     from_files: bool = True
+    stamp: Callable[[], str] = str
 
     def __len__(self) -> int:
         return len(self.indices)

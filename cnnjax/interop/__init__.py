@@ -4,9 +4,10 @@
     variables = interop.from_torch("resnet50", state_dict, source="timm")
     state_dict = interop.to_torch("resnet50", variables, source="torchvision")
 
-State dicts are dictionaries of NumPy arrays; torch is needed for its own files only.
-The converted net computes the same function as the source's net, or is refused. Entries
-of a file that were left out are logged.
+State dicts are dictionaries of NumPy arrays; torch is needed to write its own files,
+not to read them. The converted net computes the same function as the source's net, or
+is refused. Names and shapes are compared before values are read. Entries of a file that
+were left out are logged.
 """
 
 import logging
@@ -18,8 +19,9 @@ import numpy as np
 from flax import traverse_util
 from flax.core import meta
 
+from cnnjax.errors import printable
 from cnnjax.interop.convert import state_dict_of
-from cnnjax.interop.files.read import checked_path, read_file
+from cnnjax.interop.files.read import checked_path, opened
 from cnnjax.interop.net import converted, net_of
 from cnnjax.interop.sources import NAMES, PREPARED, SOURCES, sources_of
 from cnnjax.models.registry import variant
@@ -94,9 +96,9 @@ def load(
     Raises:
       UserError: the file cannot be read, or belongs to another net.
     """
-    path = checked_path(path)
-    what = f"weight file {path}"
-    variables = converted(read_file(path), what, name, source, **arguments)
+    what = f"weight file {printable(checked_path(path))}"
+    with opened(path) as saved:
+        variables = converted(saved, what, name, source, **arguments)
     prepared = PREPARED.get((variant(name).build, source))
     if prepared:
         _LOG.warning("%s: %s", what, prepared)

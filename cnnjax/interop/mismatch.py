@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from cnnjax.errors import near_matches
 from cnnjax.interop.convert import COUNTER, Slot
+from cnnjax.interop.files.unread import Unread
 from cnnjax.interop.wrappers import MOST_NAMED, listed
 from cnnjax.models.registry import VARIANTS
+
+# Among how many names the most similar one is looked for: it takes some time for each.
+MOST_COMPARED = 500
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def differences(slots: list[Slot], state_dict: Mapping[str, np.ndarray]) -> list[str]:
+def differences(slots: list[Slot], state_dict: Mapping[str, Unread]) -> list[str]:
     """Missing and unexpected names, other shapes and types: a clause for each kind."""
     given = _without_counters(state_dict)
     wanted = {slot.name: slot for slot in slots}
@@ -39,7 +41,7 @@ def describe_mismatch(
     name: str,
     source: str,
     slots: list[Slot],
-    state_dict: Mapping[str, np.ndarray],
+    state_dict: Mapping[str, Unread],
     prefix: str,
     beside: Mapping[str, Any],
     others: Mapping[str, list[Slot]],
@@ -76,7 +78,7 @@ def describe_mismatch(
     )
 
 
-def _without_counters(state_dict: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _without_counters(state_dict: Mapping[str, Unread]) -> dict[str, Unread]:
     return {k: v for k, v in state_dict.items() if not k.endswith(COUNTER)}
 
 
@@ -86,12 +88,12 @@ def _with_near_ones(names: Shapes, candidates: Shapes) -> list[str]:
     shown = []
     for name in ordered[:MOST_NAMED]:
         alike = [c for c, shape in candidates.items() if shape == names[name]]
-        close = near_matches(name, alike)[:1]
+        close = near_matches(name, alike[:MOST_COMPARED])[:1]
         shown.append(f"{name} (or {close[0]}?)" if close else name)
     return shown + ordered[MOST_NAMED:]
 
 
-def _is_real(value: np.ndarray) -> bool:
+def _is_real(value: Unread) -> bool:
     # bfloat16 is no NumPy type: ml_dtypes gives it the kind V.
     return value.dtype.kind == "f" or value.dtype.name == "bfloat16"
 
@@ -103,7 +105,7 @@ def _other_net(others: Mapping[str, list[Slot]], state_dict) -> str | None:
     return None
 
 
-def _numbered(given: Mapping[str, np.ndarray]) -> str | None:
+def _numbered(given: Mapping[str, Unread]) -> str | None:
     if not given or not all(name.partition(".")[0].isdigit() for name in given):
         return None
     return (
@@ -113,7 +115,7 @@ def _numbered(given: Mapping[str, np.ndarray]) -> str | None:
 
 
 def _other_arguments(
-    slots: list[Slot], given: Mapping[str, np.ndarray], input_shape: tuple[int, ...]
+    slots: list[Slot], given: Mapping[str, Unread], input_shape: tuple[int, ...]
 ) -> str | None:
     """Arguments with which these weights would fit, if that is all that differs."""
     wrong: dict[str, Slot | None] = {
@@ -184,7 +186,7 @@ def _other_channels(given, wrong: dict[str, Any], input_shape) -> str | None:
     return None
 
 
-def _others_of_that_size(name: str, given: Mapping[str, np.ndarray]) -> str | None:
+def _others_of_that_size(name: str, given: Mapping[str, Unread]) -> str | None:
     """Entries of the registry with the same number of parameters."""
     total = sum(
         value.size

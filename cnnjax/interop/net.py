@@ -13,7 +13,7 @@ from flax import linen as nn
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop import heads
 from cnnjax.interop.convert import Slot, fill, other_channels, slots_of
-from cnnjax.interop.files.read import arrays_of
+from cnnjax.interop.files.unread import Unread, unread_of
 from cnnjax.interop.mismatch import describe_mismatch, differences
 from cnnjax.interop.same_function import (
     check_groups,
@@ -25,6 +25,7 @@ from cnnjax.interop.wrappers import (
     listed,
     prefix_of,
     prefixes,
+    renamed,
     state_dict_in,
     without_counts,
 )
@@ -178,14 +179,15 @@ def converted(
         notes.append(
             f"ignored entries without {given.prefix!r}: {listed(given.beside)}"
         )
-    notes += _out_of_range(from_file, kept)
+    read = {slot.name: kept[slot.name].read() for slot in from_file}
+    notes += _out_of_range(from_file, read)
     values = {}
     if initial:
         values = heads.initial_values(net.model, net.input_shape, initial, seed)
         notes.append(heads.described(initial, seed))
     if notes:
         _LOG.warning("%s: %s", what, "; ".join(notes))
-    return stack(fill(net.slots, kept, values), net.stacks)
+    return stack(fill(net.slots, read, values), net.stacks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +201,7 @@ class _Given:
       notes: for the log.
     """
 
-    state_dict: dict[str, Any]
+    state_dict: dict[str, Unread]
     prefix: str
     beside: dict[str, Any]
     notes: list[str]
@@ -207,14 +209,14 @@ class _Given:
 
 def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
     names = [slot.name for slot in net.slots]
-    renamed = RENAMED.get((type(net.model), net.source), lambda name: name)
+    rename = RENAMED.get((type(net.model), net.source), lambda name: name)
 
     def names_of_net(given: Iterable[str]) -> int:
-        return max(prefixes(map(renamed, given), names).values(), default=0)
+        return max(prefixes(map(rename, given), names).values(), default=0)
 
     found, settled, notes = state_dict_in(saved, what, weights, names_of_net)
     found, counts = without_counts(found)
-    found = {renamed(key): value for key, value in found.items()}
+    found = renamed(found, rename, what)
     open_choice = None if settled else weights
     prefix, others, chosen = prefix_of(found, names, what, open_choice)
     # Without a prefix everything belongs to the net, except further copies of it.
@@ -224,19 +226,19 @@ def _given_for(net: Net, saved: Any, what: str, weights: str | None) -> _Given:
         if not key.startswith(prefix) or (not prefix and key.startswith(others))
     }
     inside = {k.removeprefix(prefix): v for k, v in found.items() if k not in beside}
-    return _Given(arrays_of(inside, what), prefix, beside, notes + counts + chosen)
+    return _Given(unread_of(inside, what), prefix, beside, notes + counts + chosen)
 
 
-def _out_of_range(slots: list[Slot], state_dict: Mapping[str, Any]) -> list[str]:
+def _out_of_range(slots: list[Slot], state_dict: Mapping[str, np.ndarray]) -> list[str]:
     """Values that only a damaged file or a diverged run has."""
-    values = [(slot, np.asarray(state_dict[slot.name])) for slot in slots]
+    values = [(slot, state_dict[slot.name]) for slot in slots]
     infinite = [s.name for s, v in values if not np.isfinite(v).all()]
     below = [s.name for s, v in values if s.path[-1] == "var" and (v < 0).any()]
     said = {"weights that are not finite": infinite, "negative variances": below}
     return [f"it has {what} ({listed(names)})" for what, names in said.items() if names]
 
 
-def _channels(net: Net, state_dict: Mapping[str, Any]) -> dict[tuple[str, ...], int]:
+def _channels(net: Net, state_dict: Mapping[str, Unread]) -> dict[tuple[str, ...], int]:
     """Path of each kernel -> its input channels in a state dict."""
     return {
         slot.path: state_dict[slot.name].shape[1]

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cnnjax.errors import UserError, unknown_name
-from cnnjax.interop.files.torch_file import ArrayObject
+from cnnjax.errors import UserError, printable, shown, unknown_name
+from cnnjax.interop.files.inert_pickle import ArrayObject
 
 # The weights that the optimizer updates, or their running average.
 WEIGHTS = ("raw", "ema")
@@ -27,6 +27,11 @@ _OF_TRAINING = re.compile(r"optimi[sz]er|^optims?(_|$)", re.I)
 COUNTS = ("n_averaged", "total_ops", "total_params")
 # Nesting, as in {"model": {"state_dict": ...}}; a pickle may contain itself.
 DEPTH = 8
+# How often one object is entered: ten lists that contain each other ten times have more
+# places than can be searched.
+TIMES = 4
+# Longer names are those of no net; looking for prefixes in them could take for ever.
+MOST_CHARACTERS = 300
 # How many names a message lists.
 MOST_NAMED = 4
 
@@ -55,7 +60,7 @@ def state_dict_in(
     """
     if weights is not None and weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "weights")
-    places = dict(_state_dicts(saved))
+    places = dict(_state_dicts(saved, collections.Counter()))
     if isinstance(saved, Mapping) and not saved:
         places = {(): saved}
     if not places:
@@ -73,11 +78,36 @@ def state_dict_in(
         chosen, notes = choose(raw, averaged, names, what, weights)
     else:  # it may still contain both, under two prefixes
         chosen = raw[0]
-    odd = [str(key) for key, value in places[chosen].items() if not _is_tensor(value)]
+    entries = places[chosen].items()
+    odd = [k for k, value in entries if not (_is_name(k) and _is_tensor(value))]
     if odd:
-        notes = [*notes, f"entries that are not tensors were ignored ({listed(odd)})"]
-    kept = {key: value for key, value in places[chosen].items() if _is_tensor(value)}
-    return kept, settled, notes
+        names_of_odd = [k if _is_name(k) else shown(k) for k in odd]
+        notes = [
+            *notes,
+            f"entries that are not tensors were ignored ({listed(names_of_odd)})",
+        ]
+    kept = {k: value for k, value in entries if _is_name(k) and _is_tensor(value)}
+    return renamed(kept, printable, what), settled, notes
+
+
+def renamed(
+    state_dict: Mapping[str, Any], rename: Callable[[str], str], what: str
+) -> dict[str, Any]:
+    """The state dict with other names.
+
+    Raises:
+      UserError: two names become one.
+    """
+    old: dict[str, str] = {}
+    for name in state_dict:
+        new = rename(name)
+        if new in old:
+            raise UserError(
+                f"{what} contains {printable(old[new])} and {printable(name)}, which "
+                "are two names of one tensor: remove one of them"
+            )
+        old[new] = name
+    return {new: state_dict[name] for new, name in old.items()}
 
 
 def _of_the_net(
@@ -88,7 +118,7 @@ def _of_the_net(
     An average may lack the running statistics, which are half of the names. If no name
     matches, the largest state dicts under the usual keys are kept.
     """
-    counts = {place: names_of_net(map(str, d)) for place, d in places.items()}
+    counts = {p: names_of_net(filter(_is_name, d)) for p, d in places.items()}
     if not any(counts.values()):
         usual = {p: d for p, d in places.items() if p and p[-1] in WRAPPERS}
         places = usual or places
@@ -192,28 +222,37 @@ def listed(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     names = list(names)
     rest = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+    return ", ".join(map(printable, names[:MOST_NAMED])) + (
+        f" and {rest} more" if rest > 0 else ""
+    )
 
 
 def _is_tensor(value: Any) -> bool:
     return hasattr(value, "dtype")
 
 
-def _state_dicts(saved: Any, place: Place = ()) -> Iterable[tuple[Place, Mapping]]:
+def _is_name(key: Any) -> bool:
+    return isinstance(key, str) and len(key) <= MOST_CHARACTERS
+
+
+def _state_dicts(
+    saved: Any, met: collections.Counter[int], place: Place = ()
+) -> Iterable[tuple[Place, Mapping]]:
     """Every mapping of names to tensors, even among other entries."""
-    if len(place) > DEPTH:
+    met[id(saved)] += 1
+    if len(place) > DEPTH or met[id(saved)] > TIMES:
         return
     if isinstance(saved, list | tuple):
         named = {str(number): value for number, value in enumerate(saved)}
     elif isinstance(saved, Mapping):
-        named = {key: value for key, value in saved.items() if isinstance(key, str)}
+        named = {key: value for key, value in saved.items() if _is_name(key)}
         if any(map(_is_tensor, named.values())):
             yield place, saved
     else:
         return
     for key, value in named.items():
         if not _is_tensor(value) and not _OF_TRAINING.search(key):
-            yield from _state_dicts(value, (*place, key))
+            yield from _state_dicts(value, met, (*place, printable(key)))
 
 
 def _is_averaged(place: str, state_dict: Mapping[str, Any]) -> bool:
@@ -221,7 +260,7 @@ def _is_averaged(place: str, state_dict: Mapping[str, Any]) -> bool:
 
 
 def _why_none(saved: Any) -> str:
-    if _any(saved, lambda value: isinstance(value, ArrayObject)):
+    if _holds_arrays(saved, collections.Counter()):
         return (
             ", but arrays of NumPy, which torch stores as objects; save those by "
             "`numpy.savez(path, **arrays)`"
@@ -229,9 +268,12 @@ def _why_none(saved: Any) -> str:
     return ""
 
 
-def _any(saved: Any, holds: Callable[[Any], bool], depth: int = 0) -> bool:
+def _holds_arrays(saved: Any, met: collections.Counter[int], depth: int = 0) -> bool:
+    met[id(saved)] += 1
+    if depth > DEPTH or met[id(saved)] > TIMES:
+        return False
     if isinstance(saved, Mapping):
         saved = list(saved.values())
-    if isinstance(saved, list | tuple) and depth <= DEPTH:
-        return any(_any(value, holds, depth + 1) for value in saved)
-    return holds(saved)
+    if isinstance(saved, list | tuple):
+        return any(_holds_arrays(value, met, depth + 1) for value in saved)
+    return isinstance(saved, ArrayObject)

@@ -4,8 +4,6 @@ XLA on CPU runs the gradient of `lax.reduce_window` slowly; windows of up to
 `MAX_SLICES` taps are therefore written as a maximum or sum of shifted slices.
 """
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,12 +12,15 @@ from jax import lax
 
 from cnnjax.errors import unknown_name
 from cnnjax.layers.functional.implementation import chosen
+from cnnjax.layers.functional.max_windows import Windows, max_of_slices
 from cnnjax.layers.functional.window import (
     Padding,
     Pair,
     as_padding,
     as_pair,
     output_size,
+    pad_map,
+    slices,
 )
 
 MAX_SLICES = 9
@@ -58,7 +59,7 @@ def max_pool(
     window, strides = as_pair(window), as_pair(strides)
     out, pads = _fit(x, window, strides, as_padding(padding), ceil_mode, layer)
     if window[0] * window[1] <= MAX_SLICES and chosen(impl) != "lax":
-        return _max_of_slices(window, strides, pads, out, x)
+        return max_of_slices(Windows(window, strides, pads, out), x)
     return lax.reduce_window(
         x,
         -jnp.inf,
@@ -103,8 +104,8 @@ def avg_pool(
     window, strides, padding = as_pair(window), as_pair(strides), as_padding(padding)
     out, pads = _fit(x, window, strides, padding, ceil_mode, layer)
     if window[0] * window[1] <= MAX_SLICES and chosen(impl) != "lax":
-        padded = _pad(x, pads, 0.0)
-        total = sum(_slices(padded, window, strides, out))
+        padded = pad_map(x, pads, 0.0)
+        total = sum(slices(padded, window, strides, out))
     else:
         total = lax.reduce_window(
             x,
@@ -242,58 +243,3 @@ def _counts(size, window, stride, padding, out, include_pad):
     begin = np.arange(out) * stride - low
     first, end = (-low, size + high) if include_pad else (0, size)
     return np.minimum(begin + window, end) - np.maximum(begin, first)
-
-
-def _pad(x, pads, value):
-    config = ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0))
-    return lax.pad(x, jnp.asarray(value, x.dtype), config)
-
-
-def _slices(padded, window, strides, out):
-    """One strided slice [N, H', W', C] per tap of the window, in reading order."""
-    for i in range(window[0]):
-        for j in range(window[1]):
-            rows = slice(i, i + strides[0] * (out[0] - 1) + 1, strides[0])
-            columns = slice(j, j + strides[1] * (out[1] - 1) + 1, strides[1])
-            yield padded[:, rows, columns]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2, 3))
-def _max_of_slices(window, strides, pads, out, x):
-    slices = _slices(_pad(x, pads, -jnp.inf), window, strides, out)
-    return functools.reduce(jnp.maximum, slices)
-
-
-def _max_forward(window, strides, pads, out, x):
-    y = _max_of_slices(window, strides, pads, out, x)
-    return y, (x, y)
-
-
-def _max_backward(window, strides, pads, out, residuals, cotangent):
-    """Gives each cotangent to the first tap that holds the maximum."""
-    x, y = residuals
-    padded = _pad(x, pads, -jnp.inf)
-
-    def routed(padded):
-        # Linear in `padded` with the right transpose: a sum of slices, each masked to
-        # the windows whose first maximum it holds.
-        total, free = jnp.zeros_like(y), jnp.ones(y.shape, bool)
-        fixed = lax.stop_gradient(padded)
-        pairs = zip(
-            _slices(padded, window, strides, out),
-            _slices(fixed, window, strides, out),
-            strict=True,
-        )
-        for moving, value in pairs:
-            first = free & (value == y)
-            free = free & (value != y)
-            total = total + jnp.where(first, moving, 0)
-        return total
-
-    (gradient,) = jax.vjp(routed, padded)[1](cotangent)
-    (top, _), (left, _) = pads
-    height, width = x.shape[1:3]
-    return (gradient[:, top : top + height, left : left + width],)
-
-
-_max_of_slices.defvjp(_max_forward, _max_backward)

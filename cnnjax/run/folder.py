@@ -1,14 +1,25 @@
 """The folder of one run: the run that it belongs to, what is done, its records."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnjax.config import differences, digest, to_dict
 from cnnjax.data.contents import data_record
-from cnnjax.errors import UserError
-from cnnjax.records import read_json, to_line, write_json, write_text
-from cnnjax.run.provenance import describe
+from cnnjax.errors import UserError, printable
+from cnnjax.record_kinds import CHECKPOINT, CONFIG, PROVENANCE, RESULT
+from cnnjax.records import (
+    is_there,
+    is_writer,
+    read_record,
+    sift_record,
+    to_line,
+    write_json,
+    write_text,
+)
+from cnnjax.run.provenance import commits_from, describe, earlier_commits
 from cnnjax.run.setup import Run
+from cnnjax.seal import broken, sealed
 
 # How images become the input of the net: for its use where the data set is not.
 PREPROCESSING = "preprocessing.json"
@@ -30,6 +41,8 @@ class RunFolder:
         self.path, self.run, self.name = path, run, name
         self.config = to_dict(run.config)
         self.config_hash = digest(run.config)
+        # Which commit trained from which step on, known once training starts.
+        self.commits: list[dict[str, Any]] = []
         self._refuse_other_run()
 
     def seed_folder(self, seed: int) -> Path:
@@ -41,12 +54,21 @@ class RunFolder:
         )
 
     def finished_results(self) -> list[dict[str, Any]] | None:
-        """The results, if every seed has one that is not a crash; None otherwise."""
-        paths = [self.seed_folder(seed) / "result.json" for seed in self.run.seeds]
-        if not all(path.is_file() for path in paths):
-            return None
-        results = [read_json(path) for path in paths]
-        return None if any(result.get("crashed") for result in results) else results
+        """The results, if every seed has one that is not a crash; None otherwise.
+
+        Raises:
+          UserError: a result cannot be read, was changed, or is not of this run.
+        """
+        ours = {
+            "config_hash": self.config_hash,
+            "data_fingerprint": self.run.dataset.fingerprint,
+        }
+        found = [
+            read_result(self.seed_folder(seed), {"seed": seed} | ours)
+            for seed in self.run.seeds
+        ]
+        known = [result for result in found if result and not result.get("crashed")]
+        return known if len(known) == len(found) else None
 
     def write_records(self) -> None:
         """Writes config, provenance, data and preprocessing, before training.
@@ -54,9 +76,12 @@ class RunFolder:
         Raises:
           UserError: the folder cannot be written.
         """
+        path = self.path / "provenance.json"
+        old = read_record(path, PROVENANCE) if is_there(path) else {}
+        self.commits = earlier_commits(old)
         write_json(self.path / "config.json", self.config)
-        record = describe(self.run.dataset) | {"layout": self.run.laid_out()}
-        write_json(self.path / "provenance.json", record)
+        self._provenance = describe(self.run.dataset) | {"layout": self.run.laid_out()}
+        write_json(path, self._provenance | {"commits": self.commits})
         write_json(self.path / "data.json", data_record(self.run.dataset))
         fed = {
             "class_names": self.run.dataset.class_names,
@@ -65,16 +90,33 @@ class RunFolder:
         # One line: a mean image has thousands of numbers.
         write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
 
-    def metadata(self, loop: dict[str, Any]) -> dict[str, Any]:
-        """What a checkpoint holds beside the arrays."""
+    def starts_at(self, step: int, metadata: dict[str, Any] | None) -> None:
+        """Records that the commit of today trains from a step on.
+
+        Args:
+          step: where training starts or resumes.
+          metadata: of the checkpoint that it resumes from.
+        """
+        before = (metadata or {}).get("commits", self.commits)
+        self.commits = commits_from(before, step, self._provenance["git_commit"])
+        record = self._provenance | {"commits": self.commits}
+        write_json(self.path / "provenance.json", record)
+
+    def metadata(self, step: int, loop: dict[str, Any]) -> dict[str, Any]:
+        """What the checkpoint of a step holds beside the arrays."""
         return {
+            "arm": self.name,
+            "step": step,
             "config": self.config,
+            "config_hash": self.config_hash,
             "data_fingerprint": self.run.dataset.fingerprint,
+            "commits": self.commits,
             "loop": loop,
         }
 
     def check_metadata(self, metadata: dict[str, Any]) -> None:
         """Refuses a checkpoint of another config or other data."""
+        require_metadata(self.path, metadata)
         self._compare(metadata["config"], metadata["data_fingerprint"], "checkpoints")
 
     def done(
@@ -98,10 +140,39 @@ class RunFolder:
         cost = {"compile_seconds": 0.0, "run_seconds": 0.0, "images_per_second": 0.0}
         return self.failed(seed, reason, cost) | {"crashed": True}
 
-    def write_results(self, results: list[dict[str, Any]]) -> None:
-        """Writes each seed's `result.json`; once all are there, the run is done."""
-        for result in results:
-            write_json(self.seed_folder(result["seed"]) / "result.json", result)
+    def require_there(self) -> None:
+        """Refuses to end a training in a folder that is not the one of its start."""
+        if is_writer() and not is_there(self.path / "config.json"):
+            raise UserError(
+                f"{printable(self.path)} was moved, emptied or deleted while it was "
+                "trained (it has no config.json): put it back, and start again"
+            )
+
+    def write_results(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Writes each seed's `result.json`; once all are there, the run is done.
+
+        A failure never takes the place of a result that is there.
+
+        Returns:
+          The results as they are in the files now.
+
+        Raises:
+          UserError: the folder cannot be written.
+        """
+        if not is_writer():
+            return results
+        return [self._write_result(result) for result in results]
+
+    def _write_result(self, result: dict[str, Any]) -> dict[str, Any]:
+        folder = self.seed_folder(result["seed"])
+        path = folder / "result.json"
+        if result["status"] != "done":
+            there, wrong = sift_record(path, RESULT)
+            if wrong or (there and not there.get("crashed")):
+                return there or result
+        result = sealed(result, folder / "metrics.jsonl")
+        write_json(path, result)
+        return result
 
     def _result(self, seed, status, reason, final, best, cost) -> dict[str, Any]:
         run = self.run
@@ -120,6 +191,7 @@ class RunFolder:
             "multiply_adds": run.multiply_adds,
             "config_hash": self.config_hash,
             "data_fingerprint": run.dataset.fingerprint,
+            "commits": self.commits,
         }
 
     def _refuse_other_run(self) -> None:
@@ -127,23 +199,23 @@ class RunFolder:
             ("plan.json", "an ablation, with a folder for each arm"),
             ("metrics.jsonl", "one seed of a run"),
         ):
-            if (self.path / file).exists():
+            if is_there(self.path / file):
                 raise UserError(
                     f"{self.path} is the folder of {what} ({file}): give another "
                     "--workdir"
                 )
         config, provenance = self.path / "config.json", self.path / "provenance.json"
-        if not config.is_file():
+        if not is_there(config):
             return
-        old = read_json(config)
-        if not isinstance(old, dict) or not old.keys() >= {"model", "train"}:
+        old = read_record(config, CONFIG)
+        if not old.keys() >= {"model", "train"}:
             raise UserError(
                 f"{config} is not that of a run: give another --workdir, for this file "
                 "would be replaced"
             )
         fingerprint = self.run.dataset.fingerprint
-        if provenance.is_file():
-            fingerprint = read_json(provenance)["data"]["fingerprint"]
+        if is_there(provenance):
+            fingerprint = read_record(provenance, PROVENANCE)["data"]["fingerprint"]
         self._compare(old, fingerprint, "a run")
 
     def _compare(self, old: dict[str, Any], fingerprint: str, what: str) -> None:
@@ -159,3 +231,49 @@ class RunFolder:
                 f"now {self.run.dataset.fingerprint}): give the same config.data and "
                 "--data_dir, or another --workdir"
             )
+
+
+def read_result(folder: Path, ours: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of a seed; None if there is none.
+
+    Args:
+      folder: of the seed.
+      ours: what it must say of its run, such as 'config_hash'.
+
+    Raises:
+      UserError: it cannot be read, was changed, or is of another run.
+    """
+    path = folder / "result.json"
+    if not is_there(path):
+        return None
+    result = read_record(path, RESULT)
+    if result.get("crashed"):
+        return result
+    unlike = [
+        f"{key} {result[key]}, not {value}"
+        for key, value in ours.items()
+        if result.get(key, value) != value
+    ]
+    if wrong := broken(result, folder / "metrics.jsonl"):
+        unlike.append(wrong)
+    if unlike:
+        raise UserError(
+            f"{printable(path)} is not the result of this run ({unlike[0]}): "
+            "restore it, move it away, or give another --workdir"
+        )
+    return result
+
+
+def require_metadata(folder: Path, metadata: dict[str, Any]) -> None:
+    """Refuses what no run saves beside the arrays of a checkpoint.
+
+    Raises:
+      UserError: something is missing, or of another type.
+    """
+    flaws: list[str] = []
+    CHECKPOINT.sift(metadata, "", flaws)
+    if flaws:
+        raise UserError(
+            f"a checkpoint in {printable(folder)} is not what a run wrote "
+            f"({flaws[0]}): move it away, or give another --workdir"
+        )

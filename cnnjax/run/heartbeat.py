@@ -1,26 +1,20 @@
 """The heartbeat of a run on disk: how far it is, and which process trains it.
 
-A folder is trained by one process at a time: `claim` refuses a second one.
+It is for people and `status`. What keeps a second process out is the lock of the folder
+(`claimed`, see `cnnjax.lock`).
 """
 
 import contextlib
-import fcntl
-import os
+import resource
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import UserError
-from cnnjax.process import (
-    QUIET_SECONDS,
-    identity,
-    is_running,
-    seconds_of_silence,
-    seems_alive,
-    slurm_start,
-)
-from cnnjax.records import read_json, write_failure, write_json
+from cnnjax.errors import UserError, printable
+from cnnjax.lock import LOCK, LostError, held, locked
+from cnnjax.process import bytes_of, identity, slurm_start
+from cnnjax.records import is_writer, read_json, write_json
 
 # Least time between two heartbeats of a run in progress.
 EVERY_SECONDS = 2.0
@@ -53,57 +47,41 @@ KINDS = {
     "total_steps": _is_count,
     "loss": _is_number,
     "seconds_per_step": _is_pace,
+    "peak_memory_bytes": _is_count,
 }
 
 
-class TakenError(UserError):
-    """Another process trains in the folder."""
-
-
-def claim(folder: Path) -> None:
-    """Makes this process the one that trains a run, unless another one does.
+@contextlib.contextmanager
+def claimed(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Within, this process alone trains a run; of several, process 0 sees to it.
 
     Args:
       folder: of the run; made if it is not there.
+      say: is told when the lock of a dead process is taken over.
 
     Raises:
-      TakenError: another process does, by `progress.json`.
-      UserError: the folder cannot be made.
+      TakenError: another process trains it.
+      UserError: the folder cannot be made or written.
     """
-    with _one_at_a_time(folder):
-        refuse_taken(folder, seems_alive)
-        write_heartbeat(folder, "starting")
-
-
-def refuse_taken(
-    folder: Path, is_alive: Callable[[Mapping[str, Any]], bool | None] = is_running
-) -> None:
-    """Raises a `TakenError` if another process trains a run.
-
-    Args:
-      folder: of the run.
-      is_alive: judges its last heartbeat; `is_running` where only what is certain
-        counts.
-    """
-    beat = read_heartbeat(folder)
-    me = identity()
-    if (
-        beat.get("status") not in ("starting", "running")
-        or all(beat.get(key) == me[key] for key in me)
-        or not is_alive(beat)
-    ):
+    if not is_writer():
+        yield
         return
-    who, ways = f"process {beat['pid']} on {beat['host']}", "wait for it, or end it"
-    if beat["host"] != me["host"]:
-        silent = seconds_of_silence(beat)
-        who += f", whose last heartbeat is {silent:.0f} s old"
-        ways += (
-            f"; if it has died, delete {folder / 'progress.json'}, or start again in "
-            f"{max(QUIET_SECONDS - silent, 1):.0f} s"
-        )
-    raise TakenError(
-        f"{folder} is being trained by {who}: {ways}, or choose another --workdir"
-    )
+    busy = f"{printable(folder)} is being trained"
+    with locked(folder / LOCK, busy, otherwise="choose another --workdir", say=say):
+        write_heartbeat(folder, "starting")
+        yield
+
+
+def check_claim(folder: Path) -> None:
+    """Raises if the lock of a run was lost, with its folder or alone.
+
+    Before results are written, so that no folder is made anew for them.
+
+    Raises:
+      LostError: this process has held it, and it is gone.
+    """
+    if lock := held(folder / LOCK):
+        lock.check(every=0)
 
 
 def read_heartbeat(folder: Path) -> dict[str, Any]:
@@ -115,23 +93,6 @@ def read_heartbeat(folder: Path) -> dict[str, Any]:
     if not isinstance(beat, dict):
         return {}
     return {k: v for k, v in beat.items() if k not in KINDS or KINDS[k](v)}
-
-
-@contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Lets processes that start at the same moment claim one after another."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise write_failure(folder, error) from error
-    try:
-        # Some network file systems cannot lock a folder: there is the heartbeat alone.
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def write_heartbeat(folder: Path, status: str, **known: Any) -> None:
@@ -150,6 +111,7 @@ def write_heartbeat(folder: Path, status: str, **known: Any) -> None:
         for stale in ("reason", "slurm_job", "slurm_restarts"):
             old.pop(stale, None)
         new = {"status": status, **identity(), **slurm_start(), **known}
+        new["peak_memory_bytes"] = bytes_of(resource.getrusage(resource.RUSAGE_SELF))
         new["updated"] = time.time()
         write_json(path, old | new)
 
@@ -174,6 +136,7 @@ class Heartbeat:
         self._folder, self._now = folder, now
         self._known: dict[str, Any] = {}
         self._first: tuple[float, int] | None = None  # time and step, first update
+        self._lock, self._is_lost = held(folder / LOCK), False
         self._write("starting")
 
     def start_run(
@@ -188,7 +151,12 @@ class Heartbeat:
     def update(
         self, step: int, metrics: Mapping[str, float], images_per_second: float
     ) -> None:
-        """The run is at this step; writes at most every `EVERY_SECONDS`."""
+        """The run is at this step; writes at most every `EVERY_SECONDS`.
+
+        Raises:
+          LostError: the folder is gone, or another process has it.
+        """
+        self._check()
         self._shown.update(step, metrics, images_per_second)
         now = self._now()
         self._first = self._first or (now, step)
@@ -204,6 +172,16 @@ class Heartbeat:
         self._shown.end(status)
         self._write(status)
 
+    def _check(self) -> None:
+        try:
+            if self._lock is not None:
+                self._lock.check()
+        except LostError:
+            self._is_lost = True
+            raise
+
     def _write(self, status: str) -> None:
+        if self._is_lost:  # the folder is another's
+            return
         self._written = self._now()
         write_heartbeat(self._folder, status, **self._known)

@@ -1,5 +1,6 @@
 """The training loop: dispatch, log, evaluate, save, until the last step."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,11 @@ from cnnjax.data.split import Unreadable
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest
-from cnnjax.records import is_writer
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest, save, save_statistics
 from cnnjax.run.curves import Curves
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.heartbeat import Heartbeat, claim
+from cnnjax.run.heartbeat import Heartbeat, check_claim, claimed
 from cnnjax.run.outcome import Cost, failure, record_of_best
 from cnnjax.run.probing import Measuring
 from cnnjax.run.programs import Programs, compile_programs
@@ -62,7 +62,23 @@ def fit(
     if not distributed.max_over_processes(finished is None):
         assert finished is not None  # None in no process
         return finished
-    distributed.check_together(lambda: claim(workdir) if is_writer() else None)
+    with contextlib.ExitStack() as stack:
+        claim = claimed(workdir, warn)
+        distributed.check_together(lambda: stack.enter_context(claim))
+        # What another process has done meanwhile counts.
+        folder = RunFolder(workdir, run, name)
+        return _fit(folder, progress, stop, warn, shared)
+
+
+def _fit(
+    folder: RunFolder,
+    progress: Any,
+    stop: StopRequest,
+    warn: Callable[[str], None],
+    shared: Shared | None,
+) -> list[dict[str, Any]]:
+    """Trains in a folder that is this process's own; arguments as of `fit`."""
+    run, workdir, name = folder.run, folder.path, folder.name
     distributed.check_together(lambda: _require_readable(run.dataset, stop))
     folder.write_records()
     progress = Heartbeat(progress, workdir)
@@ -81,6 +97,7 @@ def fit(
                     loop.save()
                     raise Stopped(f"{name} stopped at step {loop.step}")
                 loop.advance(shown)
+            check_claim(workdir)
             results = loop.finish()
         except Unreadable as error:
             shown.end("stopped")
@@ -148,12 +165,13 @@ class Loop:
         found = restore_latest(
             self.checkpoints, self.run, start, self.folder.check_metadata
         )
-        tree = start
+        tree, metadata = start, None
         if found is not None:
             self.step, tree, metadata = found
             self._load(metadata["loop"])
         distributed.require_same(self.step, "the newest checkpoint")
         self.checkpoints.set_aside_after(self.step)
+        self.folder.starts_at(self.step, metadata)
         self.state = self.run.parallel.put(tree["state"])
         self.best = self.run.parallel.put(tree["best"])
         self._measure()
@@ -191,8 +209,8 @@ class Loop:
                 self.folder.done(seed, of_final, of_best, self._cost(), probes)
             )
             self.curves.write_final(i, self.step, of_final)
-        self.folder.write_results(results)
-        return results
+        self.folder.require_there()
+        return self.folder.write_results(results)
 
     def close(self) -> None:
         self.programs.close()
@@ -232,7 +250,7 @@ class Loop:
         if self.checkpoints.latest_step() == self.step:
             return
         tree = {"state": self.state, "best": self.best}
-        metadata = self.folder.metadata(self._dump())
+        metadata = self.folder.metadata(self.step, self._dump())
         save(self.checkpoints, self.run, self.step, tree, metadata)
 
     @property

@@ -8,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnjax.devices.available import devices, has_onednn
@@ -85,6 +86,27 @@ def describe(dataset) -> dict[str, Any]:
             "num_test": len(dataset.test),
         },
     }
+
+
+def earlier_commits(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Which commit trained from which step on, of an earlier start.
+
+    Args:
+      provenance: the content of `provenance.json`; empty if there is none.
+    """
+    if "commits" in provenance or not provenance:
+        return provenance.get("commits", [])
+    # Earlier versions named the commit of the last start alone.
+    return [{"commit": provenance.get("git_commit"), "step": 0}]
+
+
+def commits_from(
+    before: Sequence[dict[str, Any]], step: int, commit: str | None
+) -> list[dict[str, Any]]:
+    """The list of `earlier_commits` when a commit trains from a step on."""
+    kept = [entry for entry in before if entry["step"] < step]
+    same = kept and kept[-1]["commit"] == commit
+    return kept if same else [*kept, {"commit": commit, "step": step}]
 
 
 def package_version(package: str) -> str | None:

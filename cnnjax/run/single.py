@@ -12,7 +12,8 @@ from cnnjax.data.contents import split_lines
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.interrupt import Stopped, catching_signals
-from cnnjax.records import no_run, read_json
+from cnnjax.record_kinds import WHOLE_CONFIG
+from cnnjax.records import is_there, no_run, read_record
 from cnnjax.run.cautions import cautions
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest
@@ -112,7 +113,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     if statistics not in ("", *STATISTICS):
         raise unknown_name("statistics", statistics, STATISTICS, "--statistics")
     path = workdir / "config.json"
-    if not path.is_file():
+    if not is_there(path):
         raise no_run(workdir, "a training or of one arm", ("config.json",))
     config = stored_config(path)
     if data_dir:
@@ -230,7 +231,7 @@ def described(
 
 def stored_config(path: Path) -> ConfigDict:
     """The config of a run, from its `config.json`."""
-    return from_dict(with_new_keys(read_json(path)))
+    return from_dict(with_new_keys(read_record(path, WHOLE_CONFIG)))
 
 
 def choose_weights(tree: dict[str, Any], weights: str) -> tuple[Any, Any]:

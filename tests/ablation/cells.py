@@ -7,16 +7,20 @@ import time
 from pathlib import Path
 
 from cnnjax.records import write_json
-from cnnjax.run.heartbeat import write_heartbeat
+from cnnjax.run.heartbeat import claimed, write_heartbeat
 
 
 def short_cell(workdir: str, arm: str) -> None:
     """Ends as the name of the arm says; with 'once' in the first attempt only."""
     folder = Path(workdir) / arm
+    with claimed(folder, print):
+        end_as_named(folder, arm)
+
+
+def end_as_named(folder: Path, arm: str) -> None:
     how, _, times = arm.partition("-")
     is_first = not (folder / "tried").exists()
     (folder / "tried").touch()
-    write_heartbeat(folder, "starting")
     if times == "once" and not is_first:
         how = "good"
     if how == "killed":

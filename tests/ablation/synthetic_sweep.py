@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnjax.ablation.define.spec import Ablation
-from cnnjax.ablation.define.stored import spec_to_dict
+from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from tests.ablation.small_degradation import get_ablation
 
 TRAIN_COUNT, TEST_COUNT = 1437, 360
@@ -75,7 +75,7 @@ def _arm(arm, seeds: tuple[int, ...]) -> dict:
     return {
         "name": arm.name,
         "axes": dict(arm.axes),
-        "overrides": dict(arm.overrides),
+        "overrides": to_plain(arm.overrides),
         "cells": [
             {
                 "name": arm.name,
@@ -153,7 +153,8 @@ def _write_rows(path: Path, train: float, test: float, rng) -> None:
             error = float(np.clip(final + (90 - final) * fade, 0, 90))
             error = final if epoch == EPOCHS else error
             rows.append({"kind": "eval", "split": split, "error": error} | common)
-        rows.append({"kind": "train", "error": train + 85 * float(fade)} | common)
+        running = min(train + 85 * float(fade), 100.0)
+        rows.append({"kind": "train", "error": running} | common)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 

@@ -1,8 +1,10 @@
 """The files that a plan writes before anything runs."""
 
+import dataclasses
+
 import pytest
 
-from cnnjax.ablation.plan import load_ablation, make_plan, planned_seeds, write_plan
+from cnnjax.ablation.plan import earlier_plan, load_ablation, make_plan, write_plan
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
 
@@ -86,7 +88,7 @@ def test_what_has_a_flag_of_its_own(tmp_path, key):
 @pytest.mark.parametrize(
     ("file", "words"),
     [
-        ("plan.json", "is not the plan of an ablation.*--workdir"),
+        ("plan.json", "is not what a run wrote.*--workdir"),
         ("config.json", "the folder of a single training.*--workdir"),
     ],
 )
@@ -94,4 +96,38 @@ def test_what_has_a_flag_of_its_own(tmp_path, key):
 def test_a_folder_of_something_else_is_refused(tmp_path, file, words, content):
     (tmp_path / file).write_text(content)
     with pytest.raises(UserError, match=words):
-        planned_seeds(tmp_path)
+        earlier_plan(tmp_path)
+
+
+def test_a_folder_keeps_its_ablation_its_scale_and_its_cells(tmp_path):
+    plan = plan_in(tmp_path, num_folds=2)
+    before = (tmp_path / "plan.json").read_bytes()
+    with pytest.raises(UserError, match=r"holds plain-8/fold-0, which .*--folds"):
+        plan_in(tmp_path)
+    for ablation, scale, words in (
+        ("degradation", "laptop", "a plan of scale 'smoke', not 'laptop'"),
+        ("norm_axis", "smoke", "a plan of ablation 'degradation', not 'norm_axis'"),
+    ):
+        with pytest.raises(UserError, match=words):
+            make_plan(
+                dataclasses.replace(load_ablation("degradation"), name=ablation),
+                scale,
+                num_seeds=None,
+                data_dir="",
+                workdir=str(tmp_path),
+                changes={},
+            )
+    assert (tmp_path / "plan.json").read_bytes() == before
+    assert plan_in(tmp_path, num_folds=2).cells == plan.cells
+
+
+@pytest.mark.parametrize("name", ["../up", "/abs", ".", "", "report.html"])
+def test_a_plan_whose_arm_is_a_path_is_refused(tmp_path, name):
+    plan_in(tmp_path)
+    stored = read_json(tmp_path / "plan.json")
+    stored["arms"][0]["name"] = name
+    for cell in stored["arms"][0]["cells"]:
+        cell["name"] = name
+    write_json(tmp_path / "plan.json", stored)
+    with pytest.raises(UserError, match=r"plan\.json .*arms\[0\]\.name: arm"):
+        plan_in(tmp_path)

@@ -17,6 +17,15 @@ def server():
         yield running
 
 
+@pytest.fixture
+def cifar10(monkeypatch, server):
+    """A server with a small CIFAR-10 that is taken for the official one."""
+    small = SMALL["cifar10"]()
+    monkeypatch.setitem(prepare.SETS, "cifar10", known_as("cifar10", small))
+    server.files = small.files
+    return server
+
+
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """A data_dir with a small CIFAR-10, and what is in it. Do not write to it."""

@@ -1,9 +1,11 @@
 """Decoded images on disk: found again while nothing changes, and never in the way."""
 
+import os
+
 import numpy as np
 import pytest
 
-from cnnjax.data import decoded_cache
+from cnnjax.data import array_cache, decoded_cache
 from cnnjax.data.decoded_cache import decoded_once
 
 
@@ -81,3 +83,47 @@ def test_nothing_is_kept_where_that_is_not_wanted(monkeypatch, folder, records):
 def test_a_folder_that_cannot_be_made_costs_nothing_else(folder, records):
     folder.parent.write_text("a file")
     assert decoded_once([records], "train", Decoder())[0].max() == 1
+
+
+def test_any_flipped_bit_is_noticed(folder, records):
+    decoded_once([records], "train", Decoder())
+    (entry,) = folder.iterdir()
+    content = entry.read_bytes()
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        entry.write_bytes(damaged)
+        found = array_cache.find("decoded", entry.stem, ("images", "labels"))
+        if found is not None:
+            assert (found[0] == 1).all()
+            assert found[0].shape == (3, 2, 2, 1)
+            assert found[1].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "sparse", "folder"])
+def test_an_entry_that_is_something_else(folder, records, kind):
+    decoded_once([records], "train", Decoder())
+    (entry,) = folder.iterdir()
+    entry.unlink()
+    if kind == "pipe":
+        os.mkfifo(entry)
+    elif kind == "folder":
+        entry.mkdir()
+    else:
+        entry.touch()
+        os.truncate(entry, 2**40)
+    assert decoded_once([records], "train", Decoder())[0].max() == 1
+
+
+def test_a_copy_of_equal_size_and_time_is_decoded(folder, records):
+    decode = Decoder()
+    decoded_once([records], "train", decode)
+    times = records.stat().st_atime_ns, records.stat().st_mtime_ns
+    other = records.with_name("other")
+    other.write_bytes(b"two")
+    os.utime(other, ns=times)
+    other.replace(records)  # keeps its own times: the number of the file differs
+    assert decoded_once([records], "train", decode)[0].max() == 2
+    records.write_bytes(b"ten")  # in place: the time of the change differs
+    os.utime(records, ns=times)
+    assert decoded_once([records], "train", decode)[0].max() == 3

@@ -1,6 +1,7 @@
 """Pixels of files: as a viewer shows them on white, checked against Pillow, NumPy and
 torchvision; broken files are one sentence."""
 
+import ast
 import io
 import re
 import struct
@@ -20,6 +21,7 @@ from cnnjax.data.images import (
     with_channels,
 )
 from cnnjax.errors import UserError
+from tests.programs import ROOT
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (7, 5, 4), np.uint8)
@@ -357,3 +359,20 @@ def test_damage_is_always_one_sentence(kind):
             sentences.append(str(error))
     assert len(sentences) > 20
     assert not any(" at 0x" in sentence for sentence in sentences)
+
+
+def test_pillow_is_always_told_what_it_may_open():
+    """Without a list it would hand a file of another kind to another program."""
+    calls = 0
+    for folder in ("cnnjax", "experiments", "benchmarks", "configs"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text()
+            assert "imread" not in text, path
+            if "Image.open" not in text:
+                continue
+            for node in ast.walk(ast.parse(text)):
+                called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                if called.endswith("Image.open"):
+                    calls += 1
+                    assert "formats" in {k.arg for k in node.keywords}, path
+    assert calls > 1

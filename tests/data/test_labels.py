@@ -136,7 +136,7 @@ def test_more_or_fewer_records_than_are_said(tmp_path, said):
     described = json.loads(info.read_text())
     described["splits"][0]["shardLengths"] = [str(said)]
     info.write_text(json.dumps(described))
-    with pytest.raises(UserError, match=rf"hold 3 records, .* says {said}: .*prepare"):
+    with pytest.raises(UserError, match=rf"holds 3 records, .* says {said}: .*prepare"):
         load(tmp_path)
 
 

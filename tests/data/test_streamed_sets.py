@@ -135,6 +135,32 @@ def test_statistics_are_measured_once(pictures, decoding, monkeypatch, tmp_path)
     assert sum(decoding) == len(train)
 
 
+def test_what_is_kept_of_files_ends_with_them(tmp_path, decoding, monkeypatch):
+    """The fingerprint does not see other pixels in a file of equal size."""
+    monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path / "cache"))
+    for name in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4), (9, 9, 9)).save(tmp_path / "set" / name / "0.bmp")
+
+    def start():
+        decoding.clear()
+        dataset = load("folder", tmp_path / "set")
+        require_readable((dataset.test,), dataset.fingerprint)
+        mean = measure_split("channel", dataset.train, dataset.fingerprint).mean
+        return dataset.fingerprint, float(mean[0, 0, 0, 0]), sum(decoding)
+
+    mark, first, decoded = start()
+    assert start() == (mark, first, 0)
+    for split in ("train", "test"):
+        path = tmp_path / "set" / split / "a" / "0.bmp"
+        times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+        Image.new("RGB", (4, 4), (99, 99, 99)).save(path)
+        os.utime(path, ns=times)
+    again, second, decoded_again = start()
+    assert (again, decoded_again) == (mark, decoded)
+    assert second == pytest.approx(54 / 255)
+
+
 def test_processes_share_the_work_of_statistics(decoding, monkeypatch, pictures):
     from cnnjax.data import standardize
 

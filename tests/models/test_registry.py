@@ -22,7 +22,7 @@ from cnnjax.models.registry import (
     variant,
 )
 from cnnjax.net.forward import forward_eval, forward_train
-from cnnjax.net.initialize import num_params
+from cnnjax.net.initialize import abstract_variables, num_params
 from cnnjax.training.loss import cross_entropy
 from tests.models.entries import (
     ARCHITECTURES,
@@ -31,6 +31,7 @@ from tests.models.entries import (
     NUM_IMAGES,
     QUICK_TO_COMPILE,
     SHALLOW,
+    few_by_default,
     images_of,
     one_seed,
     smallest_shape,
@@ -204,3 +205,26 @@ def test_lists_and_whole_numbers_are_taken_for_what_they_mean():
 def test_the_number_of_classes_is_the_width_of_the_head():
     model = create_model("mlp", num_classes=7)
     assert num_params(model, (28, 28, 1)) == 269_322 - 3 * 257
+
+
+@pytest.mark.parametrize("name", few_by_default(list_models()))
+def test_forward_mode(name):
+    """Hessian-vector products can be traced, as a user gets the net."""
+    model = create_model(name)
+    shape = smallest_shape(model, variant(name).input_shape[-1])
+    variables = dict(abstract_variables(model, shape))
+    params = variables.pop("params")
+    images = jax.ShapeDtypeStruct((NUM_IMAGES, *shape), np.float32)
+
+    def product(params, variables, images):
+        def loss(params):
+            key = jax.random.key(0)
+            logits, *_ = forward_train(model, params, variables, images, key)
+            return (logits**2).mean()
+
+        return jax.jvp(jax.grad(loss), (params,), (params,))[1]
+
+    found = jax.eval_shape(product, params, variables, images)
+    assert jax.tree.map(lambda leaf: leaf.shape, found) == jax.tree.map(
+        lambda leaf: leaf.shape, params
+    )

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cnnjax.layers.conv import Conv
 from cnnjax.layers.functional.conv import convolution
 from cnnjax.layers.functional.conv_geometry import Geometry
-from cnnjax.layers.functional.conv_onednn import by_onednn
+from cnnjax.layers.functional.conv_onednn import BY_ONEDNN
+from cnnjax.layers.functional.conv_operation import convolve
 from cnnjax.layers.functional.window import as_padding, as_pair
 from cnnjax.onednn import calls
 from cnnjax.onednn.convolutions import ROLES, Spec
@@ -48,7 +49,7 @@ def check(image, kernel, features, options, num_images=2):
     w = stream.randn(*kernel, image[2] // groups, features).astype(np.float32)
     shape = jax.eval_shape(functools.partial(convolution, **options), x, w).shape
     ct = stream.randn(*shape).astype(np.float32)
-    form = functools.partial(by_onednn, geometry(**options))
+    form = functools.partial(convolve, geometry(**options), BY_ONEDNN)
     ours = jax.jit(functools.partial(results, conv=form))(x, w, ct)
     with jax.enable_x64(True):
         conv = functools.partial(convolution, **options, impl="xla")

@@ -20,8 +20,9 @@ def run():
     [
         ("plan.json", "{}", "the folder of an ablation.*--workdir"),
         ("metrics.jsonl", "", "the folder of one seed of a run.*--workdir"),
-        ("config.json", '{"architectures": ["x"]}', "not that of a run.*be replaced"),
-        ("config.json", "[]", "not that of a run.*be replaced"),
+        ("config.json", '{"architectures": ["x"]}', "architectures is a list.*workdir"),
+        ("config.json", '{"sections": {}}', "not that of a run.*be replaced"),
+        ("config.json", "[]", "it is a list, not an object.*--workdir"),
         ("config.json", "{", "not valid JSON"),
     ],
 )

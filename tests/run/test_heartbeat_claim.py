@@ -3,16 +3,21 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 
-from cnnjax import process
 from cnnjax.ablation.execute import cell
-from cnnjax.errors import UserError
-from cnnjax.process import QUIET_SECONDS, identity
-from cnnjax.run.heartbeat import TakenError, claim, read_heartbeat
-from tests.run.tiny import fit, tiny_run
+from cnnjax.lock import LOCK, LostError, TakenError
+from cnnjax.process import identity
+from cnnjax.records import only_read, write_json
+from cnnjax.run.heartbeat import (
+    Heartbeat,
+    check_claim,
+    claimed,
+    read_heartbeat,
+    write_heartbeat,
+)
+from tests.run.tiny import Shown, fit, tiny_run
 
 
 @pytest.fixture
@@ -23,80 +28,86 @@ def other():
     child.communicate()
 
 
-def leave_sign(folder, known, status="running", ago=0.0):
-    sign = {"status": status, **known, "step": 3, "updated": time.time() - ago}
-    (folder / "progress.json").write_text(json.dumps(sign))
-    return sign
-
-
 def test_a_living_process_is_named_and_left_alone(tmp_path, other):
     run = tiny_run()
-    sign = leave_sign(tmp_path, other)
+    write_json(tmp_path / LOCK, other)
     who = f"process {other['pid']} on {other['host']}"
     with pytest.raises(
-        UserError, match=f"{tmp_path} is being trained by {who}"
+        TakenError, match=f"{tmp_path} is being trained by {who}"
     ) as said:
         fit(run, tmp_path)
     assert "--workdir" in str(said.value)
     assert "\n" not in str(said.value)
     # Not a file was touched.
-    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
-    assert read_heartbeat(tmp_path) == sign
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    assert json.loads((tmp_path / LOCK).read_text()) == other
 
 
-@pytest.mark.parametrize("status", ["stopped", "done", "crashed", "waiting", "refused"])
-def test_who_has_ended_keeps_nobody_out(tmp_path, other, status):
-    leave_sign(tmp_path, other, status)
-    claim(tmp_path)
-    assert read_heartbeat(tmp_path)["status"] == "starting"
-    assert read_heartbeat(tmp_path)["step"] == 3
+@pytest.mark.parametrize("status", ["running", "stopped", "done", "crashed", "refused"])
+def test_a_heartbeat_keeps_nobody_out(tmp_path, other, status):
+    """What counts is the lock; so a file of a wrong clock or type does no harm."""
+    write_json(tmp_path / "progress.json", {"status": status, **other, "step": 3})
+    with claimed(tmp_path, pytest.fail):
+        assert read_heartbeat(tmp_path)["status"] == "starting"
+        assert read_heartbeat(tmp_path)["step"] == 3
 
 
-def test_a_killed_process_keeps_nobody_out(tmp_path, other):
-    leave_sign(tmp_path, other | {"born": 1})  # its number was given again
-    claim(tmp_path)
+def test_a_killed_process_is_taken_over_with_a_sentence(tmp_path, other):
+    write_json(tmp_path / LOCK, other | {"born": 1})  # its number was given again
+    ended = fit(tiny_run(), tmp_path)
+    assert ended.results[0]["status"] == "done"
+    assert len(ended.warnings) == 1
+    assert "taken over" in ended.warnings[0]
+    assert not (tmp_path / LOCK).exists()
 
 
-def test_the_same_process_may_try_again(tmp_path):
-    claim(tmp_path)
-    claim(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[1]", '{"status": "running"}', "\xff"])
-def test_a_sign_that_says_nothing_keeps_nobody_out(tmp_path, text):
-    (tmp_path / "progress.json").write_text(text, encoding="latin-1")
-    claim(tmp_path)
-    assert read_heartbeat(tmp_path)["pid"] == identity()["pid"]
-
-
-def test_of_another_machine_the_age_of_the_sign_counts(tmp_path):
-    elsewhere = identity() | {"host": "elsewhere"}
-    leave_sign(tmp_path, elsewhere, ago=QUIET_SECONDS - 60)
-    with pytest.raises(TakenError, match=r"heartbeat is 540 s old.*again in 60 s"):
-        claim(tmp_path)
-    leave_sign(tmp_path, elsewhere, ago=-60)  # its clock is ahead
-    with pytest.raises(TakenError):
-        claim(tmp_path)
-    leave_sign(tmp_path, elsewhere, ago=QUIET_SECONDS + 60)
-    claim(tmp_path)
-
-
-def test_a_job_that_slurm_starts_again_goes_on_at_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    elsewhere = identity() | {"host": "elsewhere"}
-    leave_sign(tmp_path, elsewhere | process.slurm_start())
-    with pytest.raises(TakenError):
-        claim(tmp_path)  # another node of the same start
-    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
-    claim(tmp_path)
-    assert read_heartbeat(tmp_path)["slurm_restarts"] == "1"
+def test_of_several_processes_the_first_has_the_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr("cnnjax.records._is_writer", True)
+    only_read()
+    with claimed(tmp_path / "run", pytest.fail):
+        assert not (tmp_path / "run").exists()
 
 
 def test_the_cell_of_a_launcher_leaves_the_sign_of_the_other(tmp_path, other, capsys):
-    (tmp_path / "arm").mkdir()
-    sign = leave_sign(tmp_path / "arm", other)
+    arm = tmp_path / "arm"
+    write_json(arm / LOCK, other)
+    write_heartbeat(arm, "running")
+    sign = read_heartbeat(arm)
     with pytest.raises(SystemExit) as ended:
         cell.run_cell(str(tmp_path), "arm")
     assert ended.value.code == 2
     assert "is being trained by" in capsys.readouterr().out
-    assert read_heartbeat(tmp_path / "arm") == sign
+    assert read_heartbeat(arm) == sign
+
+
+def test_who_has_lost_the_folder_writes_nothing_more(tmp_path, other, monkeypatch):
+    monkeypatch.setattr("cnnjax.lock.Lock.check.__defaults__", (0.0,))
+    with claimed(tmp_path, pytest.fail):
+        run = Heartbeat(Shown(), tmp_path).start_run("a", 9)
+        write_json(tmp_path / LOCK, other)
+        write_heartbeat(tmp_path, "running", step=77)  # the other's
+        sign = (tmp_path / "progress.json").read_bytes()
+        with pytest.raises(LostError):
+            run.update(1, {}, 1.0)
+        with pytest.raises(LostError):
+            check_claim(tmp_path)
+        run.end("stopped")
+    assert (tmp_path / "progress.json").read_bytes() == sign
+    assert json.loads((tmp_path / LOCK).read_text()) == other
+
+
+def test_a_folder_that_vanishes_is_a_failure(tmp_path):
+    """Removed in the middle of a training, at its end at the latest."""
+    run, folder = tiny_run(), tmp_path / "run"
+    shown = Shown()
+    update = shown.update
+
+    def remove(step, *rest):
+        update(step, *rest)
+        if not (tmp_path / "moved").exists():
+            folder.rename(tmp_path / "moved")
+
+    shown.update = remove
+    with pytest.raises(LostError, match="was moved, removed"):
+        fit(run, folder, shown=shown)
+    assert not list(folder.glob("seed-*/result.json"))

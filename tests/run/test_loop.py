@@ -11,6 +11,7 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.records import read_json
 from cnnjax.run import loop
+from cnnjax.run.provenance import git_commit
 from cnnjax.run.setup import set_up
 from tests.run.tiny import fit, rows_of, tiny_config, tiny_run
 
@@ -26,7 +27,8 @@ COMPILED = []
 
 
 def without_cost(result):
-    return {key: value for key, value in result.items() if key != "cost"}
+    """What is the same however often a run was interrupted."""
+    return {k: value for k, value in result.items() if k not in ("cost", "digest")}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,11 @@ def test_results_are_as_the_design_page_says(whole, noisy):
             "multiply_adds",
             "config_hash",
             "data_fingerprint",
+            "commits",
+            "metrics_digest",
+            "digest",
         }
+        assert result["commits"] == [{"commit": git_commit(), "step": 0}]
         assert (result["arm"], result["seed"]) == ("tiny", seed)
         assert (result["status"], result["reason"]) == ("done", None)
         assert (result["step"], result["epochs"]) == (9, 3.0)

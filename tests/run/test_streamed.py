@@ -30,7 +30,7 @@ NOISY = {
     "eval__precise_batches": 5,
 }
 LESS = {"eval__statistics": "running", "eval__keep_best": False}  # to compile
-OF_DELIVERY = ("cost", "config_hash", "data_fingerprint")
+OF_DELIVERY = ("cost", "config_hash", "data_fingerprint", "digest")
 
 
 def streamed_run(**changes):

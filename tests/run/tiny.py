@@ -72,8 +72,8 @@ class Shown:
         self.ended = status
 
 
-def fit(run, path, stop_at=None, name="tiny"):
-    shown, warnings = Shown(stop_at), []
+def fit(run, path, stop_at=None, name="tiny", shown=None):
+    shown, warnings = shown or Shown(stop_at), []
     results = loop.fit(
         run,
         path,

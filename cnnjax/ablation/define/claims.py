@@ -7,12 +7,17 @@ keywords of its own each function takes those of `Details`.
 """
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypedDict, Unpack
 
+from cnnjax.ablation.define.checks import (
+    check_mapping,
+    check_number,
+    check_text,
+    is_number,
+)
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError, shown, unknown_name
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,17 +49,27 @@ class Claim:
     published: str | None = None
 
     def __post_init__(self) -> None:
-        where = f"claim {self.name!r}"
+        where = f"claim {shown(self.name)}"
+        for field in ("name", "text", "source", "metric"):
+            check_text(getattr(self, field), field, where)
+        if self.published is not None:
+            check_text(self.published, "published", where)
+        check_number(self.margin, "margin", where)
+        check_mapping(self.contrast, "contrast", where)
         if self.metric not in METRICS:
             raise unknown_name("metric", self.metric, METRICS, where)
         if not self.source:
             raise UserError(f"{where} has no source: give the paper and its table")
         coefficients = self.contrast.values()
-        if not self.contrast or not all(math.isfinite(c) and c for c in coefficients):
+        if not self.contrast or not all(is_number(c) and c for c in coefficients):
             raise UserError(
                 f"{where} has the coefficients {dict(self.contrast)}, which must be "
                 "finite and not zero: compare arms that differ"
             )
+
+
+# Of the functions below, beside those of `Details`.
+KEYWORDS = ("than", "margin", "times", "tolerance", "bound")
 
 
 class Details(TypedDict, total=False):
@@ -97,10 +112,10 @@ def higher(
     Raises:
       UserError: the margin is negative, or what `Claim` refuses.
     """
-    _check("margin", margin, margin >= 0, "at least 0; see not_higher")
-    _check("times", times, times > 0, "above 0")
+    _check("margin", margin, lambda m: m >= 0, "at least 0; see not_higher")
+    _check("times", times, lambda t: t > 0, "above 0")
     if times != 1:
-        _check("margin", margin, not margin, "left out where `times` is given")
+        _check("margin", margin, lambda m: not m, "left out where `times` is given")
     title = _title(metric)
     text = f"{arm} has a higher {title} than {than}."
     if times != 1:
@@ -127,7 +142,7 @@ def lower(
     Raises:
       UserError: the margin is negative, or what `Claim` refuses.
     """
-    _check("margin", margin, margin >= 0, "at least 0; see not_higher")
+    _check("margin", margin, lambda m: m >= 0, "at least 0; see not_higher")
     title = _title(metric)
     text = f"{arm} has a lower {title} than {than}."
     if margin:
@@ -152,7 +167,7 @@ def not_higher(
     Raises:
       UserError: the tolerance is not positive, or what `Claim` refuses.
     """
-    _check("tolerance", tolerance, tolerance > 0, "above 0; see lower")
+    _check("tolerance", tolerance, lambda t: t > 0, "above 0; see lower")
     title, more = _title(metric), _amount(tolerance, metric)
     text = f"The {title} of {arm} is at most {more} higher than that of {than}."
     name = f"{than} / {arm}, {title}"
@@ -206,10 +221,11 @@ def _changes_more(
     metric: str,
     change: tuple[str, str],
     than: tuple[str, str],
+    /,
     **details: Unpack[Details],
 ) -> Claim:
     """`verb` is 'rises' or 'falls'."""
-    (start, end), (other_start, other_end) = change, than
+    (start, end), (other_start, other_end) = map(_pair, (change, than))
     first, second = f"{start} to {end}", f"{other_start} to {other_end}"
     title = _title(metric)
     text = f"The {title} {verb} more from {first} than from {second}."
@@ -262,34 +278,46 @@ def _claim(
     metric: str,
     terms: Sequence[tuple[str, float]],
     margin: float,
-    *,
-    source: str = "",
-    sentence: str = "",
-    name: str = "",
-    published: str | None = None,
+    /,
+    **details: Unpack[Details],
 ) -> Claim:
     """Adds up the coefficients of an arm that stands in several terms."""
+    for keyword in details:
+        if keyword not in Details.__annotations__:
+            known = {*Details.__annotations__, *KEYWORDS} - {keyword}
+            raise unknown_name("keyword", keyword, known, f"claim {usual_name!r}")
     contrast: dict[str, float] = {}
     for arm, coefficient in terms:
         contrast[arm] = contrast.get(arm, 0) + coefficient
     return Claim(
-        name=name or usual_name,
-        text=sentence or text,
-        source=source,
+        name=details.get("name") or usual_name,
+        text=details.get("sentence") or text,
+        source=details.get("source", ""),
         metric=metric,
         contrast=contrast,
         margin=float(margin),
-        published=published,
+        published=details.get("published"),
     )
 
 
-def _check(keyword: str, value: float, is_legal: bool, allowed: str) -> None:
-    if not is_legal or not math.isfinite(value):
-        raise UserError(f"{keyword}={value} of a claim must be {allowed}")
+def _check(
+    keyword: str, value: float, is_legal: Callable[[float], bool], allowed: str
+) -> None:
+    if not is_number(value) or not is_legal(value):
+        raise UserError(f"{keyword}={shown(value)} of a claim must be {allowed}")
+
+
+def _pair(change: tuple[str, str]) -> tuple[str, str]:
+    if not isinstance(change, tuple | list) or len(change) != 2:
+        raise UserError(
+            f"{shown(change)} of a claim must be two arms, from which to which, such "
+            "as ('plain-20', 'plain-56')"
+        )
+    return change[0], change[1]
 
 
 def _title(metric: str) -> str:
-    if metric not in METRICS:
+    if not isinstance(metric, str) or metric not in METRICS:
         raise unknown_name("metric", metric, METRICS, "the first argument of a claim")
     return METRICS[metric].title
 
@@ -304,7 +332,7 @@ def _amount(number: float, metric: str) -> str:
 
 def _level(bound: float, metric: str) -> str:
     """A value of a metric itself, for instance '20%' or '5 points'."""
-    _check("bound", bound, True, "a finite number")
+    _check("bound", bound, is_number, "a finite number")
     if METRICS[metric].unit == "%":
         return f"{bound:g}%"
     return _amount(bound, metric)

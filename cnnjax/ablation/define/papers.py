@@ -4,8 +4,9 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 
+from cnnjax.ablation.define.checks import check_mapping, check_number, check_text
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError, shown, unknown_name
 
 # Data of a number in a plan of an earlier version, which did not record them.
 NOT_RECORDED = "not recorded"
@@ -74,7 +75,13 @@ class Published:
     protocol: str = ""
 
     def __post_init__(self) -> None:
-        where = f"Published(source={self.source!r})"
+        where = f"Published(source={shown(self.source)})"
+        for field in ("source", "metric", "data", "protocol"):
+            check_text(getattr(self, field), field, where)
+        check_mapping(self.values, "values", where)
+        for arm, value in self.values.items():
+            check_text(arm, "an arm", where)
+            check_number(value, f"the value of {arm!r}", where)
         if self.metric not in METRICS:
             raise unknown_name("metric", self.metric, METRICS, where)
         if not self.source or not self.data:

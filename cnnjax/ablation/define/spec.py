@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cnnjax.ablation.define import checks
 from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.define.papers import (
@@ -22,7 +23,10 @@ from cnnjax.ablation.define.papers import (
     matching_numbers,
     quote,
 )
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError, shown, unknown_name
+from cnnjax.names import check_name, check_names
+
+SEEDS_KEY = "seeds.count"  # which the seeds of a scale set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +37,8 @@ class Axis:
       name: used in arm names and tables, for instance 'depth'.
       values: label -> the config keys (dotted) that this label sets; a whole section,
         such as `model` for another net, is a key as well.
-      title: axis title of plots, with the unit; the name if empty.
+      title: axis title of plots, with the unit; the name if empty. Mathematics stand
+        between dollars, as in '$\\sigma$ of the weights'.
     """
 
     name: str
@@ -103,9 +108,10 @@ class Scale:
     as_published: bool = False
 
     def __post_init__(self) -> None:
+        _check_grids(self.grids)
         as_text = [
             {axis: [str(label) for label in labels] for axis, labels in grid.items()}
-            for grid in self.grids or [{}]
+            for grid in self.grids
         ]
         object.__setattr__(self, "grids", as_text)
 
@@ -153,6 +159,7 @@ class Ablation:
     diverged_error: float | None = None
 
     def __post_init__(self) -> None:
+        _check_kinds(self)
         _check_axes(self)
         _check_scales(self)
         _check_metrics(self)
@@ -202,22 +209,58 @@ class Ablation:
         overrides = dict(scale.overrides)
         for axis in self.axes:
             overrides |= axis.values[axes[axis.name]]
-        return Arm(self.arm_name.format(**axes), axes, overrides)
+        return Arm(_filled_in(self, axes), axes, overrides)
 
 
 def _where(ablation: Ablation) -> str:
     return f"{ablation.name}.py"
 
 
+def _check_kinds(ablation: Ablation) -> None:
+    """Refuses parts of the wrong type, which would fail in the middle of something."""
+    where = _where(ablation)
+    check_name("ablation", ablation.name, where)
+    texts = ("title", "question", "source", "arm_name", "background", "limits")
+    for field in texts:
+        checks.check_text(getattr(ablation, field), field, where)
+    checks.check_instances(ablation.axes, Axis, "axes", where)
+    checks.check_instances(ablation.claims, Claim, "claims", where)
+    checks.check_instances(ablation.published, Published, "published", where)
+    checks.check_mapping(ablation.scales, "scales", where)
+    checks.check_instances(list(ablation.scales.values()), Scale, "scales", where)
+    checks.check_list(ablation.metrics, "metrics", where)
+    if ablation.diverged_error is not None:
+        checks.check_number(ablation.diverged_error, "diverged_error", where)
+
+
+def _filled_in(ablation: Ablation, axes: Mapping[str, str]) -> str:
+    try:
+        return ablation.arm_name.format(**axes)
+    except (AttributeError, IndexError, KeyError, ValueError) as error:
+        raise _wrong_arm_name(ablation, error) from error
+
+
+def _wrong_arm_name(ablation: Ablation, error: Exception) -> UserError:
+    return UserError(
+        f"{_where(ablation)}: arm_name={shown(ablation.arm_name)} cannot be filled in "
+        f"({error}): write names of axes in braces, such as '{{net}}-{{depth}}'"
+    )
+
+
 def _check_axes(ablation: Ablation) -> None:
+    where = _where(ablation)
     names = [axis.name for axis in ablation.axes]
-    drawn = [ablation.x_axis] + ([ablation.series_axis] if ablation.series_axis else [])
-    placeholders = [
-        f for _, f, _, _ in string.Formatter().parse(ablation.arm_name) if f
-    ]
-    for name in drawn + placeholders:
+    check_names("axis", names, where)
+    if len(set(names)) < len(names):
+        raise UserError(f"{where}: two axes share a name, in {', '.join(names)}")
+    for axis in ablation.axes:
+        _check_axis(axis, f"axis {axis.name!r} in {where}")
+    drawn = [ablation.x_axis]
+    if ablation.series_axis is not None:
+        drawn.append(ablation.series_axis)
+    for name in drawn + _placeholders(ablation):
         if name not in names:
-            raise unknown_name("axis", name, names, _where(ablation))
+            raise unknown_name("axis", name, names, where)
     for first, second in itertools.combinations(ablation.axes, 2):
         keys = [
             {k for v in axis.values.values() for k in v} for axis in (first, second)
@@ -229,10 +272,57 @@ def _check_axes(ablation: Ablation) -> None:
             )
 
 
+def _placeholders(ablation: Ablation) -> list[str]:
+    """The names in braces in the format of the names of arms."""
+    try:
+        parts = list(string.Formatter().parse(ablation.arm_name))
+    except ValueError as error:
+        raise _wrong_arm_name(ablation, error) from error
+    return [field for _, field, _, _ in parts if field]
+
+
+def _check_axis(axis: Axis, where: str) -> None:
+    checks.check_mapping(axis.values, "values", where)
+    if not axis.values:
+        raise UserError(f"{where} has no labels: give at least one")
+    check_names("label", axis.values, where)
+    for label, keys in axis.values.items():
+        checks.check_mapping(keys, f"label {label!r}", where)
+        _check_overrides(keys, where)
+    checks.check_text(axis.title, "title", where)
+    checks.check_title(axis.title, where)
+
+
+def _check_overrides(keys: Mapping[str, Any], where: str) -> None:
+    for key in keys:
+        checks.check_text(key, "a config key", where)
+    if SEEDS_KEY in keys:
+        raise UserError(
+            f"{where} sets {SEEDS_KEY!r}, which does nothing: give seeds= of the scale"
+        )
+
+
+def _check_grids(grids: Any) -> None:
+    checks.check_list(grids, "grids", "Scale")
+    if not grids:
+        raise UserError("Scale: grids is empty: leave it out to run all arms")
+    for grid in grids:
+        checks.check_mapping(grid, "one of grids", "Scale")
+        for axis, labels in grid.items():
+            checks.check_list(labels, f"{axis!r} of a grid", "Scale")
+            if not labels:
+                raise UserError(
+                    f"Scale: a grid has no label of {axis!r}: leave the axis out to "
+                    "run all its labels"
+                )
+
+
 def _check_scales(ablation: Ablation) -> None:
+    check_names("scale", ablation.scales, _where(ablation))
     by_name = {axis.name: axis for axis in ablation.axes}
     for name, scale in ablation.scales.items():
         where = f"scale {name!r} in {_where(ablation)}"
+        _check_scale(scale, where)
         for own_name, labels in (pair for g in scale.grids for pair in g.items()):
             if own_name not in by_name:
                 raise unknown_name("axis", own_name, by_name, where)
@@ -240,9 +330,8 @@ def _check_scales(ablation: Ablation) -> None:
             for label in labels:
                 if label not in allowed:
                     raise unknown_name(f"label of {own_name!r}", label, allowed, where)
-        if scale.seeds < 1:
-            raise UserError(f"seeds={scale.seeds} must be at least 1, in {where}")
         counts = Counter(arm.name for arm in ablation.arms(name))
+        check_names("arm", counts, where)
         for arm_name in [arm for arm, count in counts.items() if count > 1]:
             raise UserError(
                 f"{counts[arm_name]} arms are named {arm_name!r}: arm_name must tell "
@@ -250,13 +339,20 @@ def _check_scales(ablation: Ablation) -> None:
             )
 
 
+def _check_scale(scale: Scale, where: str) -> None:
+    checks.check_text(scale.recipe, "recipe", where)
+    checks.check_whole(scale.seeds, 1, "seeds", where)
+    checks.check_mapping(scale.overrides, "overrides", where)
+    _check_overrides(scale.overrides, where)
+    checks.check_text(scale.note, "note", where)
+    checks.check_whole(scale.jobs, 0, "jobs", where)
+
+
 def _check_metrics(ablation: Ablation) -> None:
-    if not ablation.metrics or isinstance(ablation.metrics, str):
-        raise UserError(
-            f"{_where(ablation)} has metrics={ablation.metrics!r}, which must be a "
-            "list of at least one metric"
-        )
+    if not ablation.metrics:
+        raise UserError(f"{_where(ablation)}: metrics must have at least one metric")
     for metric in ablation.metrics:
+        checks.check_text(metric, "one of metrics", _where(ablation))
         if metric not in METRICS:
             raise unknown_name("metric", metric, METRICS, _where(ablation))
 
@@ -267,7 +363,9 @@ def _check_claims(ablation: Ablation) -> None:
     for claim in ablation.claims:
         where = f"claim {claim.name!r} in {_where(ablation)}"
         if counts[claim.name] > 1:
-            raise UserError(f"two claims share a name: it must be unique, see {where}")
+            raise UserError(
+                f"two claims share a name: tell them apart by name=, see {where}"
+            )
         for arm in claim.contrast:
             if arm not in arms:
                 raise unknown_name("arm", arm, arms, where)

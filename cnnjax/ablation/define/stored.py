@@ -17,8 +17,9 @@ from ml_collections import ConfigDict
 
 from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.papers import NOT_RECORDED, Published
-from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define.spec import SEEDS_KEY, Ablation, Axis, Scale
 from cnnjax.errors import UserError
+from cnnjax.names import check_name
 
 
 def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
@@ -39,6 +40,8 @@ def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
 def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
     """Inverse of `spec_to_dict`, from JSON; sequences come back as lists.
 
+    Anyone may have written it: all that a definition is checked for is checked again.
+
     Returns:
       The ablation and the name of the scale.
 
@@ -47,12 +50,14 @@ def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
     """
     try:
         fields = dict(data["ablation"])
-        fields["axes"] = [Axis(**axis) for axis in fields["axes"]]
+        fields["axes"] = [_axis(axis) for axis in fields["axes"]]
         fields["claims"] = [_claim(claim) for claim in fields["claims"]]
         fields["published"] = [_published(row) for row in fields["published"]]
         fields["scales"] = {k: _scale(v) for k, v in fields["scales"].items()}
-        return Ablation(**fields), data["scale"]
-    except (KeyError, TypeError) as error:
+        ablation = Ablation(**fields)
+        ablation.scale(check_name("scale", data["scale"], "plan.json"))
+        return ablation, data["scale"]
+    except (UserError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"the spec in plan.json cannot be read ({error}): plan the ablation again "
             "into a new --workdir, or report it with the version that wrote it"
@@ -80,7 +85,18 @@ def _scale(stored: Mapping[str, Any]) -> Scale:
     fields = dict(stored)
     grids = [fields.pop("axes"), *fields.pop("also")]
     seeds = fields.pop("num_seeds")
+    fields["overrides"] = _without_seeds(fields["overrides"])
     return Scale(grids=grids, seeds=seeds, **fields)
+
+
+def _axis(stored: Mapping[str, Any]) -> Axis:
+    values = {label: _without_seeds(v) for label, v in stored["values"].items()}
+    return Axis(**{**stored, "values": values})
+
+
+def _without_seeds(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Earlier versions took a number of seeds there, which had no effect."""
+    return {key: value for key, value in overrides.items() if key != SEEDS_KEY}
 
 
 def _claim(row: Mapping[str, Any]) -> Claim:

@@ -16,6 +16,7 @@ from cnnjax.devices.distributed import num_processes
 from cnnjax.errors import UserError
 
 AUTO = "auto"  # --seeds
+CRASHED = 1  # exit code where cells crashed, of which the others say enough to go on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,23 +115,23 @@ def train_until_decided(
             )
         trained = time.monotonic()
         code = train(plan)
-        if code:
+        if code > CRASHED:
             return code, plan
         sweep = collect(plan.workdir)
         if any(row.status in ("missing", "running") for row in sweep.rows):
             say("some runs have not ended; run the same command when they have")
-            return 0, plan
+            return code, plan
         verdicts = judge(sweep)
         open_claims = [v for v in verdicts if v.verdict == UNDECIDED]
         if not open_claims:
             say(f"all {len(verdicts)} claims are decided")
-            return 0, plan
+            return code, plan
         counts = next_counts(plan, sweep, open_claims, budget.seeds)
         added = {a: n - sum(_seeds(plan, a)) for a, n in counts.items()}
         if not any(added.values()):
             limit = f"--max_seeds={budget.seeds}"
             say(f"{len(open_claims)} claims stay undecided at {limit}")
-            return 0, plan
+            return code, plan
         now = time.monotonic()
         needed = _estimate(sweep, added, now - trained)
         if budget.minutes and (now - start + needed) > 60 * budget.minutes:
@@ -138,7 +139,7 @@ def train_until_decided(
                 f"{len(open_claims)} claims stay undecided: another round takes about "
                 f"{needed / 60:.1f} min, more than is left of --budget_minutes"
             )
-            return 0, plan
+            return code, plan
         arms = [arm for arm, more in added.items() if more]
         say(
             f"{len(open_claims)} claims are undecided: more seeds for {', '.join(arms)}"

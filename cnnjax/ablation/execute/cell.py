@@ -8,12 +8,13 @@ from pathlib import Path
 
 from cnnjax.ablation.execute.jobs import read_jobs
 from cnnjax.errors import UserError
-from cnnjax.interrupt import Stopped, StopRequest, catching_signals
-from cnnjax.run.heartbeat import TakenError, claim, write_heartbeat
+from cnnjax.interrupt import SIGNALS, Stopped, StopRequest, catching_signals
+from cnnjax.lock import LostError, TakenError
+from cnnjax.run.heartbeat import claimed, write_heartbeat
 
 NOTICE = b"\ninterrupted: saving a checkpoint\n"
 # submitit sends SIGUSR2 before the time limit of a job.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+ALL_SIGNALS = (*SIGNALS, signal.SIGUSR2)
 INTERRUPTED = 128 + signal.SIGTERM
 
 
@@ -28,12 +29,12 @@ def run_cell(workdir: str, name: str) -> None:
       name: of the cell.
     """
     folder = Path(workdir) / name
-    with catching_signals(NOTICE, SIGNALS, again=signal.SIG_IGN) as stop:
+    with catching_signals(NOTICE, ALL_SIGNALS, again=signal.SIG_IGN) as stop:
         try:
-            claim(folder)
-            code = train_alone(folder, name, stop)
-        except TakenError as error:
-            print(f"error: {error}")  # the heartbeat in the folder is the other's
+            with claimed(folder, print):
+                code = train_alone(folder, name, stop)
+        except (TakenError, LostError) as error:
+            print(f"error: {error}")  # the heartbeat in the folder is another's
             code = 2
         except Stopped:
             write_heartbeat(folder, "stopped")

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 
 from cnnjax.ablation.execute.cell import run_cell
 from cnnjax.ablation.execute.inline import (
+    exit_code,
     facts,
     in_order,
     is_done,
@@ -17,7 +19,7 @@ from cnnjax.ablation.execute.inline import (
 )
 from cnnjax.ablation.execute.jobs import (
     Record,
-    locked,
+    alone,
     read_jobs,
     refuse_other_jobs,
     write_jobs,
@@ -25,14 +27,16 @@ from cnnjax.ablation.execute.jobs import (
 from cnnjax.ablation.execute.launchers import Local, Slurm
 from cnnjax.ablation.execute.slurm import cancel_line, parse_options
 from cnnjax.ablation.execute.status import read_cells, summary
-from cnnjax.ablation.plan import Plan, write_plan
+from cnnjax.ablation.execute.taken import take_published
+from cnnjax.ablation.judge.published import Published
+from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interrupt import StopRequest, catching_signals
-from cnnjax.process import is_running
+from cnnjax.lock import LOCK, holder
 from cnnjax.records import write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.heartbeat import read_heartbeat, refuse_taken, write_heartbeat
+from cnnjax.run.heartbeat import check_claim, read_heartbeat, write_heartbeat
 from cnnjax.run.setup import Run
 
 # Threads of this process, processes on this machine, or jobs on a cluster.
@@ -44,9 +48,15 @@ LOG_LINES = 30  # of a killed cell, copied to its crash.txt
 
 
 def train_cells(
-    plan: Plan, *, launcher: str, jobs: int, launcher_options: str, wait: bool
+    plan: Plan,
+    *,
+    launcher: str,
+    jobs: int,
+    launcher_options: str,
+    wait: bool,
+    published: Published | None = None,
 ) -> int:
-    """Trains every cell that is not done yet; returns an exit code.
+    """Trains every cell that is not done yet.
 
     Args:
       plan: of `make_plan`.
@@ -54,6 +64,10 @@ def train_cells(
       jobs: cells at a time; 0 for the number of the scale, or as many as fit.
       launcher_options: for SLURM, as `slurm.parse_options` reads them.
       wait: whether to wait until the last cell has ended.
+      published: runs that need not be trained.
+
+    Returns:
+      An exit code: 0, 1 if a cell crashed, 128 + the signal that interrupted it.
 
     Raises:
       UserError: options that do not fit, or an error that concerns all cells, such as a
@@ -70,16 +84,35 @@ def train_cells(
     jobs = jobs or plan.ablation.scale(plan.scale).jobs
     refuse_other_jobs(plan.workdir, launcher)
     if launcher == "inline":
-        return run_ablation(plan, jobs=jobs)
-    return launch_cells(plan, launcher, jobs, options, wait)
+        return run_ablation(plan, jobs=jobs, published=published)
+    return launch_cells(plan, launcher, jobs, options, wait, published)
 
 
 def launch_cells(
-    plan: Plan, launcher: str, jobs: int, options: dict[str, Any], wait: bool
+    plan: Plan,
+    launcher: str,
+    jobs: int,
+    options: dict[str, Any],
+    wait: bool,
+    published: Published | None = None,
 ) -> int:
     """Trains each cell in its own process; arguments as in `train_cells`."""
     plan_on_cpu(options.get("gpus_per_node", 1))
     runs = set_up_all(plan)
+    refuse_other_configs(plan)  # before a folder is made
+    with alone(plan.workdir, say):
+        take_published(plan, runs, published)
+        return _launch(plan, runs, launcher, jobs, options, wait)
+
+
+def _launch(
+    plan: Plan,
+    runs: dict[str, Run],
+    launcher: str,
+    jobs: int,
+    options: dict[str, Any],
+    wait: bool,
+) -> int:
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     todo = {name: run for name, run in runs.items() if not is_done(plan, name, run)}
     for sentence in cautions_of_arms(todo):
@@ -91,7 +124,7 @@ def launch_cells(
     # No folder where the command was started may hide our modules, see launch.sh.
     os.environ["PYTHONSAFEPATH"] = "1"
     folder = plan.workdir.absolute() / "launcher"
-    with locked(folder), catching_signals(NOTICE) as stop:
+    with catching_signals(NOTICE) as stop:
         system: Local | Slurm = (
             Local(folder, jobs) if launcher == "local" else Slurm(folder, jobs, options)
         )
@@ -121,52 +154,69 @@ class Launch:
     # -- start ------------------------------------------------------------------------
 
     def attach(self) -> None:
-        """Takes over the cells that an earlier launcher left running.
+        """Takes over the cells that an earlier command left running.
 
         Raises:
           UserError: SLURM does not answer.
         """
         known = read_jobs(self.plan.workdir)
-        if known["launcher"] != self.system.name:
-            return
-        if not self.system.poll():
-            raise UserError(
-                "squeue does not answer, and cells of this folder may still be queued: "
-                "run the command again when SLURM answers"
-            )
-        for name in list(self.queue):
-            record = known["cells"].get(name)
-            if record and self._is_active(name, record):
-                self.active[name] = record
-                self.attempts[name] = record["attempt"]
-                self.queue.remove(name)
+        if known["launcher"] == self.system.name:
+            if not self.system.poll():
+                raise UserError(
+                    "squeue does not answer, and cells of this folder may still be "
+                    "queued: run the command again when SLURM answers"
+                )
+            for name in list(self.queue):
+                record = self.system.found(known["cells"].get(name, {}))
+                if record and self._is_active(name, record):
+                    self._take_over(name, record)
         if self.active:
             say(f"{len(self.active)} cells of an earlier command still run")
 
+    def _take_over(self, name: str, record: Record) -> None:
+        self.active[name] = {"job": "", "attempt": 1} | record
+        self.attempts[name] = self.active[name]["attempt"]
+        self.queue.remove(name)
+
     def start(self) -> None:
-        """Starts as many cells as fit."""
-        active = list(self.active.values())
-        names = self.queue[: self.system.free_slots(active)]
+        """Starts as many cells as fit; waits for those that others train."""
+        names: list[str] = []
+        for name in list(self.queue):
+            if len(names) >= self.system.free_slots(list(self.active.values())):
+                break
+            if owner := holder(self.plan.workdir / name / LOCK):
+                say(f"{name}  is trained by process {owner['pid']} on {owner['host']}")
+                self._take_over(name, {"attempt": self.attempts[name]} | owner)
+            elif self._is_gone(name):
+                self.queue.remove(name)
+            else:
+                names.append(name)
+                write_heartbeat(self.plan.workdir / name, "waiting")
         if not names:
             return
-        for name in names:
-            refuse_taken(self.plan.workdir / name)
-            write_heartbeat(self.plan.workdir / name, "waiting")
-        self._store_jobs()  # the cells read the user's command from it
+        active = list(self.active.values())
         workdir = str(self.plan.workdir.absolute())
         cells = [(workdir, name) for name in names]
-        records = self.system.submit(run_cell, cells, active)
+        prepared = self.system.prepare(cells, active)
+        # Before they start: the next command must find them, should this one be killed
+        # now. The cells read the user's command there.
+        self._store_jobs(dict(zip(names, prepared, strict=False)))
+        records = self.system.submit(run_cell, cells, prepared)
         for name, record in zip(names, records, strict=True):
             self.active[name] = record | {"attempt": self.attempts[name]}
-        self.queue = self.queue[len(names) :]
+            self.queue.remove(name)
         self._store_jobs()
         jobs = list(dict.fromkeys(record["job"].split("_")[0] for record in records))
         what = names[0] if len(names) == 1 else f"{len(names)} cells"
         kind = "process" if self.system.name == "local" else "job"
         say(f"{what}  started by {self.system.name}, {kind} {', '.join(jobs)}")
 
-    def _store_jobs(self) -> None:
-        write_jobs(self.plan.workdir, self.system.name, self.active)
+    def _store_jobs(self, prepared: Mapping[str, Record] | None = None) -> None:
+        about = {
+            name: record | {"attempt": self.attempts[name]}
+            for name, record in (prepared or {}).items()
+        }
+        write_jobs(self.plan.workdir, self.system.name, self.active | about)
 
     # -- wait -------------------------------------------------------------------------
 
@@ -192,14 +242,16 @@ class Launch:
                 f"cancelled in SLURM: {', '.join(self.cancelled)}; the same command "
                 "resumes them"
             )
-        return 1 if self.cancelled else 0
+        return 1 if self.cancelled else exit_code(self.plan, self.runs, say)
 
     def look(self) -> None:
         """Handles the cells that have ended.
 
         Raises:
-          UserError: one of them was refused, which concerns all.
+          UserError: one of them was refused, which concerns all; or the work folder is
+            gone.
         """
+        check_claim(self.plan.workdir)
         if not self.system.poll():
             say("squeue does not answer; trying again")
             return
@@ -210,6 +262,8 @@ class Launch:
             beat, state = self._beat(name), self.system.state(record)
             # SLURM drops tasks of an array that were cancelled before they started.
             never_began = self.system.name == "slurm" and beat["status"] == "waiting"
+            if self._is_gone(name):
+                continue
             if results := self._folder(name).finished_results():
                 failed = sum(result["status"] == "failed" for result in results)
                 some = f"{failed} of {len(results)} seeds failed"
@@ -227,7 +281,7 @@ class Launch:
 
     def _failed(self, name: str, record: Record, beat: dict[str, Any]) -> None:
         crashed = beat["status"] == "crashed"
-        reason = beat["reason"] if crashed else self._verdict(record)
+        reason = beat["reason"] if crashed else self._verdict(record, beat)
         if self.attempts[name] < ATTEMPTS:
             self.attempts[name] += 1
             say(f"{name}  {reason}; attempt {self.attempts[name]} of {ATTEMPTS}")
@@ -246,11 +300,19 @@ class Launch:
         folder.write_results([folder.crashed(seed, reason) for seed in seeds])
         self._ended(name, f"failed: {reason}; see {log}")
 
-    def _verdict(self, record: Record) -> str:
+    def _is_gone(self, name: str) -> bool:
+        """Whether the folder of a cell was moved or removed, which is said."""
+        if (self.plan.workdir / name / "config.json").exists():
+            return False
+        self._ended(name, "failed: its folder was moved or removed")
+        return True
+
+    def _verdict(self, record: Record, beat: dict[str, Any]) -> str:
         """Why a cell ended that did not write a reason."""
-        state = self.system.state(record)
-        said = f", SLURM says {state}" if state else ""
-        return f"its process was killed or exited{said}"
+        verdict, peak = self.system.verdict(record), beat.get("peak_memory_bytes")
+        if peak and "memory" not in verdict:
+            verdict += f"; it had up to {peak / 1e9:.2g} GB of memory"
+        return verdict
 
     def _ended(self, name: str, how: str) -> None:
         self.num_ended += 1
@@ -265,10 +327,8 @@ class Launch:
 
     def _is_active(self, name: str, record: Record) -> bool:
         """Whether the job of a cell is active, or its process has outlived the job."""
-        if self.system.is_active(record):
-            return True
-        beat = self._beat(name)
-        return beat["status"] in ("starting", "running") and bool(is_running(beat))
+        lock = self.plan.workdir / name / LOCK
+        return self.system.is_active(record) or holder(lock) is not None
 
     def _show(self) -> None:
         start = time.monotonic()

@@ -4,13 +4,15 @@ import contextlib
 import os
 import traceback
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.execute.jobs import locked
+from cnnjax.ablation.execute.jobs import alone
+from cnnjax.ablation.execute.taken import take_published
+from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
@@ -18,10 +20,15 @@ from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.request import Request
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.devices.distributed import max_over_processes, num_processes
+from cnnjax.devices.distributed import (
+    check_together,
+    max_over_processes,
+    num_processes,
+)
 from cnnjax.devices.layout import ONE_DEVICE
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest, catching_signals
+from cnnjax.lock import LostError, TakenError
 from cnnjax.records import is_writer, write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
@@ -58,12 +65,16 @@ def require_test_images(plan: Plan, dataset: Dataset) -> None:
         )
 
 
-def run_ablation(plan: Plan, *, jobs: int) -> int:
-    """Trains every cell that is not done yet; returns an exit code.
+def run_ablation(plan: Plan, *, jobs: int, published: Published | None = None) -> int:
+    """Trains every cell that is not done yet.
 
     Args:
       plan: of `make_plan`.
       jobs: cells at a time; 0 for one per CPU core, or one on an accelerator.
+      published: runs that need not be trained.
+
+    Returns:
+      An exit code: 0, 1 if a cell crashed, 128 + the signal that interrupted it.
 
     Raises:
       UserError: an error that concerns all cells, such as a full disk, or another
@@ -71,8 +82,9 @@ def run_ablation(plan: Plan, *, jobs: int) -> int:
     """
     use_compile_cache()
     runs = set_up_all(plan)
-    refuse_other_configs(plan)
-    with locked(plan.workdir / "launcher") if is_writer() else contextlib.nullcontext():
+    refuse_other_configs(plan)  # before a folder is made
+    with alone(plan.workdir, print) if is_writer() else contextlib.nullcontext():
+        check_together(lambda: take_published(plan, runs, published))
         return _train(plan, runs, jobs)
 
 
@@ -106,7 +118,23 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
         except Stopped:
             progress.say("interrupted; the same command resumes")
             return stop.exit_code
-    return 0
+        return exit_code(plan, runs, progress.say)
+
+
+def exit_code(plan: Plan, runs: dict[str, Run], say: Callable[[str], None]) -> int:
+    """0 if every cell has results, of whatever kind; 1 if one crashed or has none."""
+    lacking = [
+        name
+        for name, run in runs.items()
+        if max_over_processes(not is_done(plan, name, run))
+    ]
+    if not lacking:
+        return 0
+    say(
+        f"{len(lacking)} of {len(runs)} cells have no result ({lacking[0]} is the "
+        "first): the same command tries them again"
+    )
+    return 1
 
 
 def in_order(runs: dict[str, Run]) -> dict[str, Run]:
@@ -185,18 +213,28 @@ def train_cell(
             warn=progress.say,
             shared=shared,
         )
+    except (TakenError, LostError) as error:
+        if num_processes() > 1:  # which all train the same cells
+            raise
+        # Its folder is another's now: nothing is written there.
+        progress.say(f"{name} is left out: {error}")
     except (Stopped, UserError):
         raise
     except Exception as error:
         write_text(folder / "crash.txt", traceback.format_exc())
-        first_line = next(iter(str(error).splitlines()), "no reason given")
-        reason = f"{type(error).__name__}: {first_line}"
+        reason = f"{type(error).__name__}: {first_line(str(error))}"
         write_heartbeat(folder, "crashed", reason=reason)
         progress.say(f"{name} crashed and is marked failed: {reason}")
         records = RunFolder(folder, run, name)
         records.write_results([records.crashed(seed, reason) for seed in run.seeds])
     finally:
         shared.done(shared_keys(run))
+
+
+def first_line(text: str) -> str:
+    """The first line that says anything."""
+    lines = (line.strip() for line in text.splitlines())
+    return next(filter(None, lines), "no reason given")
 
 
 def is_done(plan: Plan, name: str, run: Run) -> bool:

@@ -1,16 +1,16 @@
-"""The folder `launcher/`: the process that trains the cells, and its jobs."""
+"""Who trains the cells of an ablation: the lock of its folder, and its jobs."""
 
 import contextlib
-import fcntl
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from cnnjax.ablation.execute import slurm
-from cnnjax.errors import UserError
-from cnnjax.process import identity, is_running
-from cnnjax.records import read_json, to_line, write_failure, write_json
+from cnnjax.errors import UserError, printable
+from cnnjax.lock import LOCK, Lock, locked
+from cnnjax.process import is_running
+from cnnjax.records import read_json, write_json
 
 Record = dict[str, Any]  # 'job', the launcher's name for it, and what identifies it
 
@@ -61,43 +61,24 @@ def refuse_other_jobs(workdir: Path, launcher: str) -> None:
         )
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Locks a folder against a second ablation.
+def alone(
+    workdir: Path, say: Callable[[str], None]
+) -> contextlib.AbstractContextManager[Lock]:
+    """The lock of the folder of an ablation, which one command at a time has.
 
     Args:
-      folder: of the launcher's files; the lock file names the process that holds it.
+      workdir: the folder; made if it is not there.
+      say: is told when the lock of a dead process is taken over.
 
     Raises:
-      UserError: another process holds the lock, or the folder cannot be written.
+      TakenError: another command has it.
     """
-    path = folder / "lock"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise write_failure(path, error) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{_who(path)} is training the cells of {folder.parent}: wait for it, "
-                "or end it with Ctrl-C first; ./launch.sh status shows them"
-            ) from None
-        except OSError:
-            pass  # some network file systems have no locks: each cell has a heartbeat
-        file.truncate(0)
-        file.write(to_line(identity()))
-        file.flush()
-        yield
-
-
-def _who(path: Path) -> str:
-    known = read_json(path, lenient=True)
-    if isinstance(known, dict) and {"pid", "host"} <= known.keys():
-        return f"another ablation (process {known['pid']} on {known['host']})"
-    return "another ablation"  # it has just started, or is an older version
+    return locked(
+        workdir / LOCK,
+        f"the cells of {printable(workdir)} are being trained",
+        otherwise="see ./launch.sh status",
+        say=say,
+    )
 
 
 def _path(workdir: Path) -> Path:

@@ -1,9 +1,11 @@
 """Two launchers that start each cell of an ablation in its own process.
 
-Both use submitit. A job is described by a record for `jobs.json`.
+A job is described by a record for `jobs.json`. That of SLURM uses submitit.
 """
 
+import contextlib
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -11,36 +13,37 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from cnnjax.ablation.execute import slurm
 from cnnjax.ablation.execute.jobs import Record
 from cnnjax.errors import UserError
-from cnnjax.process import identity, is_running
+from cnnjax.process import how_it_ended, identity, is_running
 
 # SLURM refuses longer arrays by default (MaxArraySize).
 ARRAY_SIZE = 1000
 # Time before the limit at which a cell is told to save and requeue.
 WARNING_SECONDS = 120
-TEN_YEARS = 10 * 366 * 24 * 60  # minutes: submitit requires a limit for local jobs
 PROBE = "import jax; d = jax.local_devices(); print(d[0].platform, len(d))"
 
 
 class Local:
     """One process per accelerator of this machine, or several on the CPU.
 
+    A cell outlives the command that started it, which writes its record before: a later
+    command finds the process by the key in its arguments.
+
     Args:
-      folder: for submitit's files.
+      folder: for the output of the cells.
       jobs: processes at a time; 0 for one per accelerator, or per CPU core.
 
     Raises:
-      UserError: submitit is missing, there are more processes than accelerators, or
-        the accelerator is a TPU.
+      UserError: there are more processes than accelerators, or that is a TPU.
     """
 
     name = "local"
 
     def __init__(self, folder: Path, jobs: int):
-        self._executor = _submitit().LocalExecutor(folder)
-        self._executor.update_parameters(timeout_min=TEN_YEARS, stderr_to_stdout=True)
         self._folder, self._gpus = folder, gpus()
         if self._gpus and jobs > len(self._gpus):
             raise UserError(
@@ -48,39 +51,81 @@ class Local:
                 "which are never shared between cells: lower it, or leave it out"
             )
         self._slots = jobs or len(self._gpus) or os.cpu_count() or 1
-        self._started: list[Any] = []
+        self._started: dict[str, int] = {}  # key -> process that we wait for
+        self._ends: dict[str, str] = {}
 
     def free_slots(self, active: Sequence[Record]) -> int:
         """How many more cells may start now."""
         return max(self._slots - len(active), 0)
 
-    def submit(
-        self, function: Callable, cells: Sequence[tuple], active: Sequence[Record]
+    def prepare(
+        self, cells: Sequence[tuple[str, str]], active: Sequence[Record]
     ) -> list[Record]:
-        """Starts a process per cell; `active` are the ones that occupy devices."""
-        taken = {record["slot"] for record in active}
-        free = [slot for slot in range(self._slots) if slot not in taken]
-        records = []
-        for arguments, slot in zip(cells, free, strict=False):
-            if self._gpus:
-                self._executor.update_parameters(
-                    gpus_per_node=1, visible_gpus=[self._gpus[slot]]
+        """The records of processes that are about to start.
+
+        Args:
+          cells: folder of the ablation and name, of each.
+          active: the records of those that occupy devices.
+        """
+        taken = {record.get("slot") for record in active}
+        free = (slot for slot in range(self._slots) if slot not in taken)
+        keys = [secrets.token_hex(8) for _ in cells]
+        logs = [
+            f"{name.replace('/', '_')}_{key}_log.out"
+            for (_, name), key in zip(cells, keys, strict=True)
+        ]
+        host = identity()["host"]
+        return [
+            {"job": "", "key": key, "slot": slot, "log": log, "host": host}
+            for key, log, slot in zip(keys, logs, free, strict=False)
+        ]
+
+    def submit(
+        self,
+        function: Callable[[str, str], None],
+        cells: Sequence[tuple[str, str]],
+        records: Sequence[Record],
+    ) -> list[Record]:
+        """Starts a process per cell, and completes its record."""
+        started = []
+        for cell, record in zip(cells, records, strict=True):
+            call = f"from {function.__module__} import {function.__name__} as run"
+            code = f"import sys; {call}; run(*sys.argv[1:3])"
+            gpu = str(self._gpus[record["slot"]]) if self._gpus else ""
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with open(self.log(record), "ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, "-P", "-u", "-c", code, *cell, record["key"]],
+                    env=os.environ | {"CUDA_VISIBLE_DEVICES": gpu},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    # Neither Ctrl-C nor the end of a terminal reaches it: we tell it.
+                    start_new_session=True,
                 )
-            # Ctrl-C reaches all processes of a terminal; we forward it to the cells.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-            try:
-                job = self._executor.submit(function, *arguments)
-            finally:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-            self._started.append(job)
-            records.append(
-                {"job": job.job_id, "slot": slot} | identity(int(job.job_id))
-            )
-        return records
+            process.returncode = 0  # so that Popen does not expect us to outlive it
+            self._started[record["key"]] = process.pid
+            started.append(record | {"job": str(process.pid)} | identity(process.pid))
+        return started
+
+    def found(self, record: Record) -> Record:
+        """The record, with the process of one that had not been written to the end."""
+        key = record.get("key")
+        if record.get("pid") or not key:
+            return record
+        for process in psutil.process_iter(["cmdline"]):
+            if key in (process.info["cmdline"] or ()):
+                return record | {"job": str(process.pid)} | identity(process.pid)
+        return record
 
     def poll(self) -> bool:
-        """Drops processes that have ended; always True, as no scheduler is asked."""
-        self._started = [job for job in self._started if not job.done()]
+        """Notes how processes have ended; always True, as no scheduler is asked."""
+        for key, number in list(self._started.items()):
+            pid, status, usage = os.wait4(number, os.WNOHANG)
+            if pid:
+                code = os.waitstatus_to_exitcode(status)
+                self._ends[key] = how_it_ended(code, usage)
+                del self._started[key]
         return True
 
     def is_active(self, record: Record) -> bool:
@@ -91,15 +136,20 @@ class Local:
         """Empty: there is no scheduler."""
         return ""
 
+    def verdict(self, record: Record) -> str:
+        """How the process of a cell has ended that wrote no reason."""
+        return self._ends.get(record.get("key", ""), "its process was killed or exited")
+
     def log(self, record: Record) -> Path:
         """The file with the output of the cell."""
-        return _log(self._folder, record)
+        return self._folder / record.get("log", "")
 
     def stop(self, active: Sequence[Record]) -> bool:
         """Tells the cells to save and end; returns whether to wait for them."""
         for record in active:
             if self.is_active(record):
-                os.kill(record["pid"], signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(record["pid"], signal.SIGTERM)
         return True
 
 
@@ -142,8 +192,21 @@ class Slurm:
         """No limit: SLURM itself queues the cells."""
         return sys.maxsize
 
+    def prepare(
+        self, cells: Sequence[tuple[str, str]], active: Sequence[Record]
+    ) -> list[Record]:
+        """Nothing is known of jobs before SLURM numbers them."""
+        return []
+
+    def found(self, record: Record) -> Record:
+        """The record: SLURM knows its job."""
+        return record
+
     def submit(
-        self, function: Callable, cells: Sequence[tuple], active: Sequence[Record]
+        self,
+        function: Callable[[str, str], None],
+        cells: Sequence[tuple[str, str]],
+        records: Sequence[Record],
     ) -> list[Record]:
         """Submits the cells as arrays.
 
@@ -158,7 +221,7 @@ class Slurm:
             try:
                 jobs += self._executor.map_array(function, *zip(*array, strict=True))
             except _submitit().core.utils.FailedJobError as error:
-                said = str(error).strip().splitlines()[-1]
+                said = last_line(str(error))
                 raise UserError(
                     f"SLURM refuses the cells ({said}): change --launcher_options"
                 ) from error
@@ -178,9 +241,15 @@ class Slurm:
         """The state of the job in SLURM; empty if SLURM no longer knows it."""
         return self._states.get(record["job"], "")
 
+    def verdict(self, record: Record) -> str:
+        """How the process of a cell has ended that wrote no reason."""
+        state = self.state(record)
+        said = f", SLURM says {state}" if state else ""
+        return f"its process was killed or exited{said}"
+
     def log(self, record: Record) -> Path:
         """The file with the output of the cell."""
-        return _log(self._folder, record)
+        return _submitit().core.utils.JobPaths(self._folder, record["job"], 0).stdout
 
     def stop(self, active: Sequence[Record]) -> bool:
         """Leaves the jobs in SLURM."""
@@ -202,7 +271,7 @@ def gpus() -> list[int]:
         [sys.executable, "-P", "-c", PROBE], env=quiet, capture_output=True, text=True
     )
     if probe.returncode:
-        said = probe.stderr.strip().splitlines()[-1]
+        said = last_line(probe.stderr)
         raise UserError(
             f"JAX cannot start the devices of this machine ({said}): set JAX_PLATFORMS"
         )
@@ -223,8 +292,10 @@ def gpus() -> list[int]:
     return [int(number) for number in numbers[: int(count)]]
 
 
-def _log(folder: Path, record: Record) -> Path:
-    return _submitit().core.utils.JobPaths(folder, record["job"], 0).stdout
+def last_line(text: str) -> str:
+    """The last line that says anything."""
+    lines = (line.strip() for line in reversed(text.splitlines()))
+    return next(filter(None, lines), "no reason given")
 
 
 def _submitit() -> Any:
@@ -234,7 +305,7 @@ def _submitit() -> Any:
         import submitit
     except ImportError as error:
         raise UserError(
-            "--launcher=local and slurm need the package submitit: run once with "
+            "--launcher=slurm needs the package submitit: run once with "
             "CNNJAX_EXTRA=cluster before ./launch.sh"
         ) from error
     return submitit

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.judge.collect import Sweep, collect
@@ -16,9 +14,9 @@ from cnnjax.ablation.judge.verdicts import Verdict, judge
 from cnnjax.ablation.plan import load_ablation
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import render
-from cnnjax.ablation.report.plots.figures import first_panel, inline_svg, save_png
-from cnnjax.errors import UserError
-from cnnjax.records import write_text
+from cnnjax.ablation.report.plots.figures import Panel, first_panel, png_of
+from cnnjax.errors import UserError, in_words
+from cnnjax.records import write_bytes, write_text
 
 THUMBNAIL_DPI = 72
 
@@ -95,12 +93,9 @@ class Entry:
         return Counter(verdict.verdict for verdict in self.verdicts)
 
     @property
-    def svg(self) -> Markup:
-        """A small plot for a page; empty if nothing was measured."""
-        panel = first_panel(self.sweep) if self.sweep else None
-        if panel is None:
-            return Markup("")
-        return Markup(inline_svg(panel, self.name.replace("_", "-")))
+    def panel(self) -> Panel | None:
+        """The first of the report; None if nothing was measured."""
+        return first_panel(self.sweep) if self.sweep else None
 
 
 def read_entry(name: str, workdir: Path, trouble: str = "") -> Entry:
@@ -115,11 +110,14 @@ def read_entry(name: str, workdir: Path, trouble: str = "") -> Entry:
         if not (workdir / "plan.json").is_file():
             return Entry(name, load_ablation(name), trouble=trouble)
         sweep = collect(workdir)
+        verdicts = judge(sweep)
     except UserError as error:
         return Entry(name, trouble=str(error))
+    except Exception as error:  # one ablation never ends the overview of all
+        return Entry(name, trouble=f"it cannot be judged ({in_words(error)})")
     posed = sweep.ablation.posed(sweep.scale_name)
     not_posed = [claim for claim in sweep.ablation.claims if claim not in posed]
-    return Entry(name, sweep.ablation, sweep, judge(sweep), not_posed, trouble)
+    return Entry(name, sweep.ablation, sweep, verdicts, not_posed, trouble)
 
 
 def write_index(folder: Path, scale: str, entries: Sequence[Entry]) -> Path:
@@ -163,8 +161,16 @@ def gallery_context(scale: str, entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def save_thumbnail(entry: Entry, path: Path) -> bool:
-    """Writes the first panel of a report as a small PNG; False if it has none."""
-    panel = first_panel(entry.sweep) if entry.sweep else None
-    if panel is not None:
-        save_png([panel], 1, path, THUMBNAIL_DPI)
-    return panel is not None
+    """Writes the first panel of a report as a small PNG.
+
+    Returns:
+      False if it has none, or one that cannot be drawn, as the report then says.
+    """
+    try:
+        panel = entry.panel
+        content = png_of([panel], 1, path.stem, THUMBNAIL_DPI) if panel else b""
+    except Exception:
+        content = b""
+    if content:
+        write_bytes(path, content)
+    return bool(content)

@@ -1,7 +1,8 @@
 """Writes the report of an ablation from its files alone, finished or not."""
 
+import functools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.plots.figures import (
     build_groups,
     inline_svg,
-    save_group,
+    save_groups,
 )
 from cnnjax.ablation.report.verdict_colours import COLOURS
-from cnnjax.errors import ESCAPING, UserError
+from cnnjax.errors import UserError
+from cnnjax.records import write_text
+from cnnjax.texts import markdown, one_line
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 OTHER_SETTING = "published, other data or budget"
@@ -62,15 +65,14 @@ def write_report(workdir: str | Path) -> list[Path]:
 
 def _write(sweep: Sweep, workdir: Path) -> list[Path]:
     context = make_context(sweep)
-    groups = context["groups"]
     plots = workdir / "plots"
     plots.mkdir(exist_ok=True)
-    pictures = [path for group in groups for path in save_group(group, plots)]
+    context["groups"], pictures = save_groups(context["groups"], plots)
     table = workdir / "results.csv"
     write_csv(sweep, table)
     page, text = workdir / "report.html", workdir / "report.md"
-    text.write_text(render("report.md.j2", context, autoescape=False), "utf-8")
-    page.write_text(render("report.html.j2", context, autoescape=True), "utf-8")
+    write_text(text, render("report.md.j2", context, autoescape=False))
+    write_text(page, render("report.html.j2", context, autoescape=True))
     return [page, text, table, *pictures]
 
 
@@ -104,7 +106,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "lines": tables.arm_lines(sweep),
         "costs": costs,
         "total": tables.total_cost(costs),
-        "provenance": tables.shared_provenance(sweep),
+        "provenance": [*tables.taken_runs(sweep), *tables.shared_provenance(sweep)],
     }
 
 
@@ -129,12 +131,14 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
     """Fills a template of `templates/` with a context of `make_context`.
 
     Returns:
-      The text; characters that UTF-8 cannot encode are escaped.
+      The text. Whatever the context has of others is on one line and without what is
+      hidden; in Markdown, without markup as well.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=autoescape,
         undefined=jinja2.StrictUndefined,
+        finalize=functools.partial(_shown, one_line if autoescape else markdown),
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -147,8 +151,6 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "p_value": tables.p_value,
         "count": tables.count,
         "seconds": tables.seconds,
-        # A bar would end a table cell in Markdown.
-        "cell": lambda text: str(text).replace("|", "\\|").replace("\n", " "),
     }
     environment.globals |= {
         "METRICS": METRICS,
@@ -157,5 +159,9 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "tally": lambda verdicts: Counter(v.verdict for v in verdicts),
         "inline_svg": lambda panel, name: Markup(inline_svg(panel, name)),
     }
-    text = environment.get_template(name).render(context)
-    return text.encode("utf-8", ESCAPING).decode("utf-8")
+    return environment.get_template(name).render(context)
+
+
+def _shown(form: Callable[[object], str], value: object) -> object:
+    """A value of a template as text, but for markup of our own."""
+    return value if isinstance(value, Markup) else form(value)

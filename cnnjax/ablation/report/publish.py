@@ -1,23 +1,29 @@
 """Copies finished reports into `docs/results/`, and their tables into the README."""
 
 import re
-import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.judge.collect import Sweep, collect, write_csv
+from cnnjax.ablation.judge.published import write_published
 from cnnjax.ablation.report.overview import (
     Entry,
     gallery_context,
     read_entry,
     save_thumbnail,
 )
-from cnnjax.ablation.report.pages import make_context, render, write_report
+from cnnjax.ablation.report.pages import make_context, render
+from cnnjax.ablation.report.redrawing import drawn
+from cnnjax.ablation.report.replacing import replacing
 from cnnjax.errors import UserError
-from cnnjax.records import replace_block, write_text
+from cnnjax.names import check_name
+from cnnjax.records import replace_block, write_bytes, write_text
 
 KEPT = ("report.md", "results.csv")
 THUMBNAIL = "plots/thumbnail.png"
+# Of a report without its pictures, which may be as large again.
+MOST_BYTES = 300_000
 
 
 def publish(workdir: Path, repository: Path) -> Path:
@@ -40,20 +46,32 @@ def publish(workdir: Path, repository: Path) -> Path:
             f"{workdir} has runs that are not done, or not comparable: finish the "
             "ablation first"
         )
-    name = f"{sweep.ablation.name}-{sweep.scale_name}"
-    folder = _publish_report(entry, name, workdir, repository)
-    block = render("readme.md.j2", make_context(sweep), autoescape=False)
-    replace_block(repository / "README.md", folder.name, block)
-    return folder
+    name = _report_name(sweep.ablation.name, sweep.scale_name)
+    results = repository / "docs" / "results"
+    with replacing(results, name) as new:
+        records = _write(entry, workdir, new)
+        block = render("readme.md.j2", make_context(records), autoescape=False)
+        replace_block(repository / "README.md", name, block)
+    return results / name
 
 
 def without_folders(text: str) -> str:
-    """Replaces folders of this machine in recorded commands by '...'."""
-    keys = "data_dir|workdir|config|ablation"
+    """Replaces folders of a machine in recorded texts by '...'."""
+    keys = "data_dir|workdir|config|ablation|resume_from|from"
     # Also in --set=data.data_dir=/data/tfds; a word with spaces is in quotes.
     quoted = rf"('[^\s']*(?:{keys})=)[~/][^']*/([^/']+')"
     plain = rf"((?:{keys})=)[~/](?:[^\s/]*/)*([^/\s]+)"
-    return re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
+    # Of any text: an absolute path, neither behind a word as in 'and/or' nor a link.
+    other = r"(?<![\w.:/~])(?:file:/*)?(?:~[\w.-]*)?/(?:[^\s/'\",;]+/)+([^\s/'\",;]+)"
+    text = re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
+    return re.sub(other, r".../\1", text)
+
+
+def _cleaning(workdir: Path) -> Callable[[str], str]:
+    """Takes folders of this machine out of texts, also those with spaces in them."""
+    own = {str(workdir.absolute()), str(workdir.resolve()), str(Path.home())} - {"/"}
+    known = re.compile("|".join(map(re.escape, sorted(own, key=len, reverse=True))))
+    return lambda text: without_folders(known.sub("...", text))
 
 
 def publish_atlas(
@@ -83,14 +101,13 @@ def publish_atlas(
             f"no ablation in {root} is finished at scale {scale}: run ./launch.sh "
             f"atlas --scale={scale} first, or give its --workdir"
         )
-    folders = [
-        _publish_report(
-            entry, f"{entry.name}-{scale}", root / entry.name / scale, repository
-        )
-        for entry in finished
-    ]
+    results = repository / "docs" / "results"
+    folders = [results / _report_name(entry.name, scale) for entry in finished]
+    for entry, folder in zip(finished, folders, strict=True):
+        with replacing(results, folder.name) as new:
+            _write(entry, root / entry.name / scale, new)
     context = gallery_context(scale, finished)
-    _write_gallery(context, finished, folders, repository / "docs" / "results")
+    _write_gallery(context, finished, folders, results)
     reports = [f"docs/results/{folder.name}/report.md" for folder in folders]
     links = dict(zip((entry.name for entry in finished), reports, strict=True))
     block = render("readme_atlas.md.j2", context | {"links": links}, autoescape=False)
@@ -98,18 +115,40 @@ def publish_atlas(
     return folders, [entry.name for entry in entries if not entry.is_finished]
 
 
-def _publish_report(entry: Entry, name: str, workdir: Path, repository: Path) -> Path:
-    write_report(workdir)
-    folder = repository / "docs" / "results" / name
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "plots").mkdir(parents=True)
-    for file in KEPT:
-        text = (workdir / file).read_text(encoding="utf-8")
-        write_text(folder / file, without_folders(text))
-    for picture in sorted((workdir / "plots").glob("*.png")):
-        shutil.copy(picture, folder / "plots" / picture.name)
-    save_thumbnail(entry, folder / THUMBNAIL)
-    return folder
+def _report_name(ablation: str, scale: str) -> str:
+    """Of the folder; both names come from a record, which anyone may have written."""
+    check_name("ablation", ablation, "plan.json")
+    return f"{ablation}-{check_name('scale', scale, 'plan.json')}"
+
+
+def _write(entry: Entry, workdir: Path, folder: Path) -> Sweep:
+    """Writes what is published of a work folder into an empty folder.
+
+    The page, the table and the figures are drawn from the published records alone, as
+    anyone can draw them again.
+
+    Returns:
+      What the records tell.
+    """
+    sweep = collect(workdir)
+    most = MOST_BYTES - _text_bytes(sweep)
+    write_published(sweep, workdir, folder, _cleaning(workdir), most)
+    with drawn(folder) as (drawing, _):
+        for file in KEPT:
+            write_bytes(folder / file, (drawing / file).read_bytes())
+        for picture in sorted((drawing / "plots").glob("*.png")):
+            write_bytes(folder / "plots" / picture.name, picture.read_bytes())
+        save_thumbnail(entry, folder / THUMBNAIL)
+        return collect(drawing)
+
+
+def _text_bytes(sweep: Sweep) -> int:
+    """Bytes of page and table, however many rows of the curves are kept."""
+    page = render("report.md.j2", make_context(sweep), autoescape=False)
+    with tempfile.TemporaryDirectory() as scratch:
+        table = Path(scratch) / "results.csv"
+        write_csv(sweep, table)
+        return len(page.encode()) + table.stat().st_size
 
 
 def _write_gallery(

@@ -179,7 +179,8 @@ def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
     """
     of_arms = {arm: flat(data) for arm, data in sweep.provenance.items() if data}
     keys = dict.fromkeys(key for pairs in of_arms.values() for key in pairs)
-    keys.pop("created", None)
+    for shown_elsewhere in ("created", "origin"):
+        keys.pop(shown_elsewhere, None)
     out = []
     for key in keys:
         by_value: dict[str, list[str]] = {}
@@ -193,10 +194,33 @@ def shared_provenance(sweep: Sweep) -> list[tuple[str, str]]:
     return out
 
 
+def taken_runs(sweep: Sweep) -> list[tuple[str, str]]:
+    """A (key, value) pair for each published report from which runs were taken."""
+    cells = {
+        cell["name"]: len(cell["seeds"])
+        for arm in sweep.plan["arms"]
+        for cell in arm["cells"]
+    }
+    counts: Counter[str] = Counter()
+    commits: dict[str, set[str]] = {}
+    for name, record in sweep.provenance.items():
+        if origin := record.get("origin"):
+            counts[origin] += cells[name]
+            commits.setdefault(origin, set()).add(str(record.get("git_commit")))
+    return [
+        (
+            f"taken from {origin}",
+            f"{num_runs} of {len(sweep.rows)} runs, trained at commit "
+            f"{', '.join(sorted(commits[origin]))}",
+        )
+        for origin, num_runs in counts.items()
+    ]
+
+
 def number(value: float, digits: int = 2) -> str:
     """A fixed number of digits; a dash if unknown."""
     if not math.isfinite(value):
-        return "–" if math.isnan(value) else "∞"
+        return "–" if math.isnan(value) else f"{'-' * (value < 0)}∞"
     # Adding zero turns a rounded -0.00 into 0.00.
     return f"{round(value, digits) + 0.0:.{digits}f}"
 

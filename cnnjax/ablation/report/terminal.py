@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cnnjax.ablation.define.metrics import METRICS
@@ -16,7 +15,7 @@ from cnnjax.ablation.judge.verdicts import (
 )
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.verdict_colours import COLOURS
-from cnnjax.screen import show
+from cnnjax.screen import plain, show
 
 
 def print_summary(workdir: str | Path, console: Console | None = None) -> None:
@@ -34,21 +33,21 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
     show(_arm_table(sweep), console)
     for trouble in tables.troubles(sweep):
         console.print(
-            f"[yellow]{escape(trouble.arm)}[/] {trouble.runs}: {trouble.status}"
-            f" ({escape(trouble.reason)})"
+            f"[yellow]{plain(trouble.arm)}[/] {trouble.runs}: {trouble.status}"
+            f" ({plain(trouble.reason)})"
         )
     for warning in sweep.warnings:
-        console.print(f"[yellow]{escape(warning)}[/]")
+        console.print(f"[yellow]{plain(warning)}[/]")
     if verdicts := judge(sweep):
         show(_verdict_table(verdicts), console)
     elif sweep.ablation.claims:
-        console.print(f"scale {escape(sweep.scale_name)} lacks the arms of all claims")
+        console.print(f"scale {plain(sweep.scale_name)} lacks the arms of all claims")
 
 
 def _arm_table(sweep: Sweep) -> Table:
     metrics = tables.measured_metrics(sweep)[:2]
     table = Table(
-        title=f"{escape(sweep.ablation.title)}, scale {escape(sweep.scale_name)}",
+        title=f"{plain(sweep.ablation.title)}, scale {plain(sweep.scale_name)}",
         caption="mean ± half width of the 95% t interval over runs",
     )
     table.add_column("arm", no_wrap=True)
@@ -60,7 +59,7 @@ def _arm_table(sweep: Sweep) -> Table:
     table.add_column("parameters", justify="right")
     for line in tables.arm_lines(sweep):
         table.add_row(
-            escape(line.arm),
+            plain(line.arm),
             f"{line.num_done}/{line.num_planned}",
             *(_unbroken(line.summaries[metric], metric) for metric in metrics),
             tables.count(line.num_params),
@@ -92,13 +91,11 @@ def _verdict_table(verdicts: list[Verdict]) -> Table:
             else "–"
         )
         why = (
-            ""
-            if verdict.verdict == SUPPORTED
-            else f"\n[dim]{escape(verdict.reason)}[/]"
+            "" if verdict.verdict == SUPPORTED else f"\n[dim]{plain(verdict.reason)}[/]"
         )
-        caveat = f"\n[yellow]{escape(verdict.caveat)}[/]" if verdict.caveat else ""
+        caveat = f"\n[yellow]{plain(verdict.caveat)}[/]" if verdict.caveat else ""
         table.add_row(
-            escape(verdict.claim.text) + why + caveat,
+            plain(verdict.claim.text) + why + caveat,
             f"[{style}]{verdict.verdict}[/]",
             effect,
             tables.p_value(verdict.p_holm),

@@ -1,6 +1,5 @@
 """The report of a single run, from its files alone, finished or not."""
 
-import csv
 import dataclasses
 import functools
 import math
@@ -10,21 +9,24 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.execute.status import CellStatus, read_cells
-from cnnjax.ablation.judge.collect import Curve, Row, read_row
+from cnnjax.ablation.judge.collect import Curve
+from cnnjax.ablation.judge.row import Row, read_row
 from cnnjax.ablation.judge.stats import summarize
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import render
 from cnnjax.ablation.report.plots.curves import draw_lines
-from cnnjax.ablation.report.plots.figures import Group, Panel, save_group
+from cnnjax.ablation.report.plots.figures import Group, Panel, save_groups
 from cnnjax.ablation.report.plots.scales import show_values
 from cnnjax.config import flatten
-from cnnjax.errors import ESCAPING, UserError, printable
-from cnnjax.records import no_run, read_json, read_metrics
+from cnnjax.errors import UserError, printable
+from cnnjax.record_kinds import PROVENANCE, WHOLE_CONFIG
+from cnnjax.records import no_run, read_record, sift_metrics, sift_record, write_text
+from cnnjax.screen import plain
+from cnnjax.texts import csv_table
 
 # Split of a row of metrics.jsonl -> its label in a legend.
 LINES = {
@@ -96,7 +98,7 @@ def read_training(workdir: Path) -> Training:
     Raises:
       UserError: its config cannot be read.
     """
-    config = flatten(read_json(workdir / "config.json"))
+    config = flatten(read_record(workdir / "config.json", WHOLE_CONFIG))
     name = printable(workdir.absolute().name)
     arm = {"name": name, "axes": {}}
     warnings: list[str] = []
@@ -105,13 +107,17 @@ def read_training(workdir: Path) -> Training:
     first, count = config["seeds.first"], config["seeds.count"]
     for seed in range(first, first + count):
         folder = workdir / f"seed-{seed}"
-        rows.append(read_row(folder, arm, seed, warnings))
-        for row in read_metrics(folder / "metrics.jsonl"):
+        rows.append(read_row(folder, arm, seed))
+        measured, wrong = sift_metrics(folder / "metrics.jsonl")
+        if wrong:
+            warnings.append(f"{folder.name}/metrics.jsonl {wrong}.")
+        for row in measured:
             line = row.get("split", "running")
             # A resumed run repeats the steps after its checkpoint.
             points.setdefault((seed, line), {})[row["step"]] = row
-    provenance = workdir / "provenance.json"
-    known = read_json(provenance) if provenance.is_file() else {}
+    known, wrong = sift_record(workdir / "provenance.json", PROVENANCE)
+    if wrong:
+        warnings.append(f"provenance.json {wrong}; that part is ignored.")
     (cell,) = read_cells(workdir)
     if cell.status != "running":  # for a seed with metrics but no result
         words = {"running": "not finished"}
@@ -119,7 +125,7 @@ def read_training(workdir: Path) -> Training:
             dataclasses.replace(row, status=words.get(row.status, row.status))
             for row in rows
         ]
-    return Training(name, config, rows, points, known, cell, warnings)
+    return Training(name, config, rows, points, known or {}, cell, warnings)
 
 
 def write_training_report(workdir: Path) -> list[Path]:
@@ -142,11 +148,10 @@ def write_training_report(workdir: Path) -> list[Path]:
     plots = workdir / "plots"
     try:
         plots.mkdir(exist_ok=True)
-        groups = context["groups"]
-        pictures = [path for group in groups for path in save_group(group, plots)]
+        context["groups"], pictures = save_groups(context["groups"], plots)
         _write_csv(training, table)
-        text.write_text(render("training.md.j2", context, autoescape=False), "utf-8")
-        page.write_text(render("training.html.j2", context, autoescape=True), "utf-8")
+        write_text(text, render("training.md.j2", context, autoescape=False))
+        write_text(page, render("training.html.j2", context, autoescape=True))
     except OSError as error:
         raise UserError(
             f"the report cannot be written into {workdir} ({error.strerror}): free "
@@ -159,7 +164,7 @@ def print_training(workdir: Path, console: Console | None = None) -> None:
     """Prints one row per seed, and the failures."""
     training = read_training(workdir)
     console = console or Console()
-    table = Table(title=escape(training.name))
+    table = Table(title=plain(training.name))
     shown = [m for m in SCREEN if m in training.metrics]
     titles = (f"{METRICS[m].title} ({METRICS[m].unit})" for m in shown)
     for title in ("seed", "status", *titles):
@@ -170,7 +175,7 @@ def print_training(workdir: Path, console: Console | None = None) -> None:
     console.print(table)
     console.print(_state(training), highlight=False)
     for sentence in _troubles(training):
-        console.print(f"[yellow]{escape(sentence)}[/]")
+        console.print(f"[yellow]{plain(sentence)}[/]")
 
 
 def _context(training: Training) -> dict[str, Any]:
@@ -213,8 +218,11 @@ def _state(training: Training) -> str:
 
 
 def _troubles(training: Training) -> list[str]:
-    failed = [row for row in training.rows if row.status == "failed"]
-    words = [f"seed {row.seed} failed: {row.reason}" for row in failed]
+    words = [
+        f"seed {row.seed} {row.status}: {row.reason}"
+        for row in training.rows
+        if row.status in ("failed", "excluded")
+    ]
     return words + list(training.warnings)
 
 
@@ -263,10 +271,9 @@ def _draw(ax: Axes, lines: Mapping[str, Sequence[Curve]], title: str, key: str) 
 
 def _write_csv(training: Training, path: Path) -> None:
     """Writes one line per seed."""
-    with path.open("w", newline="", encoding="utf-8", errors=ESCAPING) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["seed", "status", "reason", *training.metrics])
-        for row in training.rows:
-            values = [row.metric(metric) for metric in training.metrics]
-            known = ["" if math.isnan(value) else repr(value) for value in values]
-            writer.writerow([row.seed, row.status, row.reason, *known])
+    rows: list[list[object]] = [["seed", "status", "reason", *training.metrics]]
+    for row in training.rows:
+        values = [row.metric(metric) for metric in training.metrics]
+        known = ["" if math.isnan(value) else repr(value) for value in values]
+        rows.append([row.seed, row.status, row.reason, *known])
+    write_text(path, csv_table(rows))

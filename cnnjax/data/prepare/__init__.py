@@ -3,17 +3,25 @@
 import contextlib
 import fcntl
 import importlib.util
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from cnnjax.data.prepare import cifar, mnist
 from cnnjax.data.prepare.archive import ImageSet
+from cnnjax.data.prepare.connection import check_address
 from cnnjax.data.prepare.download import download
-from cnnjax.data.prepare.write import check_known, write_images, write_with_tensorflow
-from cnnjax.data.sources.source import check_directory, data_folder
-from cnnjax.data.sources.tfds import PREFIX, find_prepared
-from cnnjax.errors import UserError
+from cnnjax.data.prepare.write import (
+    check_known,
+    folder_of,
+    write_images,
+    write_with_tensorflow,
+)
+from cnnjax.data.sources.description import require_utf8
+from cnnjax.data.sources.source import MissingData, check_directory, data_folder
+from cnnjax.data.sources.tfds import PREFIX, check_prepared, find_prepared
+from cnnjax.errors import UserError, shown
 
 # Prepared without TensorFlow. Add a set: its file, and one line here.
 SETS: dict[str, ImageSet] = {**cifar.SETS, **mnist.SETS}
@@ -40,30 +48,49 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
       The folder with the records; at once if the set is there already.
 
     Raises:
-      UserError: no network, a wrong checksum, no permission, no space, no TensorFlow.
+      UserError: no network, a wrong checksum, no permission, no space, no TensorFlow; a
+        set that is there and broken; an address for a set that TFDS downloads.
     """
     name = name.removeprefix(PREFIX)
     if not data_dir:
         raise UserError("--data_dir is empty: give the folder to prepare the set in")
     if name not in SETS:
         check_known(name)
+    base_url = _address(name, base_url)
     root = data_folder(data_dir).absolute()
+    require_utf8(root)
     with _writable(root), _locked(root, name):
-        with contextlib.suppress(UserError):
-            return find_prepared(name, str(root))
-        if name in SETS:
-            _prepare_own(name, root, base_url)
-        else:
-            _prepare_other(name, root)
-    return find_prepared(name, str(root))
+        try:
+            directory = find_prepared(name, str(root))
+        except MissingData:
+            return _prepare(name, root, base_url)
+        check_prepared(directory)
+    return directory
 
 
-def _prepare_own(name: str, root: Path, base_url: str | None) -> None:
-    image_set = SETS[name]
+def _address(name: str, base_url: str | None) -> str | None:
+    """The only address to ask."""
+    if base_url is None:
+        return SETS[name].base_url if name in SETS else None
+    if name not in SETS:
+        raise UserError(
+            f"--base_url={shown(base_url)} cannot be used for {name}, which TFDS "
+            f"downloads from its own addresses: leave it out; {', '.join(SETS)} come "
+            "from the address that is given"
+        )
+    return check_address(base_url)
+
+
+def _prepare(name: str, root: Path, base_url: str | None) -> Path:
+    if base_url is None:
+        _prepare_other(name, root)
+        directory = find_prepared(name, str(root))
+        check_prepared(directory)
+        return directory
+    image_set, downloads = SETS[name], root / "downloads" / name
+    folder_of(name, root)
     _check_space(image_set, root)
-    downloads = root / "downloads" / name
     downloads.mkdir(parents=True, exist_ok=True)
-    base_url = (base_url or image_set.base_url).rstrip("/")
     files = {
         archive.file: download(f"{base_url}/{archive.file}", archive, downloads)
         for archive in image_set.archives
@@ -71,11 +98,18 @@ def _prepare_own(name: str, root: Path, base_url: str | None) -> None:
     # A preparation that was killed leaves its unfinished folder; with the lock held, no
     # other process is writing there.
     for stale in (root / name).glob("incomplete.*"):
-        shutil.rmtree(stale)
+        if stale.is_dir() and not stale.is_symlink():
+            shutil.rmtree(stale)
     write_images(name, root, downloads, image_set.read(files))
-    shutil.rmtree(downloads)
-    with contextlib.suppress(OSError):  # other sets may still have theirs in there
-        downloads.parent.rmdir()
+    directory = find_prepared(name, str(root))
+    check_prepared(directory)
+    for path in files.values():
+        path.unlink()
+    # TFDS leaves one that is empty; other sets may still have theirs beside it.
+    for folder in (downloads / "extracted", downloads, downloads.parent):
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    return directory
 
 
 def _prepare_other(name: str, root: Path) -> None:
@@ -116,7 +150,9 @@ def _writable(root: Path) -> Iterator[None]:
 def _locked(root: Path, name: str) -> Iterator[None]:
     """Keeps a second process from preparing the same set in the same folder."""
     path = root / f".prepare-{name.replace('/', '-')}.lock"
-    with path.open("w") as lock:
+    never = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | never, 0o666)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -129,3 +165,5 @@ def _locked(root: Path, name: str) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+    finally:
+        os.close(lock)

@@ -1,31 +1,37 @@
 """Downloads that resume where they broke off, verified by checksum."""
 
+import contextlib
 import hashlib
-import http.client
+import http
 import os
-import ssl
+import re
+import stat
+import sys
 import urllib.error
-import urllib.request
 from pathlib import Path
+from typing import BinaryIO
 
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from cnnjax.data.prepare.archive import Archive
-from cnnjax.errors import UserError
+from cnnjax.data.prepare.connection import Broken, Connection
+from cnnjax.errors import UserError, printable
+from cnnjax.files import open_regular
 
 ATTEMPTS = 3  # connections per call; each resumes where the one before broke off
-TIMEOUT_SECONDS = 30.0
 BLOCK = 1 << 16  # bytes
-# What a connection that breaks raises; a full disk is not among them.
-_BREAKS = (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException)
+MOST_SHOWN = 100  # characters of what a server says
+_LENGTH = re.compile(r"(\d{1,18})")
+_RANGE = re.compile(r"bytes (\d{1,18})-.*")
 
 
 def download(url: str, archive: Archive, folder: Path) -> Path:
     """Downloads a file unless it is there, and verifies it.
 
     Until it is complete the file is called `<name>.part`; nothing is trusted before its
-    checksum is right.
+    checksum is right. No byte beyond its known size is written, and no link is
+    followed.
 
     Args:
       url: full address.
@@ -58,65 +64,113 @@ def _fetch(url: str, archive: Archive, part: Path) -> None:
         task = bar.add_task(archive.file, total=archive.num_bytes)
         for _ in range(ATTEMPTS):
             try:
-                _append(url, part, lambda done: bar.update(task, completed=done))
+                _append(
+                    url, archive, part, lambda done: bar.update(task, completed=done)
+                )
             except urllib.error.HTTPError as error:
+                error.close()
                 raise UserError(
-                    f"{url} answered {error.code} {error.reason}: try again later, or "
-                    "give a mirror with --base_url"
+                    f"{url} answered {error.code} {_said(error.reason)}: try again "
+                    "later, or give a mirror with --base_url"
                 ) from error
             except urllib.error.URLError as error:
                 raise UserError(
-                    f"cannot reach {url} ({error.reason}): preparing needs a network; "
-                    "elsewhere prepared, the folder can be copied here"
+                    f"cannot reach {url} ({_said(error.reason)}): preparing needs a "
+                    "network; elsewhere prepared, the folder can be copied here"
                 ) from error
-            except _BREAKS as error:
+            except Broken as error:
                 broken = error
             else:
                 return
-    done = part.stat().st_size if part.exists() else 0
     raise UserError(
-        f"the download of {url} broke off {ATTEMPTS} times, {done:,} of "
-        f"{archive.num_bytes:,} bytes are here ({broken}): the same command resumes "
-        "from there"
+        f"the download of {url} broke off {ATTEMPTS} times, "
+        f"{_held(part, archive):,} of {archive.num_bytes:,} bytes are here "
+        f"({_said(broken)}): the same command resumes from there"
     ) from broken
 
 
-def _append(url: str, part: Path, show) -> None:
+def _append(url: str, archive: Archive, part: Path, show) -> None:
     """One connection: asks for the bytes that are not here yet, and appends them."""
-    done = part.stat().st_size if part.exists() else 0
+    done = _held(part, archive)
+    if done == archive.num_bytes:  # its checksum will tell
+        return
     headers = {"User-Agent": "cnnjax", "Accept-Encoding": "identity"}
     if done:
         headers["Range"] = f"bytes={done}-"
-    request = urllib.request.Request(url, headers=headers)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        connection = Connection(url, headers, archive.num_bytes)
     except urllib.error.HTTPError as error:
-        # Nothing after the last byte: the file was complete, its checksum will tell.
         if done and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return
+            part.unlink()
+            raise Broken("its file is shorter than what is here of it") from error
         raise
-    with response:
+    with contextlib.closing(connection):
         # A server that knows no ranges sends the whole file with status 200.
-        resumed = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        partial = connection.response.status == http.HTTPStatus.PARTIAL_CONTENT
+        if partial and connection.number("Content-Range", _RANGE) not in (None, done):
+            raise Broken("it sent another part of the file than was asked for")
+        resumed = partial and done > 0
         done = done if resumed else 0
-        expected = done + int(response.headers.get("Content-Length", 0))
-        with part.open("ab" if resumed else "wb") as file:
-            while block := response.read(BLOCK):
+        length = connection.number("Content-Length", _LENGTH)
+        if length is not None and done + length != archive.num_bytes:
+            raise UserError(
+                f"{url} has {done + length:,} bytes, and {archive.num_bytes:,} were "
+                "expected: it is another file; give another mirror with --base_url"
+            )
+        with _open_part(part, resumed) as file:
+            while done < archive.num_bytes:
+                block = connection.read(min(BLOCK, archive.num_bytes - done))
+                if not block:
+                    missing = archive.num_bytes - done
+                    raise Broken(f"connection closed {missing:,} bytes early")
                 file.write(block)
                 done += len(block)
                 show(done)
-    if done < expected:
-        raise ConnectionError(f"connection closed {expected - done:,} bytes early")
+
+
+def _held(part: Path, archive: Archive) -> int:
+    """Bytes to go on from; what is no part of the file is taken out of the way.
+
+    A link is removed, and not what it leads to.
+    """
+    try:
+        found = os.lstat(part)
+    except FileNotFoundError:
+        return 0
+    ours = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    if ours and found.st_size <= archive.num_bytes:
+        return found.st_size
+    part.unlink()
+    return 0
+
+
+def _open_part(part: Path, resumed: bool) -> BinaryIO:
+    """Opens a file to append to or, where it is not to be resumed, a new one."""
+    how = os.O_APPEND if resumed else os.O_CREAT | os.O_EXCL
+    if not resumed:
+        part.unlink(missing_ok=True)
+    never = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.fdopen(os.open(part, os.O_WRONLY | how | never, 0o666), "ab")
 
 
 def _verify(url: str, archive: Archive, path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != archive.sha256:
-        size = path.stat().st_size
-        path.unlink()
-        raise UserError(
-            f"{url} has the wrong checksum (SHA-256 {found[:12]}..., {size:,} bytes; "
-            f"expected {archive.sha256[:12]}..., {archive.num_bytes:,} bytes): the "
-            "file was removed; try again, or give another mirror with --base_url"
-        )
+    with open_regular(path, sys.maxsize) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == archive.num_bytes:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            if found == archive.sha256:
+                return
+            words = f"SHA-256 {found[:12]}..., {size:,} bytes"
+        else:
+            words = f"{size:,} bytes"
+    path.unlink()
+    raise UserError(
+        f"{url} has the wrong checksum ({words}; expected {archive.sha256[:12]}..., "
+        f"{archive.num_bytes:,} bytes): the file was removed; try again, or give "
+        "another mirror with --base_url"
+    )
+
+
+def _said(words: object) -> str:
+    """What a server or the system says, on one line of bounded length."""
+    return printable(" ".join(str(words).split()))[:MOST_SHOWN]

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,9 +42,41 @@ def write_images(name: str, root: Path, downloads: Path, contents: Contents) -> 
         builder_class = type(base.__name__, (base,), body)
     tfds.disable_progress_bar()
     builder = builder_class(data_dir=root, file_format="array_record")
-    # It announces a download of unknown size.
-    with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare(download_dir=downloads)
+    # No other address is asked whether it has the set.
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    try:
+        # It announces a download of unknown size.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(download_dir=downloads, download_config=config)
+    except RuntimeError as error:  # of array_record, as where the disk is full
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"the records of {name} cannot be written to {root} ({reason[:300]}): make "
+            "room or change --data_dir, and run the command again; what was "
+            f"downloaded is kept in {downloads}"
+        ) from error
+
+
+def folder_of(name: str, root: Path) -> Path:
+    """The folder that `write_images` makes.
+
+    Raises:
+      UserError: something is there that is no empty folder, which would be taken for
+        the set.
+    """
+    import tensorflow_datasets as tfds
+
+    folder = root / name / str(tfds.builder_cls(name).VERSION)
+    if folder.is_dir() and not folder.is_symlink():
+        # An empty one is no obstacle.
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+    if os.path.lexists(folder):
+        raise UserError(
+            f"{folder} is in the way, as it holds no dataset_info.json: move it away "
+            "or change --data_dir"
+        )
+    return folder
 
 
 def write_with_tensorflow(name: str, root: Path) -> None:

@@ -19,8 +19,13 @@ from cnnjax.data.sources.source import (
     Source,
     check_directory,
     data_folder,
+    reading,
 )
 from cnnjax.errors import UserError, printable
+from cnnjax.files import read_regular
+
+# As many pixels as Pillow decodes, uncompressed and with 16 bits a channel, are larger.
+MOST_FILE_BYTES = 2**30
 
 
 def open_source(request: Request) -> Source:
@@ -40,7 +45,13 @@ def open_source(request: Request) -> Source:
     folder = data_folder(request.data_dir)
     check_directory(folder)
     root = str(folder)
-    listing = list_images(root)
+    try:
+        listing = list_images(root)
+    except RecursionError as error:
+        raise UserError(
+            f"the folders in {printable(root)} lie too deep within each other: give "
+            "one with a subfolder for each class"
+        ) from error
     absent = _unsorted(root, listing, request)
     pools = {p: Pool(len(labels), labels) for p, labels in listing.labels.items()}
     size, first = request.image_size, listing.paths["train"][0]
@@ -93,10 +104,5 @@ def _unsorted(root: str, listing: Listing, request: Request) -> list[str]:
 
 def _content(root: str, path: str) -> bytes:
     path = os.path.join(root, path)
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UserError(
-            f"{printable(path)} cannot be read: {error.strerror}"
-        ) from error
+    with reading(path):
+        return read_regular(path, MOST_FILE_BYTES)

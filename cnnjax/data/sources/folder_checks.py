@@ -18,6 +18,8 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
+# Suffixes of files that may be animated or have pages.
+SEVERAL_FRAMES = (".gif", ".webp", ".tif", ".tiff")
 NOT_A_CLASS = "image outside the folder of a class"
 
 
@@ -131,5 +133,10 @@ def remarks_on(
                 f"classes: {some(absent, 4)}"
             )
     images = (image for c in classes.values() for of_c in c.values() for image in of_c)
-    if any(image.lower().endswith(".gif") for image in images):
-        yield "of animated images (.gif) the first frame is taken"
+    ends = {image[-5:].lower() for image in images}  # of a million, in a tenth second
+    several = [s for s in SEVERAL_FRAMES if any(end.endswith(s) for end in ends)]
+    if several:
+        yield (
+            "of images with several frames or pages, which may be among those of "
+            f"{', '.join(several)}, the first is taken"
+        )

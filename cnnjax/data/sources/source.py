@@ -1,8 +1,9 @@
 """What a source of images offers, before any pixel is read."""
 
+import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,22 @@ class Source:
 
 class MissingData(UserError):
     """The set is not there at all; a plan can do without it."""
+
+
+@contextlib.contextmanager
+def reading(what: object) -> Iterator[None]:
+    """Says of a file that the system does not give why; above, it would be a write.
+
+    Args:
+      what: is read, where the error names no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{printable(error.filename or what)} cannot be read: "
+            f"{error.strerror or error}"
+        ) from error
 
 
 def data_folder(data_dir: str) -> Path:

@@ -20,14 +20,16 @@ from cnnjax.data.contents import Ignored
 from cnnjax.data.decoded_cache import key_of
 from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
 from cnnjax.data.request import Request
+from cnnjax.data.sources.description import check_description, check_shards
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
     Source,
     check_directory,
     data_folder,
+    reading,
 )
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, printable
 
 # 'tfds:<name>' reads any set; these have short names.
 PREFIX = "tfds:"
@@ -53,15 +55,18 @@ def open_source(request: Request) -> Source:
     """
     name = request.name.removeprefix(PREFIX)
     directory = find_prepared(name, request.data_dir)
-    builder = _open_builder(directory)
-    image_key, label_key = _keys(builder.info, name)
-    splits, features = builder.info.splits, builder.info.features
-    sizes = {p: splits[p].num_examples for p in POOLS if p in splits}
-    if "train" not in sizes:
-        raise UserError(f"{directory} has no split 'train', only {', '.join(splits)}")
-    for pool, num in sizes.items():
-        _require_records(directory, splits[pool], pool, num)
-    sources = {pool: _open_split(builder, pool) for pool in sizes}
+    with _understood(directory):
+        builder = _open_builder(directory)
+        image_key, label_key = _keys(builder.info, name)
+        splits, features = builder.info.splits, builder.info.features
+        stored = features[image_key].shape[-1]
+        sizes = {p: splits[p].num_examples for p in POOLS if p in splits}
+        if "train" not in sizes:
+            raise UserError(
+                f"{directory} has no split 'train', only {', '.join(splits)}"
+            )
+        _require_records(directory, builder)
+        sources = {pool: _open_split(builder, pool) for pool in sizes}
 
     def records(pool: str, indices: np.ndarray) -> Iterator[tuple[str, Any]]:
         from tensorflow_datasets.proto import tf_example_pb2
@@ -88,11 +93,11 @@ def open_source(request: Request) -> Source:
                 yield fields[label_key].int64_list.value[0]
 
     def files() -> Iterator[str]:
-        return iter(os.listdir(directory))
+        names = os.listdir(directory)
+        return (name for name in names if os.path.isfile(directory / name))
 
     found = _labels_once(directory, files(), label_key, sizes, labels)
     size, channels = request.image_size, request.channels
-    stored = features[image_key].shape[-1]
     first_name, first = next(images("train", np.array([0])))
     known = channels or {1: 1, 3: 3, 4: 3}.get(stored, 0)
     shape = decoded_shape(first, first_name, size, known)
@@ -105,7 +110,7 @@ def open_source(request: Request) -> Source:
     return Source(
         # Not stratified: the choice of images is older than the knowledge of labels.
         {pool: Pool(num, found[pool], False) for pool, num in sizes.items()},
-        tuple(features[label_key].names),
+        tuple(map(printable, features[label_key].names)),
         shape,
         read,
         _note(name, first),
@@ -119,22 +124,26 @@ def open_source(request: Request) -> Source:
     )
 
 
-def _require_records(directory: Path, info: Any, split: str, num: int) -> None:
-    """Refuses a split whose files hold more or fewer records than it says."""
+def _require_records(directory: Path, builder: Any) -> None:
+    """Refuses a set of which a file holds more or fewer records than it says."""
     from array_record.python.array_record_module import ArrayRecordReader
 
-    held = 0
-    with _readable(directory, split):
-        for part in info.file_instructions:
-            reader = ArrayRecordReader(os.fspath(part.filename))
-            held += reader.num_records()
-            reader.close()
-    if held != num:
-        raise UserError(
-            f"the files of split {split!r} in {directory} hold {held:,} records, but "
-            f"its dataset_info.json says {num:,}: delete that folder and prepare it "
-            "again"
-        )
+    for pool in POOLS:
+        if pool not in builder.info.splits:
+            continue
+        parts = builder.info.splits[pool].file_instructions
+        check_shards(directory, [part.filename for part in parts])
+        for part in parts:
+            with _readable(directory, pool):
+                reader = ArrayRecordReader(os.fspath(part.filename))
+                held = reader.num_records()
+                reader.close()
+            if held != part.examples_in_shard:
+                raise UserError(
+                    f"{printable(part.filename)} holds {held:,} records, but "
+                    f"dataset_info.json says {part.examples_in_shard:,}: delete that "
+                    "folder and prepare it again"
+                )
 
 
 def _labels_once(
@@ -199,19 +208,29 @@ def find_prepared(name: str, data_dir: str) -> Path:
     return found[max(found)]
 
 
-def _open_builder(directory: Path):
-    # TFDS is imported here, and not above, because it takes half a second.
-    import tensorflow_datasets as tfds
-
+@contextlib.contextmanager
+def _understood(directory: Path) -> Iterator[None]:
+    """Says in one sentence that TFDS cannot make sense of a folder."""
     try:
-        builder = tfds.builder_from_directory(directory)
-        stored = builder.info.file_format
+        with reading(directory):
+            yield
+    except UserError:
+        raise
     # Its readers raise whatever their JSON and protobuf libraries raise.
     except Exception as error:
         raise UserError(
             f"{directory} cannot be read as a TFDS set ({_one_line(error)}): delete "
             "that folder and prepare it again"
         ) from error
+
+
+def _open_builder(directory: Path):
+    # TFDS is imported here, and not above, because it takes half a second.
+    import tensorflow_datasets as tfds
+
+    check_description(directory)
+    builder = tfds.builder_from_directory(directory)
+    stored = builder.info.file_format
     if stored is None or stored.value != "array_record":
         kind = stored.value if stored else "an unknown format"
         raise UserError(
@@ -219,6 +238,16 @@ def _open_builder(directory: Path):
             "it with file_format='array_record'"
         )
     return builder
+
+
+def check_prepared(directory: Path) -> None:
+    """Refuses a set that is broken, whatever is in it; reads no record.
+
+    Raises:
+      UserError: says what is wrong with which file.
+    """
+    with _understood(directory):
+        _require_records(directory, _open_builder(directory))
 
 
 def _open_split(builder, split: str):
@@ -285,4 +314,4 @@ def _note(name: str, encoded: bytes) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return printable(" ".join(str(error).split()))[:200]

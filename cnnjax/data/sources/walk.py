@@ -4,6 +4,7 @@ import collections
 import os
 from collections.abc import Iterator
 
+from cnnjax.data.sources.source import reading
 from cnnjax.errors import UserError, printable
 
 PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff")
@@ -12,6 +13,9 @@ SUFFIXES = frozenset(
 )
 # What operating systems and file servers leave in folders, beside hidden files.
 LEFT_BEHIND = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
+# Each folder with two links to the next doubles the ways, and no walk would end.
+MOST_LINKS = 100_000
+MOST_LINKS_WITHIN = 8
 MOST_EXAMPLES = 3  # kept of what was ignored for one reason
 
 
@@ -21,6 +25,7 @@ class Found:
     def __init__(self) -> None:
         self.ignored: dict[str, list] = collections.defaultdict(lambda: [0, []])
         self.deep = 0  # images in folders within the folder of their class
+        self.links = 0  # to folders, that were followed
 
     def ignore(self, reason: str, path: str) -> None:
         entry = self.ignored[reason]
@@ -70,6 +75,13 @@ def walk(
                 if any(f"{link}/".startswith(f"{target}/") for link in links):
                     found.ignore("link to a folder that it lies in", start + name)
                     continue
+                found.links += 1
+                if found.links > MOST_LINKS or len(links) > MOST_LINKS_WITHIN:
+                    raise UserError(
+                        f"{printable(root)} has more than {MOST_LINKS:,} ways over "
+                        f"links to folders, or {MOST_LINKS_WITHIN} such links within "
+                        "each other: give a folder with fewer of them"
+                    )
             yield start + name, links, name
         elif entry.is_file():
             if suffix in SUFFIXES:
@@ -77,8 +89,10 @@ def walk(
             else:
                 found.ignore(f"suffix {printable(suffix) or 'missing'}", start + name)
         else:
-            kind = "link to nothing" if entry.is_symlink() else "no regular file"
-            found.ignore(kind, start + name)
+            there = os.path.exists(os.path.join(root, start + name))
+            found.ignore(
+                "no regular file" if there else "link to nothing", start + name
+            )
 
 
 def ignore_all(
@@ -97,10 +111,5 @@ def ignore_all(
 def scan(root: str, folder: str = "") -> list[os.DirEntry]:
     """The entries of a folder by name, so that examples are the same everywhere."""
     path = os.path.join(root, folder)
-    try:
-        with os.scandir(path) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UserError(
-            f"{printable(path)} cannot be read: {error.strerror}"
-        ) from error
+    with reading(path), os.scandir(path) as entries:
+        return sorted(entries, key=lambda entry: entry.name)

@@ -1,17 +1,23 @@
 """Recognises the format of a weight file by its content; the name does not count."""
 
+import io
+import itertools
 import json
 import pathlib
 import pickletools
-import zipfile
+from typing import BinaryIO
 
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, printable
+from cnnjax.interop.files.archive import AGAIN, Archive
 
-SAFETENSORS, TORCH, ARRAYS = "safetensors", "torch", "npz"
+SAFETENSORS, ARRAYS = "safetensors", "npz"
+TORCH, TORCH_ARCHIVE = "torch before 1.6", "torch"
 ALLOWED = "allowed are .safetensors, files of torch.save and .npz"
-AGAIN = "copy or download it again"
 # How many bytes of a file are inspected.
 HEAD = 512
+# Bytes of an index in JSON; bytes and operations after which something is a pickle.
+MOST_INDEX = 16 * 2**20
+MOST_BEGINNING, MANY = 2**20, 1000
 
 # First bytes of files that cannot be read, what they are, what to do about it.
 _STARTS = (
@@ -48,58 +54,52 @@ _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--")
 _LEVELDB = bytes.fromhex("57fb808b247547db")
 
 
-def kind_of(path: pathlib.Path) -> str:
-    """The format of a file: `SAFETENSORS`, `TORCH` or `ARRAYS`.
+def kind_of(path: pathlib.Path, file: BinaryIO) -> tuple[str, Archive | None]:
+    """The format of a file, one of the four above, and its archive if it is one.
+
+    Args:
+      path: for messages.
+      file: open for reading at its start, to which it is set back.
 
     Raises:
-      UserError: there is no such file, or it has another format, which is named.
+      UserError: it has another format, which is named.
     """
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, not a weight file{_within(path)}")
-    if not path.is_file():
-        raise UserError(f"there is no file {path}: check the path of the weights")
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+    head = file.read(HEAD)
+    file.seek(0)
     if not head:
-        raise UserError(f"weight file {path} is empty: {AGAIN}")
+        raise UserError(f"weight file {printable(path)} is empty: {AGAIN}")
     if len(head) < 16:
         raise UserError(
-            f"weight file {path} is not a complete file ({len(head)} bytes): {AGAIN}"
+            f"weight file {printable(path)} is not a complete file ({len(head)} "
+            f"bytes): {AGAIN}"
         )
     if head.startswith(b"PK"):
-        return _kind_of_zip(path)
+        archive = Archive(path, file)
+        return _kind_of_zip(path, archive), archive
     if head[8:9] == b"{":
-        return SAFETENSORS
+        return SAFETENSORS, None
     if head.startswith(b"\x80"):
         if head[1] > 2 and TORCH_MAGIC not in head[:32]:
             raise _refused(path, *PICKLE)
-        return TORCH
+        return TORCH, None
     if head[257:262] == b"ustar":
         raise _refused(path, "a tar archive", f"unpack it; {ALLOWED}")
-    raise _refused(path, *_another(path, head))
+    raise _refused(path, *_another(file, head))
 
 
-def _within(folder: pathlib.Path) -> str:
+def within(folder: pathlib.Path) -> str:
     """Names the weight files in a folder, one of which may have been meant."""
     endings = (".safetensors", ".pth", ".pt", ".th", ".bin", ".ckpt", ".npz")
     names = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in endings)
-    return f": it contains {' or '.join(names[:3])}" if names else ""
+    return f": it contains {' or '.join(map(printable, names[:3]))}" if names else ""
 
 
 def _refused(path: pathlib.Path, what: str, advice: str) -> UserError:
-    return UserError(f"weight file {path} is {what}: {advice}")
+    return UserError(f"weight file {printable(path)} is {what}: {advice}")
 
 
-def _kind_of_zip(path: pathlib.Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    # Damaged tables of contents fail in many ways.
-    except Exception as error:
-        raise UserError(
-            f"weight file {path} is not a complete torch file (an archive without a "
-            f"table of contents): {AGAIN}"
-        ) from error
+def _kind_of_zip(path: pathlib.Path, archive: Archive) -> str:
+    names = list(archive.entries)
     if names and all(name.endswith(".npy") for name in names):
         return ARRAYS
     within = [name.split("/", 1)[-1] for name in names]
@@ -110,44 +110,27 @@ def _kind_of_zip(path: pathlib.Path) -> str:
             "save its weights by torch.save(torch.jit.load(path).state_dict(), new)",
         )
     if "data.pkl" in within:
-        _check_sums(path)
-        return TORCH
+        return TORCH_ARCHIVE
     if "model.weights.h5" in within:
         raise _refused(path, "a model of Keras", ALLOWED)
     if "archive_format" in within or any("/.data/" in name for name in names):
         raise _refused(path, "a program of torch.export or torch.package", ALLOWED)
-    shown = ", ".join(names[:3]) or "nothing"
+    shown = ", ".join(printable(name)[:80] for name in names[:3]) or "nothing"
     raise _refused(path, f"a zip archive of {shown}", f"unpack it; {ALLOWED}")
 
 
-def _check_sums(path: pathlib.Path) -> None:
-    """Refuses corrupted weights, which torch would load as they are."""
-    with zipfile.ZipFile(path) as archive:
-        if not any(entry.CRC for entry in archive.infolist()):
-            return  # torch may omit checksums (`set_crc32_options`)
-        try:
-            damaged = archive.testzip()
-        except Exception as error:  # a damaged header of an entry
-            damaged = str(error) or type(error).__name__
-    if damaged:
-        raise UserError(
-            f"weight file {path} is not a complete torch file (damaged inside: "
-            f"{damaged}): {AGAIN}"
-        )
-
-
-def _another(path: pathlib.Path, head: bytes) -> tuple[str, str]:
+def _another(file: BinaryIO, head: bytes) -> tuple[str, str]:
     """What a file in an unreadable format is, and what to do about it."""
     for start, what, advice in _STARTS:
         if head.startswith(start):
             return what, advice
-    if head[:1] in b"(}]c" and _is_pickle(path):
+    if head[:1] in b"(}]c" and _is_pickle(file):
         return PICKLE
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.lower().startswith(_PAGES):
         return "a web page, not the linked file", "download the file itself"
     if text[:1] in (b"{", b"["):
-        return _json(path)
+        return _json(file)
     if _is_msgpack(head):
         return "a msgpack file, as Flax writes them", ALLOWED
     if (
@@ -160,15 +143,16 @@ def _another(path: pathlib.Path, head: bytes) -> tuple[str, str]:
         return "a program of TensorFlow Lite", ALLOWED
     if b"torch." in head[:64] and head[1:4] == b"\0\0\0":
         return "a file of Torch7 (Lua)", ALLOWED
-    if path.stat().st_size > 48 and _tail(path) == _LEVELDB:
+    if _tail(file) == _LEVELDB:
         return "a TensorFlow checkpoint", ALLOWED
     return f"in an unknown format (it begins with {head[:12]!r})", ALLOWED
 
 
-def _json(path: pathlib.Path) -> tuple[str, str]:
+def _json(file: BinaryIO) -> tuple[str, str]:
+    file.seek(0)
     try:
-        shards = set(json.loads(path.read_text())["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+        shards = set(json.loads(file.read(MOST_INDEX))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "a JSON file without weights", ALLOWED
     return (
         f"the index of weights in {len(shards)} files",
@@ -176,13 +160,15 @@ def _json(path: pathlib.Path) -> tuple[str, str]:
     )
 
 
-def _is_pickle(path: pathlib.Path) -> bool:
-    """Whether the file parses as operations of a pickle; none is run."""
+def _is_pickle(file: BinaryIO) -> bool:
+    """Whether the file begins with operations of a pickle; none is run."""
+    file.seek(0)
+    beginning = io.BytesIO(file.read(MOST_BEGINNING))
     try:
-        with path.open("rb") as file:
-            return any(op.code == "." for op, _, _ in pickletools.genops(file))
+        found = list(itertools.islice(pickletools.genops(beginning), MANY))
     except Exception:  # arbitrary text parsed as operations
         return False
+    return len(found) == MANY or found[-1][0].code == "."
 
 
 def _is_msgpack(head: bytes) -> bool:
@@ -194,7 +180,7 @@ def _is_msgpack(head: bytes) -> bool:
     return head[skip + 1 : skip + 1 + (key[0] & 31)].isascii()
 
 
-def _tail(path: pathlib.Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-8, 2)
-        return file.read()
+def _tail(file: BinaryIO) -> bytes:
+    size = file.seek(0, 2)
+    file.seek(max(0, size - 8))
+    return file.read(8) if size > 48 else b""

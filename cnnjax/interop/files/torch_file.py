@@ -1,121 +1,243 @@
-"""Reading files of torch without running code from them.
+"""Reading files of torch: without torch, and without running code from them.
 
-With `weights_only=True` torch rebuilds only tensors and plain containers and refuses
-any other object. Checkpoints also hold settings and scores: objects of known harmless
-classes are replaced by empty ones, so that none of their code runs.
+What `torch.save` writes is a pickle that names storages, and the bytes of each. Tensors
+and plain containers are rebuilt. Checkpoints also hold settings and scores: objects of
+known harmless classes are replaced by inert ones, and any other is refused.
 """
 
+import functools
+import io
+import math
 import pathlib
-import pickle
-import re
-import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
-from cnnjax.errors import UserError
-from cnnjax.interop.files.formats import AGAIN, PICKLE
+import numpy as np
 
-_NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
-# Stored in checkpoints next to the weights: settings, scores, dates, paths.
-HARMLESS = (
-    *("argparse.Namespace", "types.SimpleNamespace"),
-    *(f"datetime.{kind}" for kind in ("date", "datetime", "time", "timedelta")),
-    *("datetime.timezone", "decimal.Decimal", "fractions.Fraction", "uuid.UUID"),
-    *(
-        f"{module}.{flavour}Path"
-        for module in ("pathlib", "pathlib._local")
-        for flavour in ("", "Posix", "Windows", "PurePosix", "PureWindows")
-    ),
-    *(f"{module}.scalar" for module in _NUMPY),
-    *("numpy.dtype", "numpy.ndarray", "numpy.bool_", "numpy.float64", "numpy.int64"),
-    *("builtins.slice", "builtins.range", "builtins.frozenset"),
-    "torch.torch_version.TorchVersion",
-    *("builtins.dict", "builtins.list", "builtins.tuple", "typing.Any"),
-    *("builtins.int", "builtins.float", "builtins.str", "builtins.bool"),
-    *(f"omegaconf.base.{name}" for name in ("ContainerMetadata", "Metadata")),
-    *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"),
-    *(
-        f"omegaconf.nodes.{kind}Node"
-        for kind in ("Any", "String", "Integer", "Float", "Boolean", "Enum")
-    ),
+from cnnjax.errors import UserError, printable
+from cnnjax.interop.files.archive import AGAIN, Archive
+from cnnjax.interop.files.formats import PICKLE
+from cnnjax.interop.files.inert_pickle import (
+    MOST_BYTES,
+    ArrayObject,
+    Inert,
+    Named,
+    PickleError,
+    put,
+    read_pickle,
 )
+from cnnjax.interop.files.torch_names import is_known
+from cnnjax.interop.files.torch_storages import Entries, Storages, Stretches
+from cnnjax.interop.files.unread import Foreign, Unread, type_named
+
+_DICTIONARIES = ("collections.OrderedDict", "collections.Counter")
+_REBUILT = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
+_UNTYPED = "torch._utils._rebuild_tensor_v3"
+_PARAMETERS = (
+    "torch._utils._rebuild_parameter",
+    "torch._utils._rebuild_parameter_with_state",
+    "torch.nn.parameter.Parameter",
+)
+# Class of a storage -> type of its numbers.
+_STORAGES = {
+    **{"Float": "float32", "Double": "float64", "Half": "float16"},
+    **{"BFloat16": "bfloat16", "Long": "int64", "Int": "int32", "Short": "int16"},
+    **{"Char": "int8", "Byte": "uint8", "Bool": "bool", "Untyped": "uint8"},
+    **{"QInt8": "int8", "QUInt8": "uint8", "QInt32": "int32"},
+    **{"QUInt4x2": "uint8", "QUInt2x4": "uint8"},
+    **{"ComplexFloat": "complex64", "ComplexDouble": "complex128"},
+}
+# The three pickles before that of the object itself, in files that are no archives.
+_MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 
-class Inert:
-    """Replaces an object that nobody reads: accepts anything and does nothing."""
+class _Storage(NamedTuple):
+    """Numbers in a file: a class of torch, the key of the bytes, where they begin."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> "Inert":
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
+    kind: str
+    key: str
+    first: int = 0
 
 
-class ArrayObject(Inert):
-    """Replaces an array of NumPy, whose own unpickling runs more than torch's."""
+def read_torch(path: pathlib.Path, file: BinaryIO) -> Any:
+    """Reads what `torch.save` wrote: containers of `Unread` tensors.
 
-
-def plain_dictionary(default: Any = None) -> dict:
-    """Replaces a `defaultdict` and drops its factory; torch fills it."""
-    return {}
-
-
-def read_torch(path: pathlib.Path) -> Any:
-    """Reads what `torch.save` wrote, with tensors on the host.
+    Args:
+      path: for messages.
+      file: open at its start; values are read from it later.
 
     Raises:
-      UserError: torch is not installed; the file is damaged, or contains objects that
-        are neither tensors nor known to be harmless.
+      UserError: the file is damaged, or contains objects that are neither tensors nor
+        known to be harmless.
     """
-    try:
-        import torch
-    except ImportError as error:
+    return _checked(path, functools.partial(_read_pickles, path, file))
+
+
+def read_torch_archive(path: pathlib.Path, archive: Archive, size: int) -> Any:
+    """As `read_torch`, of an archive.
+
+    Args:
+      path: for messages.
+      archive: in a file of `size` bytes.
+
+    Raises:
+      UserError: as `read_torch`; or it would be larger in memory than on disk.
+    """
+    unpacked = sum(map(archive.size, archive.entries))
+    if unpacked > size:
         raise UserError(
-            f"reading {path} needs torch, which is not installed: install the extra "
-            "'peers', or convert the file to .safetensors"
-        ) from error
-    inert: list[Callable[..., Any] | tuple[Callable[..., Any], str]]
-    inert = [(Inert, name) for name in HARMLESS]
-    inert += [(ArrayObject, f"{module}._reconstruct") for module in _NUMPY]
-    inert += [(plain_dictionary, "collections.defaultdict")]
-    try:
-        # torch also looks at the ending of a path; an open file has none.
-        with (
-            path.open("rb") as file,
-            warnings.catch_warnings(),
-            torch.serialization.safe_globals(inert),
-        ):
-            warnings.simplefilter("ignore")
-            return torch.load(file, map_location="cpu", weights_only=True)
-    # Damaged bytes can make the unpickler fail in any way.
-    except Exception as error:
-        raise UserError(f"weight file {path} {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    text = str(error)
-    code = re.search(r"GLOBAL ([\w.]+)", text)
-    if isinstance(error, pickle.UnpicklingError) and (code or "Can only" in text):
-        return (
-            "contains more than tensors "
-            f"({code[1] if code else first_sentence(error)}), "
-            "which could run code: save `model.state_dict()` alone, or, only if you "
-            "trust the file, convert it where it was written by "
-            "`torch.save(torch.load(path, weights_only=False)['state_dict'], new)`, "
-            "with `.state_dict()` in place of the brackets for a whole net"
+            f"weight file {printable(path)} is an archive that was compressed, which "
+            f"torch.save does not do, and would fill {unpacked:,} bytes: unpack it and "
+            "save it again by torch.save"
         )
-    if "Invalid magic number" in text:
-        return "is {}: {}".format(*PICKLE)
-    reason = type(error).__name__
-    if isinstance(error, RuntimeError | EOFError | OSError):
-        reason = first_sentence(error)
-    return f"is not a complete torch file ({reason}): {AGAIN}"
+    return _checked(path, functools.partial(_read_archive, path, archive))
 
 
-def first_sentence(error: Exception) -> str:
-    """The first sentence of another library's error message."""
-    text = str(error).strip() or type(error).__name__
-    return re.split(r"\.\s|\n", text)[0].rstrip(".")
+def _checked(path: pathlib.Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (UserError, OSError):
+        raise
+    # Damaged bytes can make the machine fail in any way.
+    except Exception as error:
+        reason = type(error).__name__
+        if isinstance(error, PickleError | EOFError | ValueError):
+            reason = printable(str(error).split("\n")[0])[:200]
+        raise _incomplete(path, reason) from error
+
+
+def _incomplete(path: pathlib.Path, reason: str) -> UserError:
+    return UserError(
+        f"weight file {printable(path)} is not a complete torch file ({reason}): "
+        f"{AGAIN}"
+    )
+
+
+def _read_archive(path: pathlib.Path, archive: Archive) -> Any:
+    pickles = [n for n in archive.entries if n.split("/", 1)[-1] == "data.pkl"]
+    if len(pickles) != 1:
+        raise archive.damaged("more than one data.pkl")
+    folder = pickles[0].removesuffix("data.pkl")
+    source = Entries(archive, folder)
+    content = archive.read(pickles[0], MOST_BYTES)
+    return _Reader(path, source).pickle(io.BytesIO(content))
+
+
+def _read_pickles(path: pathlib.Path, file: BinaryIO) -> Any:
+    source = Stretches(file)
+    reader = _Reader(path, source)
+    if reader.pickle(file) != _MAGIC:
+        what, advice = PICKLE
+        raise UserError(f"weight file {printable(path)} is {what}: {advice}")
+    if reader.pickle(file) != _PROTOCOL:
+        raise PickleError("another version of the format")
+    machine = reader.pickle(file)
+    source.order = "<" if machine.get("little_endian", True) else ">"
+    saved = reader.pickle(file)
+    source.find(reader.pickle(file), reader.sizes)
+    return saved
+
+
+class _Reader:
+    """Reads the pickles of one file; tensors take their values from its storages."""
+
+    def __init__(self, path: pathlib.Path, source: Storages):
+        self.path, self.source = path, source
+        self.sizes: dict[str, int] = {}  # key of a storage -> bytes of an element
+        self.known: dict[str, bytes] = {}
+
+    def pickle(self, file: BinaryIO) -> Any:
+        return read_pickle(file, self._build, self._storage, self._check)
+
+    def _check(self, name: str) -> None:
+        if not is_known(name):
+            raise UserError(
+                f"weight file {printable(self.path)} contains more than tensors "
+                f"({printable(name)}), which could run code: save `model.state_dict()` "
+                "alone, or, only if you trust the file, convert it where it was "
+                "written by `torch.save(torch.load(path, weights_only=False)"
+                "['state_dict'], new)`, with `.state_dict()` in place of the brackets "
+                "for a whole net"
+            )
+
+    def _storage(self, said: Any) -> _Storage:
+        """What stands for ('storage', class, key, device, count[, view])."""
+        mark, kind, key, _, _, *view = said
+        kind = kind.rpartition(".")[2].removesuffix("Storage")
+        # Files before torch 0.4 have storages that are a part of another.
+        first = view[0][1] if view and view[0] is not None else 0
+        if mark != "storage" or not isinstance(key, str) or not _are_counts(first):
+            raise PickleError("a storage without a key")
+        self.sizes[key] = type_named(_STORAGES[kind]).itemsize
+        return _Storage(kind, key, first)
+
+    def _build(self, name: Named, arguments: tuple) -> Any:
+        if name == "torch._tensor._rebuild_from_type_v2":  # a tensor with attributes
+            name, _, arguments = arguments[:3]
+        if name in _REBUILT:
+            storage, first, size, stride, *rest = arguments
+            return self._tensor(storage, _STORAGES, first, size, stride, rest[2:])
+        if name == _UNTYPED:
+            storage, first, size, stride, _, _, dtype, *rest = arguments
+            kind = dtype.removeprefix("torch.")
+            return self._tensor(
+                storage, {storage.kind: kind}, first, size, stride, rest
+            )
+        if name in _PARAMETERS and arguments:
+            return arguments[0]
+        if name.startswith("torch._utils._rebuild") or name in _PARAMETERS:
+            return Foreign(name.rpartition("._rebuild_")[2])
+        if name in _DICTIONARIES or name == "collections.defaultdict":
+            return _dictionary(name, arguments)
+        return ArrayObject() if name.endswith("._reconstruct") else Inert()
+
+    def _tensor(self, storage, types, first, size, stride, metadata) -> Any:
+        if any(metadata):
+            return Foreign("a negated or conjugated view")
+        try:
+            dtype = type_named(types[storage.kind])
+        except (KeyError, TypeError):
+            return Foreign(f"{types.get(storage.kind, storage.kind)}")
+        size, stride = tuple(size), tuple(stride)
+        if len(size) != len(stride) or not _are_counts(first, *size, *stride):
+            raise PickleError("a tensor with a negative or odd shape")
+        half = dtype.itemsize < 4 and dtype.kind in "fV"  # NumPy has no bfloat16
+        shown = np.dtype(np.float32) if half else dtype
+        read = functools.partial(self._values, storage, dtype, first, size, stride)
+        return Unread(size, shown, lambda: read().astype(shown, copy=False))
+
+    def _values(self, storage, dtype, first, size, stride) -> np.ndarray:
+        if storage.key not in self.known:
+            self.known[storage.key] = self.source.read(storage.key)
+        content = self.known[storage.key]
+        stored = len(content) // dtype.itemsize
+        if math.prod(size) > stored:
+            raise UserError(
+                f"weight file {printable(self.path)} contains an expanded tensor, of "
+                f"shape {size} and {stored} stored numbers: save "
+                "`{k: v.contiguous() for k, v in model.state_dict().items()}`"
+            )
+        if self.source.order == ">":
+            dtype = dtype.newbyteorder(">")
+        start = dtype.itemsize * (storage.first + first)
+        steps = tuple(dtype.itemsize * step for step in stride)
+        try:
+            return np.ndarray(size, dtype, content, start, steps)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise _incomplete(
+                self.path, "a tensor is larger than what is stored of it"
+            ) from error
+
+
+def _are_counts(*values: Any) -> bool:
+    return all(type(n) is int and 0 <= n < 2**63 for n in values)
+
+
+def _dictionary(name: str, arguments: tuple) -> dict:
+    """An empty one, or that of a list of pairs, as Python 2 wrote it."""
+    target: dict = {}
+    if name in _DICTIONARIES and arguments:
+        pairs = arguments[0].items() if isinstance(arguments[0], dict) else arguments[0]
+        for key, value in pairs:
+            put(target, key, value)
+    return target

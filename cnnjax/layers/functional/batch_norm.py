@@ -1,20 +1,22 @@
-"""Batch normalization as one function with its gradient in closed form.
+"""Batch normalization as one operation with its derivatives in closed form.
 
 Differentiating the forward pass line by line gives twice as many small operations: the
 closed form makes the training step of a narrow residual net on CPU about a fifth faster
-and shorter to compile. It forbids forward-mode derivatives of the training pass, for
-which the plain implementation is there.
+and shorter to compile.
 """
 
+import dataclasses
 import functools
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.layers.functional.channels import per_channel
 from cnnjax.layers.functional.implementation import chosen
 from cnnjax.layers.functional.moments import moments
+from cnnjax.layers.functional.operation import apply, is_unknown
 from cnnjax.layers.functional.varying import equally_varying
 from cnnjax.shard import Shard, shard
 
@@ -49,9 +51,11 @@ def batch_normalize(
     """
     over = Over(shard(), num_shards)
     if chosen(impl) == "lax":
-        y, mean, var = _forward(epsilon, over, x, scale, bias)[0]
-        return y, lax.stop_gradient(mean), lax.stop_gradient(var)
-    return _batch_normalize(epsilon, over, *equally_varying(x, scale, bias))
+        y, mean, var = _forward(epsilon, over, x, scale, bias)
+    else:
+        args = equally_varying(x, scale, bias)
+        y, mean, var = apply(_Normalize(epsilon, over), *args)
+    return y, lax.stop_gradient(mean), lax.stop_gradient(var)
 
 
 class Over(NamedTuple):
@@ -67,41 +71,133 @@ class Over(NamedTuple):
         return x if self.num == 1 else self.sum(x) / self.num
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _batch_normalize(epsilon, over, x, scale, bias):
-    return _forward(epsilon, over, x, scale, bias)[0]
-
-
 def _forward(epsilon, over, x, scale, bias):
     mean, var = moments(x, _within_group(x), over.mean)
     inverse = lax.rsqrt(var + epsilon)
     centred = x.astype(mean.dtype) - mean
     y = centred * (inverse * per_channel(scale, x)) + per_channel(bias, x)
-    return (y, mean, var), (x, scale, mean, inverse)
+    return y, mean, var
 
 
-def _backward(epsilon, over, residuals, cotangents):
-    x, scale, mean, inverse = residuals
-    dy = cotangents[0]
-    axes = _within_group(x)
-    centred = x.astype(mean.dtype) - mean
-    sum_dy = dy.sum(axes, keepdims=True)
-    # The sum of dy times the normalized x, which is the gradient of the scale.
-    sum_dy_y = (dy * centred).sum(axes, keepdims=True) * inverse
-    num_values = over.num * x.size // sum_dy.size
-    slope = inverse * per_channel(scale, x)
-    dx = slope * (dy - over.sum(sum_dy) / num_values) - centred * (
-        slope * inverse * over.sum(sum_dy_y) / num_values
+@dataclasses.dataclass(frozen=True)
+class _Normalize:
+    """(x, scale, bias) -> (y, mean, var)."""
+
+    epsilon: float
+    over: Over
+
+    def plain(self, x, scale, bias):
+        return _forward(self.epsilon, self.over, x, scale, bias)
+
+    on_cpu = plain
+
+    def tangents(self, args, results, tangents):
+        (x, scale, _), (_, mean, var) = args, results
+        moving = _zeros_for_none(args, tangents)
+        return apply(_Tangent(self.epsilon, self.over), x, scale, mean, var, *moving)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tangent:
+    """(x, scale, mean, var, dx, dscale, dbias) -> (dy, dmean, dvar).
+
+    It is linear in the last three arguments.
+    """
+
+    epsilon: float
+    over: Over
+
+    def plain(self, x, scale, mean, var, dx, dscale, dbias):
+        inverse = lax.rsqrt(var + self.epsilon)
+        centred = x.astype(mean.dtype) - mean
+        dx = dx.astype(mean.dtype)
+        axes = _within_group(x)
+        dmean = self.over.mean(dx.mean(axes, keepdims=True))
+        half = self.over.mean((centred * dx).mean(axes, keepdims=True))
+        slope = inverse * per_channel(scale, x)
+        dy = slope * (dx - dmean - centred * (half * inverse * inverse))
+        dy = dy + centred * (inverse * per_channel(dscale, x)) + per_channel(dbias, x)
+        return dy, dmean, 2 * half
+
+    on_cpu = plain
+
+    def tangents(self, args, results, tangents):
+        return _tangents(self, args, tangents)
+
+    def transposed(self, args, cotangents):
+        x, scale, *_ = known = args[:4]
+        of_y, *of_moments = cotangents
+        if of_y is not None and of_moments == [None, None]:
+            found = apply(_Gradient(self.epsilon, self.over), *known, of_y)
+        else:  # of a second derivative, for which plain code will do
+            zeros = [jnp.zeros_like(like) for like in (x, scale, scale)]
+            results, pull_back = jax.vjp(functools.partial(self.plain, *known), *zeros)
+            found = pull_back(_zeros_for_none(results, cotangents))
+        pairs = zip(args[4:], found, strict=True)
+        return [None] * 4 + [of if is_unknown(arg) else None for arg, of in pairs]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Gradient:
+    """(x, scale, mean, var, cotangent of y) -> cotangents of x, scale and bias."""
+
+    epsilon: float
+    over: Over
+
+    def plain(self, x, scale, mean, var, dy):
+        inverse = lax.rsqrt(var + self.epsilon)
+        axes = _within_group(x)
+        centred = x.astype(mean.dtype) - mean
+        sum_dy = dy.sum(axes, keepdims=True)
+        # The sum of dy times the normalized x, which is the gradient of the scale.
+        sum_dy_y = (dy * centred).sum(axes, keepdims=True) * inverse
+        num_values = self.over.num * x.size // sum_dy.size
+        slope = inverse * per_channel(scale, x)
+        dx = slope * (dy - self.over.sum(sum_dy) / num_values) - centred * (
+            slope * inverse * self.over.sum(sum_dy_y) / num_values
+        )
+        all_but_channel = tuple(range(x.ndim - 1))
+        return (
+            dx.astype(x.dtype),
+            sum_dy_y.sum(all_but_channel).astype(scale.dtype),
+            sum_dy.sum(all_but_channel).astype(scale.dtype),
+        )
+
+    on_cpu = plain
+
+    def tangents(self, args, results, tangents):
+        return _tangents(self, args, tangents)
+
+    def transposed(self, args, cotangents):
+        x, scale, *_ = args
+        given = _zeros_for_none((x, scale, scale), cotangents)
+        (dy, *_) = apply(_Tangent(self.epsilon, self.over), *args[:4], *given)
+        return [None] * 4 + [dy]
+
+
+def _tangents(operation, args, tangents):
+    """Of an operation that is linear in all but the first four arguments.
+
+    What it is linear in goes through the operation; the rest is a second derivative,
+    for which plain code will do.
+    """
+    known, linear = args[:4], args[4:]
+    terms = []
+    if any(t is not None for t in tangents[4:]):
+        moving = _zeros_for_none(linear, tangents[4:])
+        terms.append(apply(operation, *known, *moving))
+    if any(t is not None for t in tangents[:4]):
+        moving = _zeros_for_none(known, tangents[:4])
+        second = jax.jvp(lambda *known: operation.plain(*known, *linear), known, moving)
+        terms.append(second[1])
+    return [sum(parts[1:], parts[0]) for parts in zip(*terms, strict=True)]
+
+
+def _zeros_for_none(args, tangents):
+    return tuple(
+        jnp.zeros_like(arg) if tangent is None else tangent
+        for arg, tangent in zip(args, tangents, strict=True)
     )
-    all_but_channel = tuple(range(x.ndim - 1))
-    return (
-        dx.astype(x.dtype),
-        sum_dy_y.sum(all_but_channel).astype(scale.dtype),
-        sum_dy.sum(all_but_channel).astype(scale.dtype),
-    )
-
-
-_batch_normalize.defvjp(_forward, _backward)
 
 
 def _within_group(x: jax.Array) -> tuple[int, ...]:

@@ -9,28 +9,24 @@ case in operations that are fast wherever they stand: `conv_cpu` holds them,
 this file chooses. On other platforms 'auto' is the plain operation, until somebody
 measures there.
 
-`impl='lax'` is the plain operation everywhere: the reference for tests, and needed for
-forward-mode derivatives, which a custom gradient forbids.
+`impl='lax'` is the plain operation everywhere: the reference for tests.
 """
 
-import functools
 import math
 
 import jax
-from jax import lax
 
 from cnnjax.errors import UserError
 from cnnjax.layers.functional.conv_cpu import (
-    Form,
-    canonical,
+    CANONICAL,
+    MATRIX_PRODUCT,
+    PATCHES_PRODUCT,
+    POINTWISE,
     choose_form,
-    matrix_product,
-    patches_product,
-    plain,
-    pointwise,
 )
 from cnnjax.layers.functional.conv_geometry import Geometry
-from cnnjax.layers.functional.conv_onednn import by_onednn, is_usable
+from cnnjax.layers.functional.conv_onednn import BY_ONEDNN, is_usable
+from cnnjax.layers.functional.conv_operation import Form, convolve, plain
 from cnnjax.layers.functional.implementation import chosen
 from cnnjax.layers.functional.varying import equally_varying
 from cnnjax.layers.functional.window import Padding, Pair, as_padding, as_pair
@@ -38,6 +34,7 @@ from cnnjax.layers.functional.window import Padding, Pair, as_padding, as_pair
 # Multiply-adds below which XLA's forms without groups are as fast: a call of oneDNN
 # takes Python's lock for some microseconds, for which trainings side by side wait.
 SMALLEST_WORK = 5_000_000
+SMALL_FORMS = (CANONICAL, POINTWISE, PATCHES_PRODUCT)
 
 
 def convolution(
@@ -79,7 +76,7 @@ def convolution(
     if impl == "lax":
         return plain(geometry, x, kernel)
     x, kernel = equally_varying(x, kernel)
-    return _by_platform(geometry, impl, x, kernel)
+    return convolve(geometry, form_on_cpu(geometry, impl, x, kernel), x, kernel)
 
 
 def check(
@@ -111,49 +108,9 @@ def form_on_cpu(geometry: Geometry, impl: str, x: jax.Array, kernel: jax.Array) 
     if impl == "xla" or not is_usable(x, kernel):
         return form
     # Maps smaller than the kernel: most of oneDNN's work there is on padding.
-    if form is matrix_product:
+    if form is MATRIX_PRODUCT:
         return form
     height, width = geometry.output_size(x.shape, kernel.shape)
     work = x.shape[0] * height * width * kernel.size  # multiply-adds
-    is_small = work < SMALLEST_WORK and form in (canonical, pointwise, patches_product)
-    return form if is_small else by_onednn
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _by_platform(geometry: Geometry, impl: str, x, kernel):
-    form = form_on_cpu(geometry, impl, x, kernel)
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(form, geometry),
-        default=functools.partial(plain, geometry),
-    )
-
-
-def _forward(geometry: Geometry, impl: str, x, kernel):
-    return _by_platform(geometry, impl, x, kernel), (x, kernel)
-
-
-def _backward(geometry: Geometry, impl: str, residuals, cotangent):
-    # A gradient of its own, because differentiating through the platform switch would
-    # save what the gradients of both sides need.
-    x, kernel = residuals
-    form = form_on_cpu(geometry, impl, x, kernel)
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cotangent,
-        cpu=_gradient(form, geometry),
-        default=_gradient(plain, geometry),
-    )
-
-
-def _gradient(form, geometry: Geometry):
-    def gradient(x, kernel, cotangent):
-        _, pull_back = jax.vjp(functools.partial(form, geometry), x, kernel)
-        return pull_back(cotangent)
-
-    return gradient
-
-
-_by_platform.defvjp(_forward, _backward)
+    is_small = work < SMALLEST_WORK and form in SMALL_FORMS
+    return form if is_small else BY_ONEDNN

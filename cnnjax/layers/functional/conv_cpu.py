@@ -1,68 +1,24 @@
 """The same convolution in several forms, each fast on CPU for some shapes.
 
-A form is a function (geometry, x, kernel) -> output. All give the same values and the
-same gradients up to rounding; `choose_form` picks one by shapes alone.
+`choose_form` picks one by shapes alone.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.layers.functional.channels import per_channel
 from cnnjax.layers.functional.conv_geometry import Geometry
+from cnnjax.layers.functional.conv_operation import LAYOUT, Form, convolve, plain
 
 # One convolution per group beyond this would take too long to compile.
 MAX_UNROLLED_GROUPS = 32
 
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-
-Form = Callable[[Geometry, jax.Array, jax.Array], jax.Array]
-
-
-def plain(geometry: Geometry, x, kernel):
-    """The operation as XLA has it."""
-    return lax.conv_general_dilated(
-        x,
-        kernel,
-        geometry.strides,
-        geometry.padding,
-        rhs_dilation=geometry.dilation,
-        dimension_numbers=_LAYOUT,
-        feature_group_count=geometry.groups,
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def canonical(geometry: Geometry, x, kernel):
-    """Plain convolution whose gradients are convolutions in the same fast layout."""
-    return plain(geometry, x, kernel)
-
-
-def _canonical_forward(geometry, x, kernel):
-    return plain(geometry, x, kernel), (x, kernel)
-
-
-def _canonical_backward(geometry, residuals, cotangent):
-    x, kernel = residuals
-    # Without the barrier XLA fuses the layer before (norm, activation) into the
-    # transposes below and computes it again, in a bad order.
-    x, cotangent = lax.optimization_barrier((x, cotangent))
-    return (
-        _input_gradient(geometry, x.shape, kernel, cotangent),
-        _kernel_gradient(geometry, kernel.shape, x, cotangent),
-    )
-
-
-canonical.defvjp(_canonical_forward, _canonical_backward)
-
-
-def _input_gradient(geometry: Geometry, x_shape, kernel, cotangent):
+def canonical_input_gradient(geometry: Geometry, x_shape, kernel, cotangent):
     """The cotangent, spread by the stride, convolved with the flipped kernel."""
+    cotangent = lax.optimization_barrier(cotangent)  # as in the other gradient
     padding = []
     for axis in (0, 1):
         reach = geometry.dilation[axis] * (kernel.shape[axis] - 1)
@@ -78,12 +34,15 @@ def _input_gradient(geometry: Geometry, x_shape, kernel, cotangent):
         padding,
         lhs_dilation=geometry.strides,
         rhs_dilation=geometry.dilation,
-        dimension_numbers=_LAYOUT,
+        dimension_numbers=LAYOUT,
     )
 
 
-def _kernel_gradient(geometry: Geometry, kernel_shape, x, cotangent):
+def canonical_kernel_gradient(geometry: Geometry, kernel_shape, x, cotangent):
     """The input, channels as batch, convolved with the cotangent as a large kernel."""
+    # Without the barrier XLA fuses the layer before (norm, activation) into the
+    # transposes below and computes it again, in a bad order.
+    x, cotangent = lax.optimization_barrier((x, cotangent))
     padding = []
     for axis in (0, 1):
         low = geometry.padding[axis][0]
@@ -97,9 +56,12 @@ def _kernel_gradient(geometry: Geometry, kernel_shape, x, cotangent):
         geometry.dilation,
         padding,
         rhs_dilation=geometry.strides,
-        dimension_numbers=_LAYOUT,
+        dimension_numbers=LAYOUT,
     )
     return gradient.transpose(1, 2, 0, 3)  # [C, h, w, O] -> [h, w, C, O]
+
+
+CANONICAL = Form(plain, canonical_input_gradient, canonical_kernel_gradient)
 
 
 def _strided_and_dilated(geometry: Geometry) -> bool:
@@ -120,7 +82,9 @@ def spread_kernel(geometry: Geometry, x, kernel):
     # A scatter, because XLA folds an interior `lax.pad` back into the dilation.
     spread = jnp.zeros((*sizes, *kernel.shape[2:]), kernel.dtype)
     spread = spread.at[:: geometry.dilation[0], :: geometry.dilation[1]].set(kernel)
-    return canonical(dataclasses.replace(geometry, dilation=(1, 1)), x, spread)
+    return convolve(
+        dataclasses.replace(geometry, dilation=(1, 1)), CANONICAL, x, spread
+    )
 
 
 def pointwise(geometry: Geometry, x, kernel):
@@ -209,27 +173,36 @@ def per_group(geometry: Geometry, x, kernel):
     images = jnp.split(x, geometry.groups, axis=3)
     kernels = jnp.split(kernel, geometry.groups, axis=3)
     form = choose_form(images[0].shape, kernels[0].shape, one)
-    outputs = [form(one, i, k) for i, k in zip(images, kernels, strict=True)]
+    outputs = [convolve(one, form, i, k) for i, k in zip(images, kernels, strict=True)]
     return jnp.concatenate(outputs, axis=3)
+
+
+PLAIN = Form(plain)
+POINTWISE = Form(pointwise)
+MATRIX_PRODUCT = Form(matrix_product)
+PATCHES_PRODUCT = Form(patches_product)
+SPREAD_KERNEL = Form(spread_kernel)
+SHIFTED_PRODUCTS = Form(shifted_products)
+PER_GROUP = Form(per_group)
 
 
 def choose_form(x_shape, kernel_shape, geometry: Geometry) -> Form:
     """The form of this file that ran fastest on CPU, forward and backward together."""
     taps = kernel_shape[0] * kernel_shape[1]
     if geometry.groups == x_shape[-1] > 1:
-        return shifted_products
+        return SHIFTED_PRODUCTS
     if geometry.groups > MAX_UNROLLED_GROUPS:
-        return plain
+        return PLAIN
     if geometry.groups > 1:
-        return per_group
+        return PER_GROUP
     if taps == 1 and geometry.padding == ((0, 0), (0, 0)):
-        return pointwise
+        return POINTWISE
     out = geometry.output_size(x_shape, kernel_shape)
     num_inputs, num_outputs = x_shape[1] * x_shape[2], out[0] * out[1]
     if num_inputs < taps and num_inputs * num_outputs <= 2 * taps:
-        return matrix_product
+        return MATRIX_PRODUCT
     if num_outputs < taps:
-        return patches_product
+        return PATCHES_PRODUCT
     if _strided_and_dilated(geometry):
-        return spread_kernel
-    return canonical
+        return SPREAD_KERNEL
+    return CANONICAL

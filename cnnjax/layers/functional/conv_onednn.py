@@ -1,16 +1,10 @@
-"""The convolution by oneDNN, where it is installed: a form for float32 on CPU.
-
-Each of the three operations (output, gradient of the images, gradient of the filters)
-is linear in both of its arguments, and their derivatives are the other two: that is why
-any number of derivatives in reverse mode can be taken.
-"""
-
-import functools
+"""The convolution by oneDNN, where it is installed: a form for float32 on CPU."""
 
 import jax
 import jax.numpy as jnp
 
 from cnnjax.layers.functional.conv_geometry import Geometry
+from cnnjax.layers.functional.conv_operation import Form
 from cnnjax.onednn import calls
 from cnnjax.onednn.convolutions import Spec
 
@@ -25,59 +19,26 @@ def is_usable(x: jax.Array, kernel: jax.Array) -> bool:
     return x.dtype == kernel.dtype == jnp.float32 and is_installed()
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def by_onednn(geometry: Geometry, x, kernel):
-    """The convolution; a `Form` of `conv_cpu`."""
+def output(geometry: Geometry, x, kernel):
+    """The convolution."""
     spec = _spec("forward", geometry, x.shape, kernel.shape)
     shape = (x.shape[0], *spec.out, kernel.shape[3])
     return calls.call(spec, shape, x, kernel)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _of_input(geometry, x_shape, kernel, y):
+def input_gradient(geometry: Geometry, x_shape, kernel, cotangent):
+    """The gradient of the images."""
     spec = _spec("input_gradient", geometry, x_shape, kernel.shape)
-    return calls.call(spec, x_shape, kernel, y)
+    return calls.call(spec, x_shape, kernel, cotangent)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _of_kernel(geometry, kernel_shape, x, y):
+def kernel_gradient(geometry: Geometry, kernel_shape, x, cotangent):
+    """The gradient of the filters."""
     spec = _spec("kernel_gradient", geometry, x.shape, kernel_shape)
-    return calls.call(spec, kernel_shape, x, y)
+    return calls.call(spec, kernel_shape, x, cotangent)
 
 
-def _forward(geometry, x, kernel):
-    return by_onednn(geometry, x, kernel), (x, kernel)
-
-
-def _backward(geometry, residuals, y):
-    x, kernel = residuals
-    return (
-        _of_input(geometry, x.shape, kernel, y),
-        _of_kernel(geometry, kernel.shape, x, y),
-    )
-
-
-def _of_input_forward(geometry, x_shape, kernel, y):
-    return _of_input(geometry, x_shape, kernel, y), (kernel, y)
-
-
-def _of_input_backward(geometry, x_shape, residuals, x):
-    kernel, y = residuals
-    return _of_kernel(geometry, kernel.shape, x, y), by_onednn(geometry, x, kernel)
-
-
-def _of_kernel_forward(geometry, kernel_shape, x, y):
-    return _of_kernel(geometry, kernel_shape, x, y), (x, y)
-
-
-def _of_kernel_backward(geometry, kernel_shape, residuals, kernel):
-    x, y = residuals
-    return _of_input(geometry, x.shape, kernel, y), by_onednn(geometry, x, kernel)
-
-
-by_onednn.defvjp(_forward, _backward)
-_of_input.defvjp(_of_input_forward, _of_input_backward)
-_of_kernel.defvjp(_of_kernel_forward, _of_kernel_backward)
+BY_ONEDNN = Form(output, input_gradient, kernel_gradient)
 
 
 def _spec(kind, geometry: Geometry, x_shape, kernel_shape) -> Spec:

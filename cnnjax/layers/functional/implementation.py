@@ -8,8 +8,7 @@ import jax
 from cnnjax.errors import unknown_name
 
 # 'auto': chosen by platform and shape, oneDNN included; 'xla': likewise, without it;
-# 'lax': the plain operations of `jax.lax`, which are the reference, and the only ones
-# with forward-mode derivatives.
+# 'lax': the plain operations of `jax.lax`, which are the reference.
 IMPLEMENTATIONS = ("auto", "xla", "lax")
 
 # A context of JAX, so that `jit` keeps programs of different implementations apart.

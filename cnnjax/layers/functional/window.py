@@ -1,5 +1,11 @@
 """Sliding windows: what sizes, strides and padding mean for convolution and pooling."""
 
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
 from cnnjax.errors import UserError
 
 # Windows and paddings beyond this are a slip, unless images are as large.
@@ -103,3 +109,23 @@ def output_size(
             "(config.data, config.model)"
         )
     return sizes[0], sizes[1]
+
+
+def pad_map(x: jax.Array, pads: tuple[Pair, Pair], value: float) -> jax.Array:
+    """The map with rows and columns of a value around it.
+
+    Shapes: [N, H, W, C] -> [N, top + H + bottom, left + W + right, C].
+    """
+    config = ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0))
+    return lax.pad(x, jnp.asarray(value, x.dtype), config)
+
+
+def slices(
+    padded: jax.Array, window: Pair, strides: Pair, out: Pair
+) -> Iterator[jax.Array]:
+    """One strided slice [N, H', W', C] per tap of the window, in reading order."""
+    for i in range(window[0]):
+        for j in range(window[1]):
+            rows = slice(i, i + strides[0] * (out[0] - 1) + 1, strides[0])
+            columns = slice(j, j + strides[1] * (out[1] - 1) + 1, strides[1])
+            yield padded[:, rows, columns]

@@ -122,7 +122,7 @@ def _refusal(folder: Path, error: Exception) -> str | None:
             return None
         except OSError as found:
             refused = found
-    return refused.strerror or str(refused)
+    return None if refused is None else refused.strerror or str(refused)
 
 
 def _read_all(folder: Path) -> None:

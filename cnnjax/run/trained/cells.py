@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import UserError
-from cnnjax.records import read_json
+from cnnjax.record_kinds import WHOLE_CONFIG
+from cnnjax.records import is_there, read_record, sift_record
+from cnnjax.schema import Items, Name, Object
 
 # Cells that an arm may have beside its first: further seeds, and folds.
 _MORE_SEEDS, _FOLDS = "seeds-", "fold-"
 _MOST_NAMED = 8
+# Of `plan.json`, for a message.
+_NAMES = Object(needs={"arms": Items(Object(needs={"name": Name("arm")}))})
 
 
 def seeds_of(config: Mapping[str, Any]) -> range:
@@ -30,10 +34,10 @@ def find_cell(workdir: Path, seed: int) -> Path:
     """
     if not workdir.is_dir():
         raise UserError(f"there is no folder {workdir}: give the --workdir of a run")
-    if (workdir / "plan.json").is_file():
+    if is_there(workdir / "plan.json"):
         raise _choose(workdir, "is a whole ablation", _arms(workdir))
     cells = [workdir, *_below(workdir, _MORE_SEEDS)]
-    cells = [cell for cell in cells if (cell / "config.json").is_file()]
+    cells = [cell for cell in cells if is_there(cell / "config.json")]
     if not cells and (folds := _below(workdir, _FOLDS)):
         raise _choose(workdir, "was cross-validated", [fold.name for fold in folds])
     if not cells:
@@ -41,7 +45,10 @@ def find_cell(workdir: Path, seed: int) -> Path:
             f"{workdir} holds no run (no config.json): give the --workdir of a "
             "training, or the folder of an arm of an ablation"
         )
-    known = {cell: seeds_of(read_json(cell / "config.json")) for cell in cells}
+    known = {
+        cell: seeds_of(read_record(cell / "config.json", WHOLE_CONFIG))
+        for cell in cells
+    }
     for cell, seeds in known.items():
         if seed in seeds:
             return cell
@@ -53,7 +60,7 @@ def name_of(folder: Path) -> str:
     """Name of a run: that of its folder, or within an ablation of its cell."""
     folder = folder.resolve()
     for root in folder.parents[:3]:
-        if (root / "plan.json").is_file():
+        if is_there(root / "plan.json"):
             return folder.relative_to(root).as_posix()
     return folder.name
 
@@ -67,7 +74,8 @@ def _below(folder: Path, prefix: str) -> list[Path]:
 
 
 def _arms(workdir: Path) -> list[str]:
-    return [arm["name"] for arm in read_json(workdir / "plan.json")["arms"]]
+    plan, _ = sift_record(workdir / "plan.json", _NAMES)
+    return [arm["name"] for arm in (plan or {"arms": []})["arms"]]
 
 
 def _choose(workdir: Path, what: str, names: Sequence[str]) -> UserError:

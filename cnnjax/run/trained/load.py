@@ -12,7 +12,7 @@ from flax import traverse_util
 from flax.core import meta
 from ml_collections import ConfigDict
 
-from cnnjax.config import splat
+from cnnjax.config import differences, digest, splat, to_dict
 from cnnjax.data.dataset import load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.request import Request
@@ -21,10 +21,12 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
-from cnnjax.records import read_json
+from cnnjax.record_kinds import PREPROCESSING as FED
+from cnnjax.record_kinds import PROVENANCE
+from cnnjax.records import is_there, read_record
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import read_statistics
-from cnnjax.run.folder import PREPROCESSING
+from cnnjax.run.folder import PREPROCESSING, read_result, require_metadata
 from cnnjax.run.settings import TrainSettings
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, name_of, seeds_of
@@ -76,8 +78,7 @@ def load_run(
     architecture = architecture_of(config, len(fed.class_names), plain=False)
     network = build_network(architecture)
     loaded = _load(folder, config, network, fed.preprocess.image_shape, weights, seed)
-    notes = [*fed.notes, *loaded.notes, read_json(folder / "provenance.json")]
-    notes[-1] = notes[-1]["data"]["note"]
+    notes = [*fed.notes, *loaded.notes, _data_of(folder).get("note", "")]
     return TrainedNet(
         network=network,
         variables=loaded.variables,
@@ -121,8 +122,8 @@ class _Checkpoint(NamedTuple):
 
 def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
     path = folder / PREPROCESSING
-    if path.is_file():
-        record = read_json(path)
+    if is_there(path):
+        record = read_record(path, FED)
         preprocess = Preprocess.of_record(record["preprocessing"])
         return _Fed(preprocess, tuple(record["class_names"]), [])
     # Sets were always in memory before this key was there.
@@ -137,7 +138,7 @@ def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
             f"data set cannot be read instead ({error}): give its folder as data_dir "
             "(--data_dir)"
         ) from error
-    trained_on = read_json(folder / "provenance.json")["data"]["fingerprint"]
+    trained_on = _data_of(folder)["fingerprint"]
     if dataset.fingerprint != trained_on:
         raise UserError(
             f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and was "
@@ -163,9 +164,9 @@ def _load(
 ) -> _Loaded:
     if weights == "initial":
         return _Loaded(_initial(config, network, image_shape, seed), 0, None, [])
-    path = folder / f"seed-{seed}" / "result.json"
-    result = read_json(path) if path.is_file() else None
-    found = _newest(folder)
+    ours = {"seed": seed, "config_hash": digest(config)}
+    result = read_result(folder / f"seed-{seed}", ours)
+    found = _newest(folder, config)
     i = seeds_of(config).index(seed)
     _refuse_failed(folder, config, found, result, seed)
     places = _places(folder, found, weights, i)
@@ -194,7 +195,12 @@ def _initial(
     return jax.tree.map(lambda leaf: leaf[0], draw_variables(declared, (seed,)))
 
 
-def _newest(folder: Path) -> _Checkpoint:
+def _data_of(folder: Path) -> dict[str, Any]:
+    """What is known of the data that a run was trained on."""
+    return read_record(folder / "provenance.json", PROVENANCE)["data"]
+
+
+def _newest(folder: Path, config: ConfigDict) -> _Checkpoint:
     warnings: list[str] = []
     found = None
     if (folder / "checkpoints").is_dir():
@@ -209,6 +215,12 @@ def _newest(folder: Path) -> _Checkpoint:
             "there is (weights='initial')"
         )
     step, leaves, metadata = found
+    require_metadata(folder, metadata)
+    if changed := differences(metadata["config"], to_dict(config)):
+        raise UserError(
+            f"{folder} holds checkpoints of another config than its config.json "
+            f"({'; '.join(changed)}): restore the file, or move the checkpoints away"
+        )
     return _Checkpoint(step, leaves, metadata["loop"], warnings)
 
 
@@ -273,13 +285,12 @@ def _reported(
     """The test error in percent that was reported for these weights, if one was."""
     if result is None or result["status"] != "done":
         return None
-    if weights == "best":
-        best = result["best"]
-        row = best["test"] if best and best["step"] == step else {}
-    else:
+    reported = result.get("best") or {}
+    if weights != "best":
         same = (weights == "ema") == (config.eval.weights == "ema")
-        row = result["final"]["test"] if same and result["step"] == step else {}
-    return row.get("error")
+        final = (result.get("final") or {}) if same else {}
+        reported = {"step": result.get("step"), "test": final.get("test", {})}
+    return reported["test"].get("error") if reported.get("step") == step else None
 
 
 def _settled(
@@ -342,5 +353,7 @@ def _variables(
 
 def _total(folder: Path, config: ConfigDict) -> str:
     """Steps of the whole run."""
-    num_train = read_json(folder / "provenance.json")["data"]["num_train"]
+    num_train = _data_of(folder).get("num_train")
+    if num_train is None:
+        return "an unknown number"
     return f"{splat('train', TrainSettings, config.train).total_steps(num_train):,}"

@@ -149,5 +149,32 @@ def test_a_bound_has_the_unit_of_the_metric():
 
 
 def test_a_keyword_that_does_not_exist_is_refused():
-    with pytest.raises(TypeError, match="tolerence"):
+    with pytest.raises(UserError, match=r"'tolerence': did you mean 'tolerance'"):
         not_higher(**ARMS, tolerance=1, tolerence=1)
+
+
+@pytest.mark.parametrize(
+    ("details", "message"),
+    [
+        ({"sorce": "nobody"}, "unknown keyword 'sorce': did you mean 'source'"),
+        ({"nmae": "short"}, "did you mean 'name'"),
+        ({"tims": 2}, "did you mean 'times'"),
+        ({"bound": 2}, "unknown keyword 'bound'"),
+        ({"margin": "2"}, "margin='2' of a claim must be"),
+        ({"times": None}, "times=None of a claim must be"),
+        ({"margin": True}, "margin=True"),
+        ({"source": str.upper}, "source is <method"),
+        ({"name": 5}, "name is 5, but must be a text"),
+        ({"published": 7.5}, "published is 7.5, but must be a text"),
+    ],
+)
+def test_mistakes_in_keywords_are_one_sentence(details, message):
+    with pytest.raises(UserError) as caught:
+        higher("test_error", "a", than="b", **({"source": "nobody"} | details))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("change", ["ab", ("a",), ("a", "b", "c"), None])
+def test_a_change_is_of_two_arms(change):
+    with pytest.raises(UserError, match="must be two arms"):
+        rises_more("test_error", change, than=("a", "b"), source="nobody")

@@ -61,3 +61,15 @@ def test_numbers_match_in_metric_data_and_protocol(other, matches):
 def test_a_number_needs_metric_source_and_data(missing, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(TABLE, **missing)
+
+
+@pytest.mark.parametrize("value", ["7.5", None, True, float("nan"), 10**400, [7.5]])
+def test_a_published_value_is_a_number(value):
+    with pytest.raises(UserError, match=r"the value of 'a' is .* a finite number"):
+        Published(source="X 2020", metric="test_error", data="d", values={"a": value})
+
+
+@pytest.mark.parametrize("values", [{5: 7.5}, [7.5], "7.5", None])
+def test_published_values_are_of_arms(values):
+    with pytest.raises(UserError, match="must be a"):
+        Published(source="X 2020", metric="test_error", data="d", values=values)

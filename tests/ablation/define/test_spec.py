@@ -162,3 +162,84 @@ def test_the_config_takes_the_net_of_an_arm():
     assert config.model.name == "mlp"
     assert set(config.model) == set(mlp)
     assert config.model.widths == (64,)
+
+
+def _axes(*values, name="depth", title=""):
+    norm = Axis.over("norm", "norm.kind", {"bn": "batch", "none": "none"})
+    return [norm, Axis(name, {v: {"model.depth": 8} for v in values}, title)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "../toy"}, "ablation '../toy'"),
+        ({"name": 5}, "ablation 5 must be a text"),
+        ({"axes": []}, "axis"),
+        ({"axes": _axes()}, "no labels"),
+        ({"axes": _axes("8", "a/b")}, "label 'a/b' has the character '/'"),
+        ({"axes": _axes(8)}, "label 8 must be a text"),
+        ({"axes": _axes("8", name="se ed/")}, "axis 'se ed/'"),
+        ({"axes": [*_axes("8"), *_axes("8")]}, "two axes share a name"),
+        ({"axes": [{"name": "depth"}]}, "must be of Axis"),
+        ({"axes": [Axis("depth", {"8": 5})]}, "must be a mapping"),
+        ({"axes": _axes("8", title="$x_1^$")}, "cannot be drawn as mathematics"),
+        ({"axes": _axes("8", title=5)}, "title is 5, but must be a text"),
+        ({"arm_name": "../{norm}-{depth}"}, "arm '../bn-8'"),
+        ({"arm_name": "/{norm}-{depth}"}, "arm '/bn-8'"),
+        ({"arm_name": "{norm}-{depth}.html"}, "means something else already"),
+        ({"arm_name": "{norm}-{depth"}, "arm_name='{norm}-{depth' cannot be filled"),
+        ({"arm_name": "{}-{norm}-{depth}"}, "cannot be filled in"),
+        ({"arm_name": "{norm!z}-{depth}"}, "cannot be filled in"),
+        ({"scales": {"a/b": Scale(recipe="r", seeds=1)}}, "scale 'a/b'"),
+        ({"scales": {"s": {"recipe": "r"}}}, "must be of Scale"),
+        ({"scales": _scale(seeds="2")}, "seeds is '2', but must be a whole number"),
+        ({"scales": _scale(seeds=True)}, "seeds is True"),
+        (
+            {"scales": {"s": Scale(recipe="r", seeds=1, overrides={"seeds.count": 3})}},
+            "sets 'seeds.count', which does nothing",
+        ),
+        ({"metrics": [None]}, "one of metrics is None"),
+        ({"claims": [_claim("none-8")] * 2}, "tell them apart by name="),
+        ({"claims": ["it is better"]}, "must be of Claim"),
+        ({"diverged_error": "90"}, "diverged_error is '90'"),
+        ({"title": 5}, "title is 5, but must be a text"),
+    ],
+)
+def test_what_is_refused_is_one_sentence(changes, message):
+    with pytest.raises(
+        UserError, match=r"toy\.py|^5\.py|'\.\./toy'|ablation 5"
+    ) as caught:
+        _ablation(**changes)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("grids", "message"),
+    [
+        ([], "grids is empty"),
+        ({"depth": [8]}, "must be a list"),
+        ([{"depth": []}], "no label of 'depth'"),
+        ([{"depth": "8"}], "must be a list"),
+        ([{"depth": 8}], "must be a list"),
+        ([["depth"]], "must be a mapping"),
+        (None, "must be a list"),
+    ],
+)
+def test_a_grid_without_arms_is_refused(grids, message):
+    with pytest.raises(UserError, match=message):
+        Scale(recipe="r", seeds=1, grids=grids)
+
+
+def test_names_that_differ_in_case_alone_are_refused():
+    axes = [
+        Axis.over("norm", "norm.kind", {"bn": "batch"}),
+        Axis("depth", {"a": {}, "A": {"model.depth": 8}}),
+    ]
+    with pytest.raises(UserError, match="know no case"):
+        _ablation(axes=axes, claims=(), scales={"s": Scale(recipe="r", seeds=1)})
+
+
+@pytest.mark.parametrize("title", ["", "rate in $", r"\$5 or $x^2$", "$\\sigma$ (%)"])
+def test_titles_with_and_without_mathematics(title):
+    axes = _axes("8", title=title)
+    _ablation(axes=axes, scales={"s": Scale(recipe="r", seeds=1)})

@@ -1,5 +1,6 @@
 """The definition in plan.json, of this version and of earlier ones."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -149,3 +150,57 @@ def test_a_claim_without_a_source_is_still_read():
     read, _ = spec_from_dict({"ablation": plan, "scale": "small"})
     (claim,), (number,) = read.claims, read.published_numbers
     assert claim.source == number.source == "not recorded"
+
+
+JUNK = [None, True, -1, 1.5, 10**400, float("nan"), "", "../x", "\0", [], [[]], {}]
+
+
+def _places(value, path=()):
+    """The path of everything within a JSON value."""
+    yield path
+    items = value.items() if isinstance(value, dict) else ()
+    items = enumerate(value) if isinstance(value, list) else items
+    for key, inner in items:
+        yield from _places(inner, (*path, key))
+
+
+def _replaced(value, path, junk):
+    """A copy of a JSON value with something else at a path."""
+    if not path:
+        return junk
+    copy = value.copy()
+    copy[path[0]] = _replaced(copy[path[0]], path[1:], junk)
+    return copy
+
+
+def test_a_spec_with_anything_anywhere_is_read_or_one_sentence():
+    spec = {"ablation": EARLIER, "scale": "small"}
+    for path in _places(spec):
+        for junk in JUNK:
+            with contextlib.suppress(UserError):
+                ablation, scale = spec_from_dict(_replaced(spec, path, junk))
+                assert all(".." not in arm.name for arm in ablation.arms(scale))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "../../docs"},
+        {"arm_name": "../{norm}"},
+        {"arm_name": "{norm}/../.."},
+        {"scales": {"../small": EARLIER["scales"]["small"]}},
+    ],
+)
+def test_names_of_a_stored_spec_are_checked(change):
+    scale = next(iter(change.get("scales", {"small": None})))
+    with pytest.raises(UserError, match=r"plan\.json .*has the character '/'"):
+        spec_from_dict({"ablation": EARLIER | change, "scale": scale})
+
+
+def test_a_number_of_seeds_among_the_overrides_of_before_is_left_out():
+    small = EARLIER["scales"]["small"]
+    scales = {"small": small | {"overrides": {"seeds.count": 3, "train.epochs": 1}}}
+    read, _ = spec_from_dict(
+        {"ablation": EARLIER | {"scales": scales}, "scale": "small"}
+    )
+    assert read.scale("small").overrides == {"train.epochs": 1}

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +18,17 @@ from types import SimpleNamespace
 import pytest
 
 from cnnjax.ablation.execute import dispatch, launchers, slurm
-from cnnjax.ablation.execute.jobs import read_jobs, refuse_other_jobs, write_jobs
+from cnnjax.ablation.execute.jobs import (
+    alone,
+    read_jobs,
+    refuse_other_jobs,
+    write_jobs,
+)
 from cnnjax.ablation.execute.launchers import Local
+from cnnjax.config import to_dict
 from cnnjax.errors import UserError
 from cnnjax.interrupt import StopRequest
+from cnnjax.lock import TakenError
 from cnnjax.process import identity
 from cnnjax.records import write_json
 from tests.ablation.cells import short_cell
@@ -58,11 +66,11 @@ def launch_of(workdir, *arms, jobs=2):
         for arm in arms
     ]
     write_json(workdir / "plan.json", {"arms": described, "seeds": [0]})
+    run = tiny_run()
     for arm in arms:
-        (workdir / arm).mkdir(exist_ok=True)
+        write_json(workdir / arm / "config.json", to_dict(run.config))
     dispatch.run_cell = short_cell  # also in a program without the fixture
     system = Local(workdir.absolute() / "launcher", jobs)
-    run = tiny_run()
     plan = SimpleNamespace(workdir=workdir)
     return dispatch.Launch(plan, dict.fromkeys(arms, run), system)
 
@@ -93,20 +101,24 @@ def test_each_cell_gets_two_attempts(tmp_path, capsys):
     launched, most = launch_of(tmp_path, *ends), 0
     submit = launched.system.submit
 
-    def counted(function, cells, active):
+    def counted(function, cells, prepared):
         nonlocal most
-        most = max(most, len(cells) + len(active))
-        return submit(function, cells, active)
+        most = max(most, len(cells) + len(launched.active))
+        return submit(function, cells, prepared)
 
     launched.system.submit = counted
-    assert follow(launched) == 0
+    assert follow(launched) == 1  # two of them have no result
     assert most == 2
     results = {arm: read(tmp_path / arm / "seed-0" / "result.json") for arm in ends}
     for arm in ("good", "killed-once", "crashed-once", "stopped-once"):
         assert results.pop(arm)["status"] == "done"
     killed, crashed = results["killed"], results["crashed"]
     assert (killed["status"], killed["crashed"]) == ("failed", True)
-    assert killed["reason"] == ("its process was killed or exited (2 attempts)")
+    assert re.fullmatch(
+        r"its process was killed by signal 9 \(out of memory\?\); it had up to "
+        r"0\.\d+ GB of memory \(2 attempts\)",
+        killed["reason"],
+    )
     assert crashed["reason"] == "ZeroDivisionError: by zero (2 attempts)"
     assert "the last words" in (tmp_path / "killed" / "crash.txt").read_text()
     out = capsys.readouterr().out
@@ -142,6 +154,12 @@ class Forgetful:
 
     def state(self, record):
         return self.states.get(record["job"], "")
+
+    def verdict(self, record):
+        return "it ended"
+
+    def log(self, record):
+        return Path("nowhere")
 
 
 @pytest.mark.parametrize(
@@ -226,9 +244,9 @@ def test_two_cells_never_share_a_gpu(tmp_path, monkeypatch):
     launched = launch_of(tmp_path, *arms, jobs=0)
     submit = launched.system.submit
 
-    def watched(function, cells, active):
-        records = submit(function, cells, active)
-        slots = [record["slot"] for record in (*active, *records)]
+    def watched(function, cells, prepared):
+        records = submit(function, cells, prepared)
+        slots = [record["slot"] for record in (*launched.active.values(), *records)]
         assert sorted(slots) == sorted(set(slots))
         return records
 
@@ -238,15 +256,19 @@ def test_two_cells_never_share_a_gpu(tmp_path, monkeypatch):
     assert seen == {"3", "5"}
 
 
-def test_a_second_launcher_is_kept_out(tmp_path):
-    folder, sentence = tmp_path / "launcher", r"another ablation \(process \d+ on "
-    with (
-        dispatch.locked(folder),
-        pytest.raises(UserError, match=sentence),
-        dispatch.locked(folder),
-    ):
-        pass
-    with dispatch.locked(folder):
+def test_a_second_command_is_kept_out(tmp_path):
+    def attempt():
+        with pytest.raises(TakenError, match="being trained by this process: wait"):
+            alone(tmp_path, pytest.fail).__enter__()
+        refused.append(True)
+
+    refused = []
+    with alone(tmp_path, pytest.fail):
+        thread = threading.Thread(target=attempt)
+        thread.start()
+        thread.join()
+    assert refused
+    with alone(tmp_path, pytest.fail):
         pass
 
 

@@ -122,7 +122,10 @@ def test_arms_with_seeds_over_devices_give_the_same_table(tmp_path):
         inline.run_cells(plan, arms, 2, progress, StopRequest())
         results = {n: fit(arm, plan.workdir / n).results for n, arm in arms.items()}
         return {
-            name: [{k: v for k, v in result.items() if k != "cost"} for result in own]
+            name: [
+                {k: v for k, v in result.items() if k not in ("cost", "digest")}
+                for result in own
+            ]
             for name, own in results.items()
         }
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from cnnjax.ablation.execute import launchers, slurm
-from cnnjax.ablation.execute.launchers import Local, Slurm
+from cnnjax.ablation.execute.launchers import Slurm
 from cnnjax.errors import UserError
 from tests.ablation.cells import short_cell
 
@@ -34,6 +34,14 @@ def test_gpus(monkeypatch, found, visible, numbers):
     else:
         with pytest.raises(UserError, match=numbers):
             launchers.gpus()
+
+
+def test_a_probe_that_was_killed_has_nothing_to_say(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS")
+    ended = SimpleNamespace(returncode=-9, stdout="", stderr=" \n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: ended)
+    with pytest.raises(UserError, match=r"cannot start .*\(no reason given\)"):
+        launchers.gpus()
 
 
 def test_devices_that_do_not_start_are_one_sentence(monkeypatch):
@@ -77,7 +85,7 @@ def test_wrong_options_are_one_sentence(text, said):
 def test_without_submitit_the_sentence_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(UserError, match="CNNJAX_EXTRA=cluster"):
-        Local(tmp_path, 0)
+        Slurm(tmp_path, 0, {})
 
 
 @pytest.fixture

@@ -46,10 +46,9 @@ def test_missing_running_failed_and_half_written_cells(sweep_dir):
     sweep = collect(sweep_dir)
     assert _row(sweep, "residual-32", 4).status == "missing"
     assert _row(sweep, "plain-8", 0).status == "running"
-    assert _row(sweep, "plain-8", 1).status == "running"
-    assert sweep.warnings == [
-        "plain-8/seed-1/result.json cannot be read and is ignored."
-    ]
+    damaged = _row(sweep, "plain-8", 1)
+    words = "result.json cannot be read (it is not valid JSON)"
+    assert (damaged.status, damaged.reason) == ("excluded", words)
     failed = _row(sweep, "plain-56", 1)
     assert (failed.status, failed.reason) == ("failed", "the loss was not finite")
     assert math.isnan(failed.metric("train_error"))
@@ -100,7 +99,7 @@ def test_torn_last_line_is_skipped_and_inner_damage_is_reported(sweep_dir):
     assert sweep.curves == before
     torn.write_text("garbage\n" + torn.read_text())
     assert collect(sweep_dir).warnings == [
-        "plain-8/seed-0/metrics.jsonl: unreadable line(s) [1] are skipped."
+        "plain-8/seed-0/metrics.jsonl has unreadable lines, which are skipped: 1."
     ]
 
 

@@ -17,15 +17,6 @@ from tests.data.small_archives import SMALL, known_as
 CIFAR10 = "cifar-10-binary.tar.gz"
 
 
-@pytest.fixture
-def cifar10(monkeypatch, server):
-    """A server with a small CIFAR-10 that is taken for the official one."""
-    small = SMALL["cifar10"]()
-    monkeypatch.setitem(prepare.SETS, "cifar10", known_as("cifar10", small))
-    server.files = small.files
-    return server
-
-
 def as_set(images, labels):
     return {
         (image.tobytes(), int(label))

@@ -288,6 +288,13 @@ def test_a_folder_named_as_an_image_is_a_folder(tmp_path):
     assert "1 images lie in folders within" in listing.remarks[0]
 
 
+def test_which_frame_is_taken_is_said(tmp_path):
+    put(tmp_path, "a/x.png", "b/x.GIF", "b/y.tiff")
+    (remark,) = list_images(str(tmp_path)).remarks
+    assert "of images with several frames" in remark
+    assert ".gif, .tiff, the first is taken" in remark
+
+
 def test_every_suffix_is_read(tmp_path):
     """No suffix is listed that Pillow would not open by the formats allowed."""
     from cnnjax.data.images import FORMATS

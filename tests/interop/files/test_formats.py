@@ -81,7 +81,7 @@ KINDS = [
     (b"\x82\xa6params\x81\xa4head\x80\xa5state\x80", "a msgpack file, as Flax writes"),
     (b"\x04\0\0\0\x01\0\0\0\x03\0\0\0V 1\x0d\0\0\0nn.torch.Tensor", "Torch7"),
     (bytes(range(1, 200)), "in an unknown format"),
-    (b"PK\x03\x04" + b"\0" * 40, "is not a complete torch file"),
+    (b"PK\x03\x04" + b"\0" * 40, "is not a complete file (an archive without a table"),
     *(
         (pickle.dumps({"conv1.weight": [1.0, 2.0]}, protocol), "a plain pickle not")
         for protocol in range(6)
@@ -92,8 +92,6 @@ KINDS = [
 @pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
 @pytest.mark.parametrize(("content", "what"), KINDS, ids=[what for _, what in KINDS])
 def test_what_a_file_is(tmp_path, name, content, what):
-    if content.startswith(b"\x80\x02"):
-        pytest.importorskip("torch", reason="reads pickles: extra `peers`")
     path = tmp_path / name
     path.write_bytes(content)
     unreadable(path, what)

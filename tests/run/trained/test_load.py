@@ -17,6 +17,8 @@ from cnnjax.net.initialize import init_variables
 from cnnjax.records import read_json, write_json
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.setup import initial_state, set_up
+from cnnjax.run.trained import load
+from cnnjax.seal import sealed
 from tests.run.tiny import RESNET, fit, tiny_config, tiny_run
 from tests.slow import slow, slow_but
 
@@ -256,7 +258,8 @@ def test_choices_that_are_not_there(copied, tmp_path):
         load_run(tmp_path / "empty")
     path = copied / "seed-1/result.json"
     failed = {"status": "failed", "reason": "the loss became non-finite at step 4"}
-    write_json(path, read_json(path) | failed | {"final": None, "best": None})
+    failed |= {"final": None, "best": None}
+    write_json(path, sealed(read_json(path) | failed, path.parent / "metrics.jsonl"))
     with pytest.raises(UserError, match=r"non-finite at step 4\): .* did not: 0; "):
         load_run(copied, "last", 1)
     assert load_run(copied, "last", 0).test_error is not None
@@ -272,10 +275,18 @@ def test_weights_that_were_not_kept(tmp_path):
         load_run(tmp_path, "ema")
 
 
-def test_a_checkpoint_of_another_form_of_the_net(copied):
+def test_a_checkpoint_of_another_form_of_the_net(copied, monkeypatch):
+    """As another version may build it; a config of another run is refused before."""
     config = read_json(copied / "config.json")
     config["model"]["depth"] = 14
     write_json(copied / "config.json", config)
+    with pytest.raises(UserError, match="config_hash"):
+        load_run(copied, "last")
+    for path in copied.glob("seed-*/result.json"):
+        path.unlink()
+    with pytest.raises(UserError, match=r"another config than .*depth: 8 -> 14"):
+        load_run(copied, "last")
+    monkeypatch.setattr(load, "differences", lambda *configs: [])
     with pytest.raises(UserError, match="stage1_block4/norm1/mean is missing there"):
         load_run(copied, "last")
 

@@ -14,6 +14,7 @@ from cnnjax.ablation.report.plots.series import (
     style,
     x_labels,
 )
+from cnnjax.ablation.report.plots.words import drawn
 
 MAX_POINTS = 200  # per curve
 
@@ -61,7 +62,7 @@ def draw_lines(ax: Axes, lines: Mapping[str, Sequence[Curve]]) -> None:
         look = style(index) | {"marker": ""}
         span = {"color": look["color"], "alpha": 0.2, "lw": 0}
         ax.fill_between(epochs, table.min(0), table.max(0), **span)
-        ax.plot(epochs, table.mean(0), label=label, **look)
+        ax.plot(epochs, table.mean(0), label=drawn(label), **look)
     ax.set_xlabel("epochs (passes over the training set)")
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     show_legend(ax)

@@ -3,6 +3,7 @@
 Text and grid use the colour of the rc parameters.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,7 @@ from cnnjax.ablation.report.plots.series import (
     x_labels,
     x_title,
 )
+from cnnjax.ablation.report.plots.words import drawn
 from cnnjax.ablation.report.verdict_colours import COLOURS
 
 MOST_NARROW = 16  # letters of the labels on the vertical axis of a narrow panel
@@ -82,24 +84,33 @@ def plotted_metrics(sweep: Sweep) -> list[str]:
 def draw_effects(ax: Axes, verdicts: Sequence[Verdict], title: str) -> None:
     """Draws the effect of each tested claim with 95% interval, and its margin.
 
+    An interval without an end reaches beyond the edge of the picture.
+
     Args:
       ax: axes.
       verdicts: on metrics of one unit; those without a contrast are not drawn.
       title: of the axis of the effect.
     """
     tested = [(v, v.contrast) for v in reversed(verdicts) if v.contrast is not None]
-    ends = [0.0]
+    drawn_ends = [(c.low, c.effect, c.high, v.claim.margin) for v, c in tested]
+    ends = [0.0, *(e for four in drawn_ends for e in four if math.isfinite(e))]
+    beyond = 10 * (max(ends) - min(ends) + 1.0)
     for y, (verdict, c) in enumerate(tested):
         look = style(COLOURS[verdict.verdict].line)
-        bar = [[c.effect - c.low], [c.high - c.effect]]
+        below, above = c.effect - c.low, c.high - c.effect
+        # nan where all runs are equal and nothing says to how many digits.
+        bar = np.nan_to_num([[below], [above]], posinf=beyond)
         ax.errorbar([c.effect], [y], xerr=bar, ms=6, capsize=3, **look | {"ls": ""})
         ink = ax.xaxis.label.get_color()
         ax.plot([verdict.claim.margin], [y], marker="|", ms=16, mew=2, color=ink)
-        ends += [c.low, c.high, verdict.claim.margin]
-    ax.set_yticks(range(len(tested)), [verdict.claim.name for verdict, _ in tested])
+    names = [drawn(verdict.claim.name) for verdict, _ in tested]
+    ax.set_yticks(range(len(tested)), names)
     ax.set_ylim(-0.6, len(tested) - 0.4)
-    ax.set_xlabel(title)
+    ax.set_xlabel(drawn(title))
     ax.grid(axis="x")
+    if has_endless(verdicts):
+        side = 0.1 * (max(ends) - min(ends)) or 1.0
+        ax.set_xlim(min(ends) - side, max(ends) + side)
     points = METRICS[verdicts[0].claim.metric].unit in ("%", "points")
     if points and max(map(abs, ends)) > 20 * LINEAR_BELOW:
         ticks = [sign * t for sign in (-1, 1) for t in (1, 3, 10, 30, 100)] + [0]
@@ -108,6 +119,11 @@ def draw_effects(ax: Axes, verdicts: Sequence[Verdict], title: str) -> None:
         ax.xaxis.set_minor_locator(NullLocator())
         ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
         ax.set_xlim(1.3 * min(ends) - 0.3, 1.3 * max(ends) + 0.3)
+
+
+def has_endless(verdicts: Sequence[Verdict]) -> bool:
+    """Whether an interval has no end, as with few seeds that results decided."""
+    return any(v.contrast is not None and math.isinf(v.contrast.high) for v in verdicts)
 
 
 def _shift(places: Places, index: int, num_lines: int) -> float:
@@ -159,7 +175,7 @@ def _draw_means(
     bars = np.nan_to_num(np.array([means - low, high - means]))
     # No line joins names on a vertical axis: nothing lies between them.
     look = style(index) | ({"ls": ""} if places.vertical else {})
-    look |= {"xerr" if places.vertical else "yerr": bars, "label": label or None}
+    look |= {"xerr" if places.vertical else "yerr": bars, "label": drawn(label) or None}
     ax.errorbar(*_xy(places, at, means), ms=7, capsize=4, **look)
 
 
@@ -173,7 +189,7 @@ def _mark_failed(ax: Axes, places: Places, at: float, text: str, index: int) -> 
     if places.vertical:
         words = {"ha": "right", "va": "center"}
     x, y = _xy(places, at, 0.94)
-    ax.text(x, y, text, transform=across, color=color, fontsize=8, **words)
+    ax.text(x, y, drawn(text), transform=across, color=color, fontsize=8, **words)
 
 
 def _values_alike(sweep: Sweep, metric: str) -> list[float]:

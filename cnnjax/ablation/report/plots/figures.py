@@ -24,6 +24,10 @@ from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.judge.verdicts import Verdict
 from cnnjax.ablation.report.plots import curves, draw, profiles
 from cnnjax.ablation.report.plots.series import legend_rows, x_title
+from cnnjax.ablation.report.plots.words import drawn
+from cnnjax.errors import in_words
+from cnnjax.records import write_bytes, write_text
+from cnnjax.screen import say
 
 # A colour used nowhere else; replaced by currentColor in SVG.
 SENTINEL = "#010203"
@@ -80,29 +84,62 @@ def build_groups(sweep: Sweep, verdicts: Sequence[Verdict]) -> list[Group]:
     return [group for group in groups if group.panels]
 
 
-def save_group(group: Group, folder: Path) -> list[Path]:
-    """Writes a group as PNG and SVG; the same results give the same bytes."""
-    png, svg = folder / f"{group.name}.png", folder / f"{group.name}.svg"
-    save_png(group.panels, group.columns, png)
-    svg.write_text(_svg(group.panels, group.columns, group.name, True), "utf-8")
-    return [png, svg]
+def save_groups(
+    groups: Sequence[Group], folder: Path
+) -> tuple[list[Group], list[Path]]:
+    """Writes groups as PNG and SVG; the same results give the same bytes.
+
+    One that cannot be drawn, whatever the reason, leaves the others and the page.
+
+    Returns:
+      The groups, where this one has no panels and a caption that says why, and the
+      paths written.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    shown, paths = [], []
+    for group in groups:
+        png, svg = folder / f"{group.name}.png", folder / f"{group.name}.svg"
+        try:
+            as_png = png_of(group.panels, group.columns, group.name)
+            as_svg = _svg(group.panels, group.columns, group.name, titles=True)
+        except Exception as error:  # of matplotlib, for numbers or texts of any kind
+            for path in (png, svg):  # of an earlier report
+                path.unlink(missing_ok=True)
+            why = f"{group.title} cannot be drawn ({in_words(error)})"
+            say(f"note: {why}")
+            shown.append(dataclasses.replace(group, panels=[], caption=f"{why}."))
+            continue
+        write_bytes(png, as_png)
+        write_text(svg, as_svg)
+        shown.append(group)
+        paths += [png, svg]
+    return shown, paths
 
 
-def save_png(
-    panels: Sequence[Panel], columns: int, path: Path, dpi: int = PNG_DPI
-) -> None:
-    """Writes panels with a small palette, which makes files three times smaller."""
+def png_of(
+    panels: Sequence[Panel], columns: int, name: str, dpi: int = PNG_DPI
+) -> bytes:
+    """Panels with a small palette, which makes files three times smaller."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_style(PAPER_INK, path.stem)):
+    with matplotlib.rc_context(_style(PAPER_INK, name)):
         figure = _figure(panels, columns, titles=True)
         figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
-    image = Image.open(buffer).convert("RGB")
+    image = Image.open(buffer, formats=["PNG"]).convert("RGB")
     few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
-    few.save(path, optimize=True)
+    content = io.BytesIO()
+    few.save(content, format="png", optimize=True)
+    return content.getvalue()
 
 
 def inline_svg(panel: Panel, name: str) -> str:
-    """One panel as an SVG element that scales with the page."""
+    """One panel as an SVG element that scales with the page.
+
+    Args:
+      panel: to draw.
+      name: begins the ids in the element, so it is of letters, digits and '-'.
+    """
     text = _svg([panel], 1, name, titles=False)
     text = text[text.index("<svg") :]
     head, rest = text.split(">", 1)
@@ -153,6 +190,11 @@ def _effect_group(verdicts: Sequence[Verdict]) -> Group:
         "number of claims. Circles: supported; squares: contradicted; crosses: "
         "undecided."
     )
+    if draw.has_endless(verdicts):
+        caption += (
+            " Bars that reach the edge have no end: where results decide how many "
+            "seeds there are, so few of them bound nothing."
+        )
     panels = [
         Panel(
             "Effect per claim" if len(by_title) == 1 else _upper(title),
@@ -247,7 +289,7 @@ def _figure(panels: Sequence[Panel], columns: int, titles: bool) -> Figure:
         if titles:
             labels = ax.get_legend_handles_labels()[1]
             pad = 8 + 16 * legend_rows(labels)
-            title = "\n".join(textwrap.wrap(panel.title, TITLE_LETTERS))
+            title = "\n".join(textwrap.wrap(drawn(panel.title), TITLE_LETTERS))
             ax.set_title(title, loc="left", fontweight="bold", pad=pad)
     return figure
 
@@ -283,4 +325,5 @@ def _style(ink: str, salt: str) -> dict[Any, Any]:
         "lines.linewidth": 1.8,
         "svg.fonttype": "none",
         "svg.hashsalt": salt,
+        "text.parse_math": False,  # see plots.words
     }

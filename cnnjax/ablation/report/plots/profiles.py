@@ -10,7 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.report.plots.curves import short_label
+from cnnjax.ablation.report.plots.scales import log_locator, plain_ticks
 from cnnjax.ablation.report.plots.series import show_legend, style
+from cnnjax.ablation.report.plots.words import drawn
 
 # Values that span more than this factor are drawn on a logarithmic axis.
 MOST_LINEAR = 30.0
@@ -72,13 +74,13 @@ def draw_profile(ax: Axes, sweep: Sweep, profile: Profile, arms: Sequence[str]) 
         ax.plot(
             positions,
             table.mean(0),
-            label=short_label(sweep, arm),
+            label=drawn(short_label(sweep, arm)),
             markersize=4,
             markevery=max(1, len(positions) // MOST_MARKED),
             **look,
         )
-    ax.set_xlabel(profile.x)
-    ax.set_ylabel(profile.y)
+    ax.set_xlabel(drawn(profile.x))
+    ax.set_ylabel(drawn(profile.y))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.grid(axis="y")
     _show_values(ax, profile)
@@ -102,6 +104,7 @@ def _show_values(ax: Axes, profile: Profile) -> None:
     low, high = values.min(), values.max()
     if low > 0 and high > MOST_LINEAR * low and not profile.y.endswith("(%)"):
         ax.set_yscale("log")
+        plain_ticks(ax, "y", log_locator(low, high))
         ax.set_ylim(low / 1.3, 1.3 * high)
     else:
         pad = 0.05 * (high - min(low, 0.0) or 1.0)

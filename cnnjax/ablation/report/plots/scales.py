@@ -16,7 +16,9 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from cnnjax.ablation.define.checks import is_mathematics
 from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.report.plots.words import drawn
 
 Letter = Literal["x", "y"]
 
@@ -124,16 +126,18 @@ def show_labels(ax: Axes, places: Places, title: str, beside: float = 0.0) -> No
     Args:
       ax: axes.
       places: of the labels.
-      title: of the axis.
+      title: of the axis of a definition, which has checked the mathematics in it.
       beside: largest distance of a marker from its label.
     """
     letter = "y" if places.vertical else "x"
     ticks = getattr(ax, f"set_{letter}ticks")
-    ticks(list(places.at.values()), [places.texts[label] for label in places.at])
+    texts = [drawn(places.texts[label]) for label in places.at]
+    ticks(list(places.at.values()), texts)
     side = 0.6 if places.kind == "names" else 0.05 * places.span + beside
     ends = min(places.at.values()) - side, max(places.at.values()) + side
     getattr(ax, f"set_{letter}lim")(*ends)
-    getattr(ax, f"set_{letter}label")(title)
+    parse = is_mathematics(title)
+    getattr(ax, f"set_{letter}label")(drawn(title), parse_math=parse)
 
 
 def show_values(
@@ -149,25 +153,24 @@ def show_values(
       ax: axes.
       letter: 'x' or 'y'.
       metric: key of `METRICS`.
-      values: all values on the axis.
+      values: all values on the axis; those that are not finite have no place on it.
       headroom: fraction of the axis to keep free at its upper end.
     """
     about = METRICS[metric]
     unit = f" ({about.unit})" if about.unit else ""
     getattr(ax, f"set_{letter}label")("\n".join(textwrap.wrap(about.title + unit, 40)))
     ax.grid(axis=letter)
+    values = [value for value in values if math.isfinite(value)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     set_limits, set_scale = (getattr(ax, f"set_{letter}{s}") for s in ("lim", "scale"))
     if about.unit == "%" and high > MOST_LINEAR * max(low, LINEAR_BELOW):
         set_scale("symlog", linthresh=LINEAR_BELOW, linscale=0.6)
-        _plain_ticks(ax, letter, FixedLocator(ERROR_TICKS))
+        plain_ticks(ax, letter, FixedLocator(ERROR_TICKS))
         top = high * 1.3 * (high / max(low, 0.1)) ** headroom
         set_limits(-0.12 if low < LINEAR_BELOW else 0.8 * low, top)
     elif about.unit != "%" and low > 0 and high > MOST_LINEAR * low:
         set_scale("log")
-        _plain_ticks(
-            ax, letter, LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,))
-        )
+        plain_ticks(ax, letter, log_locator(low, high))
         set_limits(low / 1.3, 1.3 * high * (high / low) ** headroom)
     else:
         # The axis of rates far from zero does not start at zero.
@@ -176,8 +179,13 @@ def show_values(
         set_limits(start - 0.06 * span, high + (0.1 + headroom) * span)
 
 
-def _plain_ticks(ax: Axes, letter: str, locator: Locator) -> None:
-    """Sets the ticks of a locator, formatted as plain numbers."""
+def log_locator(low: float, high: float) -> LogLocator:
+    """Ticks of a logarithmic axis with these ends."""
+    return LogLocator(subs=(1, 2, 5) if high < 1e3 * low else (1,))
+
+
+def plain_ticks(ax: Axes, letter: Letter, locator: Locator) -> None:
+    """Sets the ticks of a locator, formatted as plain numbers, without mathematics."""
     axis = ax.xaxis if letter == "x" else ax.yaxis
     axis.set_major_locator(locator)
     axis.set_minor_locator(NullLocator())

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from cnnjax.ablation.judge.collect import collect
-from cnnjax.ablation.report.plots.figures import build_groups, save_group
+from cnnjax.ablation.report.plots.figures import build_groups, save_groups
 from cnnjax.ablation.report.plots.profiles import draw_profile, profiles_of
 from tests.ablation.synthetic_sweep import edit_result
 
@@ -83,5 +83,5 @@ def test_a_figure_for_each_probe_with_a_panel_for_each_profile(probed_dir, tmp_p
     assert (group.name, group.title) == ("norms", "Norms")
     # Residual nets have no such profile.
     assert [panel.title for panel in group.panels] == ["Plain, early", "Plain, late"]
-    for path in save_group(group, tmp_path):
+    for path in save_groups([group], tmp_path)[1]:
         assert path.stat().st_size > 1000

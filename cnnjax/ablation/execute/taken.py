@@ -1,0 +1,128 @@
+"""Takes finished runs from a published report into the folder of a plan."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cnnjax.ablation.judge.published import (
+    Published,
+    PublishedCell,
+    PublishedRun,
+    write_cell,
+)
+from cnnjax.ablation.plan import Cell, Plan
+from cnnjax.config import digest
+from cnnjax.errors import UserError
+from cnnjax.record_kinds import PROVENANCE, RESULT
+from cnnjax.records import is_there, is_writer, read_record
+from cnnjax.run.setup import Run
+
+
+def take_published(
+    plan: Plan,
+    runs: Mapping[str, Run],
+    published: Published | None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Writes the cells that need not be trained, with where they come from.
+
+    A cell is taken as a whole, because its seeds are trained as one program: if all of
+    its runs are published, have the config hash and the data fingerprint of this plan,
+    and their digests fit. What is in the folder stays. The commit is no reason to
+    refuse; it stands in the provenance.
+
+    Args:
+      plan: of `make_plan`.
+      runs: cell -> its run, of `set_up_all`.
+      published: of `read_published`; None where none was given.
+      say: prints one sentence.
+
+    Raises:
+      UserError: the report is of another ablation or scale.
+    """
+    if published is None or not is_writer():
+        return
+    _refuse_other(plan, published)
+    for warning in published.warnings:
+        say(warning)
+    taken, commits = [], set()
+    for cell in plan.cells:
+        folder = plan.workdir / cell.name
+        known = published.cells.get(cell.name)
+        if known is None or not _is_free(folder, cell):
+            continue
+        if reason := _unfit(cell, runs[cell.name], known):
+            say(f"{cell.name} of {published.name} is not taken: {reason}")
+            continue
+        write_cell(folder, known, cell.seeds, origin=published.name)
+        commits |= {str(known.provenance.get("git_commit"))[:10]}
+        taken.append(cell)
+    if not taken:
+        say(f"no runs are taken from {published.name}")
+        return
+    num_runs = sum(len(cell.seeds) for cell in taken)
+    total = sum(len(cell.seeds) for cell in plan.cells)
+    say(
+        f"{num_runs} of {total} runs are taken from {published.name}, trained at "
+        f"commit {', '.join(sorted(commits))}"
+    )
+
+
+def _refuse_other(plan: Plan, published: Published) -> None:
+    own = {"ablation": plan.ablation.name, "scale": plan.scale}
+    for key, wanted in own.items():
+        if (found := published.plan.get(key)) != wanted:
+            raise UserError(
+                f"{published.name} has the runs of {key} {found!r}, not of {wanted!r}: "
+                f"give another --resume_from, or --{key}={found}"
+            )
+
+
+def _is_free(folder: Path, cell: Cell) -> bool:
+    """Whether nothing was trained there; a kill may have left a cell half taken."""
+    if is_there(folder / "checkpoints"):
+        return False
+    results = [folder / f"seed-{seed}" / "result.json" for seed in cell.seeds]
+    if not any(is_there(result.parent) for result in results):
+        return True
+    provenance = folder / "provenance.json"
+    half_taken = is_there(provenance) and "origin" in read_record(
+        provenance, PROVENANCE
+    )
+    return half_taken and not all(is_there(result) for result in results)
+
+
+def _unfit(cell: Cell, run: Run, known: PublishedCell) -> str | None:
+    """Why a cell must be trained; None if all its runs can be taken."""
+    flaws: list[str] = []
+    provenance = PROVENANCE.sift(known.provenance, "its provenance", flaws)
+    if flaws:
+        return flaws[0]
+    if provenance["data"]["fingerprint"] != run.dataset.fingerprint:
+        return "it ran on other data"
+    for seed in cell.seeds:
+        if reason := _unlike(cell, run, seed, known.runs.get(seed)):
+            return f"seed {seed} {reason}"
+    return None
+
+
+def _unlike(cell: Cell, run: Run, seed: int, known: PublishedRun | None) -> str | None:
+    """Why a run is not what this cell would give; None if it is."""
+    if known is None:
+        return "is not there"
+    flaws: list[str] = []
+    RESULT.sift(known.result, "result", flaws)
+    if flaws:
+        return f"cannot be read ({flaws[0]})"
+    if not known.is_whole:
+        return "was edited or damaged: its digest is not that of what is there"
+    facts = {
+        "crashed": (None, "crashed"),
+        "arm": (cell.name, "holds the result of another arm"),
+        "seed": (seed, "holds the result of another seed"),
+        "config_hash": (digest(cell.config), "ran with another config"),
+        "data_fingerprint": (run.dataset.fingerprint, "ran on other data"),
+    }
+    for key, (wanted, otherwise) in facts.items():
+        if known.result.get(key) != wanted:
+            return otherwise
+    return None

@@ -1,0 +1,85 @@
+"""Which runs may be averaged with the others of their ablation."""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cnnjax.ablation.judge.row import Row
+
+
+def exclude_others(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
+    """Excludes, with the reason, runs that are not what the plan says.
+
+    Args:
+      rows: all of the plan.
+      plan: the content of `plan.json`.
+    """
+    rows = _exclude_other_arms(rows, plan)
+    rows = _exclude_other_configs(rows, plan)
+    return _exclude_other_data(rows, plan)
+
+
+def _exclude_other_arms(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
+    """Excludes results that were copied from another arm."""
+    # A result names its cell.
+    names: dict[tuple[str, int | None], set[str]] = defaultdict(set)
+    for arm in plan["arms"]:
+        for cell in arm["cells"]:
+            names[arm["name"], cell["fold"]] |= {arm["name"], cell["name"]}
+    return [
+        _excluded(row, f"holds the result of {row.result['arm']}")
+        if row.status in ("done", "failed")
+        and row.result.get("arm", row.arm) not in names[_cell(row)]
+        else row
+        for row in rows
+    ]
+
+
+def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
+    """Excludes the runs of cells whose config is not the planned one."""
+    planned = _of_cells(plan, "config_hash")
+    return [
+        _excluded(row, "ran with another config than the plan")
+        if row.status == "done" and row.result.get("config_hash") != planned[_cell(row)]
+        else row
+        for row in rows
+    ]
+
+
+def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
+    """Excludes runs whose data differ from those of most runs with the same config."""
+    asked = _of_cells(plan, "data_hash")
+    prints: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.status == "done":
+            prints[asked[_cell(row)]][row.result.get("data_fingerprint", "")] += 1
+    usual = {key: count.most_common(1)[0][0] for key, count in prints.items()}
+    return [
+        _excluded(
+            row,
+            "used other data than most runs, which have fingerprint "
+            f"{usual[asked[_cell(row)]]}",
+        )
+        if row.status == "done"
+        and row.result.get("data_fingerprint", "") != usual[asked[_cell(row)]]
+        else row
+        for row in rows
+    ]
+
+
+def _cell(row: Row) -> tuple[str, int | None]:
+    """The runs with this key share a config, except for their seeds."""
+    return row.arm, row.fold
+
+
+def _of_cells(plan: Mapping[str, Any], key: str) -> dict[tuple[str, int | None], Any]:
+    return {
+        (arm["name"], cell["fold"]): cell[key]
+        for arm in plan["arms"]
+        for cell in arm["cells"]
+    }
+
+
+def _excluded(row: Row, reason: str) -> Row:
+    return dataclasses.replace(row, status="excluded", reason=reason)

@@ -1,0 +1,139 @@
+"""Checks what a prepared TFDS folder says of itself, before TFDS acts on it.
+
+TFDS imports the module of any class that `features.json` names, opens any path that a
+template of file names gives, and believes all numbers.
+"""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from cnnjax.errors import UserError, printable, shown
+from cnnjax.files import open_regular, read_regular
+
+# Features that image sets have; TFDS's other classes need programs or packages.
+_FEATURES = (
+    "bounding_boxes.BBoxFeature",
+    "class_label_feature.ClassLabel",
+    "features_dict.FeaturesDict",
+    "image_feature.Image",
+    "labeled_image.LabeledImage",
+    "scalar.Scalar",
+    "sequence_feature.Sequence",
+    "tensor_feature.Tensor",
+    "text_feature.Text",
+)
+CLASSES = frozenset(f"tensorflow_datasets.core.features.{name}" for name in _FEATURES)
+MOST_CLASSES = 2**20
+# Of a description: a million class names take a fifth of it.
+MOST_BYTES = 2**26
+MOST_SHARD_BYTES = 2**40
+# What names of files are made of, without the rest of Python's formats.
+_TEMPLATE = re.compile(
+    r"([\w./-]|\{(DATASET|SPLIT|FILEFORMAT|SHARD_INDEX|NUM_SHARDS|SHARD_X_OF_Y)\})*"
+)
+DESCRIBING = (".json", ".txt")
+
+
+def require_utf8(folder: Path) -> None:
+    """Refuses a path that the library of the records cannot open."""
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"{printable(folder)} is no UTF-8, and sets of TFDS cannot be read there: "
+            "rename the folder, or change config.data.data_dir or --data_dir"
+        ) from error
+
+
+def check_description(directory: Path) -> None:
+    """Refuses a folder in which TFDS would run code of others, or never end.
+
+    Args:
+      directory: of a version, such as `<data_dir>/mnist/3.0.1`.
+
+    Raises:
+      UserError: a class beyond `CLASSES`, a negative number, a description that is no
+        regular file or too large.
+      Exception: what JSON and protobuf raise for files that are none.
+    """
+    from google.protobuf import json_format
+    from tensorflow_datasets.core.proto import dataset_info_pb2, feature_pb2
+
+    require_utf8(directory)
+    for name in os.listdir(directory):
+        if name.endswith(DESCRIBING):
+            open_regular(directory / name, MOST_BYTES).close()
+    info_file, features_file = (
+        read_regular(directory / name, MOST_BYTES)
+        for name in ("dataset_info.json", "features.json")
+    )
+    # Parsed as TFDS parses them, so that both see the same.
+    info: Any = json_format.Parse(info_file, dataset_info_pb2.DatasetInfo())
+    features: Any = json_format.ParseDict(
+        json.loads(features_file), feature_pb2.Feature()
+    )
+    for feature in (*_features(features), *_features(info.features)):
+        _check_feature(directory, feature)
+    for split in info.splits:
+        if not _TEMPLATE.fullmatch(split.filepath_template):
+            raise UserError(
+                f"{printable(directory)}/dataset_info.json names the files of split "
+                f"{shown(split.name)} {shown(split.filepath_template)}, which is no "
+                "name of files: delete that folder and prepare it again"
+            )
+        if min(split.shard_lengths, default=0) < 0:
+            raise UserError(
+                f"{printable(directory)}/dataset_info.json says that a file of split "
+                f"{shown(split.name)} has {min(split.shard_lengths)} records: delete "
+                "that folder and prepare it again"
+            )
+
+
+def check_shards(directory: Path, paths: Iterable[os.PathLike]) -> None:
+    """Refuses files of records that lie elsewhere, or are no regular files.
+
+    Raises:
+      UserError: names the file.
+    """
+    for path in paths:
+        if os.path.relpath(path, directory).startswith(os.pardir):
+            raise UserError(
+                f"{printable(directory)}/dataset_info.json names {printable(path)}, "
+                "which does not lie in that folder: delete the folder and prepare it "
+                "again"
+            )
+        with contextlib.suppress(FileNotFoundError):  # the reader says it better
+            open_regular(path, MOST_SHARD_BYTES).close()
+
+
+def _features(feature: Any) -> Iterator[Any]:
+    """A feature that is set, and all within it."""
+    if not feature.ByteSize():
+        return
+    yield feature
+    for inner in feature.features_dict.features.values():
+        yield from _features(inner)
+    yield from _features(feature.sequence.feature)
+
+
+def _check_feature(directory: Path, feature: Any) -> None:
+    name, where = feature.python_class_name, f"{printable(directory)}/features.json"
+    # What TFDS itself wrote for these classes is no JSON, in which others could hide.
+    if name not in CLASSES or feature.WhichOneof("content") == "json_feature":
+        raise UserError(
+            f"{where} names the class {shown(name)}, and reading it could run other "
+            "code than TFDS's: only sets whose features are "
+            f"{', '.join(n.rpartition('.')[2] for n in _FEATURES)} of TFDS are read; "
+            "choose another config.data.name"
+        )
+    for label in (feature.class_label, feature.image.label):
+        if not 0 <= label.num_classes <= MOST_CLASSES:
+            raise UserError(
+                f"{where} says {label.num_classes:,} classes: 0 to {MOST_CLASSES:,} "
+                "are possible; choose another config.data.name"
+            )

@@ -1,0 +1,354 @@
+"""What each record of a work folder must hold, as `docs/design.md` describes it.
+
+Files of earlier versions fit as well, so few fields are needed. What a reader needs
+beyond that it checks itself.
+"""
+
+import re
+from typing import Any, Final
+
+from cnnjax.errors import shown
+from cnnjax.schema import (
+    MOST_WHOLE,
+    Anything,
+    Flag,
+    Items,
+    Kind,
+    Maybe,
+    Name,
+    Number,
+    Object,
+    Table,
+    Text,
+)
+
+REAL = Number()
+COUNT = Number(0, MOST_WHOLE, whole=True)
+SEED = Number(0, 2**31 - 1, whole=True)
+AMOUNT = Number(0)  # seconds, epochs and the like
+# Of a net that diverged it may be NaN or infinite.
+LOSS = Number(0, non_finite=True)
+PERCENT = Number(0, 100)
+SHORT = Text(most=1000)
+SPLITS = ("train", "validation", "test")
+
+
+class _Percent(Number):
+    """An error rate; NaN where none could be computed."""
+
+    def sift(self, value: Any, at: str, flaws: list[str]) -> Any:
+        if isinstance(value, float) and value != value:
+            return value
+        return super().sift(value, at, flaws)
+
+
+ERROR_RATE: Final[Kind] = Maybe(_Percent(0, 100))
+
+# -- result.json -----------------------------------------------------------------------
+
+
+def _as_many(profile: dict[str, Any]) -> str | None:
+    lengths = {len(profile[key]) for key in ("labels", "positions", "values")}
+    return (
+        "has not as many labels as positions and values" if len(lengths) > 1 else None
+    )
+
+
+PROFILE = Object(
+    needs={
+        "axes": Items(SHORT, least=2, most=2),
+        "labels": Items(Anything()),
+        "positions": Items(REAL),
+        "values": Items(Maybe(REAL)),
+    },
+    agrees=_as_many,
+)
+PROBE = Object(
+    may={"profiles": Table(PROFILE, key=SHORT)}, others=Maybe(Number(non_finite=True))
+)
+EVALUATION = Object(
+    may={
+        "count": COUNT,
+        "loss": Maybe(LOSS),
+        "error": ERROR_RATE,
+        "top5_error": ERROR_RATE,
+        "per_class_accuracy": Items(Maybe(PERCENT)),
+    }
+)
+COMMITS = Items(Object(needs={"commit": Maybe(SHORT), "step": COUNT}), most=10_000)
+RESULT = Object(
+    needs={"status": Text(of=("done", "failed"))},
+    may={
+        "arm": SHORT,
+        "seed": SEED,
+        "reason": Maybe(Text()),
+        "crashed": Flag(),
+        "step": COUNT,
+        "epochs": AMOUNT,
+        "evaluated": Object(
+            needs={"weights": Text(of=("raw", "ema")), "statistics": Maybe(SHORT)}
+        ),
+        "final": Maybe(Table(EVALUATION)),
+        "best": Maybe(
+            Object(
+                needs={"step": COUNT, "test": EVALUATION},
+                may={
+                    "validation_error": ERROR_RATE,
+                    "validation_statistics": Maybe(SHORT),
+                },
+            )
+        ),
+        "cost": Maybe(Object(others=Maybe(AMOUNT))),
+        "probes": Maybe(Table(PROBE, key=Name("probe"))),
+        "num_params": COUNT,
+        "multiply_adds": COUNT,
+        "config_hash": SHORT,
+        "data_fingerprint": SHORT,
+        "commits": COMMITS,
+        "metrics_digest": Maybe(SHORT),
+        "digest": SHORT,
+    },
+)
+
+# -- metrics.jsonl ---------------------------------------------------------------------
+
+METRICS_ROW = Object(
+    needs={"step": COUNT},
+    may={
+        "kind": Text(of=("train", "eval")),
+        "split": Text(of=SPLITS),
+        "epoch": AMOUNT,
+        "count": COUNT,
+        "loss": Maybe(LOSS),
+        "error": ERROR_RATE,
+        "top5_error": ERROR_RATE,
+        "grad_norm": LOSS,
+        "learning_rate": Number(non_finite=True),
+    },
+)
+
+# -- plan.json -------------------------------------------------------------------------
+
+
+# What may stand behind the name of its arm in the name of a cell.
+_BELOW_ARM = re.compile(r"(/fold-\d+)?(/seeds-\d+)?")
+
+
+def _cells_of_arm(arm: dict[str, Any]) -> str | None:
+    """The folder of a cell is that of its arm, or one below."""
+    for name in (cell["name"] for cell in arm["cells"]):
+        rest = name.removeprefix(arm["name"])
+        if rest == name or not _BELOW_ARM.fullmatch(rest):
+            return f"has a cell {shown(name)}, which is no folder of this arm"
+    return None
+
+
+CELL = Object(
+    needs={
+        "name": SHORT,
+        "seeds": Items(SEED, least=1, most=10_000),
+        "fold": Maybe(COUNT),
+        "config_hash": SHORT,
+        "data_hash": SHORT,
+    }
+)
+ARM = Object(
+    needs={
+        "name": Name("arm"),
+        "axes": Table(SHORT, key=Name("axis")),
+        "cells": Items(CELL, least=1),
+        "num_params": COUNT,
+        "multiply_adds": COUNT,
+        "steps": COUNT,
+        "epochs": AMOUNT,
+    },
+    agrees=_cells_of_arm,
+)
+
+
+def _names_differ(plan: dict[str, Any]) -> str | None:
+    names = [arm["name"] for arm in plan["arms"]]
+    return None if len(set(names)) == len(names) else "has two arms of one name"
+
+
+PLAN = Object(
+    needs={
+        "arms": Items(ARM, least=1),
+        "spec": Object(needs={"ablation": Object(), "scale": SHORT}),
+        "seeds": Items(SEED, least=1),
+    },
+    may={
+        "ablation": Name("ablation"),
+        "scale": Name("scale"),
+        "recipe": SHORT,
+        "created": SHORT,
+        "sequential": Flag(),
+    },
+    agrees=_names_differ,
+)
+
+# -- the other files of a cell ---------------------------------------------------------
+
+SEEDS = Object(needs={"first": SEED, "count": Number(1, 10_000, whole=True)})
+# Sections of keys; their values are checked by what is built from them.
+CONFIG = Object(
+    others=Table(Anything()),
+    may={"seeds": SEEDS},
+)
+# That of a run that can be started: an old one may lack further sections.
+WHOLE_CONFIG = Object(
+    others=Table(Anything()),
+    needs={
+        "model": Object(needs={"name": SHORT}),
+        "data": Object(needs={"name": SHORT}),
+        "train": Object(needs={"batch_size": COUNT}),
+        "seeds": SEEDS,
+    },
+)
+PROVENANCE = Object(
+    needs={
+        "data": Object(
+            needs={"fingerprint": SHORT},
+            may={
+                "name": SHORT,
+                "note": Text(),
+                "num_train": COUNT,
+                "num_validation": COUNT,
+                "num_test": COUNT,
+            },
+        )
+    },
+    may={
+        "command": Text(),
+        "created": SHORT,
+        "origin": Name("published report"),
+        "git_commit": Maybe(SHORT),
+        "commits": COMMITS,
+        "python": SHORT,
+        "packages": Table(Maybe(SHORT)),
+        "devices": Items(SHORT),
+        "onednn": Flag(),
+        "processor": SHORT,
+        "num_cpus": Maybe(COUNT),
+        "platform": SHORT,
+        "layout": Text(),
+    },
+)
+COUNTS = Items(COUNT)
+DATA = Object(
+    needs={"name": SHORT, "fingerprint": SHORT, "class_names": Items(Text())},
+    may={
+        "image_shape": Items(COUNT, least=3, most=3),
+        "found": Table(COUNTS),
+        "splits": Table(Object(needs={"from": SHORT, "images_per_class": COUNTS})),
+        "remarks": Items(Text()),
+    },
+)
+
+
+def _fit_images(record: dict[str, Any]) -> str | None:
+    """A number for all, one a channel, or [H][W][C]."""
+    image = tuple(record[key] for key in ("height", "width", "channels"))
+    for key in ("mean", "std"):
+        if _shape(record[key]) not in ((), image[2:], image):
+            return f"has a {key} that does not fit images of {image}"
+    return None
+
+
+def _shape(value: Any, most: int = 3) -> tuple[int, ...] | None:
+    """Of numbers in lists of equal lengths, at most so deep; None otherwise."""
+    if not isinstance(value, list):
+        return () if REAL.sift(value, "", []) is value else None
+    shapes = {_shape(item, most - 1) for item in value} if most else set()
+    inner = shapes.pop() if len(shapes) == 1 else None
+    return None if inner is None else (len(value), *inner)
+
+
+PREPROCESSING = Object(
+    needs={
+        "class_names": Items(Text(), least=1),
+        "preprocessing": Object(
+            needs={
+                "height": Number(1, 2**16, whole=True),
+                "width": Number(1, 2**16, whole=True),
+                "channels": Number(1, 4, whole=True),
+                "standardize": SHORT,
+                "mean": Anything(),
+                "std": Anything(),
+                "per_image": Flag(),
+                "to_grey": Flag(),
+            },
+            agrees=_fit_images,
+        ),
+    }
+)
+# Which process it is; `process.is_running` judges it.
+_PROCESS: Final[dict[str, Kind]] = {
+    "host": SHORT,
+    "pid": Number(1, 2**31 - 1, whole=True),
+    "born": Maybe(REAL),
+}
+PROGRESS = Object(
+    may={
+        **_PROCESS,
+        "status": SHORT,
+        "reason": Text(),
+        "updated": AMOUNT,
+        "step": COUNT,
+        "total_steps": COUNT,
+        "loss": LOSS,
+        "seconds_per_step": Number(0, 1e9),  # thirty years
+        "slurm_job": SHORT,
+        "slurm_restarts": SHORT,
+    }
+)
+JOBS = Object(
+    needs={
+        "launcher": Text(of=("", "local", "slurm")),
+        "command": Items(Text()),
+        "cells": Table(
+            Object(
+                needs={"job": SHORT, "attempt": Number(1, 1000, whole=True)},
+                may=_PROCESS | {"slot": COUNT},
+            )
+        ),
+    }
+)
+
+# -- checkpoints -----------------------------------------------------------------------
+
+
+def _one_a_seed(loop: dict[str, Any]) -> str | None:
+    known = [loop[key] for key in ("best_error", "best_step", "failed_at", "last_good")]
+    same = len({len(values) for values in known}) == 1
+    return None if same else "has not one value a seed"
+
+
+_PER_SEED = Items(Number(non_finite=True))
+LOOP = Object(
+    needs={
+        "best_error": Items(Number(0, non_finite=True), least=1),
+        "best_step": Items(COUNT, least=1),
+        "failed_at": Items(Number(-1, MOST_WHOLE, whole=True), least=1),
+        "last_good": Items(Text(), least=1),
+        "pending": Table(Items(_PER_SEED, least=2, most=2)),
+        "run_seconds": AMOUNT,
+        "compile_seconds": AMOUNT,
+        "step_seconds": Items(AMOUNT),
+        "probes": Table(Table(Table(Anything()))),
+    },
+    agrees=_one_a_seed,
+)
+
+
+def _all_seeds(checkpoint: dict[str, Any]) -> str | None:
+    seeds = checkpoint["config"]["seeds"]["count"]
+    fits = len(checkpoint["loop"]["failed_at"]) == seeds
+    return None if fits else f"has not the values of {seeds} seeds"
+
+
+CHECKPOINT = Object(
+    needs={"config": WHOLE_CONFIG, "data_fingerprint": SHORT, "loop": LOOP},
+    may={"arm": SHORT, "config_hash": SHORT, "step": COUNT, "commits": COMMITS},
+    agrees=_all_seeds,
+)

@@ -1,0 +1,174 @@
+"""A published report is drawn again from its records alone."""
+
+import io
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from cnnjax.ablation.report import pages, redrawing
+from cnnjax.ablation.report import publish as publishing
+from cnnjax.ablation.report.pages import write_report
+from cnnjax.ablation.report.plots.figures import build_groups
+from cnnjax.ablation.report.publish import publish, without_folders
+from cnnjax.ablation.report.redrawing import write_report_from
+from cnnjax.errors import UserError
+from cnnjax.records import read_json, write_json
+from tests.ablation.synthetic_sweep import edit_result, write_sweep
+
+README = "<!-- begin degradation-laptop -->\n<!-- end degradation-laptop -->\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_pictures():
+    """They take seconds, and come from what the page comes from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pages, "build_groups", lambda sweep, verdicts: [])
+        patch.setattr(publishing, "save_thumbnail", lambda entry, path: False)
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A finished sweep whose records name folders of this machine."""
+    folder = tmp_path_factory.mktemp("my runs") / "laptop"
+    write_sweep(folder, seeds=(0, 1, 2))
+    edit_result(
+        folder / "plain-56/seed-1",
+        status="failed",
+        reason=f"not finite; the last good one is {folder}/plain-56/9, see /a/b/c",
+        final=None,
+        best=None,
+    )
+    for path in folder.glob("*/provenance.json"):
+        command = f"ablate.py --data_dir=/data/tfds '--workdir={folder}'"
+        write_json(path, read_json(path) | {"command": command})
+    plan = read_json(folder / "plan.json")
+    recipe = f"{folder}/mine.py"
+    plan["recipe"] = plan["spec"]["ablation"]["scales"]["laptop"]["recipe"] = recipe
+    write_json(folder / "plan.json", plan)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def published(runs, tmp_path_factory):
+    repository = tmp_path_factory.mktemp("repository")
+    (repository / "README.md").write_text(README)
+    return publish(runs, repository)
+
+
+def differing(one, other, files):
+    return [
+        name
+        for name in files
+        if (one / name).read_bytes() != (other / name).read_bytes()
+    ]
+
+
+def test_the_page_is_the_published_one_byte_by_byte(published, tmp_path):
+    # A copy elsewhere, so that nothing but the folder is needed.
+    copy = shutil.copytree(published, tmp_path / "copy")
+    (copy / "report.md").unlink()
+    (copy / "results.csv").unlink()
+    out, screen = tmp_path / "out", io.StringIO()
+    page = write_report_from(copy, out, Console(file=screen, width=120))
+    assert page == out / "report.html"
+    assert not differing(out, published, ["report.md", "results.csv"])
+    assert "plain-56 has a higher test error" in screen.getvalue()
+
+
+@pytest.mark.slow
+def test_the_pictures_are_the_published_ones(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "build_groups", build_groups)
+    (tmp_path / "README.md").write_text(README)
+    published = publish(runs, tmp_path)
+    write_report_from(published, tmp_path / "out", Console(file=io.StringIO()))
+    names = [path.name for path in (tmp_path / "out/plots").glob("*.png")]
+    assert set(names) == {"error.png", "effects.png", "curves.png"}
+    assert not differing(tmp_path / "out/plots", published / "plots", names)
+
+
+def test_tables_and_verdicts_are_those_of_the_runs(runs, published):
+    write_report(runs)
+    lines = [
+        (folder / "report.md").read_text().splitlines() for folder in (runs, published)
+    ]
+    changed = [a for a, b in zip(*lines, strict=True) if a != b]
+    assert all("/laptop" in line for line in changed)  # a path, see below
+    assert len(changed) == 2
+    rows = [(folder / "results.csv").read_text() for folder in (runs, published)]
+    assert rows[0].replace(str(runs), "...").replace("/a/b/c", ".../c") == rows[
+        1
+    ].replace(".../9", ".../plain-56/9")
+
+
+def test_nothing_of_this_machine_is_published(runs, published):
+    for path in [p for p in published.rglob("*") if p.is_file() and p.suffix != ".png"]:
+        text = path.read_text()
+        assert not re.search(r"(?<![\w.:/<])/\w+/\w", text), path
+        assert str(runs) not in text
+        assert "my runs" not in text
+    assert "mine.py" in (published / "plan.json").read_text()
+
+
+def test_a_report_without_its_pictures_is_small(published):
+    texts = [p for p in published.iterdir() if p.is_file()]
+    assert {p.name for p in texts} == {"report.md", "results.csv", "plan.json", "records.jsonl"}  # fmt: skip  # noqa: E501
+    assert sum(p.stat().st_size for p in texts) < 300_000
+
+
+def test_a_lost_run_is_a_hole_and_is_named(published, tmp_path):
+    copy = shutil.copytree(published, tmp_path / "copy")
+    lines = (copy / "records.jsonl").read_text().splitlines(keepends=True)
+    lines[2] = "{\n"
+    (copy / "records.jsonl").write_text("".join(lines))
+    screen = io.StringIO()
+    write_report_from(copy, tmp_path / "out", Console(file=screen, width=120))
+    assert "line 3 of copy/records.jsonl is left out" in screen.getvalue()
+    text = (tmp_path / "out/report.md").read_text()
+    assert "**plain-8**, seed 0: missing" in text
+
+
+@pytest.mark.parametrize("held", ["plan.json", "config.json"])
+def test_runs_are_never_overwritten(published, tmp_path, held):
+    (tmp_path / held).write_text("{}")
+    with pytest.raises(UserError, match=f"holds runs of its own .{held}"):
+        write_report_from(published, tmp_path)
+    with pytest.raises(UserError, match="holds runs of its own"):
+        write_report_from(published, published)
+
+
+def test_a_report_without_records_says_so(published, tmp_path, monkeypatch):
+    """Those that were published before there were records."""
+    copy = shutil.copytree(published, tmp_path / "copy")
+    (copy / "records.jsonl").unlink()
+    monkeypatch.setattr(redrawing, "write_report", None)
+    with pytest.raises(UserError, match=r"no records of published runs \(no records"):
+        write_report_from(copy, tmp_path / "out")
+
+
+def test_without_a_folder_it_is_written_among_the_runs(
+    published, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    page = write_report_from(published, None, Console(file=io.StringIO()))
+    assert page == Path("runs/published/degradation-laptop/report.html")
+    assert page.is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("see /home/me/runs/9, or ~/x/y", "see .../9, or .../y"),
+        ("file:///home/me/a.py", ".../a.py"),
+        ("('/scratch/a/b')", "('.../b')"),
+        ("top-1/top-5/top-10 and 10 / 20 / 30", None),
+        ("https://arxiv.org/abs/1512.03385", None),
+        ("images/s, 8/8/8, and/or", None),
+        ("docs/results/x/report.md", None),
+    ],
+)
+def test_what_is_a_folder_of_a_machine(text, clean):
+    assert without_folders(text) == (clean or text)

@@ -1,0 +1,149 @@
+"""A published folder is replaced as a whole, and nothing else is ever deleted."""
+
+import os
+
+import pytest
+
+from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.report import publish as publishing
+from cnnjax.ablation.report.publish import publish
+from cnnjax.ablation.report.replacing import replacing
+from cnnjax.errors import UserError
+from cnnjax.records import read_json, write_json
+from tests.ablation.synthetic_sweep import write_sweep
+
+
+def published(folder, text="old"):
+    (folder / "plots").mkdir(parents=True)
+    (folder / "report.md").write_text(text)
+    (folder / "plots/error.png").write_text(text)
+    return folder
+
+
+def write(folder):
+    (folder / "report.md").write_text("new")
+    (folder / "plots").mkdir()
+    (folder / "plots/error.png").write_text("new")
+
+
+def texts(folder):
+    return {p.name: p.read_text() for p in folder.rglob("*.*")}
+
+
+def test_the_new_one_takes_the_place(tmp_path):
+    (published(tmp_path / "a-laptop") / "results.csv").write_text("gone")
+    with replacing(tmp_path, "a-laptop") as new:
+        write(new)
+        assert texts(tmp_path / "a-laptop")["report.md"] == "old"
+    assert texts(tmp_path / "a-laptop") == {"report.md": "new", "error.png": "new"}
+    assert os.listdir(tmp_path) == ["a-laptop"]
+    assert os.access(tmp_path / "a-laptop", os.R_OK | os.X_OK)
+
+
+def test_with_a_failure_the_old_one_stays(tmp_path):
+    published(tmp_path / "a-laptop")
+
+    def fail():
+        with replacing(tmp_path, "a-laptop") as new:
+            write(new)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert texts(tmp_path / "a-laptop")["report.md"] == "old"
+    assert os.listdir(tmp_path) == ["a-laptop"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_a_kill_at_any_moment_loses_nothing(tmp_path, monkeypatch, at):
+    """Every change of the file system from there on does not happen."""
+    published(tmp_path / "a-laptop")
+    calls = []
+
+    def dying(name):
+        real = getattr(os, name)
+
+        def call(*arguments, **options):
+            calls.append(name)
+            if len(calls) > at:
+                raise Killed
+            return real(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("rename", "unlink", "rmdir"):
+            patch.setattr(os, name, dying(name))
+        with pytest.raises(Killed), replacing(tmp_path, "a-laptop") as new:
+            write(new)
+    found = [texts(folder) for folder in tmp_path.iterdir()]
+    whole = [{"report.md": word, "error.png": word} for word in ("old", "new")]
+    assert any(text in found for text in whole)
+    # The next one needs no help and leaves nothing behind.
+    with replacing(tmp_path, "a-laptop") as new:
+        write(new)
+    assert os.listdir(tmp_path) == ["a-laptop"]
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda f: f.mkdir(), "no report.md"),
+        (lambda f: (published(f) / "notes.txt").touch(), "notes.txt"),
+        (lambda f: (published(f) / "plots/mine.svg").touch(), "plots/mine.svg"),
+        (lambda f: (published(f) / "results.csv").mkdir(), "results.csv"),
+        (lambda f: (published(f) / "results.csv").symlink_to("/dev/null"), "results"),
+        (lambda f: f.symlink_to(published(f.with_name("elsewhere"))), "no folder"),
+        (lambda f: f.write_text("a file"), "no folder"),
+        (lambda f: f.symlink_to("nowhere"), "no folder"),
+    ],
+)
+def test_what_publish_did_not_write_is_never_touched(tmp_path, make, words):
+    make(tmp_path / "a-laptop")
+    before = sorted(os.walk(tmp_path))
+    with (
+        pytest.raises(UserError, match=rf"no report that publish wrote.*{words}"),
+        replacing(tmp_path, "a-laptop"),
+    ):
+        pass
+    assert sorted(os.walk(tmp_path)) == before
+
+
+@pytest.mark.parametrize("name", ["../../precious", "/tmp/precious", ".", "", "a\nb"])
+@pytest.mark.parametrize("key", ["ablation", "scale"])
+def test_a_name_in_a_record_is_never_a_path(tmp_path, name, key):
+    runs = write_sweep(tmp_path / "runs", seeds=(0, 1))
+    precious = published(tmp_path / "precious-laptop")
+    plan = read_json(runs / "plan.json")
+    spec = plan["spec"]
+    if key == "scale":
+        spec["ablation"]["scales"][name] = spec["ablation"]["scales"][spec["scale"]]
+        spec["scale"] = name
+    else:
+        spec["ablation"]["name"] = name
+    write_json(runs / "plan.json", plan)
+    repository = tmp_path / "repository"
+    (repository / "docs/results").mkdir(parents=True)
+    (repository / "README.md").write_text("text")
+    with pytest.raises(UserError):
+        publish(runs, repository)
+    assert texts(precious)["report.md"] == "old"
+    assert not list((repository / "docs/results").iterdir())
+
+
+def test_without_its_block_in_the_readme_nothing_changes(tmp_path, monkeypatch):
+    # What is written does not matter here, and drawing takes seconds.
+    monkeypatch.setattr(
+        publishing, "_write", lambda entry, runs, new: write(new) or collect(runs)
+    )
+    runs = write_sweep(tmp_path / "runs", seeds=(0, 1))
+    (tmp_path / "README.md").write_text("text")
+    old = published(tmp_path / "docs/results/degradation-laptop")
+    with pytest.raises(UserError, match="no block between"):
+        publish(runs, tmp_path)
+    assert texts(old)["report.md"] == "old"
+    assert len(list(old.parent.iterdir())) == 1

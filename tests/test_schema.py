@@ -1,0 +1,89 @@
+"""Kinds of values: what fits, what is left of what does not, and how it is told."""
+
+import math
+
+import pytest
+
+from cnnjax.schema import (
+    HOLE,
+    Flag,
+    Items,
+    Maybe,
+    Name,
+    Number,
+    Object,
+    Table,
+    Text,
+)
+
+HUGE = 10**400
+FITS = [
+    (Number(), [0, -1.5, 2**63, 1e308]),
+    (Number(0, 100), [0, 100, 33.3]),
+    (Number(0, non_finite=True), [0.5, math.nan, math.inf, -math.inf]),
+    (Number(0, 9, whole=True), [0, 9]),
+    (Text(most=3), ["", "abc"]),
+    (Text(of=("a", "b")), ["a"]),
+    (Name("arm"), ["plain-8", "0.1"]),
+    (Flag(), [True, False]),
+    (Maybe(Text()), [None, "a"]),
+    (Items(Number(), least=1, most=2), [[1], [1, 2.5]]),
+    (Table(Number()), [{}, {"any": 1}]),
+    (Object({"a": Flag()}, {"b": Text()}), [{"a": True}, {"a": True, "c": [HUGE]}]),
+]
+MISFITS = [
+    (Number(), [HUGE, math.inf, math.nan, True, None, "1", [], {}]),
+    (Number(0, 100), [-5, 100.1, 795, HUGE, math.nan]),
+    (Number(0, non_finite=True), [-1, HUGE]),
+    (Number(0, 9, whole=True), [1.0, 10, -1, True, math.nan]),
+    (Text(most=3), ["abcd", 1, None]),
+    (Text(of=("a", "b")), ["c"]),
+    (Name("arm"), ["../up", "", "/abs", ".", "report.html", "a" * 101, 1, "<b>"]),
+    (Flag(), [0, "true", None]),
+    (Items(Number(), least=1, most=2), [[], [1, 2, 3], [1, "a"], "ab", {}]),
+    (Table(Number()), [[], 1, None]),
+    (Object({"a": Flag()}), [{}, {"a": 1}, [], "a", None]),
+]
+
+
+@pytest.mark.parametrize(("kind", "values"), FITS)
+def test_what_fits_stays(kind, values):
+    for value in values:
+        flaws = []
+        assert kind.sift(value, "here", flaws) is value or not flaws
+        assert flaws == []
+
+
+@pytest.mark.parametrize(("kind", "values"), MISFITS)
+def test_what_does_not_fit_is_a_hole_and_is_told(kind, values):
+    for value in values:
+        flaws = []
+        assert kind.sift(value, "here", flaws) is HOLE
+        assert flaws
+        assert all("here" in flaw and len(flaw) < 300 for flaw in flaws)
+
+
+def test_objects_and_tables_lose_what_does_not_fit():
+    kind = Object({"a": Number()}, {"b": Text(), "t": Table(Number(0, 100))})
+    value = {"a": 1, "b": 2, "t": {"x": 795, "y": 5}, "other": None}
+    flaws = []
+    assert kind.sift(value, "", flaws) == {"a": 1, "t": {"y": 5}, "other": None}
+    assert flaws == [
+        "b is 2, not a text",
+        "t.x is 795, not a number from 0 to 100",
+    ]
+
+
+def test_fields_may_have_to_agree():
+    kind = Object({"a": Number()}, agrees=lambda row: "is odd" if row["a"] % 2 else "")
+    flaws = []
+    assert kind.sift({"a": 2}, "row", flaws) == {"a": 2}
+    assert kind.sift({"a": 3}, "row", flaws) is HOLE
+    assert flaws == ["row is odd"]
+
+
+def test_keys_of_tables_are_checked():
+    flaws = []
+    names = Table(Number(), key=Name("probe"))
+    assert names.sift({"shift": 1, "../../x": 2}, "probes", flaws) == {"shift": 1}
+    assert "probes: probe '../../x'" in flaws[0]
