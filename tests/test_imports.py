@@ -38,7 +38,7 @@ FOLDERS = {
     "models/blocks": {*LAYERS, "errors"},
     "models": {"models/blocks", *LAYERS, "errors"},
     "net": {"models/blocks", *LAYERS, "shard", "errors"},
-    "data": {"shard", "cache", "files", "errors"},
+    "data": {"shard", "cache", "files", "lock", "texts", "errors"},
     "training": {"net", "shard", "errors"},
     "devices": {"layers/functional", "shard", "cache", "records", "errors"},
     "probes": {"training", "net", "errors"},

@@ -1,10 +1,12 @@
 """Preparing image sets on a machine with a network: download, verify, write records."""
 
 import contextlib
-import fcntl
+import errno
+import functools
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +21,15 @@ from cnnjax.data.prepare.write import (
     write_with_tensorflow,
 )
 from cnnjax.data.sources.description import require_utf8
-from cnnjax.data.sources.source import MissingData, check_directory, data_folder
+from cnnjax.data.sources.source import (
+    MissingData,
+    check_directory,
+    data_folder,
+    reading,
+)
 from cnnjax.data.sources.tfds import PREFIX, check_prepared, find_prepared
 from cnnjax.errors import UserError, shown
+from cnnjax.lock import locked
 
 # Prepared without TensorFlow. Add a set: its file, and one line here.
 SETS: dict[str, ImageSet] = {**cifar.SETS, **mnist.SETS}
@@ -59,13 +67,28 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
     base_url = _address(name, base_url)
     root = data_folder(data_dir).absolute()
     require_utf8(root)
-    with _writable(root), _locked(root, name):
-        try:
-            directory = find_prepared(name, str(root))
-        except MissingData:
-            return _prepare(name, root, base_url)
+    with contextlib.suppress(MissingData):
+        return _ready(name, root)
+    busy, more = f"{name} is being prepared in {root}", "choose another --data_dir"
+    lock = root / f".prepare-{name.replace('/', '-')}.lock"
+    with (
+        _writable(root),
+        locked(
+            lock, busy, otherwise=more, say=functools.partial(print, file=sys.stderr)
+        ),
+    ):
+        # Another process may just have done it.
+        with contextlib.suppress(MissingData):
+            return _ready(name, root)
+        return _prepare(name, root, base_url)
+
+
+def _ready(name: str, root: Path) -> Path:
+    """The folder of a set that is there, and whole."""
+    with reading(root):
+        directory = find_prepared(name, str(root))
         check_prepared(directory)
-    return directory
+        return directory
 
 
 def _address(name: str, base_url: str | None) -> str | None:
@@ -84,9 +107,7 @@ def _address(name: str, base_url: str | None) -> str | None:
 def _prepare(name: str, root: Path, base_url: str | None) -> Path:
     if base_url is None:
         _prepare_other(name, root)
-        directory = find_prepared(name, str(root))
-        check_prepared(directory)
-        return directory
+        return _ready(name, root)
     image_set, downloads = SETS[name], root / "downloads" / name
     folder_of(name, root)
     _check_space(image_set, root)
@@ -101,8 +122,7 @@ def _prepare(name: str, root: Path, base_url: str | None) -> Path:
         if stale.is_dir() and not stale.is_symlink():
             shutil.rmtree(stale)
     write_images(name, root, downloads, image_set.read(files))
-    directory = find_prepared(name, str(root))
-    check_prepared(directory)
+    directory = _ready(name, root)
     for path in files.values():
         path.unlink()
     # TFDS leaves one that is empty; other sets may still have theirs beside it.
@@ -138,32 +158,11 @@ def _writable(root: Path) -> Iterator[None]:
     try:
         root.mkdir(parents=True, exist_ok=True)
         check_directory(root)
+        if not os.access(root, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
         yield
     except OSError as error:
         raise UserError(
             f"cannot write to {error.filename or root} ({error.strerror or error}): "
             "change --data_dir or its permissions, or make room"
         ) from error
-
-
-@contextlib.contextmanager
-def _locked(root: Path, name: str) -> Iterator[None]:
-    """Keeps a second process from preparing the same set in the same folder."""
-    path = root / f".prepare-{name.replace('/', '-')}.lock"
-    never = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | never, 0o666)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process is preparing {name} in {root}: wait until it is done"
-            ) from error
-        except OSError:
-            pass  # some network file systems have no locks: go on without
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(lock)

@@ -16,8 +16,9 @@ from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from cnnjax.data.prepare.archive import Archive
 from cnnjax.data.prepare.connection import Broken, Connection
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError
 from cnnjax.files import open_regular
+from cnnjax.texts import sentence
 
 ATTEMPTS = 3  # connections per call; each resumes where the one before broke off
 BLOCK = 1 << 16  # bytes
@@ -69,13 +70,15 @@ def _fetch(url: str, archive: Archive, part: Path) -> None:
                 )
             except urllib.error.HTTPError as error:
                 error.close()
+                reason = sentence(error.reason, MOST_SHOWN)
                 raise UserError(
-                    f"{url} answered {error.code} {_said(error.reason)}: try again "
+                    f"{url} answered {error.code} {reason}: try again "
                     "later, or give a mirror with --base_url"
                 ) from error
             except urllib.error.URLError as error:
+                reason = sentence(error.reason, MOST_SHOWN)
                 raise UserError(
-                    f"cannot reach {url} ({_said(error.reason)}): preparing needs a "
+                    f"cannot reach {url} ({reason}): preparing needs a "
                     "network; elsewhere prepared, the folder can be copied here"
                 ) from error
             except Broken as error:
@@ -85,7 +88,7 @@ def _fetch(url: str, archive: Archive, part: Path) -> None:
     raise UserError(
         f"the download of {url} broke off {ATTEMPTS} times, "
         f"{_held(part, archive):,} of {archive.num_bytes:,} bytes are here "
-        f"({_said(broken)}): the same command resumes from there"
+        f"({sentence(broken, MOST_SHOWN)}): the same command resumes from there"
     ) from broken
 
 
@@ -169,8 +172,3 @@ def _verify(url: str, archive: Archive, path: Path) -> None:
         f"{archive.num_bytes:,} bytes): the file was removed; try again, or give "
         "another mirror with --base_url"
     )
-
-
-def _said(words: object) -> str:
-    """What a server or the system says, on one line of bounded length."""
-    return printable(" ".join(str(words).split()))[:MOST_SHOWN]

@@ -11,6 +11,9 @@ from rich.progress import track
 
 from cnnjax.data.prepare.archive import Contents, Example
 from cnnjax.errors import UserError, near_matches
+from cnnjax.texts import sentence
+
+MOST_SHOWN = 200  # characters of what TFDS says
 
 
 def write_images(name: str, root: Path, downloads: Path, contents: Contents) -> None:
@@ -49,10 +52,10 @@ def write_images(name: str, root: Path, downloads: Path, contents: Contents) -> 
         with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_dir=downloads, download_config=config)
     except RuntimeError as error:  # of array_record, as where the disk is full
-        reason = " ".join(str(error).split())
+        reason = sentence(error, MOST_SHOWN)
         raise UserError(
-            f"the records of {name} cannot be written to {root} ({reason[:300]}): make "
-            "room or change --data_dir, and run the command again; what was "
+            f"the records of {name} cannot be written to {root} ({reason}): "
+            "make room or change --data_dir, and run the command again; what was "
             f"downloaded is kept in {downloads}"
         ) from error
 
@@ -80,11 +83,25 @@ def folder_of(name: str, root: Path) -> Path:
 
 
 def write_with_tensorflow(name: str, root: Path) -> None:
-    """Lets TFDS prepare any of its sets; downloads and encodes with TensorFlow."""
+    """Lets TFDS prepare any of its sets; downloads and encodes with TensorFlow.
+
+    Raises:
+      UserError: what TFDS could not do.
+    """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder(name, data_dir=root, file_format="array_record")
-    builder.download_and_prepare()
+    try:
+        builder = tfds.builder(name, data_dir=root, file_format="array_record")
+        builder.download_and_prepare()
+    except OSError:
+        raise
+    # Each set has code of its own, which raises whatever it comes across.
+    except Exception as error:
+        reason = sentence(error, MOST_SHOWN)
+        raise UserError(
+            f"TFDS could not prepare {name} in {root} ({reason}): what that "
+            "needs is at https://www.tensorflow.org/datasets/catalog"
+        ) from error
 
 
 def check_known(name: str) -> None:

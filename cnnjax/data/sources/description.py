@@ -68,17 +68,16 @@ def check_description(directory: Path) -> None:
     for name in os.listdir(directory):
         if name.endswith(DESCRIBING):
             open_regular(directory / name, MOST_BYTES).close()
-    info_file, features_file = (
-        read_regular(directory / name, MOST_BYTES)
-        for name in ("dataset_info.json", "features.json")
-    )
     # Parsed as TFDS parses them, so that both see the same.
-    info: Any = json_format.Parse(info_file, dataset_info_pb2.DatasetInfo())
-    features: Any = json_format.ParseDict(
-        json.loads(features_file), feature_pb2.Feature()
-    )
-    for feature in (*_features(features), *_features(info.features)):
-        _check_feature(directory, feature)
+    info: Any = dataset_info_pb2.DatasetInfo()
+    json_format.Parse(_text(directory / "dataset_info.json"), info)
+    named = [info.features]
+    if (directory / "features.json").exists():
+        described = json.loads(_text(directory / "features.json"))
+        named.append(json_format.ParseDict(described, feature_pb2.Feature()))
+    for outer in named:
+        for feature in _features(outer):
+            _check_feature(directory, feature)
     for split in info.splits:
         if not _TEMPLATE.fullmatch(split.filepath_template):
             raise UserError(
@@ -109,6 +108,10 @@ def check_shards(directory: Path, paths: Iterable[os.PathLike]) -> None:
             )
         with contextlib.suppress(FileNotFoundError):  # the reader says it better
             open_regular(path, MOST_SHARD_BYTES).close()
+
+
+def _text(path: Path) -> str:
+    return read_regular(path, MOST_BYTES).decode()
 
 
 def _features(feature: Any) -> Iterator[Any]:

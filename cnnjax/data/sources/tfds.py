@@ -5,6 +5,7 @@ several versions the highest is read.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -30,6 +31,7 @@ from cnnjax.data.sources.source import (
     reading,
 )
 from cnnjax.errors import UserError, printable
+from cnnjax.texts import sentence
 
 # 'tfds:<name>' reads any set; these have short names.
 PREFIX = "tfds:"
@@ -40,6 +42,15 @@ LOSSLESS = NAMES
 BLOCK = 1024  # records read at once
 # Labels on disk: oldest entries go first beyond this.
 MOST_BYTES = 2**28
+MOST_SHOWN = 200  # characters of what a library says
+# Errors of the system that say nothing of what is in a file.
+_REFUSED = tuple(
+    os.strerror(number)
+    for number in (
+        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV),
+        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
+    )
+)
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
@@ -218,8 +229,9 @@ def _understood(directory: Path) -> Iterator[None]:
         raise
     # Its readers raise whatever their JSON and protobuf libraries raise.
     except Exception as error:
+        reason = sentence(error, MOST_SHOWN)
         raise UserError(
-            f"{directory} cannot be read as a TFDS set ({_one_line(error)}): delete "
+            f"{directory} cannot be read as a TFDS set ({reason}): delete "
             "that folder and prepare it again"
         ) from error
 
@@ -293,9 +305,16 @@ def _readable(directory: Path, split: str):
         yield
     # array_record raises RuntimeError, a record without the field IndexError.
     except (RuntimeError, ValueError, IndexError, DecodeError) as error:
+        reason = sentence(error, MOST_SHOWN)
+        what = f"the records of split {split!r} in {directory}"
+        if any(words in str(error) for words in _REFUSED):
+            raise UserError(
+                f"{what} cannot be read now ({reason}): look after the disk or its "
+                "network, or permit reading, and run the command again"
+            ) from error
         raise UserError(
-            f"the records of split {split!r} in {directory} are missing, cut short or "
-            f"corrupt ({_one_line(error)}): delete that folder and prepare it again"
+            f"{what} are missing, cut short or corrupt ({reason}): delete that folder "
+            "and prepare it again"
         ) from error
 
 
@@ -311,7 +330,3 @@ def _note(name: str, encoded: bytes) -> str:
             "pixels; errors are not comparable with published ones"
         )
     return ""
-
-
-def _one_line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()))[:200]

@@ -61,7 +61,9 @@ def canonical_kernel_gradient(geometry: Geometry, kernel_shape, x, cotangent):
     return gradient.transpose(1, 2, 0, 3)  # [C, h, w, O] -> [h, w, C, O]
 
 
-CANONICAL = Form(plain, canonical_input_gradient, canonical_kernel_gradient)
+CANONICAL = Form(
+    "canonical", plain, canonical_input_gradient, canonical_kernel_gradient
+)
 
 
 def _strided_and_dilated(geometry: Geometry) -> bool:
@@ -177,13 +179,13 @@ def per_group(geometry: Geometry, x, kernel):
     return jnp.concatenate(outputs, axis=3)
 
 
-PLAIN = Form(plain)
-POINTWISE = Form(pointwise)
-MATRIX_PRODUCT = Form(matrix_product)
-PATCHES_PRODUCT = Form(patches_product)
-SPREAD_KERNEL = Form(spread_kernel)
-SHIFTED_PRODUCTS = Form(shifted_products)
-PER_GROUP = Form(per_group)
+PLAIN = Form("plain", plain)
+POINTWISE = Form("pointwise", pointwise)
+MATRIX_PRODUCT = Form("matrix_product", matrix_product)
+PATCHES_PRODUCT = Form("patches_product", patches_product)
+SPREAD_KERNEL = Form("spread_kernel", spread_kernel)
+SHIFTED_PRODUCTS = Form("shifted_products", shifted_products)
+PER_GROUP = Form("per_group", per_group)
 
 
 def choose_form(x_shape, kernel_shape, geometry: Geometry) -> Form:

@@ -38,7 +38,7 @@ def kernel_gradient(geometry: Geometry, kernel_shape, x, cotangent):
     return calls.call(spec, kernel_shape, x, cotangent)
 
 
-BY_ONEDNN = Form(output, input_gradient, kernel_gradient)
+BY_ONEDNN = Form("oneDNN", output, input_gradient, kernel_gradient)
 
 
 def _spec(kind, geometry: Geometry, x_shape, kernel_shape) -> Spec:

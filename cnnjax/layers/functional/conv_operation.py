@@ -55,20 +55,17 @@ class Form:
     All give the same values and the same gradients up to rounding.
 
     Attributes:
+      name: what tables call it.
       output: (geometry, x, kernel) -> output.
       of_input: (geometry, shape of x, kernel, cotangent) -> its gradient; None for what
         follows from the output.
       of_kernel: (geometry, shape of the kernel, x, cotangent) -> its gradient; or None.
     """
 
+    name: str
     output: Callable[..., jax.Array]
     of_input: Callable[..., jax.Array] | None = None
     of_kernel: Callable[..., jax.Array] | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the function that gives the output."""
-        return self.output.__name__
 
 
 def convolve(geometry: Geometry, form: Form, x, kernel) -> jax.Array:

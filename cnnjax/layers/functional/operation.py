@@ -8,12 +8,12 @@ which is the parameter `plain` of its equation.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -107,12 +107,7 @@ _operation.multiple_results = True
 
 
 def _at_once(*args, operation: Operation, plain: ClosedJaxpr):
-    return _compiled(*args, operation=operation)
-
-
-@functools.partial(jax.jit, static_argnames=("operation",))
-def _compiled(*args, operation: Operation):
-    return apply(operation, *args)
+    return lax.platform_dependent(*args, cpu=operation.on_cpu, default=operation.plain)
 
 
 def _tangents(args, tangents, *, operation: Operation, plain: ClosedJaxpr):

@@ -79,7 +79,7 @@ def test_a_trickle_ends(tmp_path, monkeypatch, start):
     began = time.monotonic()
     with pytest.raises(UserError, match=r"broke off 3 times.*\(less than .* a second"):
         fetch(tmp_path, endlessly(start, b"1", 0.02))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 def test_silence_ends(tmp_path, monkeypatch):

@@ -1,9 +1,9 @@
 """Preparing against a server on localhost: whole, broken, wrong, absent."""
 
+import json
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 
 from cnnjax.data import prepare
 from cnnjax.errors import UserError
+from cnnjax.process import identity
 from tests.data.loading import load
 from tests.data.small_archives import SMALL, known_as
 
@@ -163,20 +164,28 @@ def test_folder_that_cannot_be_made(tmp_path):
         prepare.prepare("cifar10", str(tmp_path / "file" / "data"))
 
 
-def test_second_process_waits_its_turn(cifar10, tmp_path):
-    errors = []
+def test_second_process_is_refused(cifar10, tmp_path):
+    other = identity() | {"host": "elsewhere"}
+    (tmp_path / ".prepare-cifar10.lock").write_text(json.dumps(other))
+    with pytest.raises(UserError, match=r"cifar10 is being prepared .* on elsewhere"):
+        prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
+    assert cifar10.requests == []
 
-    def again():
-        try:
-            prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
-        except UserError as error:
-            errors.append(str(error))
 
-    with prepare._locked(tmp_path, "cifar10"):
-        thread = threading.Thread(target=again)
-        thread.start()
-        thread.join()
-    assert "another process is preparing cifar10" in errors[0]
+def test_what_another_process_has_prepared_is_not_downloaded(
+    cifar10, tmp_path, monkeypatch
+):
+    """Between the first look and the lock."""
+    locked = prepare.locked
+
+    def after_another(*args, **options):
+        monkeypatch.setattr(prepare, "locked", locked)
+        prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
+        return locked(*args, **options)
+
+    monkeypatch.setattr(prepare, "locked", after_another)
+    prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
+    assert len(cifar10.requests) == 1
 
 
 def test_other_sets_need_tensorflow(tmp_path, monkeypatch):

@@ -101,15 +101,22 @@ def test_the_lock_changes_no_other_file(cifar10, tmp_path, kind):
         os.link(target, lock)
     else:
         lock.symlink_to(target if kind == "link" else "nothing")
-    refused = kind.startswith("link")
-    with (
-        pytest.raises(UserError, match=r"cannot write to .*\.lock")
-        if refused
-        else pytest.MonkeyPatch.context()
-    ):
+    with pytest.raises(UserError, match=r"\.lock|a process that its lock"):
         prepare.prepare("cifar10", str(tmp_path / "data"), base_url=cifar10.url)
     assert target.read_text() == "mine"
-    assert "nothing" not in os.listdir(lock.parent)
+    assert os.listdir(lock.parent) == [lock.name]
+
+
+def test_a_set_that_is_ready_may_lie_where_nobody_writes(prepared, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    assert prepare.prepare("cifar10", str(prepared[0])).name == "3.0.2"
+
+
+def test_a_folder_that_may_not_be_written_is_said_first(cifar10, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(UserError, match=r"cannot write to .*Permission.*--data_dir"):
+        prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
+    assert cifar10.requests == []
 
 
 def test_leftovers_are_removed_and_links_are_not_followed(
@@ -195,3 +202,10 @@ def test_a_disk_that_fills_while_an_archive_is_written(
         resource.setrlimit(resource.RLIMIT_FSIZE, (least, most))
     prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
     assert cifar10.requests[-1][1] == "bytes=100000-"
+
+
+def test_what_tfds_raises_is_one_sentence(tmp_path, monkeypatch):
+    """Of a set with parts, a name that it does not have."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    with pytest.raises(UserError, match="TFDS could not prepare mnist_corrupted/no"):
+        prepare.prepare("mnist_corrupted/no", str(tmp_path))

@@ -1,5 +1,6 @@
 """Prepared TFDS sets: subsets, caveats, and what a broken folder says."""
 
+import errno
 import io
 import os
 import shutil
@@ -125,6 +126,23 @@ def test_broken_records(damage, split, copy):
         UserError, match=rf"records of split '{split}' .* prepare it again"
     ):
         load("cifar10", root)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_records_that_cannot_be_read_now_are_not_called_corrupt(
+    prepared, monkeypatch, number
+):
+    """Nobody should delete a set because a network was down."""
+
+    def fail(*args):
+        raise RuntimeError(f"pread() failed: {os.strerror(number)}; reading x")
+
+    monkeypatch.setattr(
+        "array_record.python.array_record_module.ArrayRecordReader", fail
+    )
+    with pytest.raises(UserError, match=r"cannot be read now .*look after") as raised:
+        load("cifar10", prepared[0])
+    assert "delete" not in str(raised.value)
 
 
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
