@@ -5,7 +5,11 @@
 #
 # CNNJAX_PYTHON  the Python for the set-up (default: the first suitable one found)
 # CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12 or tpu
+# For `sh launch.sh`: other shells read no further than this line.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
+# With these, no Python starts, and `cd` goes elsewhere.
+unset PYTHONHOME CDPATH
 
 self=${BASH_SOURCE[0]}
 while [ -L "$self" ]; do # not every readlink knows -f
@@ -18,6 +22,24 @@ venv=$root/.venv
 stamp=$venv/cnnjax-ready
 running=$venv/cnnjax-setup-pid
 is_suitable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+# Whether everything is there: a set-up that broke off leaves half of a package, which
+# pip takes for a whole one.
+is_whole='
+import importlib, importlib.metadata, sys
+def check():
+    for package in importlib.metadata.distributions():
+        for file in package.files or ():
+            if file.size and file.locate().stat().st_size < file.size:
+                raise OSError(f"{file.locate()} is cut off")
+    for name in """absl array_record flax jax jinja2 matplotlib ml_collections numpy optax
+            orbax.checkpoint PIL psutil rich sklearn safetensors scipy tensorboardX
+            tensorflow_datasets""".split():
+        importlib.import_module(name)
+try:
+    check()
+except Exception as error:
+    sys.exit(f"{type(error).__name__}: {error}")
+'
 
 fail() { # CODE SENTENCE
   printf 'launch.sh: %s\n' "$2" >&2
@@ -75,13 +97,13 @@ find_python() { # prints a Python that works: a pyenv shim may exist and fail
   # Some distributions package ensurepip and venv separately; uv does not need them.
   command -v uv >/dev/null || needs="import ensurepip, venv; $needs"
   if [ -n "${CNNJAX_PYTHON:-}" ]; then
-    "$CNNJAX_PYTHON" -c "$needs" 2>/dev/null ||
+    "$CNNJAX_PYTHON" -I -c "$needs" 2>/dev/null ||
       fail 2 "CNNJAX_PYTHON=$CNNJAX_PYTHON is not a Python 3.11, 3.12 or 3.13 with venv"
     printf '%s' "$CNNJAX_PYTHON"
     return
   fi
   for candidate in python3 python3.13 python3.12 python3.11 python; do
-    if "$candidate" -c "$needs" 2>/dev/null; then
+    if "$candidate" -I -c "$needs" 2>/dev/null; then
       printf '%s' "$candidate"
       return
     fi
@@ -109,26 +131,41 @@ is_setting_up() { # PID: whether it is alive and still a set-up (numbers are reu
 }
 
 claim_set_up() { # one set-up at a time; removes the rest of an interrupted one
-  local other said=
-  mkdir -p "$venv"
-  [ -w "$venv" ] || fail 1 "cannot write in $venv"
+  local other said= failures=0
+  mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ] ||
+    fail 1 "cannot write in $venv: permit it, or free space and inodes"
   until (set -o noclobber && echo $$ >"$running") 2>/dev/null; do
-    other=$(cat "$running" 2>/dev/null) || continue
-    if is_setting_up "$other"; then
+    other=$(cat "$running" 2>/dev/null) || other=
+    if [ -n "$other" ] && is_setting_up "$other"; then
       [ -n "$said" ] || echo "launch.sh: waiting for the set-up of process $other" >&2
       said=yes
-      sleep 0.2
-    elif [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
+    elif [ -n "$other" ] && [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
       echo "launch.sh: the last set-up was interrupted; starting again" >&2
       rm -rf "$venv"
       mkdir -p "$venv"
+      continue
+    else # another is just writing its number, or nothing can be written
+      failures=$((failures + 1))
+      [ $failures -le 10 ] || {
+        rm -f "$running" 2>/dev/null || true
+        fail 1 "cannot write $running: permit it, or free space and inodes"
+      }
     fi
+    sleep 0.2
   done
 }
 
 release_set_up() {
   rm -f "$running"
   rmdir "$venv" 2>/dev/null || true
+}
+
+give_up() { # CODE WHAT: after a step of the set-up failed
+  release_set_up
+  [ "$1" -le 128 ] || fail 1 "set-up failed: $2 was ended by signal $(($1 - 128)); if\
+ nobody did that, memory may have been short: try again"
+  fail 1 "set-up failed: $2 ended with code $1 (see above): check the network, free\
+ space, and try again"
 }
 
 set_up() { # EXTRAS
@@ -142,30 +179,56 @@ set_up() { # EXTRAS
     sed '/^$/d' | sort -u | tr '\n' ' ')
   extras=${extras% }
   rm -f "$stamp"
-  if ! "$venv/bin/python" -c "$is_suitable" 2>/dev/null; then
+  if ! "$venv/bin/python" -I -c "$is_suitable" 2>/dev/null; then
     python=$(find_python) || {
       code=$?
       release_set_up
       exit "$code"
     }
-    echo "launch.sh: setting up $venv with $("$python" -V) (only once)" >&2
-    make_venv "$python"
+    echo "launch.sh: setting up $venv with $("$python" -I -V) (only once)" >&2
+    (without_settings && make_venv "$python") || give_up $? "making $venv"
   fi
   target=.${extras:+[${extras// /,}]}
   echo "launch.sh: installing $target under constraints.txt (a minute or two)" >&2
-  (cd "$root" && install "$target") || {
-    release_set_up
-    fail 1 "set-up failed (see above): check the network and try again"
-  }
-  printf '%s\n%s\n' "$(fingerprint)" "$extras" >"$stamp"
+  (cd "$root" && without_settings && install "$target") || give_up $? installing
+  check_set_up
+  { printf '%s\n%s\n' "$(fingerprint)" "$extras" >"$stamp"; } 2>/dev/null ||
+    give_up 1 "writing $stamp"
   release_set_up
+}
+
+check_set_up() { # removes an incomplete one, which the next would take for a whole one
+  local reason code=0
+  reason=$("$venv/bin/python" -I -c "$is_whole" 2>&1) || code=$?
+  [ $code -ne 0 ] || return 0
+  [ $code -le 128 ] || give_up $code "looking at what was installed"
+  reason=${reason##*$'\n'}
+  case $reason in
+    *"failed to map segment"*) reason="$reason; its file system forbids programs" ;;
+  esac
+  rm -rf "$venv"
+  fail 1 "set-up failed: $venv was incomplete and is removed (${reason:-no reason\
+ given}): free space, look at the settings of pip (pip config list), and try again"
+}
+
+without_settings() { # keeps those that say where packages come from, and how
+  local name
+  unset PYTHONPATH PYTHONUSERBASE
+  for name in ${!PIP_@} ${!UV_@}; do
+    case $name in
+      *INDEX* | *LINK* | *HOST* | *CERT* | *TLS* | *PROXY* | *HTTP* | *KEYRING*) ;;
+      *CACHE* | *TIMEOUT* | *RETRIES* | *CONCURRENT* | *OFFLINE* | *MIRROR*) ;;
+      *CONFIG* | *PREFERENCE* | *DOWNLOADS* | *USERNAME | *PASSWORD) ;;
+      *) unset "$name" ;;
+    esac
+  done
 }
 
 make_venv() { # PYTHON
   if command -v uv >/dev/null; then
     uv venv --quiet --allow-existing --python "$1" "$venv"
   else
-    "$1" -m venv "$venv"
+    "$1" -I -m venv "$venv"
   fi
 }
 
@@ -199,8 +262,20 @@ check_extras "$extras"
 is_ready "$extras" || set_up "$extras"
 
 # Programs run in the current folder, so that relative paths are relative to it; -P keeps
-# a folder `experiments` there from hiding ours.
-export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+# a folder `experiments` there from hiding ours. What PYTHONPATH has comes last, so that
+# it hides no package of ours.
+given=${PYTHONPATH:-}
+PYTHONPATH=$root
+if [ -n "$given" ]; then
+  for packages in "$venv"/lib/python3.*/site-packages; do
+    [ ! -d "$packages" ] || PYTHONPATH=$PYTHONPATH:$packages
+  done
+  PYTHONPATH=$PYTHONPATH:$given
+fi
+export PYTHONPATH
+[ -z "$given" ] ||
+  "$venv/bin/python" -P -c 'import json, logging, random, typing' 2>/dev/null ||
+  fail 2 "no Python starts with PYTHONPATH=$given, which hides modules of Python: unset it"
 if [ "$verb" = test ]; then
   cd "$root"
   # One more than there are cores: some tests wait for other processes.

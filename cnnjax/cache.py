@@ -1,6 +1,8 @@
 """The user's cache folder: what can be computed again, kept for a faster start."""
 
+import contextlib
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,11 +32,24 @@ def cache_folder(kind: str) -> Path | None:
 
 
 def remove_oldest(entries: Iterable[Path], most_bytes: int) -> None:
-    """Removes the oldest entries until the rest is small enough."""
-    sizes = [(entry.stat(), entry) for entry in entries]
-    total = sum(stat.st_size for stat, _ in sizes)
-    for stat, entry in sorted(sizes, key=lambda pair: pair[0].st_mtime):
+    """Removes the oldest files until the rest is small enough.
+
+    Args:
+      entries: whatever is no regular file stays, and counts nothing. Several names of
+        one file count once, and go together.
+      most_bytes: the sum of the sizes that may stay.
+    """
+    files: dict[tuple[int, int], tuple[os.stat_result, list[Path]]] = {}
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):  # removed by another process
+            found = entry.lstat()
+            if stat.S_ISREG(found.st_mode):
+                names = files.setdefault((found.st_dev, found.st_ino), (found, []))[1]
+                names.append(entry)
+    total = sum(found.st_size for found, _ in files.values())
+    for found, names in sorted(files.values(), key=lambda file: file[0].st_mtime):
         if total <= most_bytes:
             break
-        entry.unlink(missing_ok=True)
-        total -= stat.st_size
+        for name in names:
+            name.unlink(missing_ok=True)
+        total -= found.st_size

@@ -6,7 +6,6 @@ take what is left.
 """
 
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -16,7 +15,7 @@ from cnnjax.names import check_name
 # Stands for a value that does not fit at all.
 HOLE: Final = object()
 MOST_WHOLE = 2**63 - 1
-MOST_REAL = sys.float_info.max
+MOST_REAL = 1e100  # sums of squares of such numbers are finite
 MOST_CHARACTERS = 100_000
 MOST_ITEMS = 100_000
 

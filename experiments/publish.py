@@ -1,4 +1,4 @@
-"""Copy the reports of finished ablations into docs/results/ and the README.
+"""Write reports and records of finished ablations into docs/results/ and the README.
 
 Example: ./launch.sh publish --atlas --scale=laptop
          ./launch.sh publish --workdir=runs/degradation/laptop
@@ -9,7 +9,7 @@ import pathlib
 from absl import flags
 
 from cnnjax import cli
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, printable
 
 WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -38,7 +38,8 @@ def main() -> None:
     size = sum(file.stat().st_size for file in files) / 1e6
     print(f"published: {len(folders)} reports, {size:.1f} MB, docs/results/README.md")
     if left:
-        print(f"not finished and therefore left out: {', '.join(left)}")
+        words = (f"{name} ({printable(reason)})" for name, reason in left.items())
+        print(f"left out: {'; '.join(words)}")
 
 
 if __name__ == "__main__":

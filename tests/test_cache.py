@@ -43,3 +43,28 @@ def test_the_oldest_entries_go_first(tmp_path):
         os.utime(entry, (time.time() - 100 + i,) * 2)
     remove_oldest(tmp_path.iterdir(), 25)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["entry-2", "entry-3"]
+
+
+def test_names_of_one_file_count_once_and_go_together(tmp_path):
+    """Also in folders that processes of other machines left."""
+    left = tmp_path / "process-elsewhere-1-x"
+    left.mkdir()
+    for i in range(3):
+        entry = tmp_path / f"entry-{i}"
+        entry.write_bytes(bytes(10))
+        os.utime(entry, (time.time() - 100 + i,) * 2)
+        os.link(entry, left / entry.name)
+    os.mkfifo(tmp_path / "pipe")
+    remove_oldest(tmp_path.rglob("*"), 30)
+    assert len(list(left.iterdir())) == 3
+    remove_oldest(tmp_path.rglob("*"), 29)
+    remaining = {"entry-1", "entry-2"}
+    assert {p.name for p in left.iterdir()} == remaining
+    names = remaining | {"pipe", left.name}
+    assert {p.name for p in tmp_path.iterdir()} == names
+
+
+def test_an_entry_that_vanishes_meanwhile(tmp_path):
+    (tmp_path / "there").write_bytes(bytes(10))
+    remove_oldest([tmp_path / "gone", tmp_path / "there"], 10)
+    assert (tmp_path / "there").exists()

@@ -40,7 +40,7 @@ FOLDERS = {
     "net": {"models/blocks", *LAYERS, "shard", "errors"},
     "data": {"shard", "cache", "files", "lock", "texts", "errors"},
     "training": {"net", "shard", "errors"},
-    "devices": {"layers/functional", "shard", "cache", "records", "errors"},
+    "devices": {"layers/functional", "shard", "cache", "files", "records", "errors"},
     "probes": {"training", "net", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},

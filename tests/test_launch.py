@@ -9,18 +9,26 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TOOLS = (
-    "basename bash cat chmod cksum cp dirname mkdir readlink rm rmdir sed sleep sort tr"
+    "basename bash cat chmod cksum cp dirname env grep mkdir readlink rm rmdir sed "
+    "sleep sort tr"
 )
 VERBS = {p.stem for p in (ROOT / "experiments").glob("[a-z]*.py")}
 
 # Answers launch.sh as Python does; prints its process number when started.
 FAKE_PYTHON = """#!/bin/sh
+[ -z "$PYTHONHOME" ] || exit 9
 case "$*" in
+  *importlib.metadata*) [ -z "$FAKE_HARM" ] || {{ echo "$FAKE_HARM"; exit 1; }} ;;
+  *"import json"*) case "$PYTHONPATH" in *harmful*) exit 1 ;; esac ;;
   *version_info*) exit {suitable} ;;
-  -V) echo Python 3.12.99 ;;
-  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-I -V") echo Python 3.12.99 ;;
+  "-I -m venv "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
   "-m pip --version") ;;
-  "-m pip install "*) echo "$@" >>"$PIP_LOG"; exit "${{PIP_CODE:-0}}" ;;
+  "-m pip install "*)
+    echo "$@" >>"$FAKE_LOG"
+    env | grep -E "^(PIP|UV|PYTHON)" >>"$FAKE_LOG.env"
+    [ -z "$FAKE_SIGNAL" ] || kill "-$FAKE_SIGNAL" $$
+    exit "${{FAKE_CODE:-0}}" ;;
   *) echo "pid $$"; echo "cwd $PWD"; echo "path $PYTHONPATH"; echo "runs $*" ;;
 esac
 """
@@ -48,7 +56,7 @@ class Sandbox:
         return path
 
     def start(self, *args, cwd=None, program=None, **variables):
-        env = {"PATH": str(self.tools), "PIP_LOG": str(self.pip_log), **variables}
+        env = {"PATH": str(self.tools), "FAKE_LOG": str(self.pip_log), **variables}
         return subprocess.Popen(
             [str(program or self.root / "launch.sh"), *args],
             env=env,
@@ -171,11 +179,115 @@ def test_extras_are_added_and_stay(sandbox):
 
 def test_a_failed_set_up_is_one_sentence_and_done_again(sandbox):
     sandbox.add_python()
-    code, out, err = sandbox.run("train", PIP_CODE="1")
+    code, out, err = sandbox.run("train", FAKE_CODE="1")
     assert (code, out) == (1, "")
     assert "set-up failed" in err.splitlines()[-1]
     assert sandbox.run("train")[0] == 0
     assert sandbox.installs() == [".", "."]
+
+
+@pytest.mark.parametrize("step", ["pip", "uv", "venv"])
+def test_a_killed_set_up_says_so(sandbox, step):
+    python = sandbox.add_python()
+    if step == "uv":
+        uv = sandbox.tools / "uv"
+        made = f'mkdir -p "$last/bin"; cp "{python}" "$last/bin/python"'
+        uv.write_text(
+            f'#!/bin/sh\nfor last; do :; done\n[ "$1" = venv ] && {{ {made}; exit; }}\n'
+            "kill -9 $$\n"
+        )
+        uv.chmod(0o755)
+    if step == "venv":
+        text = python.read_text().replace('mkdir -p "$4/bin" &&', "kill -9 $$;")
+        python.write_text(text)
+    signals = {"FAKE_SIGNAL": "KILL"} if step == "pip" else {}
+    code, _, err = sandbox.run("train", **signals)
+    assert code == 1
+    assert "was ended by signal 9; if nobody did that, memory may have" in err
+    assert not (sandbox.root / ".venv" / "cnnjax-ready").exists()
+    assert not (sandbox.root / ".venv" / "cnnjax-setup-pid").exists()
+
+
+HARM = {
+    "OSError: jax/_src/core.py is cut off": "core.py is cut off",
+    "Traceback\nModuleNotFoundError: No module named 'jax'": "(ModuleNotFoundError: No",
+    "ImportError: a.so: failed to map segment": "its file system forbids programs",
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_an_incomplete_set_up_is_not_taken_for_a_whole_one(sandbox, harm):
+    """As after a full disk, when pip says that everything is there already."""
+    sandbox.add_python()
+    code, _, err = sandbox.run("train", FAKE_HARM=harm)
+    assert code == 1
+    assert "was incomplete and is removed" in err.splitlines()[-1]
+    assert HARM[harm] in err.splitlines()[-1]
+    assert not (sandbox.root / ".venv").exists()
+    assert sandbox.run("train")[0] == 0
+
+
+def test_settings_that_install_elsewhere_or_otherwise_are_left_out(sandbox):
+    sandbox.add_python()
+    wrong = {"PIP_TARGET": "/x", "PIP_USER": "1", "PIP_NO_DEPS": "1", "UV_PYTHON": "/x"}
+    wrong |= {"PIP_REQUIRE_VIRTUALENV": "1", "PIP_PYTHON": "/x", "UV_TARGET": "/x"}
+    wrong |= {"UV_SYSTEM_PYTHON": "1", "PIP_DRY_RUN": "1", "PYTHONPATH": "/junk"}
+    right = {"PIP_INDEX_URL": "https://x", "UV_HTTP_TIMEOUT": "9", "PIP_CERT": "/c"}
+    code, out, err = sandbox.run("train", PYTHONHOME="/nowhere", **wrong, **right)
+    assert code == 0, err
+    seen = dict(
+        line.split("=", 1)
+        for line in Path(f"{sandbox.pip_log}.env").read_text().splitlines()
+    )
+    assert seen == right
+    assert f"path {sandbox.root}:/junk\n" in out, "programs get what the user set"
+
+
+def test_packages_of_pythonpath_hide_none_of_ours(sandbox):
+    sandbox.add_python()
+    sandbox.run("train")
+    ours = sandbox.root / ".venv/lib/python3.12/site-packages"
+    ours.mkdir(parents=True)
+    out = sandbox.run("train", PYTHONPATH="/mine")[1]
+    assert f"path {sandbox.root}:{ours}:/mine\n" in out
+    code, _, err = sandbox.run("train", PYTHONPATH="/harmful")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no Python starts with PYTHONPATH=/harmful" in err
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_through_another_shell(sandbox, shell):
+    """Wherever `cd` looks: `CDPATH` has the folder of the same name."""
+    sandbox.add_python()
+    found = shutil.which("dash" if shell == "sh" else shell) or shutil.which("sh")
+    (sandbox.tools / "sh").unlink(missing_ok=True)
+    (sandbox.tools / "sh").symlink_to(found)
+    (sandbox.tools / "a repo").mkdir()
+    code, out, err = sandbox.run(
+        "a repo/launch.sh",
+        "report",
+        program=sandbox.tools / shell,
+        cwd=sandbox.root.parent,
+        CDPATH=str(sandbox.tools),
+    )
+    assert code == 0, err
+    assert f"path {sandbox.root}\n" in out
+
+
+def test_what_cannot_be_written_is_one_sentence(sandbox):
+    sandbox.add_python()
+    (sandbox.root / ".venv").symlink_to("nowhere/at/all")
+    code, _, err = sandbox.run("train")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "cannot write in " in err
+    (sandbox.root / ".venv").unlink()
+    # As on a disk without inodes: the file of the number cannot be made.
+    (sandbox.root / ".venv").mkdir()
+    (sandbox.root / ".venv" / "cnnjax-setup-pid").mkdir()
+    (sandbox.tools / "sleep").unlink()
+    (sandbox.tools / "sleep").symlink_to(shutil.which("true"))
+    code, _, err = sandbox.run("train")
+    assert (code, "free space and inodes" in err.splitlines()[-1]) == (1, True), err
 
 
 def test_an_interrupted_set_up_is_removed_and_done_again(sandbox):
@@ -216,7 +328,7 @@ def test_uv_is_used_where_it_is_installed(sandbox):
         'case "$1" in\n'
         f'  venv) for last; do :; done; mkdir -p "$last/bin";'
         f' cp "{python}" "$last/bin/python" ;;\n'
-        '  pip) echo "$@" >>"$PIP_LOG" ;;\n'
+        '  pip) echo "$@" >>"$FAKE_LOG" ;;\n'
         "esac\n"
     )
     uv.chmod(0o755)

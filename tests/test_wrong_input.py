@@ -59,6 +59,8 @@ FLAGS = [
     ("export --workdir=. --out=a.safetensors", "holds no run", "--workdir"),
     ("report", "--workdir is missing"),
     ("report --workdir=gone", "gone holds no run", "no such folder seen from"),
+    ("report --from=.", ". holds no records of published runs", "no records.jsonl"),
+    ("ablate --resume_from=gone", "gone holds no records", "no such folder"),
     ("publish --workdir=.", ". holds no ablation", "no plan.json"),
     ("models --pattern=vgg17*", "'vgg17*'", "vgg16", "./launch.sh models"),
     ("models --format=yaml", "'yaml'", "json", "--format"),

@@ -151,6 +151,7 @@ def make_plan(
     earlier = earlier_plan(folder)
     before = earlier or published or {"arms": []}
     known = _planned_seeds(before)
+    holder = "the published report" if before is published else str(folder)
     cells = []
     for arm in arms:
         config = load_recipe(chosen.recipe, f"scale {scale!r} of {ablation.name}.py")
@@ -159,7 +160,7 @@ def make_plan(
             override(config, {"data.data_dir": data_dir})
         wanted = num_seeds[arm.name] if isinstance(num_seeds, Mapping) else num_seeds
         counts = known.get(arm.name, [])
-        groups = seed_groups(counts, wanted or 0, chosen.seeds, folder)
+        groups = seed_groups(counts, wanted or 0, chosen.seeds, holder)
         for fold in range(num_folds) if num_folds else (None,):
             for name, (first, count) in groups.items():
                 own = {"seeds.first": config.seeds.first + first, "seeds.count": count}
@@ -229,7 +230,7 @@ def _refuse_other_plan(plan: Plan, earlier: Mapping[str, Any]) -> None:
 
 
 def seed_groups(
-    before: Sequence[int], wanted: int, usual: int, folder: Path
+    before: Sequence[int], wanted: int, usual: int, holder: str
 ) -> dict[str, tuple[int, int]]:
     """Which seeds are trained together: those planned before, then all that are new.
 
@@ -237,7 +238,7 @@ def seed_groups(
       before: how many seeds the cells of an arm have that were planned before.
       wanted: seeds of the arm; 0 for those planned before, or the usual number.
       usual: of the scale.
-      folder: of the ablation, for the message.
+      holder: what has the earlier plan, for the message.
 
     Returns:
       Last part of the cell's name, '' for the first, -> (number of its first seed,
@@ -250,7 +251,7 @@ def seed_groups(
     wanted = wanted or total or usual
     if wanted < total:
         raise UserError(
-            f"--seeds={wanted}, but {folder} holds {total} seeds of an arm: give "
+            f"--seeds={wanted}, but {holder} holds {total} seeds of an arm: give "
             f"--seeds={total} or more, or another --workdir"
         )
     counts = [*before, *([wanted - total] if wanted > total else [])]

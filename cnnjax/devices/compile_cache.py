@@ -1,34 +1,28 @@
 """Compiled programs kept on disk, so that the next start need not compile them again.
 
-JAX writes an entry in place: a process that is killed while writing leaves half an
-entry, and another that reads at that moment gets it. Here every process works in a
-private folder that starts with hard links to all whole entries, and its new entries
-join the others once nothing is being compiled.
+JAX writes an entry in place and reads it as it is: a process that is killed while it
+writes, or a full disk, leaves half an entry, which stays there for ever; and a changed
+bit is a changed program. Here an entry is written to a new file that then takes its
+name, and begins with a digest. What does not fit its digest, or belongs to another user
+(it is code), is compiled again and replaced.
 """
 
-import atexit
 import contextlib
+import hashlib
 import os
-import re
-import shutil
-import socket
 import tempfile
-import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-import psutil
 
 from cnnjax.cache import cache_folder, remove_oldest
+from cnnjax.files import UnfitFile, open_regular
 
 # Oldest entries go first beyond this.
 MOST_BYTES = 4 * 2**30
-
-_lock = threading.Lock()
-_compiling = 0
-_private: Path | None = None
+MOST_BYTES_OF_ENTRY = 2**30
+_DIGEST_BYTES = hashlib.sha256().digest_size
 
 
 def use_compile_cache() -> None:
@@ -37,70 +31,65 @@ def use_compile_cache() -> None:
     A folder that cannot be written costs the cache and nothing else. A cache that was
     chosen through JAX's own settings is left alone.
     """
-    global _private
     folder = cache_folder("compiled")
     config: Any = jax.config  # a type checker does not see its settings
     if folder is None or config.jax_compilation_cache_dir:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_left_behind(folder)
-        remove_oldest(_entries(folder), MOST_BYTES)
-        _private = Path(
-            tempfile.mkdtemp(prefix=f"{_mine()}-{os.getpid()}-", dir=folder)
-        )
-        for entry in _entries(folder):
-            with contextlib.suppress(FileNotFoundError):  # removed by another process
-                os.link(entry, _private / entry.name)
-    except OSError:
-        _private = None
+        # All files: also what killed processes left, of this machine or of others.
+        remove_oldest(folder.rglob("*"), MOST_BYTES)
+        _replace_cache_of_jax(folder)
+    except (OSError, ImportError, AttributeError):  # also of another JAX than today's
         return
-    atexit.register(shutil.rmtree, _private, ignore_errors=True)
-    jax.config.update("jax_compilation_cache_dir", str(_private))
+    config.update("jax_compilation_cache_dir", str(folder))
     # XLA's own caches would put the name of the folder into the keys of the entries.
-    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    config.update("jax_persistent_cache_enable_xla_caches", "none")
+    config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-@contextlib.contextmanager
-def sharing_entries() -> Iterator[None]:
-    """Around a compilation: afterwards its entry is there for other processes.
+def _replace_cache_of_jax(folder: Path) -> None:
+    """JAX has no setting for the class of its cache."""
+    from jax._src import compilation_cache
+    from jax._src.compilation_cache_interface import CacheInterface
 
-    Compilations in several threads share when the last one ends, because the entry of
-    one in progress may be half written.
-    """
-    global _compiling
-    with _lock:
-        _compiling += 1
+    class Cache(CacheInterface):
+        _path = folder
+
+        def get(self, key: str) -> bytes | None:
+            return read_entry(folder / key)
+
+        def put(self, key: str, value: bytes) -> None:
+            write_entry(folder / key, value)
+
+    module: Any = compilation_cache
+    assert callable(module.get_file_cache)
+    module.get_file_cache = lambda path: (Cache(), path)
+
+
+def read_entry(path: Path) -> bytes | None:
+    """The content of an entry; None if it is missing, damaged or of another user."""
     try:
-        yield
-    finally:
-        with _lock:
-            _compiling -= 1
-            if _compiling == 0 and _private is not None:
-                _share(_private)
+        with open_regular(path, MOST_BYTES_OF_ENTRY) as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            digest, value = file.read(_DIGEST_BYTES), file.read()
+    except (OSError, UnfitFile):
+        return None
+    return value if hashlib.sha256(value).digest() == digest else None
 
 
-def _share(folder: Path) -> None:
-    for entry in _entries(folder):
-        with contextlib.suppress(OSError):  # it is there already, or the disk is full
-            os.link(entry, folder.parent / entry.name)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*-cache"))
-
-
-def _mine() -> str:
-    """How the folders of this machine begin: others may share the cache."""
-    return f"process-{socket.gethostname()}"
-
-
-def _remove_left_behind(folder: Path) -> None:
-    """Folders of processes of this machine that were killed."""
-    for left in folder.glob("process-*"):
-        # Whatever else has such a name stays.
-        match = re.fullmatch(rf"{re.escape(_mine())}-(\d+)-\w+", left.name)
-        if match and not psutil.pid_exists(int(match[1])):
-            shutil.rmtree(left, ignore_errors=True)
+def write_entry(path: Path, value: bytes) -> None:
+    """Writes an entry so that nobody ever sees half of it; no entry on a full disk."""
+    with contextlib.suppress(OSError):
+        handle, new = tempfile.mkstemp(prefix="new-", dir=path.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(value).digest())
+                file.write(value)
+            os.replace(new, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(new)
+            raise

@@ -21,7 +21,6 @@ from jax.sharding import PartitionSpec as P
 from cnnjax.devices import pmap
 from cnnjax.devices.available import chosen_devices
 from cnnjax.devices.collectives import Divided, OfDevice
-from cnnjax.devices.compile_cache import sharing_entries
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import AXES, BATCHES, ONE_DEVICE, SEEDS, STREAM, Layout
 from cnnjax.devices.seed_axis import over_seeds
@@ -267,7 +266,7 @@ def compile_program(
 
 def _compile(staged: Any, example: Any, *, impl: str, **options: bool) -> Callable:
     options = compiler_options(jax.default_backend(), **options)
-    with sharing_entries(), implementation(impl):
+    with implementation(impl):
         return staged.lower(*example).compile(compiler_options=options)
 
 

@@ -31,7 +31,7 @@ DEPTH = 8
 # places than can be searched.
 TIMES = 4
 # Longer names are those of no net; looking for prefixes in them could take for ever.
-MOST_CHARACTERS = 300
+MOST_CHARACTERS = 200
 # How many names a message lists.
 MOST_NAMED = 4
 
@@ -81,7 +81,7 @@ def state_dict_in(
     entries = places[chosen].items()
     odd = [k for k, value in entries if not (_is_name(k) and _is_tensor(value))]
     if odd:
-        names_of_odd = [k if _is_name(k) else shown(k) for k in odd]
+        names_of_odd = [k if isinstance(k, str) else shown(k) for k in odd]
         notes = [
             *notes,
             f"entries that are not tensors were ignored ({listed(names_of_odd)})",

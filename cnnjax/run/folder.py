@@ -264,6 +264,22 @@ def read_result(folder: Path, ours: Mapping[str, Any]) -> dict[str, Any] | None:
     return result
 
 
+def refuse_without_weights(folder: Path) -> None:
+    """Refuses a cell whose runs were taken from a published report.
+
+    Raises:
+      UserError: nothing was trained there.
+    """
+    record, _ = sift_record(folder / "provenance.json", PROVENANCE)
+    origin = (record or {}).get("origin")
+    if origin and not is_there(folder / "checkpoints"):
+        raise UserError(
+            f"{printable(folder)} has the results of runs that were taken from "
+            f"{origin}, and a published report keeps no weights: train them with "
+            "another --workdir and without --resume_from"
+        )
+
+
 def require_metadata(folder: Path, metadata: dict[str, Any]) -> None:
     """Refuses what no run saves beside the arrays of a checkpoint.
 

@@ -18,7 +18,7 @@ from cnnjax.run.cautions import cautions
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest
 from cnnjax.run.delivery import delivery_of
-from cnnjax.run.folder import RunFolder
+from cnnjax.run.folder import RunFolder, refuse_without_weights
 from cnnjax.run.loop import fit, require_some_success
 from cnnjax.run.outcome import in_words
 from cnnjax.run.programs import compile_programs, memory
@@ -115,6 +115,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     path = workdir / "config.json"
     if not is_there(path):
         raise no_run(workdir, "a training or of one arm", ("config.json",))
+    refuse_without_weights(workdir)
     config = stored_config(path)
     if data_dir:
         config.data.data_dir = data_dir

@@ -20,7 +20,7 @@ def drawn(name, seed=0, input_shape=None, **overrides):
 def one_sentence(caught, parts):
     text = str(caught.value)
     assert "\n" not in text
-    assert ". " not in text
+    assert ". " not in text.replace(" ... ", " ")  # where a long one was shortened
     assert len(text) < 800
     for part in parts:
         assert part in text, text

@@ -3,15 +3,18 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from cnnjax.ablation.execute.jobs import read_jobs
 from cnnjax.ablation.judge.published import (
     Published,
     PublishedCell,
     PublishedRun,
+    commits_of,
     write_cell,
 )
 from cnnjax.ablation.plan import Cell, Plan
 from cnnjax.config import digest
 from cnnjax.errors import UserError
+from cnnjax.lock import LOCK, holder
 from cnnjax.record_kinds import PROVENANCE, RESULT
 from cnnjax.records import is_there, is_writer, read_record
 from cnnjax.run.setup import Run
@@ -44,17 +47,19 @@ def take_published(
     _refuse_other(plan, published)
     for warning in published.warnings:
         say(warning)
-    taken, commits = [], set()
+    taken: list[Cell] = []
+    commits: list[str] = []
+    jobs = read_jobs(plan.workdir)["cells"]  # a cell that waits has no files yet
     for cell in plan.cells:
         folder = plan.workdir / cell.name
         known = published.cells.get(cell.name)
-        if known is None or not _is_free(folder, cell):
+        if known is None or cell.name in jobs or not _is_free(folder, cell):
             continue
         if reason := _unfit(cell, runs[cell.name], known):
             say(f"{cell.name} of {published.name} is not taken: {reason}")
             continue
         write_cell(folder, known, cell.seeds, origin=published.name)
-        commits |= {str(known.provenance.get("git_commit"))[:10]}
+        commits += [commit[:10] for commit in commits_of(known.provenance)]
         taken.append(cell)
     if not taken:
         say(f"no runs are taken from {published.name}")
@@ -63,7 +68,7 @@ def take_published(
     total = sum(len(cell.seeds) for cell in plan.cells)
     say(
         f"{num_runs} of {total} runs are taken from {published.name}, trained at "
-        f"commit {', '.join(sorted(commits))}"
+        f"commit {', '.join(dict.fromkeys(commits))}"
     )
 
 
@@ -79,7 +84,7 @@ def _refuse_other(plan: Plan, published: Published) -> None:
 
 def _is_free(folder: Path, cell: Cell) -> bool:
     """Whether nothing was trained there; a kill may have left a cell half taken."""
-    if is_there(folder / "checkpoints"):
+    if is_there(folder / "checkpoints") or holder(folder / LOCK):
         return False
     results = [folder / f"seed-{seed}" / "result.json" for seed in cell.seeds]
     if not any(is_there(result.parent) for result in results):

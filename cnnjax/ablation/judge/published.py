@@ -174,6 +174,13 @@ def read_published(folder: str | Path) -> Published:
     return Published(name, plan, reader.cells, reader.warnings)
 
 
+def commits_of(provenance: Mapping[str, Any]) -> list[str]:
+    """The commits that trained a cell, in order; earlier versions named one."""
+    one = [{"commit": provenance.get("git_commit")}]
+    known = [entry["commit"] for entry in provenance.get("commits") or one]
+    return [str(commit or "unknown") for commit in dict.fromkeys(known)]
+
+
 def unpack(published: Published, workdir: Path) -> None:
     """Writes a work folder from which everything can be collected.
 

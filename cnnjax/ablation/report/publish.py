@@ -76,7 +76,7 @@ def _cleaning(workdir: Path) -> Callable[[str], str]:
 
 def publish_atlas(
     root: Path, scale: str, repository: Path, names: Sequence[str]
-) -> tuple[list[Path], list[str]]:
+) -> tuple[list[Path], dict[str, str]]:
     """Publishes all finished ablations of a scale, with a gallery of them.
 
     Writes a folder for each in `docs/results/`, the gallery `docs/results/README.md`,
@@ -89,30 +89,44 @@ def publish_atlas(
       names: of the ablations.
 
     Returns:
-      The folders written, and the names of those that are not finished.
+      The folders written, and name -> why it is not, of those that are left out.
 
     Raises:
-      UserError: none is finished, or the README lacks that block.
+      UserError: none could be published, or the README lacks that block.
     """
-    entries = [read_entry(name, root / name / scale) for name in names]
-    finished = [entry for entry in entries if entry.is_finished]
-    if not finished:
+    results = repository / "docs" / "results"
+    entries, folders, left = [], [], {}
+    for name in names:
+        entry = read_entry(name, root / name / scale)
+        try:
+            _require_finished(entry, scale)
+            with replacing(results, _report_name(name, scale)) as new:
+                _write(entry, root / name / scale, new)
+        except UserError as error:  # which concerns this one alone
+            left[name] = str(error)
+            continue
+        entries.append(entry)
+        folders.append(results / _report_name(name, scale))
+    if not entries:
         raise UserError(
             f"no ablation in {root} is finished at scale {scale}: run ./launch.sh "
             f"atlas --scale={scale} first, or give its --workdir"
         )
-    results = repository / "docs" / "results"
-    folders = [results / _report_name(entry.name, scale) for entry in finished]
-    for entry, folder in zip(finished, folders, strict=True):
-        with replacing(results, folder.name) as new:
-            _write(entry, root / entry.name / scale, new)
-    context = gallery_context(scale, finished)
-    _write_gallery(context, finished, folders, results)
+    context = gallery_context(scale, entries)
+    _write_gallery(context, entries, folders, results)
     reports = [f"docs/results/{folder.name}/report.md" for folder in folders]
-    links = dict(zip((entry.name for entry in finished), reports, strict=True))
+    links = dict(zip((entry.name for entry in entries), reports, strict=True))
     block = render("readme_atlas.md.j2", context | {"links": links}, autoescape=False)
     replace_block(repository / "README.md", f"atlas-{scale}", block)
-    return folders, [entry.name for entry in entries if not entry.is_finished]
+    return folders, left
+
+
+def _require_finished(entry: Entry, scale: str) -> None:
+    if not entry.is_finished or entry.sweep is None:
+        raise UserError(entry.trouble or "it is not finished")
+    held = entry.sweep.ablation.name, entry.sweep.scale_name
+    if held != (entry.name, scale):
+        raise UserError(f"its folder holds {held[0]!r} at scale {held[1]!r}")
 
 
 def _report_name(ablation: str, scale: str) -> str:

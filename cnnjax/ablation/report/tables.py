@@ -9,6 +9,7 @@ from typing import Any
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.define.papers import PublishedNumber
 from cnnjax.ablation.judge.collect import Row, Sweep
+from cnnjax.ablation.judge.published import commits_of
 from cnnjax.ablation.judge.stats import Summary, summarize
 
 RATES = ("%", "points")  # units of rates and of their differences
@@ -202,16 +203,16 @@ def taken_runs(sweep: Sweep) -> list[tuple[str, str]]:
         for cell in arm["cells"]
     }
     counts: Counter[str] = Counter()
-    commits: dict[str, set[str]] = {}
+    commits: dict[str, list[str]] = {}
     for name, record in sweep.provenance.items():
         if origin := record.get("origin"):
             counts[origin] += cells[name]
-            commits.setdefault(origin, set()).add(str(record.get("git_commit")))
+            commits.setdefault(origin, []).extend(commits_of(record))
     return [
         (
             f"taken from {origin}",
             f"{num_runs} of {len(sweep.rows)} runs, trained at commit "
-            f"{', '.join(sorted(commits[origin]))}",
+            f"{', '.join(dict.fromkeys(commits[origin]))}",
         )
         for origin, num_runs in counts.items()
     ]
@@ -287,6 +288,9 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     for key, value in data.items():
         if isinstance(value, Mapping):
             out |= flat(value, f"{prefix}{key}.")
+        elif key == "commits":
+            steps = (f"{entry['commit']} from step {entry['step']}" for entry in value)
+            out[prefix + key] = ", ".join(steps)
         elif isinstance(value, list):
             out[prefix + key] = ", ".join(map(str, value))
         else:

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
 # The pickle of a net has some ten thousand bytes and operations per thousand tensors.
-MOST_BYTES = 100 * 2**20
+MOST_BYTES = 32 * 2**20
 MOST_OPERATIONS = 2_000_000
+# No function of torch takes more; a file may pass one long tuple a million times.
+MOST_ARGUMENTS = 16
 
 _VALUES = frozenset(
     (
@@ -74,7 +76,7 @@ class Bounded:
 def read_pickle(
     file: BinaryIO,
     build: Callable[[Named, tuple], Any],
-    persistent: Callable[[Any], Any],
+    persistent: Callable[[tuple], Any],
     check: Callable[[Named], None],
 ) -> Any:
     """Reads one pickle from where a file stands, and stops behind it.
@@ -113,7 +115,7 @@ def put(target: dict, key: Any, value: Any) -> None:
     if type(key) not in _KEYS:
         return
     if key in target:
-        raise PickleError(f"its pickle has {key!r:.80} twice in one dictionary")
+        raise PickleError(f"its pickle has {str(key)[:80]!r} twice in one dictionary")
     target[key] = value
 
 
@@ -222,9 +224,11 @@ class _Machine:
         self._push_name(module, name)
 
     def _push_name(self, module: Any, name: Any) -> None:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise PickleError("a name that is no text")
         if module == "__builtin__":  # of Python 2
             module, name = "builtins", "int" if name == "long" else name
-        full = Named(f"{module!s:.200}.{name!s:.200}")
+        full = Named(f"{module:.200}.{name:.200}")
         self.check(full)
         self.stack.append(full)
 
@@ -240,11 +244,20 @@ class _Machine:
 
     def _call(self, arguments: Any) -> None:
         called = self.stack.pop()
-        is_call = isinstance(called, Named) and isinstance(arguments, tuple)
-        self.stack.append(self.build(called, arguments) if is_call else Inert())
+        if isinstance(called, Named) and _are_few(arguments):
+            self.stack.append(self.build(called, arguments))
+        else:
+            self.stack.append(Inert())
 
     def _build(self, _) -> None:
         self.stack.pop()  # the attributes of an object
 
     def _binpersid(self, _) -> None:
-        self.stack.append(self.persistent(self.stack.pop()))
+        said = self.stack.pop()
+        if not _are_few(said):
+            raise PickleError("it refers to something that is no storage")
+        self.stack.append(self.persistent(said))
+
+
+def _are_few(arguments: Any) -> bool:
+    return isinstance(arguments, tuple) and len(arguments) <= MOST_ARGUMENTS

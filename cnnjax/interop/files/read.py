@@ -126,7 +126,10 @@ def _read_safetensors(path: pathlib.Path, file: BinaryIO) -> dict[str, Any]:
         read = functools.partial(content.get_tensor, name)
         found[name] = Foreign(kind)
         if kind in _TYPES:
-            found[name] = Unread(shape, type_named(_TYPES[kind]), read)
+            try:
+                found[name] = Unread(shape, type_named(_TYPES[kind]), read)
+            except ValueError as error:
+                raise incomplete(str(error)) from error
     return found
 
 
@@ -150,8 +153,6 @@ def _array(archive: Archive, name: str) -> Unread:
     # Damaged bytes can make the parser fail in any way.
     except Exception as error:
         raise _no_plain_array(archive, name, first_sentence(error)) from error
-    if dtype.hasobject or any(length < 0 for length in shape):
-        raise _no_plain_array(archive, name, f"{dtype} of shape {shape}")
     start = header.tell()
     shown = tuple(shape)
 
@@ -163,7 +164,10 @@ def _array(archive: Archive, name: str) -> Unread:
         values = np.frombuffer(content, dtype, offset=start)
         return values.reshape(shown, order="F" if by_columns else "C")
 
-    return Unread(shown, dtype, read)
+    try:
+        return Unread(shown, dtype, read)
+    except ValueError as error:
+        raise _no_plain_array(archive, name, str(error)) from error
 
 
 def _no_plain_array(archive: Archive, name: str, reason: str) -> UserError:

@@ -19,6 +19,7 @@ from cnnjax.interop.files.archive import AGAIN, Archive
 from cnnjax.interop.files.formats import PICKLE
 from cnnjax.interop.files.inert_pickle import (
     MOST_BYTES,
+    MOST_OPERATIONS,
     ArrayObject,
     Inert,
     Named,
@@ -28,7 +29,7 @@ from cnnjax.interop.files.inert_pickle import (
 )
 from cnnjax.interop.files.torch_names import is_known
 from cnnjax.interop.files.torch_storages import Entries, Storages, Stretches
-from cnnjax.interop.files.unread import Foreign, Unread, type_named
+from cnnjax.interop.files.unread import MOST_AXES, Foreign, Unread, type_named
 
 _DICTIONARIES = ("collections.OrderedDict", "collections.Counter")
 _REBUILT = ("torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor")
@@ -46,6 +47,12 @@ _STORAGES = {
     **{"QInt8": "int8", "QUInt8": "uint8", "QInt32": "int32"},
     **{"QUInt4x2": "uint8", "QUInt2x4": "uint8"},
     **{"ComplexFloat": "complex64", "ComplexDouble": "complex128"},
+}
+# What torch.save writes as bytes and a type.
+_TYPES = {
+    *_STORAGES.values(),
+    *("uint16", "uint32", "uint64", "float8_e4m3fn", "float8_e4m3fnuz"),
+    *("float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
 }
 # The three pickles before that of the object itself, in files that are no archives.
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -145,6 +152,7 @@ class _Reader:
         self.path, self.source = path, source
         self.sizes: dict[str, int] = {}  # key of a storage -> bytes of an element
         self.known: dict[str, bytes] = {}
+        self.copied = 0  # entries of dictionaries that were made of lists
 
     def pickle(self, file: BinaryIO) -> Any:
         return read_pickle(file, self._build, self._storage, self._check)
@@ -160,14 +168,16 @@ class _Reader:
                 "for a whole net"
             )
 
-    def _storage(self, said: Any) -> _Storage:
+    def _storage(self, said: tuple) -> _Storage:
         """What stands for ('storage', class, key, device, count[, view])."""
         mark, kind, key, _, _, *view = said
+        if mark != "storage" or not (isinstance(kind, Named) and isinstance(key, str)):
+            raise PickleError("a storage without a class or a key")
         kind = kind.rpartition(".")[2].removesuffix("Storage")
         # Files before torch 0.4 have storages that are a part of another.
         first = view[0][1] if view and view[0] is not None else 0
-        if mark != "storage" or not isinstance(key, str) or not _are_counts(first):
-            raise PickleError("a storage without a key")
+        if not _are_counts(first):
+            raise PickleError("a storage that begins nowhere")
         self.sizes[key] = type_named(_STORAGES[kind]).itemsize
         return _Storage(kind, key, first)
 
@@ -179,27 +189,39 @@ class _Reader:
             return self._tensor(storage, _STORAGES, first, size, stride, rest[2:])
         if name == _UNTYPED:
             storage, first, size, stride, _, _, dtype, *rest = arguments
-            kind = dtype.removeprefix("torch.")
-            return self._tensor(
-                storage, {storage.kind: kind}, first, size, stride, rest
-            )
+            kind = dtype.removeprefix("torch.") if isinstance(dtype, Named) else ""
+            types = {storage.kind: kind} if kind in _TYPES else {}
+            return self._tensor(storage, types, first, size, stride, rest)
         if name in _PARAMETERS and arguments:
             return arguments[0]
         if name.startswith("torch._utils._rebuild") or name in _PARAMETERS:
             return Foreign(name.rpartition("._rebuild_")[2])
         if name in _DICTIONARIES or name == "collections.defaultdict":
-            return _dictionary(name, arguments)
+            return self._dictionary(name, arguments)
         return ArrayObject() if name.endswith("._reconstruct") else Inert()
+
+    def _dictionary(self, name: Named, arguments: tuple) -> dict:
+        """An empty one, or that of a list of pairs, as Python 2 wrote it."""
+        target: dict = {}
+        if name in _DICTIONARIES and arguments:
+            pairs = arguments[0]
+            pairs = pairs.items() if isinstance(pairs, dict) else pairs
+            self.copied += len(pairs)
+            if self.copied > MOST_OPERATIONS:
+                raise PickleError("its pickle has one list in too many dictionaries")
+            for key, value in pairs:
+                put(target, key, value)
+        return target
 
     def _tensor(self, storage, types, first, size, stride, metadata) -> Any:
         if any(metadata):
             return Foreign("a negated or conjugated view")
-        try:
-            dtype = type_named(types[storage.kind])
-        except (KeyError, TypeError):
-            return Foreign(f"{types.get(storage.kind, storage.kind)}")
+        if storage.kind not in types:
+            return Foreign(f"the type of a {storage.kind}Storage")
+        dtype = type_named(types[storage.kind])
         size, stride = tuple(size), tuple(stride)
-        if len(size) != len(stride) or not _are_counts(first, *size, *stride):
+        few = len(size) == len(stride) <= MOST_AXES
+        if not few or not _are_counts(first, *size, *stride):
             raise PickleError("a tensor with a negative or odd shape")
         half = dtype.itemsize < 4 and dtype.kind in "fV"  # NumPy has no bfloat16
         shown = np.dtype(np.float32) if half else dtype
@@ -231,13 +253,3 @@ class _Reader:
 
 def _are_counts(*values: Any) -> bool:
     return all(type(n) is int and 0 <= n < 2**63 for n in values)
-
-
-def _dictionary(name: str, arguments: tuple) -> dict:
-    """An empty one, or that of a list of pairs, as Python 2 wrote it."""
-    target: dict = {}
-    if name in _DICTIONARIES and arguments:
-        pairs = arguments[0].items() if isinstance(arguments[0], dict) else arguments[0]
-        for key, value in pairs:
-            put(target, key, value)
-    return target

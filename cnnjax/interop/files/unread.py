@@ -11,6 +11,9 @@ import numpy as np
 
 from cnnjax.errors import UserError
 
+# Of an array of NumPy.
+MOST_AXES = 64
+
 
 @dataclasses.dataclass(frozen=True)
 class Unread:
@@ -20,11 +23,21 @@ class Unread:
       shape: of the array that `read` gives.
       dtype: the same.
       read: gives the values.
+
+    Raises:
+      ValueError: no array can have this shape or type.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     read: Callable[[], np.ndarray]
+
+    def __post_init__(self):
+        lengths = all(type(n) is int and 0 <= n < 2**63 for n in self.shape)
+        if not lengths or len(self.shape) > MOST_AXES:
+            raise ValueError("a tensor with a negative or odd shape")
+        if self.dtype.hasobject:
+            raise ValueError("a tensor of Python objects")
 
     @property
     def ndim(self) -> int:

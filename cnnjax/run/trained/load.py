@@ -26,7 +26,12 @@ from cnnjax.record_kinds import PROVENANCE
 from cnnjax.records import is_there, read_record
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import read_statistics
-from cnnjax.run.folder import PREPROCESSING, read_result, require_metadata
+from cnnjax.run.folder import (
+    PREPROCESSING,
+    read_result,
+    refuse_without_weights,
+    require_metadata,
+)
 from cnnjax.run.settings import TrainSettings
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, name_of, seeds_of
@@ -73,6 +78,8 @@ def load_run(
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "weights (--weights)")
     folder = find_cell(Path(workdir).expanduser(), seed)
+    if weights != "initial":
+        refuse_without_weights(folder)
     config = stored_config(folder / "config.json")
     fed = _fed(folder, config, data_dir)
     architecture = architecture_of(config, len(fed.class_names), plain=False)

@@ -133,6 +133,8 @@ ARMS = {"metric": "test_error", "arm": "a", "than": "b", "source": SOURCE}
         (not_higher, ARMS | {"tolerance": -1}, "tolerance=-1 .* above 0"),
         (higher, ARMS | {"source": ""}, "has no source"),
         (higher, ARMS | {"than": "a"}, "not zero: compare arms that differ"),
+        # Squares of it would be infinite.
+        (higher, ARMS | {"times": 1e200}, "times=1e.200"),
     ],
 )
 def test_a_claim_that_says_nothing_is_refused(make, keywords, message):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 
 import pytest
@@ -89,10 +90,14 @@ def test_publishing_again_what_was_published_keeps_the_first_digest(report, tmp_
         lambda run: run["curves"]["train"]["error"].__setitem__(-1, 0.5),
     ],
 )
-def test_the_digest_tells_what_was_edited(report, edited):
+def test_the_digest_tells_what_was_edited(report, tmp_path, edited):
     edit(report, 2, lambda record: edited(record["run"]) and None)
-    found = read_published(report).cells["plain-8"].runs
-    assert [run.is_whole for run in found.values()] == [False, True]
+    found = read_published(report)
+    runs = found.cells["plain-8"].runs
+    assert [run.is_whole for run in runs.values()] == [False, True]
+    unpack(found, tmp_path / "again")
+    row = collect(tmp_path / "again").rows[0]
+    assert (row.status, "digest" in row.reason) == ("excluded", True)
 
 
 @pytest.mark.parametrize(
@@ -243,3 +248,49 @@ def test_a_small_file_that_becomes_large_is_refused(report, monkeypatch):
     monkeypatch.setattr(published, "MOST_UNPACKED", size)
     with pytest.raises(UserError, match="no report is that large"):
         read_published(report)
+
+
+VALUES = [
+    None,
+    True,
+    -1,
+    1e308,
+    10**400,
+    "",
+    "../x",
+    "NaN",
+    "<b>",
+    [],
+    {},
+    [[]],
+    "\ud800",
+]
+
+
+def changed(value, rng):
+    """A copy of a JSON value with a part somewhere that is of another kind."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.9:
+        keys = list(value) if isinstance(value, dict) else range(len(value))
+        key = rng.choice(keys)
+        copy = value.copy()
+        copy[key] = changed(value[key], rng)
+        if isinstance(value, dict) and rng.random() < 0.1:
+            del copy[key]
+        return copy
+    return rng.choice(VALUES)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_change_is_a_sentence_or_a_hole(report, tmp_path, seed):
+    rng = random.Random(seed)
+    for path in (report / "plan.json", report / "records.jsonl"):
+        lines = path.read_text().splitlines()
+        number = rng.randrange(len(lines))
+        lines[number] = json.dumps(changed(json.loads(lines[number]), rng))
+        path.write_text("\n".join([*lines, ""]))
+    try:
+        unpack(read_published(report), tmp_path / "again")
+        collect(tmp_path / "again")
+    except UserError:
+        pass
+    assert {path.name for path in tmp_path.iterdir()} <= {"published", "again"}

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from cnnjax.ablation.report import pages
 from cnnjax.ablation.report.overview import read_entry, write_index
 from cnnjax.ablation.report.publish import publish, publish_atlas, without_folders
 from cnnjax.errors import UserError
@@ -58,7 +59,7 @@ def test_the_overview_has_a_row_per_question(runs):
 def test_a_broken_plan_is_a_sentence_in_the_overview(tmp_path):
     (tmp_path / "plan.json").write_text("{")
     entry = read_entry("degradation", tmp_path)
-    assert "cannot be read" in entry.trouble
+    assert "plan.json is not valid JSON" in entry.trouble
     assert not entry.is_finished
 
 
@@ -74,7 +75,7 @@ def test_all_finished_reports_are_published(runs, repository):
     )
     names = ["bottleneck", "degradation"]
     folders, left = publish_atlas(runs, "laptop", repository, names)
-    assert left == ["bottleneck"]
+    assert left == {"bottleneck": "it is not finished"}
     assert [folder.name for folder in folders] == ["degradation-laptop"]
     kept = {str(file.relative_to(folders[0])) for file in folders[0].rglob("*.*")}
     assert kept >= {
@@ -100,7 +101,8 @@ def test_nothing_finished_is_one_sentence(tmp_path, repository):
         publish_atlas(tmp_path, "laptop", repository, ["degradation"])
 
 
-def test_one_report_goes_into_the_readme(runs, repository):
+def test_one_report_goes_into_the_readme(runs, repository, monkeypatch):
+    monkeypatch.setattr(pages, "build_groups", lambda sweep, verdicts: [])  # seconds
     publish(runs / "degradation/laptop", repository)
     readme = (repository / "README.md").read_text()
     assert "| plain-56 |" in readme

@@ -1,15 +1,18 @@
 """A published folder is replaced as a whole, and nothing else is ever deleted."""
 
+import dataclasses
 import os
+import shutil
 
 import pytest
 
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report import publish as publishing
-from cnnjax.ablation.report.publish import publish
+from cnnjax.ablation.report.publish import publish, publish_atlas
 from cnnjax.ablation.report.replacing import replacing
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
+from tests.ablation.small_degradation import get_ablation
 from tests.ablation.synthetic_sweep import write_sweep
 
 
@@ -147,3 +150,27 @@ def test_without_its_block_in_the_readme_nothing_changes(tmp_path, monkeypatch):
         publish(runs, tmp_path)
     assert texts(old)["report.md"] == "old"
     assert len(list(old.parent.iterdir())) == 1
+
+
+def test_one_that_cannot_be_published_leaves_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        publishing, "_write", lambda entry, runs, new: write(new) or collect(runs)
+    )
+    (tmp_path / "README.md").write_text(
+        "<!-- begin atlas-laptop -->\n<!-- end atlas-laptop -->\n"
+    )
+    for name in ("degradation", "dense"):
+        ablation = dataclasses.replace(get_ablation(), name=name)
+        folder = tmp_path / "runs" / name / "laptop"
+        write_sweep(folder, seeds=(0, 1), ablation=ablation)
+    shutil.copytree(tmp_path / "runs/dense", tmp_path / "runs/head")
+    mine = published(tmp_path / "docs/results/dense-laptop") / "notes.txt"
+    mine.touch()
+    names = ["degradation", "dense", "head", "inception"]
+    folders, left = publish_atlas(tmp_path / "runs", "laptop", tmp_path, names)
+    assert [folder.name for folder in folders] == ["degradation-laptop"]
+    assert mine.exists()
+    assert list(left) == ["dense", "head", "inception"]
+    assert "notes.txt" in left["dense"]
+    assert left["head"] == "its folder holds 'dense' at scale 'laptop'"
+    assert left["inception"] == "it is not finished"

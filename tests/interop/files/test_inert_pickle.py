@@ -11,7 +11,15 @@ from cnnjax.errors import UserError
 from cnnjax.interop.files import inert_pickle
 from cnnjax.interop.files.read import opened
 from tests.interop.files import hostile
-from tests.interop.files.hostile import archive, number, old, pickled, refused, text
+from tests.interop.files.hostile import (
+    archive,
+    number,
+    old,
+    pickled,
+    refused,
+    tensor,
+    text,
+)
 
 
 @pytest.fixture
@@ -69,6 +77,22 @@ PICKLES = {
 }
 
 
+def repeated(once, often, times=5000):
+    """One long object, in the memo, and an operation that takes it many times."""
+    return text("x") + b"(" + once + b"q\0" + often * times + b"l"
+
+
+LONG = b"(" + b"K\1" * 20_000 + b"t"
+V2 = hostile.V2 + b"q\1"
+STORAGE = tensor("0", (1,), (1,))[len(hostile.V2) + 1 :].split(b"Q")[0] + b"Qq\2"
+PICKLES |= {
+    "a long argument": repeated(V2 + LONG, b"h\1h\0R"),
+    "a long reference": repeated(LONG, b"h\0Q"),
+    "a tensor of many axes": repeated(V2 + STORAGE + LONG, b"h\1(h\2K\0h\0h\0\x89NtR"),
+    "a name that has no end": text("x") + laughs() + text("name") + b"\x93",
+}
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("kind", PICKLES)
 def test_a_pickle_within_bounds(path, zipped, kind):
@@ -111,6 +135,15 @@ def test_a_pickle_of_many_steps_or_bytes(path, monkeypatch):
     content = b"\x80\x02}(" + text("x") + b"](" + b"N" * 2000 + b"eu."
     for made in (archive(content), old(content)):
         refused(path, "more than 1,000 steps", content=made)
+
+
+def test_a_list_is_copied_a_few_times_only(path, monkeypatch):
+    monkeypatch.setattr("cnnjax.interop.files.torch_file.MOST_OPERATIONS", 10_000)
+    pairs = b"](" + b"".join(number(300 + i) + b"N\x86" for i in range(500)) + b"eq\0"
+    name = hostile.GLOBAL % (b"collections", b"OrderedDict") + b"q\1"
+    made = text("x") + b"(" + pairs + name + b"h\1h\0\x85R" * 50 + b"l"
+    content = archive(b"\x80\x02}(" + made + b"u.")
+    refused(path, "one list in too many dictionaries", content=content)
 
 
 def test_a_pickle_of_many_bytes():

@@ -10,7 +10,15 @@ import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.interop.files.read import opened
-from tests.interop.files.hostile import archive, number, old, pickled, refused, tensor
+from tests.interop.files.hostile import (
+    archive,
+    number,
+    old,
+    pickled,
+    refused,
+    tensor,
+    text,
+)
 from tests.interop.small_weights import one_sentence
 
 MEGABYTE = 2**20
@@ -54,12 +62,33 @@ def test_a_tensor_beyond_its_storage(path, shape, stride, first):
         saved["a"].read()
 
 
-@pytest.mark.parametrize("shape", [(-1,), (2**70,), (True,)])
+@pytest.mark.parametrize("shape", [(-1,), (2**63,), (True,)])
 def test_odd_shapes(path, shape):
     made = tensor("0", (3,), (1,), 3)
     odd = b"\x88" if shape == (True,) else number(shape[0])
     content = pickled(("a", made.replace(b"(K\x03t(K\x01t", b"(" + odd + b"t(K\x01t")))
     refused(path, "a tensor with a negative or odd shape", content=archive(content))
+
+
+def test_more_axes_than_an_array_can_have(path):
+    content = pickled(("a", tensor("0", (1,) * 1000, (1,) * 1000)))
+    refused(path, "negative or odd shape", content=archive(content, _0=bytes(4)))
+    header = entry_of((1,) * 1000, (0, 4))
+    content = struct.pack("<Q", len(header)) + header + bytes(4)
+    refused(path, "negative or odd shape", content=content)
+
+
+@pytest.mark.parametrize(
+    "kind", ["O", "torch.O", "V8,O", "torch.finfo", "finfo", "S4", "U4", "datetime64"]
+)
+def test_bytes_become_numbers_only(path, kind):
+    """Never addresses of Python objects, whatever type a file names."""
+    made = tensor("0", (1,), (1,), kind=b"UntypedStorage")
+    made = made.replace(b"_rebuild_tensor_v2", b"_rebuild_tensor_v3")
+    made = made.replace(b"torch\nUntyped", b"torch.storage\nUntyped")
+    made = made[: -len(b"tR")] + text(kind) + b"tR"
+    content = archive(pickled(("a", made)), _0=bytes(8))
+    refused(path, "which NumPy cannot represent", content=content)
 
 
 def test_a_deflated_archive(path):
