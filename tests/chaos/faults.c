@@ -17,7 +17,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -174,21 +173,20 @@ FILEWISE(ssize_t, preadv, "read", (int f, const struct iovec *v, int n, off_t o)
 FILEWISE(int, fsync, "sync", (int f), (f))
 FILEWISE(int, fdatasync, "sync", (int f), (f))
 
+/* Only Python sees another time. The kernel does not: threads of C++ that compute with
+   it until when they wait would wait for days, or not at all. */
+static int is_python(void *caller) {
+  Dl_info found;
+  if (!dladdr(caller, &found) || !found.dli_fname) return 0;
+  const char *name = strrchr(found.dli_fname, '/');
+  name = name ? name + 1 : found.dli_fname;
+  return !strncmp(name, "python", 6) || !strncmp(name, "libpython", 9);
+}
+
 int clock_gettime(clockid_t clock, struct timespec *now) {
   int result = REAL(clock_gettime)(clock, now);
-  if (!result && clock == CLOCK_REALTIME && offset) now->tv_sec += (time_t)*offset;
+  if (!result && offset && clock == CLOCK_REALTIME &&
+      is_python(__builtin_return_address(0)))
+    now->tv_sec += (time_t)*offset;
   return result;
-}
-
-int gettimeofday(struct timeval *now, void *zone) {
-  int result = REAL(gettimeofday)(now, zone);
-  if (!result && offset) now->tv_sec += (time_t)*offset;
-  return result;
-}
-
-time_t time(time_t *to) {
-  struct timespec now;
-  clock_gettime(CLOCK_REALTIME, &now);
-  if (to) *to = now.tv_sec;
-  return now.tv_sec;
 }

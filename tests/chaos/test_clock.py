@@ -1,4 +1,8 @@
-"""A clock that is set ahead or back while a training runs, or between two starts."""
+"""A clock that is set ahead or back while a training runs, or between two starts.
+
+It is that of Python, in our code and in Orbax. Deadlines that TensorStore computes with
+the clock of the machine are out of reach here.
+"""
 
 import json
 import signal
