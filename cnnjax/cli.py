@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable
@@ -128,6 +129,8 @@ def run(main: Callable[[], int | None]) -> None:
     """
     # Warnings of libraries do not help the user.
     logging.set_verbosity(logging.ERROR)
+    # Who starts us may ignore it, and then nobody learns how our children end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _outlive_readers()
     end_with_parent()
     try:

@@ -8,7 +8,7 @@ from cnnjax.texts import sentence
 
 # Longer lists of names are not printed, as they hide the message.
 MOST_LISTED = 40
-MOST_LISTED_CHARACTERS = 300
+MOST_LISTED_CHARACTERS = 400
 # Longer values are shortened to this number of characters.
 MOST_SHOWN = 80
 # Error handler for characters that an encoding lacks, as in file names not in UTF-8.

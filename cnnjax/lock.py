@@ -34,6 +34,7 @@ from cnnjax.process import (
     slurm_start,
 )
 from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.screen import say
 
 LOCK = ".lock"  # in the folder that it locks; no arm can have this name
 TOUCH_SECONDS = 30.0  # how often a holder shows that it lives
@@ -60,7 +61,7 @@ def locked(
     busy: str,
     *,
     otherwise: str = "",
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> Iterator["Lock"]:
     """Holds a lock, which the same thread may take again meanwhile.
 
@@ -221,7 +222,9 @@ def _take(path: Path, words: _Words) -> tuple[_Found, _Found | None]:
         while True:
             found = _read(path)
             if found is None:
-                _put(new, path)
+                # Of a network, this may be what it knew some seconds ago.
+                if not _put(new, path) and time.monotonic() > latest:
+                    raise TakenError(f"{words.busy} by another process: wait for it")
             elif found.record is not None and found.record.get("key") == record["key"]:
                 return found, before
             elif found.seems_held(now) or time.monotonic() > latest:
@@ -243,19 +246,23 @@ def _write_new(path: Path, content: bytes) -> float:
         return os.fstat(file.fileno()).st_mtime
 
 
-def _put(new: Path, path: Path) -> None:
-    """Gives our record its name, where no other has it.
+def _put(new: Path, path: Path) -> bool:
+    """Gives our record its name; False if another has it, or so the network says.
 
-    Whether that worked is seen by reading it: the answer of a network that the name
-    exists may be the second one to our call.
+    Which is true is seen by reading it: that the name exists may be a second answer, to
+    a call whose first one was lost.
     """
-    with contextlib.suppress(FileExistsError):
+    try:
         try:
             os.link(new, path)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
             _write_new(path, new.read_bytes())
+    except FileExistsError:
+        time.sleep(0.01)
+        return False
+    return True
 
 
 def _replace(new: Path, path: Path, dead: _Found) -> bool:

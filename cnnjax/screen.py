@@ -3,6 +3,8 @@
 No text is a code of the terminal, and no number is cut off.
 """
 
+from typing import TextIO
+
 from rich.console import Console
 from rich.markup import escape
 from rich.measure import Measurement
@@ -16,9 +18,14 @@ NARROW = 60
 _ANY = 10_000
 
 
-def say(text: str) -> None:
-    """Prints a sentence; every program prints its sentences by this."""
-    print(sentence(text), flush=True)
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Prints a sentence; every program prints its sentences by this.
+
+    Args:
+      text: of anyone.
+      stream: where to; the standard output if None.
+    """
+    print(sentence(text), file=stream, flush=True)
 
 
 def plain(text: str) -> str:

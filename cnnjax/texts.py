@@ -15,7 +15,8 @@ MOST_CHARACTERS = 500
 _BREAKS = re.compile(r"[ \t]*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
 # What gives a line of Markdown another meaning at its start, or anywhere.
 _AT_START = re.compile(r"(?=[#>=~]|[-+*](?:[-+*\s]|$))")
-_MARKUP = re.compile(r"(?=[`|\[\]*]|<[A-Za-z/!?]|\\(?:[!-/:-@\[-`{-~]|$))")
+_MARKUP = re.compile(r"(?=[`|\[\]*]|\\(?:[!-/:-@\[-`{-~]|$))")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
 # How a cell starts that spreadsheets compute.
 _FORMULA = re.compile(r"\s*[=+\-@\uff0b\uff0d\uff1d\uff20]")
 
@@ -37,13 +38,14 @@ def sentence(text: object, most: int = MOST_CHARACTERS) -> str:
     line = one_line(text)
     if len(line) <= most:
         return line
-    half = (most - 5) // 2
-    return f"{line[:half]} ... {line[-half:]}"
+    half = (most - 7) // 2
+    return f"{line[:half]} (...) {line[-half:]}"
 
 
 def markdown(text: object) -> str:
     """A text within a line or a cell of a table of Markdown, without markup."""
-    line = _MARKUP.sub(r"\\", one_line(text))
+    # Not '\<': the marks of a block in README are sought by their letters.
+    line = _TAG.sub("&lt;", _MARKUP.sub(r"\\", one_line(text)))
     return _AT_START.sub(r"\\", line, count=1) if _AT_START.match(line) else line
 
 

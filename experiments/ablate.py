@@ -10,7 +10,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.config import parse_changes
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, printable
 from cnnjax.records import is_writer
 
 ABLATION = flags.DEFINE_string("ablation", "degradation", "A name, or path of a file.")
@@ -72,7 +72,7 @@ def main() -> int:
         code, plan = train_seeds(make, train, SEEDS.value, budget)
         if code in (0, 1) and launching["wait"] and is_writer():
             print_summary(plan.workdir)
-            print(f"report: {write_report(plan.workdir)[0]}")
+            print(f"report: {printable(write_report(plan.workdir)[0])}")
     return code
 
 

@@ -11,6 +11,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.config import parse_changes
+from cnnjax.screen import say
 
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
 ONLY = flags.DEFINE_string(
@@ -68,7 +69,7 @@ def main() -> int:
         os.environ["PYTHONPATH"] = f"{ROOT}:{path}" if path else str(ROOT)
         code = atlas.run_atlas(names, root, SCALE.value, command)
     page = atlas.write_overview(root, SCALE.value, reports=REPORT_ONLY.value)
-    print(f"overview: {page}")
+    say(f"overview: {page}")
     return code
 
 

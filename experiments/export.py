@@ -8,6 +8,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.errors import UserError
+from cnnjax.screen import say
 
 WORKDIR = flags.DEFINE_string("workdir", "", "Folder of a run, or of an arm.")
 WEIGHTS = flags.DEFINE_string(
@@ -40,13 +41,13 @@ def main() -> None:
     out = check_target(OUT.value, FORMAT.value)
     net = load_run(WORKDIR.value, WEIGHTS.value, SEED.value, data_dir=DATA_DIR.value)
     wrote = export(net, out, FORMAT.value)
-    print(f"{wrote.path}: {net.words()}")
-    print(f"names of the leaves: {wrote.names}")
-    print(f"preprocessing: {net.preprocess.words()}")
+    say(f"{wrote.path}: {net.words()}")
+    say(f"names of the leaves: {wrote.names}")
+    say(f"preprocessing: {net.preprocess.words()}")
     if wrote.sidecar:
-        print(f"metadata: {wrote.sidecar}")
+        say(f"metadata: {wrote.sidecar}")
     if net.note:
-        print(f"note: {net.note}")
+        say(f"note: {net.note}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.data.prepare import SETS, prepare
+from cnnjax.screen import say
 
 _DATASET = flags.DEFINE_string(
     "dataset", "cifar10", f"{', '.join(SETS)}, or another data set of TFDS."
@@ -20,7 +21,7 @@ _BASE_URL = flags.DEFINE_string("base_url", None, "Mirror to download from.")
 
 def main() -> None:
     directory = prepare(_DATASET.value, _DATA_DIR.value, base_url=_BASE_URL.value)
-    print(f"{_DATASET.value} is ready in {directory}")
+    say(f"{_DATASET.value} is ready in {directory}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.errors import UserError, printable
+from cnnjax.screen import say
 
 WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -29,17 +30,17 @@ def main() -> None:
     if not ATLAS.value:
         if not WORKDIR.value:
             raise UserError("--workdir is missing: give the folder of an ablation")
-        print(f"published: {publish(pathlib.Path(WORKDIR.value), repository)}")
+        say(f"published: {publish(pathlib.Path(WORKDIR.value), repository)}")
         return
     check_scale(ablation_names(), SCALE.value)
     root = pathlib.Path(WORKDIR.value or "runs")
     folders, left = publish_atlas(root, SCALE.value, repository, ablation_names())
     files = [file for folder in folders for file in folder.rglob("*.*")]
     size = sum(file.stat().st_size for file in files) / 1e6
-    print(f"published: {len(folders)} reports, {size:.1f} MB, docs/results/README.md")
+    say(f"published: {len(folders)} reports, {size:.1f} MB, docs/results/README.md")
     if left:
         words = (f"{name} ({printable(reason)})" for name, reason in left.items())
-        print(f"left out: {'; '.join(words)}")
+        say(f"left out: {'; '.join(words)}")
 
 
 if __name__ == "__main__":

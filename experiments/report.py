@@ -18,6 +18,7 @@ from cnnjax.ablation.report.training import (
     write_training_report,
 )
 from cnnjax.errors import UserError, printable
+from cnnjax.screen import say
 
 WORKDIR = flags.DEFINE_string(
     "workdir",
@@ -43,7 +44,7 @@ def main() -> None:
     else:
         print_summary(workdir)
         page, *_ = write_report(workdir)
-    print(f"report: {printable(page)}")
+    say(f"report: {printable(page)}")
 
 
 if __name__ == "__main__":

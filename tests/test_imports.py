@@ -28,7 +28,7 @@ FOLDERS = {
     "record_kinds": {"schema", "errors"},
     "records": {"record_kinds", "schema", "files", "errors"},
     "seal": {"records", "files"},
-    "lock": {"files", "process", "records", "errors"},
+    "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
     "cli": {"config", "interrupt", "errors"},
@@ -38,7 +38,7 @@ FOLDERS = {
     "models/blocks": {*LAYERS, "errors"},
     "models": {"models/blocks", *LAYERS, "errors"},
     "net": {"models/blocks", *LAYERS, "shard", "errors"},
-    "data": {"shard", "cache", "files", "lock", "texts", "errors"},
+    "data": {"shard", "cache", "files", "lock", "screen", "texts", "errors"},
     "training": {"net", "shard", "errors"},
     "devices": {"layers/functional", "shard", "cache", "files", "records", "errors"},
     "probes": {"training", "net", "errors"},
@@ -57,7 +57,10 @@ FOLDERS = {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
         *("config", "names", "record_kinds", "records", "screen", "texts", "errors"),
     },
-    "ablation/atlas": {"ablation/plan", "ablation/report", "records", "errors"},
+    "ablation/atlas": {
+        *("ablation/plan", "ablation/report"),
+        *("interrupt", "process", "records", "screen", "errors"),
+    },
 }
 # These two put the others together.
 ASSEMBLERS = {

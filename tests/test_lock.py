@@ -294,6 +294,16 @@ def test_a_network_that_answers_twice(path, monkeypatch):
         assert holder(path)["pid"] == os.getpid()
 
 
+def test_a_network_that_does_not_show_it_yet(path, monkeypatch):
+    """The name is taken, and what was read a moment ago says that it is free."""
+    monkeypatch.setattr(module, "_GUARD_SECONDS", 0.05)
+    leave(path, ELSEWHERE)
+    monkeypatch.setattr(module, "_read", lambda path: None)
+    with pytest.raises(TakenError, match="another process"):
+        take(path).__enter__()
+    assert names(path) == [LOCK]
+
+
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
 def test_a_file_system_without_hard_links(path, monkeypatch, number):
     def fail(source, target):

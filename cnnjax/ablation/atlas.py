@@ -1,24 +1,27 @@
 """Runs many ablations one after another, each in its own process.
 
 A crash, a kill or a lack of memory then ends only one of them, and each frees its
-memory.
+memory. None of them outlives this process.
 """
 
 import contextlib
-import signal
+import os
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cnnjax.ablation.plan import ablation_names, load_ablation
-from cnnjax.ablation.report.overview import read_entry, write_index
+from cnnjax.ablation.report.overview import Entry, read_entry, write_index
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.interrupt import SIGNALS, handling, lifeline
+from cnnjax.process import how_it_ended
 from cnnjax.records import read_json, write_json
+from cnnjax.screen import say
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = {code for s in SIGNALS for code in (128 + s, -s)}
 ERROR = "error: "  # prefix of the messages of programs, see cnnjax/cli.py
 
@@ -57,7 +60,7 @@ def run_atlas(
     root: Path,
     scale: str,
     command: Callable[[str], Sequence[str]],
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> int:
     """Runs or resumes the ablations, one after another.
 
@@ -78,7 +81,7 @@ def run_atlas(
         code, words = run_child(command(name))
         note_outcome(root, scale, name, code, words)
         if code and (root / name / scale / "plan.json").is_file():
-            write_report(root / name / scale)
+            _report(root / name / scale, say)
         if code in STOPPED:
             say("interrupted; the same command resumes")
             return 128 - code if code < 0 else code
@@ -92,18 +95,22 @@ def run_atlas(
 def run_child(command: Sequence[str]) -> tuple[int, str]:
     """Runs a program and forwards signals to it.
 
-    It gets its own process group, so that Ctrl-C reaches it only once, through us.
+    It gets its own process group, so that Ctrl-C reaches it only once, through us, and
+    a lifeline, by which it ends when we do.
 
     Returns:
       Its exit code, negative for a signal that killed it, and the last line that it
-      wrote to stderr, without a leading 'error: '.
+      wrote to stderr, without a leading 'error: ', or how it was killed.
     """
     last = ""
     with (
         forwarding_signals() as children,
+        lifeline() as (end, variable),
         subprocess.Popen(
             command,
             process_group=0,
+            pass_fds=(end,),
+            env=os.environ | variable,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
@@ -113,44 +120,76 @@ def run_child(command: Sequence[str]) -> tuple[int, str]:
         for line in child.stderr or ():
             print(line, end="", file=sys.stderr, flush=True)
             last = line.strip() or last
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode < 0:
+        last = how_it_ended(child.returncode, usage)
     return child.returncode, last.removeprefix(ERROR)
 
 
 @contextlib.contextmanager
 def forwarding_signals() -> Iterator[list[subprocess.Popen]]:
-    """Forwards Ctrl-C and SIGTERM to the processes in the list that it yields."""
+    """Forwards `SIGNALS` to the processes in the list that it yields."""
     children: list[subprocess.Popen] = []
 
     def forward(signum, frame):
         for child in children:
-            child.send_signal(signum)
+            if child.returncode is None:  # not `poll`, which would end the waiting
+                os.kill(child.pid, signum)
         if not children:
             raise KeyboardInterrupt
 
-    old = {number: signal.signal(number, forward) for number in SIGNALS}
-    try:
+    with handling(SIGNALS, forward):
         yield children
-    finally:
-        for number in SIGNALS:
-            signal.signal(number, old[number])
 
 
-def write_overview(root: Path, scale: str, *, reports: bool = False) -> Path:
+def write_overview(
+    root: Path,
+    scale: str,
+    *,
+    reports: bool = False,
+    say: Callable[[str], None] = say,
+) -> Path:
     """Writes `<root>/atlas-<scale>/index.html` and `index.md` over all ablations.
 
     Args:
       root: folder of runs.
       scale: of all.
       reports: whether the report of each ablation is written again as well.
+      say: prints one sentence.
     """
-    troubles, entries = read_outcomes(root, scale), []
-    for name in ablation_names():
-        workdir = root / name / scale
-        entries.append(read_entry(name, workdir, troubles.get(name, "")))
+    troubles = read_outcomes(root, scale)
+    entries = [
+        _entry(name, root / name / scale, troubles.get(name, ""))
+        for name in ablation_names()
+    ]
+    for entry in entries:
+        workdir = root / entry.name / scale
         lacks_report = not (workdir / "report.html").is_file()
-        if entries[-1].sweep and (reports or lacks_report):
-            write_report(workdir)
+        if entry.sweep and (reports or lacks_report):
+            _report(workdir, say)
     return write_index(_folder(root, scale), scale, entries)
+
+
+def _entry(name: str, workdir: Path, trouble: str) -> Entry:
+    """The row of one ablation; one that cannot be judged does not take the others."""
+    try:
+        return read_entry(name, workdir, trouble)
+    except Exception as error:
+        traceback.print_exc()
+        reason = str(error).strip() or type(error).__name__
+        return Entry(name, trouble=f"its runs cannot be judged: {reason}")
+
+
+def _report(workdir: Path, say: Callable[[str], None]) -> None:
+    """Writes a report; one that fails does not take the others."""
+    try:
+        write_report(workdir)
+    except UserError as error:
+        say(f"no report of {workdir}: {error}")
+    except Exception:
+        traceback.print_exc()
+        say(f"no report of {workdir}: see the error above")
 
 
 def note_outcome(root: Path, scale: str, name: str, code: int, words: str) -> None:
@@ -164,8 +203,10 @@ def note_outcome(root: Path, scale: str, name: str, code: int, words: str) -> No
 
 def read_outcomes(root: Path, scale: str) -> dict[str, str]:
     """Ablation -> why its last attempt ended without a result."""
-    path = _folder(root, scale) / "troubles.json"
-    return read_json(path) if path.is_file() else {}
+    known = read_json(_folder(root, scale) / "troubles.json", lenient=True)
+    if not isinstance(known, dict):
+        return {}
+    return {name: words for name, words in known.items() if isinstance(words, str)}
 
 
 def _sentence(code: int, words: str) -> str:
@@ -173,8 +214,9 @@ def _sentence(code: int, words: str) -> str:
         return "interrupted; the same command resumes it"
     if code == 2:
         return f"refused: {words}"
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    return f"{how}{f': {words}' if words else ''}"
+    if code < 0:
+        return words
+    return f"ended with code {code}: {words or 'some cells have no result'}"
 
 
 def _folder(root: Path, scale: str) -> Path:

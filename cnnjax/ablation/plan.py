@@ -9,7 +9,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.ablation.define.spec import Ablation, Arm, Scale
+from cnnjax.ablation.define.axes import Arm, Scale
+from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions
@@ -280,11 +281,14 @@ def _refuse_questioned_keys(
 
 
 def refuse_other_configs(plan: Plan) -> None:
-    """Compares the configs of a plan with those in its folder; writes nothing.
+    """Compares a plan with what its folder holds by now; writes nothing.
 
     Raises:
-      UserError: the folder holds the same ablation with other configs.
+      UserError: the folder holds another plan, more cells than this one, or other
+        configs.
     """
+    if (earlier := earlier_plan(plan.workdir)) is not None:
+        _refuse_other_plan(plan, earlier)
     for cell in plan.cells:
         path = plan.workdir / cell.name / "config.json"
         new = to_dict(cell.config)

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
 from cnnjax.screen import NARROW
+from cnnjax.texts import one_line, sentence
 
 _UNKNOWN = "-:--"
 
@@ -107,13 +108,14 @@ class Progress:
         if self.bars is not None:
             self.bars.stop()
 
-    def say(self, sentence: str) -> None:
+    def say(self, text: str) -> None:
         """Prints a sentence, above the bars if there are any."""
+        line = sentence(text)
         with self._lock:
             if self.bars is not None:
-                self.bars.console.print(sentence, markup=False, highlight=False)
+                self.bars.console.print(line, markup=False, highlight=False)
             else:
-                print(sentence, file=self._stream, flush=True)
+                print(line, file=self._stream, flush=True)
 
     def start_run(
         self, name: str, total_steps: int, first_step: int = 0
@@ -159,7 +161,7 @@ class RunProgress:
         self._last_shown, self._last_line = whole.now(), ""
         if whole.bars is not None:
             self._bar = whole.bars.add_task(
-                name, total=total_steps, completed=first_step, text=""
+                one_line(name), total=total_steps, completed=first_step, text=""
             )
         else:
             where = f"resumes at step {first_step:,}" if first_step else "starts"

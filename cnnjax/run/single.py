@@ -25,7 +25,7 @@ from cnnjax.run.programs import compile_programs, memory
 from cnnjax.run.progress import Progress
 from cnnjax.run.settings import STATISTICS, EvalSettings
 from cnnjax.run.setup import SPLITS, Run, saved_example, set_up
-from cnnjax.screen import show
+from cnnjax.screen import plain, say, show
 from cnnjax.training.average import statistics_used
 from cnnjax.training.evaluate import not_finite
 from cnnjax.training.state import TrainState, weights_of
@@ -61,11 +61,11 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     print_errors({r["seed"]: r["final"] for r in done}, run.dataset.note)
     # Results of earlier versions do not have it.
     if evaluated := done[0].get("evaluated"):
-        print(f"evaluated with {in_words(evaluated)}")
+        say(f"evaluated with {in_words(evaluated)}")
     for result in results:
         if result["status"] == "failed":
-            print(f"seed {result['seed']} failed: {result['reason']}")
-    print(f"results in {printable(workdir)}")
+            say(f"seed {result['seed']} failed: {result['reason']}")
+    say(f"results in {printable(workdir)}")
     return 0
 
 
@@ -73,8 +73,9 @@ def print_dry_run(config: ConfigDict) -> int:
     """Compiles a run and prints its layout over devices and the memory it takes."""
     use_compile_cache()
     run = set_up(config)
-    print("\n".join(split_lines(run.dataset)))
-    print(run.laid_out())
+    for line in split_lines(run.dataset):
+        say(line)
+    say(run.laid_out())
     table = Table(title="memory on each device, MiB")
     titles = ("program", "arguments", "results", "temporary", "next images", "together")
     for title in titles:
@@ -82,13 +83,13 @@ def print_dry_run(config: ConfigDict) -> int:
     for program, sizes in memory(run).items():
         table.add_row(program, *(f"{size / 2**20:,.1f}" for size in sizes.values()))
     show(table)
-    print(
+    say(
         f"{run.num_params:,} parameters, {len(run.seeds)} seeds, {run.total_steps:,} "
         "steps; arguments are the state of the seeds of a device and "
         + delivery_of(run).takes
     )
     for sentence in cautions(run).values():
-        print(f"note: {sentence}")
+        say(f"note: {sentence}")
     return 0
 
 
@@ -138,7 +139,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
             f"{workdir} holds no whole checkpoint ({why}): train with this --workdir"
         )
     for sentence in damaged:
-        print(sentence)
+        say(sentence)
     step, tree, metadata = found
     programs = compile_programs(run, start["state"])
     params, model_state = run.parallel.put(choose_weights(tree, weights))
@@ -146,7 +147,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     rows = programs.evaluate(params, model_state, SPLITS, final=True)
     evaluated = _evaluated(run, trained.eval, weights)
     words = described(run, weights, evaluated, step, metadata["loop"])
-    print(f"{printable(workdir)}: {words}")
+    say(f"{printable(workdir)}: {words}")
     by_seed = {
         seed: {split: of_split[i] for split, of_split in rows.items()}
         for i, seed in enumerate(run.seeds)
@@ -178,7 +179,7 @@ def _print_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
     found = {seed: not_finite(rows) for seed, rows in by_seed.items()}
     failed = {seed: reason for seed, reason in found.items() if reason}
     for seed, reason in failed.items():
-        print(f"seed {seed} failed: {reason}")
+        say(f"seed {seed} failed: {reason}")
     return 1 if failed else 0
 
 
@@ -261,7 +262,7 @@ def print_errors(by_seed: dict[int, dict[str, dict[str, Any]]], note: str) -> No
       by_seed: seed -> split -> row of `divide`.
       note: caveat about the data; may be empty.
     """
-    table = Table(caption=note or None)
+    table = Table(caption=plain(note) or None)
     for title in ("seed", "split", "images", "error %", "top-5 error %", "loss"):
         table.add_column(title, justify="left" if title == "split" else "right")
     for seed, splits in by_seed.items():

@@ -11,8 +11,14 @@ from cnnjax.records import read_json, write_json
 FACTS = {"num_params": 1, "multiply_adds": 1, "epochs": 1.0, "steps": 20}
 
 
-def plan_in(workdir, num_seeds=None, num_folds=0, **changes):
-    plan = make_plan(
+def plan_in(workdir, *args, **changes):
+    plan = planned(workdir, *args, **changes)
+    write_plan(plan, {cell.name: FACTS for cell in plan.cells})
+    return plan
+
+
+def planned(workdir, num_seeds=None, num_folds=0, **changes):
+    return make_plan(
         load_ablation("degradation"),
         "smoke",
         num_seeds=num_seeds,
@@ -21,8 +27,6 @@ def plan_in(workdir, num_seeds=None, num_folds=0, **changes):
         workdir=str(workdir),
         changes=changes,
     )
-    write_plan(plan, {cell.name: FACTS for cell in plan.cells})
-    return plan
 
 
 def seeds_of(plan):
@@ -61,6 +65,16 @@ def test_more_seeds_are_cells_of_their_own(tmp_path):
     assert read_json(tmp_path / "plan.json")["seeds"] == list(range(6))
     with pytest.raises(UserError, match=r"--seeds=3, but .* holds 6 seeds"):
         plan_in(tmp_path, 3)
+
+
+def test_a_plan_that_another_command_has_overtaken_is_refused(tmp_path):
+    """Made before the lock was taken, while the other still wrote its own."""
+    plan = plan_in(tmp_path)
+    plan_in(tmp_path, 5)
+    before = (tmp_path / "plan.json").read_bytes()
+    with pytest.raises(UserError, match="seeds-2, which would no longer be planned"):
+        write_plan(plan, {cell.name: FACTS for cell in plan.cells})
+    assert (tmp_path / "plan.json").read_bytes() == before
 
 
 def test_arms_may_have_different_numbers_of_seeds(tmp_path):

@@ -31,11 +31,11 @@ from tests.models.entries import (
     NUM_IMAGES,
     QUICK_TO_COMPILE,
     SHALLOW,
-    few_by_default,
     images_of,
     one_seed,
     smallest_shape,
 )
+from tests.slow import slow_but
 
 # Long to compile, and compared with torch or timm in tests/interop all the same.
 COMPARED_ELSEWHERE = {"densenetbc100_12_cifar", "googlenet_cifar", "mobilenet_v3_small"}
@@ -207,7 +207,7 @@ def test_the_number_of_classes_is_the_width_of_the_head():
     assert num_params(model, (28, 28, 1)) == 269_322 - 3 * 257
 
 
-@pytest.mark.parametrize("name", few_by_default(list_models()))
+@pytest.mark.parametrize("name", slow_but({"resnet20_cifar"}, list_models()))
 def test_forward_mode(name):
     """Hessian-vector products can be traced, as a user gets the net."""
     model = create_model(name)

@@ -16,6 +16,7 @@ import pytest
 
 from cnnjax.ablation.judge.collect import COST_KEYS
 from tests.programs import Programs, keeping_programs
+from tests.slow import slow
 
 ABLATE = (
     "ablate",
@@ -79,6 +80,32 @@ def interrupt(programs, here, command, pattern, delay, signum=signal.SIGKILL):
     if is_running(process):
         os.kill(process, signum)
     return programs.wait()
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Starts programs beside those of `caching`."""
+    server = Programs(**keeping_programs(tmp_path_factory.mktemp("compiled")))
+    yield server
+    server.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["TRAIN", "ABLATE"])
+def test_two_at_once(here, caching, other, command):
+    """One is refused and has changed nothing; the other one's numbers are whole."""
+    command = globals()[command]
+    whole = here.parent / "whole"
+    whole.mkdir()
+    finish(caching, whole, *command)
+    caching.start(here, *command)
+    other.start(here, *command)
+    ends = sorted((caching.wait(), other.wait()))
+    assert [ended.code for ended in ends] == [0, 2]
+    assert re.fullmatch(
+        r"error: .* being trained by process \d+ on .*: wait for it, .*\n", ends[1].err
+    )
+    assert numbers(here / "run") == numbers(whole / "run")
 
 
 def is_running(process):
@@ -203,8 +230,7 @@ def test_training_killed_again_and_again(whole_training, here, caching):
 
 
 @pytest.mark.parametrize(
-    "signum",
-    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    "signum", [signal.SIGTERM, slow(signal.SIGINT), slow(signal.SIGHUP)]
 )
 def test_training_asked_to_stop(whole_training, here, caching, signum):
     ended = interrupt(caching, here, TRAIN, "run/checkpoints/*", 0.1, signum)

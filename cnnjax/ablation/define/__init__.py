@@ -1,5 +1,6 @@
 """What a definition may say: axes, arms, published numbers, claims, scales."""
 
+from cnnjax.ablation.define.axes import Axis, Scale
 from cnnjax.ablation.define.claims import (
     above,
     below,
@@ -10,7 +11,7 @@ from cnnjax.ablation.define.claims import (
     rises_more,
 )
 from cnnjax.ablation.define.papers import Paper, Published
-from cnnjax.ablation.define.spec import Ablation, Axis, Scale
+from cnnjax.ablation.define.spec import Ablation
 
 __all__ = [
     "Ablation",

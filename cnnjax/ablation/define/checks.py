@@ -1,9 +1,13 @@
 """What the parts of a definition are made of, in one sentence where they are not."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnjax.errors import UserError, shown
+
+# Letters of a line in a figure; a longer one would leave no room for the picture.
+MOST_DRAWN = 70
 
 
 def check_text(value: Any, what: str, where: str) -> None:
@@ -53,12 +57,18 @@ def check_title(title: str, where: str) -> None:
     """Refuses a title with mathematics, as in '$x_1$', that cannot be drawn."""
     if not is_mathematics(title):
         return
+    if len(title) > MOST_DRAWN or not title.isprintable():
+        raise UserError(
+            f"{where}: title {shown(title)} has mathematics, so it must be one line of "
+            f"at most {MOST_DRAWN} characters"
+        )
     from matplotlib.mathtext import MathTextParser
 
     try:
         MathTextParser("path").parse(title)
     except Exception as error:  # whatever a parser does with such a text
-        reason = str(error).strip().rpartition("\n")[2] or type(error).__name__
+        where_found = re.search(r"found [^\n]* \(at char \d+\)", str(error))
+        reason = where_found[0] if where_found else type(error).__name__
         raise UserError(
             f"{where}: title {shown(title)} cannot be drawn as mathematics ({reason}): "
             r"correct it, or write \$ for a dollar"

@@ -1,4 +1,4 @@
-"""What an ablation asks: axes, arms and scales, as frozen dataclasses.
+"""What an ablation asks, and all that is needed to answer it.
 
 A definition file, such as those of `configs/ablations/`, builds one `Ablation`.
 Nothing here trains: `plan` turns the arms of one scale into configs, and the files
@@ -8,12 +8,14 @@ definition file.
 
 import dataclasses
 import itertools
+import math
+import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from cnnjax.ablation.define import checks
+from cnnjax.ablation.define.axes import Arm, Axis, Scale, check_axis, check_scale
 from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.define.papers import (
@@ -26,94 +28,9 @@ from cnnjax.ablation.define.papers import (
 from cnnjax.errors import UserError, shown, unknown_name
 from cnnjax.names import check_name, check_names
 
-SEEDS_KEY = "seeds.count"  # which the seeds of a scale set
-
-
-@dataclasses.dataclass(frozen=True)
-class Axis:
-    """One thing that varies.
-
-    Attributes:
-      name: used in arm names and tables, for instance 'depth'.
-      values: label -> the config keys (dotted) that this label sets; a whole section,
-        such as `model` for another net, is a key as well.
-      title: axis title of plots, with the unit; the name if empty. Mathematics stand
-        between dollars, as in '$\\sigma$ of the weights'.
-    """
-
-    name: str
-    values: Mapping[str, Mapping[str, Any]]
-    title: str = ""
-
-    @classmethod
-    def over(
-        cls,
-        name: str,
-        key: str,
-        values: Iterable[Any] | Mapping[Any, Any],
-        title: str = "",
-    ) -> "Axis":
-        """An axis that sets one config key.
-
-        Args:
-          name: of the axis.
-          key: dotted config key.
-          values: of the key, whose text is the label; or label -> value.
-          title: of the axis.
-        """
-        labelled = values if isinstance(values, Mapping) else {v: v for v in values}
-        return cls(name, {str(label): {key: v} for label, v in labelled.items()}, title)
-
-
-@dataclasses.dataclass(frozen=True)
-class Arm:
-    """One setting of the axes: a config trained with every seed.
-
-    Attributes:
-      name: also the folder of its files.
-      axes: axis name -> label.
-      overrides: dotted config key -> value, of the scale and of the labels.
-    """
-
-    name: str
-    axes: Mapping[str, str]
-    overrides: Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Scale:
-    """One size of the same question.
-
-    Attributes:
-      recipe: what the arms start from: a name of `configs/`, or a path ending in .py
-        from the folder of the definition.
-      seeds: runs of each arm, with seeds 0, 1, ...
-      grids: what is run: each grid maps names of axes to labels (numbers stand for
-        their text), and is their product; an axis that a grid leaves out runs all its
-        labels, and an arm of two grids is run once.
-      overrides: dotted config keys for all arms; the labels of the axes win over them.
-      note: data and budget in words.
-      jobs: arms at a time where --jobs does not say; 0 for one per core. 1 where the
-        time of a step is compared.
-      as_published: whether data, budget and evaluation are those of the source, so that
-        its numbers can be compared with ours.
-    """
-
-    recipe: str
-    seeds: int
-    grids: Sequence[Mapping[str, Sequence[Any]]] = ({},)
-    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    note: str = ""
-    jobs: int = 0
-    as_published: bool = False
-
-    def __post_init__(self) -> None:
-        _check_grids(self.grids)
-        as_text = [
-            {axis: [str(label) for label in labels] for axis, labels in grid.items()}
-            for grid in self.grids
-        ]
-        object.__setattr__(self, "grids", as_text)
+MOST_ARMS = 10_000
+# How a label may be padded within the name of an arm, such as '0>3'.
+_PADDING = re.compile(r"[^{}]?[<>^]?\d{0,2}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -179,6 +96,7 @@ class Ablation:
         scale = self.scale(scale_name)
         choices: dict[tuple[str, ...], None] = {}
         for grid in scale.grids:
+            _check_size(self, scale_name, grid)
             labels = [grid.get(axis.name, tuple(axis.values)) for axis in self.axes]
             choices |= dict.fromkeys(itertools.product(*labels))
         return tuple(self._arm(scale, choice) for choice in choices)
@@ -254,7 +172,7 @@ def _check_axes(ablation: Ablation) -> None:
     if len(set(names)) < len(names):
         raise UserError(f"{where}: two axes share a name, in {', '.join(names)}")
     for axis in ablation.axes:
-        _check_axis(axis, f"axis {axis.name!r} in {where}")
+        check_axis(axis, f"axis {axis.name!r} in {where}")
     drawn = [ablation.x_axis]
     if ablation.series_axis is not None:
         drawn.append(ablation.series_axis)
@@ -272,49 +190,29 @@ def _check_axes(ablation: Ablation) -> None:
             )
 
 
+def _check_size(
+    ablation: Ablation, scale: str, grid: Mapping[str, Sequence[str]]
+) -> None:
+    """Refuses a grid before anything walks its product."""
+    sizes = [len(grid.get(axis.name, axis.values)) for axis in ablation.axes]
+    if math.prod(sizes) > MOST_ARMS:
+        raise UserError(
+            f"scale {scale!r} in {_where(ablation)}: a grid has {math.prod(sizes):,} "
+            f"arms, and at most {MOST_ARMS:,} are allowed: name fewer labels"
+        )
+
+
 def _placeholders(ablation: Ablation) -> list[str]:
     """The names in braces in the format of the names of arms."""
     try:
         parts = list(string.Formatter().parse(ablation.arm_name))
     except ValueError as error:
         raise _wrong_arm_name(ablation, error) from error
+    for _, _, padding, _ in parts:
+        if not _PADDING.fullmatch(padding or ""):
+            wrong = ValueError(f"{shown(padding)} behind a colon")
+            raise _wrong_arm_name(ablation, wrong)
     return [field for _, field, _, _ in parts if field]
-
-
-def _check_axis(axis: Axis, where: str) -> None:
-    checks.check_mapping(axis.values, "values", where)
-    if not axis.values:
-        raise UserError(f"{where} has no labels: give at least one")
-    check_names("label", axis.values, where)
-    for label, keys in axis.values.items():
-        checks.check_mapping(keys, f"label {label!r}", where)
-        _check_overrides(keys, where)
-    checks.check_text(axis.title, "title", where)
-    checks.check_title(axis.title, where)
-
-
-def _check_overrides(keys: Mapping[str, Any], where: str) -> None:
-    for key in keys:
-        checks.check_text(key, "a config key", where)
-    if SEEDS_KEY in keys:
-        raise UserError(
-            f"{where} sets {SEEDS_KEY!r}, which does nothing: give seeds= of the scale"
-        )
-
-
-def _check_grids(grids: Any) -> None:
-    checks.check_list(grids, "grids", "Scale")
-    if not grids:
-        raise UserError("Scale: grids is empty: leave it out to run all arms")
-    for grid in grids:
-        checks.check_mapping(grid, "one of grids", "Scale")
-        for axis, labels in grid.items():
-            checks.check_list(labels, f"{axis!r} of a grid", "Scale")
-            if not labels:
-                raise UserError(
-                    f"Scale: a grid has no label of {axis!r}: leave the axis out to "
-                    "run all its labels"
-                )
 
 
 def _check_scales(ablation: Ablation) -> None:
@@ -322,7 +220,7 @@ def _check_scales(ablation: Ablation) -> None:
     by_name = {axis.name: axis for axis in ablation.axes}
     for name, scale in ablation.scales.items():
         where = f"scale {name!r} in {_where(ablation)}"
-        _check_scale(scale, where)
+        check_scale(scale, where)
         for own_name, labels in (pair for g in scale.grids for pair in g.items()):
             if own_name not in by_name:
                 raise unknown_name("axis", own_name, by_name, where)
@@ -337,15 +235,6 @@ def _check_scales(ablation: Ablation) -> None:
                 f"{counts[arm_name]} arms are named {arm_name!r}: arm_name must tell "
                 f"all arms apart, in {where}"
             )
-
-
-def _check_scale(scale: Scale, where: str) -> None:
-    checks.check_text(scale.recipe, "recipe", where)
-    checks.check_whole(scale.seeds, 1, "seeds", where)
-    checks.check_mapping(scale.overrides, "overrides", where)
-    _check_overrides(scale.overrides, where)
-    checks.check_text(scale.note, "note", where)
-    checks.check_whole(scale.jobs, 0, "jobs", where)
 
 
 def _check_metrics(ablation: Ablation) -> None:

@@ -15,9 +15,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from cnnjax.ablation.define.axes import SEEDS_KEY, Axis, Scale
 from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.papers import NOT_RECORDED, Published
-from cnnjax.ablation.define.spec import SEEDS_KEY, Ablation, Axis, Scale
+from cnnjax.ablation.define.spec import Ablation
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
 

@@ -14,6 +14,7 @@ from cnnjax.ablation.judge.verdicts import UNDECIDED, Verdict, judge
 from cnnjax.ablation.plan import Plan
 from cnnjax.devices.distributed import num_processes
 from cnnjax.errors import UserError
+from cnnjax.screen import say
 
 AUTO = "auto"  # --seeds
 CRASHED = 1  # exit code where cells crashed, of which the others say enough to go on
@@ -45,7 +46,7 @@ def train_seeds(
     train: Callable[[Plan], int],
     seeds: str,
     budget: Budget,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> tuple[int, Plan]:
     """Trains the number of seeds given by --seeds.
 

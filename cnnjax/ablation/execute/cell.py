@@ -11,6 +11,7 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import SIGNALS, Stopped, StopRequest, catching_signals
 from cnnjax.lock import LostError, TakenError
 from cnnjax.run.heartbeat import claimed, write_heartbeat
+from cnnjax.screen import say
 
 NOTICE = b"\ninterrupted: saving a checkpoint\n"
 # submitit sends SIGUSR2 before the time limit of a job.
@@ -31,25 +32,26 @@ def run_cell(workdir: str, name: str) -> None:
     folder = Path(workdir) / name
     with catching_signals(NOTICE, ALL_SIGNALS, again=signal.SIG_IGN) as stop:
         try:
-            with claimed(folder, print):
-                code = train_alone(folder, name, stop)
+            with claimed(folder, say):
+                code = train_alone(Path(workdir), name, stop)
         except (TakenError, LostError) as error:
-            print(f"error: {error}")  # the heartbeat in the folder is another's
+            say(f"error: {error}")  # the heartbeat in the folder is another's
             code = 2
         except Stopped:
             write_heartbeat(folder, "stopped")
             requeue()
             code = INTERRUPTED
         except UserError as error:
-            print(f"error: {error}")
+            say(f"error: {error}")
             write_heartbeat(folder, "refused", reason=str(error))
             code = 2
         if code:
             sys.exit(code)
 
 
-def train_alone(folder: Path, name: str, stop: StopRequest) -> int:
+def train_alone(workdir: Path, name: str, stop: StopRequest) -> int:
     """Runs `inline.train_cell` for a single cell; returns an exit code."""
+    folder = workdir / name
     # Imported late, after the signal handlers are in place.
     from cnnjax.ablation.execute.inline import train_cell
     from cnnjax.devices.compile_cache import use_compile_cache
@@ -61,7 +63,7 @@ def train_alone(folder: Path, name: str, stop: StopRequest) -> int:
     from cnnjax.run.single import stored_config
 
     # The command that is recorded with the run is the user's.
-    sys.argv = read_jobs(folder.parent)["command"]
+    sys.argv = read_jobs(workdir)["command"]
     use_compile_cache()
     run = set_up(stored_config(folder / "config.json"))
     shared = Shared(shared_keys(run))

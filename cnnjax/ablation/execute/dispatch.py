@@ -38,6 +38,7 @@ from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
 from cnnjax.run.heartbeat import check_claim, read_heartbeat, write_heartbeat
 from cnnjax.run.setup import Run
+from cnnjax.screen import say
 
 # Threads of this process, processes on this machine, or jobs on a cluster.
 LAUNCHERS = ("inline", "local", "slurm")
@@ -327,8 +328,12 @@ class Launch:
 
     def _is_active(self, name: str, record: Record) -> bool:
         """Whether the job of a cell is active, or its process has outlived the job."""
-        lock = self.plan.workdir / name / LOCK
-        return self.system.is_active(record) or holder(lock) is not None
+        if self.system.is_active(record):
+            return True
+        try:
+            return holder(self.plan.workdir / name / LOCK) is not None
+        except OSError:  # that it cannot be read now is nobody's end
+            return True
 
     def _show(self) -> None:
         start = time.monotonic()
@@ -373,8 +378,3 @@ def plan_on_cpu(num_devices: int) -> None:
     jax.config.update("jax_platforms", "cpu")
     if num_devices > 1:
         jax.config.update("jax_num_cpu_devices", num_devices)
-
-
-def say(sentence: str) -> None:
-    """Prints a line at once, also into a file."""
-    print(sentence, flush=True)

@@ -22,7 +22,8 @@ from cnnjax.devices.speed import training_rate
 from cnnjax.errors import UserError
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.setup import set_up
-from cnnjax.screen import show
+from cnnjax.screen import say, show
+from cnnjax.texts import one_line
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +148,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
         )
     show(table, console)
     for note in (*found.data, *found.notes):
-        console.print(note, soft_wrap=True, markup=False, highlight=False)
+        console.print(one_line(note), soft_wrap=True, markup=False, highlight=False)
     total = (
         f"{found.num_runs} runs, {tflop(found.work)} TFLOP: about "
         f"{duration(found.work / rate)} of computing on this machine, one arm at a "
@@ -189,7 +190,7 @@ def print_atlas(
     names: Sequence[str],
     root: Path,
     scale: str,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
     **options: Any,
 ) -> int:
     """Prints the dry run of many ablations: a line each, and the totals.

@@ -32,12 +32,13 @@ from cnnjax.lock import LostError, TakenError
 from cnnjax.records import is_writer, write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.heartbeat import write_heartbeat
+from cnnjax.run.heartbeat import check_claim, write_heartbeat
 from cnnjax.run.loop import fit
 from cnnjax.run.programs import shared_keys
 from cnnjax.run.progress import Progress
 from cnnjax.run.setup import Run, set_up
 from cnnjax.run.shared import Shared
+from cnnjax.screen import say
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
@@ -83,7 +84,7 @@ def run_ablation(plan: Plan, *, jobs: int, published: Published | None = None) -
     use_compile_cache()
     runs = set_up_all(plan)
     refuse_other_configs(plan)  # before a folder is made
-    with alone(plan.workdir, print) if is_writer() else contextlib.nullcontext():
+    with alone(plan.workdir, say) if is_writer() else contextlib.nullcontext():
         check_together(lambda: take_published(plan, runs, published))
         return _train(plan, runs, jobs)
 
@@ -165,6 +166,7 @@ def run_cells(
     def cell(name: str, run: Run) -> None:
         if stop:
             raise Stopped(name)
+        check_claim(plan.workdir)  # or the folder would be made anew
         folder = plan.workdir / name
         train_cell(folder, name, run, progress, stop, shared)
 

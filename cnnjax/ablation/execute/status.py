@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from cnnjax.ablation.execute import slurm
@@ -16,6 +15,7 @@ from cnnjax.process import seems_alive
 from cnnjax.records import no_run, read_json
 from cnnjax.run.heartbeat import read_heartbeat
 from cnnjax.run.progress import duration
+from cnnjax.screen import plain
 
 DONE, RUNNING, FAILED, WAITING, INTERRUPTED = (
     "done",
@@ -126,13 +126,13 @@ def table(cells: Sequence[CellStatus]) -> Table:
     for cell in cells:
         total = f"{cell.total_steps:,}" if cell.total_steps else "?"
         found.add_row(
-            escape(cell.name),
+            plain(cell.name),
             cell.status,
             f"{cell.step:,}/{total}",
             "" if cell.loss is None else f"{cell.loss:.4g}",
             duration(cell.seconds_left) if cell.status == RUNNING else "",
-            escape(cell.where),
-            escape(cell.note),
+            plain(cell.where),
+            plain(cell.note),
             style=STYLES.get(cell.status),
         )
     return found

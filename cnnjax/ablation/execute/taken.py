@@ -18,13 +18,14 @@ from cnnjax.lock import LOCK, holder
 from cnnjax.record_kinds import PROVENANCE, RESULT
 from cnnjax.records import is_there, is_writer, read_record
 from cnnjax.run.setup import Run
+from cnnjax.screen import say
 
 
 def take_published(
     plan: Plan,
     runs: Mapping[str, Run],
     published: Published | None,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> None:
     """Writes the cells that need not be trained, with where they come from.
 

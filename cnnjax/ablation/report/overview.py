@@ -15,7 +15,7 @@ from cnnjax.ablation.plan import load_ablation
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import render
 from cnnjax.ablation.report.plots.figures import Panel, first_panel, png_of
-from cnnjax.errors import UserError, in_words
+from cnnjax.errors import UserError
 from cnnjax.records import write_bytes, write_text
 
 THUMBNAIL_DPI = 72
@@ -113,8 +113,6 @@ def read_entry(name: str, workdir: Path, trouble: str = "") -> Entry:
         verdicts = judge(sweep)
     except UserError as error:
         return Entry(name, trouble=str(error))
-    except Exception as error:  # one ablation never ends the overview of all
-        return Entry(name, trouble=f"it cannot be judged ({in_words(error)})")
     posed = sweep.ablation.posed(sweep.scale_name)
     not_posed = [claim for claim in sweep.ablation.claims if claim not in posed]
     return Entry(name, sweep.ablation, sweep, verdicts, not_posed, trouble)

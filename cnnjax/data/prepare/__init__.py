@@ -30,6 +30,7 @@ from cnnjax.data.sources.source import (
 from cnnjax.data.sources.tfds import PREFIX, check_prepared, find_prepared
 from cnnjax.errors import UserError, shown
 from cnnjax.lock import locked
+from cnnjax.screen import say
 
 # Prepared without TensorFlow. Add a set: its file, and one line here.
 SETS: dict[str, ImageSet] = {**cifar.SETS, **mnist.SETS}
@@ -74,7 +75,7 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
     with (
         _writable(root),
         locked(
-            lock, busy, otherwise=more, say=functools.partial(print, file=sys.stderr)
+            lock, busy, otherwise=more, say=functools.partial(say, stream=sys.stderr)
         ),
     ):
         # Another process may just have done it.

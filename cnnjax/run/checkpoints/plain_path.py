@@ -5,13 +5,13 @@ with brackets or a backslash in its path they write what they cannot read again.
 """
 
 import contextlib
-import fcntl
 import os
 import re
 import tempfile
 from pathlib import Path
 
 from cnnjax.errors import UserError
+from cnnjax.lock import LOCK, locked
 
 # What a killed process leaves, the next one that needs a link removes.
 _PREFIX = "cnnjax-link-"
@@ -34,16 +34,18 @@ class PlainPath:
     def __init__(self, folder: Path):
         self.path = folder
         self._holder: str | None = None
-        self._lock: int | None = None
+        self._lock = contextlib.ExitStack()
         if _PLAIN.fullmatch(str(folder)):
             return
         try:
             _remove_dead()
             self.path = Path(self._hold(), _NAME)
             os.symlink(folder, self.path, target_is_directory=True)
-        except OSError as error:
+        except (OSError, UserError) as error:
             self.close()
-            raise _no_link(folder, error.strerror or str(error)) from error
+            raise _no_link(
+                folder, getattr(error, "strerror", "") or f"{error}"
+            ) from error
         if not _PLAIN.fullmatch(str(self.path)):
             self.close()
             raise _no_link(folder, f"{self.path} has special characters too")
@@ -51,20 +53,16 @@ class PlainPath:
     def close(self) -> None:
         """Removes the link, if there is one; never what it leads to."""
         if self._holder is not None:
-            _remove(self._holder)
+            _remove_link(self._holder)
+            self._lock.close()
+            _remove_folder(self._holder)
             self._holder = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
 
     def _hold(self) -> str:
         """Makes a folder for the link, and locks it for as long as it is in use."""
         # Made anew for each process: a name that others can guess could be theirs.
         self._holder = tempfile.mkdtemp(prefix=_PREFIX)
-        self._lock = os.open(self._holder, os.O_RDONLY)
-        # Where nothing can be locked, nothing is removed either.
-        with contextlib.suppress(OSError):
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock.enter_context(_alone(self._holder))
         return self._holder
 
 
@@ -72,22 +70,27 @@ def _remove_dead() -> None:
     """Removes the links of this user whose processes have ended, on any machine."""
     for holder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Another process may be removing it, or have just made and not yet locked it;
-        # an empty one has no link, and tells nothing of its process.
-        with contextlib.suppress(OSError):
-            if holder.lstat().st_uid != os.getuid() or not os.listdir(holder):
-                continue
-            lock = os.open(holder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _remove(holder)
-            finally:
-                os.close(lock)
+        # one without a lock tells nothing of its process.
+        with contextlib.suppress(OSError, UserError):
+            is_ours = holder.lstat().st_uid == os.getuid() and not holder.is_symlink()
+            if is_ours and os.path.lexists(holder / LOCK):
+                with _alone(holder):
+                    _remove_link(holder)
+                _remove_folder(holder)
 
 
-def _remove(holder: str | os.PathLike) -> None:
-    """Removes a link and its folder; a folder that holds anything else stays."""
+def _alone(holder: str | os.PathLike) -> contextlib.AbstractContextManager[object]:
+    """The lock of a folder for a link."""
+    return locked(Path(holder, LOCK), f"{holder} is in use", say=lambda sentence: None)
+
+
+def _remove_link(holder: str | os.PathLike) -> None:
     with contextlib.suppress(OSError):
         os.unlink(Path(holder, _NAME))
+
+
+def _remove_folder(holder: str | os.PathLike) -> None:
+    """Removes an empty folder; one that holds anything else stays."""
     with contextlib.suppress(OSError):
         os.rmdir(holder)
 

@@ -190,6 +190,11 @@ def _axes(*values, name="depth", title=""):
         ({"arm_name": "{norm}-{depth"}, "arm_name='{norm}-{depth' cannot be filled"),
         ({"arm_name": "{}-{norm}-{depth}"}, "cannot be filled in"),
         ({"arm_name": "{norm!z}-{depth}"}, "cannot be filled in"),
+        ({"arm_name": "{norm:>999999999}-{depth}"}, "'>999999999' behind a colon"),
+        ({"arm_name": "{norm:{depth}}-{depth}"}, "behind a colon"),
+        ({"axes": _axes(*map(str, range(5001)))}, "a grid has 10,002 arms"),
+        ({"axes": _axes("8", title="$x$" + 70 * "x")}, "at most 70 characters"),
+        ({"axes": _axes("8", title="$x$\x1b")}, "one line"),
         ({"scales": {"a/b": Scale(recipe="r", seeds=1)}}, "scale 'a/b'"),
         ({"scales": {"s": {"recipe": "r"}}}, "must be of Scale"),
         ({"scales": _scale(seeds="2")}, "seeds is '2', but must be a whole number"),
@@ -237,6 +242,11 @@ def test_names_that_differ_in_case_alone_are_refused():
     ]
     with pytest.raises(UserError, match="know no case"):
         _ablation(axes=axes, claims=(), scales={"s": Scale(recipe="r", seeds=1)})
+
+
+def test_labels_may_be_padded_in_names():
+    ablation = _ablation(arm_name="{norm}-{depth:0>3}", claims=())
+    assert [arm.name for arm in ablation.arms("small")] == ["bn-008", "none-008"]
 
 
 @pytest.mark.parametrize("title", ["", "rate in $", r"\$5 or $x^2$", "$\\sigma$ (%)"])

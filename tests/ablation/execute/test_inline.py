@@ -1,14 +1,19 @@
 """Training the cells of a plan in parallel threads."""
 
+import os
 import threading
 from types import SimpleNamespace
 
 import pytest
 
 from cnnjax.ablation.execute import inline
+from cnnjax.ablation.execute.jobs import alone
 from cnnjax.devices import parallel
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest
+from cnnjax.lock import LOCK, LostError
+from cnnjax.process import identity
+from cnnjax.records import write_json
 from tests.run.tiny import RESNET, Shown, fit, tiny_run
 
 
@@ -68,6 +73,38 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(
     assert written == [{"arm": "bad", "seed": s, "reason": reason} for s in (0, 1)]
     assert said == [f"bad crashed and is marked failed: {reason}"]
     assert "in fit" in (tmp_path / "bad" / "crash.txt").read_text("utf-8")
+
+
+def test_a_cell_whose_folder_another_has_is_left_to_it(tmp_path, monkeypatch):
+    """The parent of the tests stands for a process that trains it."""
+    said, trained, fit = [], [], inline.fit
+
+    def fit_taken(run, folder, *, name, **rest):
+        if name == "taken":
+            return fit(run, folder, name=name, **rest)
+        return trained.append(name)
+
+    monkeypatch.setattr(inline, "fit", fit_taken)
+    arms = dict.fromkeys(("taken", "free"), tiny_run())
+    write_json(tmp_path / "taken" / LOCK, identity(os.getppid()))
+    plan, progress = SimpleNamespace(workdir=tmp_path), Shown()
+    progress.say = said.append
+    inline.run_cells(plan, arms, 1, progress, StopRequest())
+    assert trained == ["free"]
+    assert [path.name for path in (tmp_path / "taken").iterdir()] == [LOCK]
+    assert said[0].startswith("taken is left out: ")
+    assert inline.exit_code(plan, arms, said.append) == 1
+    assert said[-1].startswith("2 of 2 cells have no result (taken is the first)")
+
+
+def test_a_work_folder_that_vanishes_is_not_made_anew(tmp_path):
+    workdir = tmp_path / "run"
+    plan = SimpleNamespace(workdir=workdir)
+    with alone(workdir, pytest.fail):
+        workdir.rename(tmp_path / "moved")
+        with pytest.raises(LostError, match="was moved"):
+            inline.run_cells(plan, {"a": tiny_run()}, 1, Shown(), StopRequest())
+    assert not workdir.exists()
 
 
 def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):

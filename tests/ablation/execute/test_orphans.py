@@ -1,11 +1,13 @@
 """Cells whose command, record or folder has gone: each trains once, and none alone."""
 
+import errno
 import os
 import signal
 
 import psutil
 import pytest
 
+from cnnjax.ablation.execute import dispatch
 from cnnjax.ablation.execute.jobs import alone, read_jobs, write_jobs
 from cnnjax.ablation.execute.launchers import Local
 from cnnjax.interrupt import StopRequest
@@ -85,6 +87,17 @@ def test_a_cell_that_another_process_trains_is_left_to_it(tmp_path, capsys):
     launched.look()
     assert launched.active == {}
     assert "a  done  (1/1 cells)" in capsys.readouterr().out
+
+
+def test_a_lock_that_cannot_be_read_now_is_nobodys_end(tmp_path, monkeypatch):
+    def fail(path):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    launched = launch_of(tmp_path, "a", jobs=1)
+    launched.queue, launched.active = [], {"a": {"job": "", "attempt": 1}}
+    monkeypatch.setattr(dispatch, "holder", fail)
+    launched.look()
+    assert list(launched.active) == ["a"]
 
 
 def test_a_cell_whose_folder_is_gone_does_not_end_the_others(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -121,14 +122,27 @@ def test_a_copy_that_keeps_size_and_time_is_noticed(tmp_path, monkeypatch):
     assert after.train.images[4].max() == 99
 
 
+@pytest.fixture
+def deep(tmp_path, monkeypatch):
+    """Makes folders of a name within another, and removes them: pytest could not."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(name):
+        os.chdir(tmp_path / "a")
+        for _ in range(1500):
+            os.mkdir(name)
+            os.chdir(name)
+
+    yield make
+    os.chdir(tmp_path)
+    subprocess.run(["find", "a", "-depth", "-delete"], check=True)
+
+
 @pytest.mark.parametrize("hidden", [False, True])
-def test_folders_that_lie_too_deep(tmp_path, monkeypatch, hidden):
+def test_folders_that_lie_too_deep(tmp_path, deep, hidden):
     fill(tmp_path / "a", 2)
     fill(tmp_path / "b", 2)
-    monkeypatch.chdir(tmp_path / "a")
-    for _ in range(1500):
-        os.mkdir(".x" if hidden else "x")
-        os.chdir(".x" if hidden else "x")
+    deep(".x" if hidden else "x")
     words = "too deep|File name too long"
     with (
         contextlib.nullcontext()

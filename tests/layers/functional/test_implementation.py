@@ -174,7 +174,7 @@ def test_derivatives_in_both_modes_and_any_order(name):
 
 def test_hessian_vector_products_of_a_net():
     """Forward over reverse through a whole net, as a user gets it."""
-    model = create_model("resnet20_cifar", depth=8, widths=(4, 8, 8))
+    model = create_model("resnet20_cifar", depth=4, widths=(4,))
     variables = jax.tree.map(
         lambda leaf: jnp.asarray(leaf[0]), init_variables(model, (8, 8, 3), (0,))
     )

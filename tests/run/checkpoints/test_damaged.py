@@ -347,7 +347,8 @@ import sys, tempfile
 from pathlib import Path
 from cnnjax.run.checkpoints.plain_path import PlainPath
 tempfile.tempdir = sys.argv[1]
-print(PlainPath(Path(sys.argv[2])).path, flush=True)
+held = PlainPath(Path(sys.argv[2]))
+print(held.path, flush=True)
 sys.stdin.read()
 """
 

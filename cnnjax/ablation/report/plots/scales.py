@@ -131,7 +131,8 @@ def show_labels(ax: Axes, places: Places, title: str, beside: float = 0.0) -> No
     """
     letter = "y" if places.vertical else "x"
     ticks = getattr(ax, f"set_{letter}ticks")
-    texts = [drawn(places.texts[label]) for label in places.at]
+    wrapped = [places.texts[label].split("\n") for label in places.at]
+    texts = ["\n".join(map(drawn, lines)) for lines in wrapped]
     ticks(list(places.at.values()), texts)
     side = 0.6 if places.kind == "names" else 0.05 * places.span + beside
     ends = min(places.at.values()) - side, max(places.at.values()) + side

@@ -1,0 +1,98 @@
+"""Output that is missing or breaks off ends no program; errors of the machine."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cnnjax import cli
+
+ROOT = Path(__file__).parents[1]
+PROGRAM = """
+import sys
+from cnnjax import cli
+def main():
+    for number in range(20_000):
+        print("line", number, flush=True)
+    print("warning", file=sys.stderr)
+    handle = open(sys.argv.pop(), "w")
+    assert handle.fileno() > 2
+    handle.write("done")
+    return 3
+place = sys.argv.pop()
+cli.run(lambda: sys.argv.append(place) or main())
+"""
+
+
+def run_main(monkeypatch, main):
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(main)
+    return ended.value.code
+
+
+def test_a_reader_that_ends_ends_nothing(tmp_path):
+    """As `| head -1`: the program goes on, and its exit code is its own."""
+    reading, writing = os.pipe()
+    stream = cli._Outliving(writing, "w")
+    os.close(reading)
+    assert stream.write(b"nobody reads this") == 17
+    assert stream.write(b"nor this") == 8
+    stream.close()
+
+
+def test_a_full_disk_is_an_error_of_output():
+    with (
+        cli._Outliving("/dev/full", "w") as stream,
+        pytest.raises(OSError, match="No space"),
+    ):
+        stream.write(b"lost")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "shell",
+    [
+        '"$@" | head -1',
+        '"$@" 2>&1 | head -1',
+        '"$@" >&-',
+        '"$@" 2>&-',
+        '"$@" >&- 2>&- <&-',
+        '"$@" </dev/null >/dev/null 2>&1',
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["-u"]])
+def test_it_goes_on_without(tmp_path, shell, options):
+    place = tmp_path / "out"
+    words = [sys.executable, *options, "-c", PROGRAM, str(place)]
+    ended = subprocess.run(
+        ["bash", "-c", f"{shell}; exit ${{PIPESTATUS[0]}}", "bash", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 3
+    assert place.read_text() == "done"
+    assert "Error" not in ended.stderr
+
+
+def test_a_name_in_an_error_is_on_one_line(monkeypatch, capsys):
+    """The words of each number are in `tests/chaos/test_words.py`."""
+
+    def main():
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "run/x\n\x1b[31m")
+
+    assert run_main(monkeypatch, main) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: cannot read or write run/x\\n\\x1b[31m: Input/output")
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_is_missing_is_no_lack_of_space(monkeypatch):
+    """A mistake in the program keeps its traceback."""
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(FileNotFoundError):
+        cli.run(lambda: Path("nowhere/at/all").read_text())
