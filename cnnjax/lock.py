@@ -78,7 +78,7 @@ def locked(
       TakenError: another process, or another thread of this one, has it.
       UserError: it cannot be written, or something else stands there.
     """
-    path = path.absolute()
+    given, path = path, path.absolute()
     again = _HELD.get(path)
     if again is not None and again.is_of_this_thread():
         yield again
@@ -87,7 +87,8 @@ def locked(
         path.parent.mkdir(parents=True, exist_ok=True)
         ours, before = _take(path, _Words(busy, otherwise))
     except OSError as error:
-        raise write_failure(path, error) from error
+        what = given.parent if given.name == LOCK else given
+        raise write_failure(what, error) from error
     lock = _HELD[path] = Lock(path, ours)
     try:
         if before is not None:
