@@ -39,6 +39,10 @@ from cnnjax.errors import (
 )
 from cnnjax.interrupt import end_with_parent
 
+_OUT_OF_MEMORY = (
+    "there is not enough memory; what was saved is not lost: free some, or take fewer "
+    "--jobs, fewer seeds or more config.train.microbatches, and run the command again"
+)
 HELP = {"--help", "-h", "-help"}
 
 # The flags below belong to the programs that define them, not to this module.
@@ -143,9 +147,19 @@ def run(main: Callable[[], int | None]) -> None:
             raise
         print(f"error: {machine_error(error)}", file=sys.stderr)
         code = 2
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        print(f"error: {_OUT_OF_MEMORY}", file=sys.stderr)
+        code = 2
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python or XLA found no memory; XLA says so in its message only."""
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def machine_error(error: OSError) -> str:

@@ -58,3 +58,27 @@ def test_an_error_of_the_program_is_none_of_the_machine(monkeypatch, capsys, err
 
     with pytest.raises(OSError, match=r"odd|Invalid"):
         cli.run(main)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes"),
+    ],
+)
+def test_no_memory_is_one_sentence(monkeypatch, capsys, error):
+    code, said = ended(monkeypatch, capsys, error)
+    assert code == 2
+    assert said.startswith("error: there is not enough memory; what was saved is not")
+    assert said.count("\n") == 1
+
+
+def test_another_error_of_xla_is_none_of_the_memory(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["program"])
+
+    def main():
+        raise RuntimeError("INTERNAL: x")
+
+    with pytest.raises(RuntimeError, match="INTERNAL"):
+        cli.run(main)

@@ -6,14 +6,18 @@ Nothing that could not be read is deleted: it may be whole, and the fault elsewh
 """
 
 import contextlib
+import errno
 import os
 import re
+import stat
+import sys
 import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from cnnjax.errors import UserError
+from cnnjax.files import UnfitFile, open_regular
 
 # Beside the checkpoints; no number, so that Orbax leaves it alone.
 FOLDER = "damaged"
@@ -28,6 +32,9 @@ _DETAILS = re.compile(
 )
 # The folders of a quoted path, in which it escapes what is not ASCII.
 _ABOVE = re.compile(r'"/(?:[^"\\]|\\.)*/')
+# Of arrays the wanted parts are read, and every other file as a whole.
+_ARRAYS = "d"
+_MOST_BYTES = 2**28
 # Characters of a reason; a longer one hides the sentence around it.
 MOST_TOLD = 240
 
@@ -125,12 +132,51 @@ def _refusal(folder: Path, error: Exception) -> str | None:
     return None if refused is None else refused.strerror or str(refused)
 
 
+def check_files(folder: Path, depth: int = 6) -> None:
+    """Looks at what is in a checkpoint, without opening it: a pipe would never open.
+
+    Args:
+      folder: of the checkpoint; links to files and folders are followed.
+      depth: of folders; those of a checkpoint are not as deep.
+
+    Raises:
+      DamagedError: something else than files and folders, or too large.
+      OSError: the system refuses to show it.
+    """
+    if not depth:
+        raise DamagedError(f"{folder.name} is too deep")
+    for path in folder.iterdir():
+        try:
+            found = path.stat()
+        except FileNotFoundError:  # for those who need it to tell
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            check_files(path, depth - 1)
+        elif not stat.S_ISREG(found.st_mode):
+            raise DamagedError(f"{path.name} is no file")
+        elif folder.name != _ARRAYS and found.st_size > _MOST_BYTES:
+            raise DamagedError(f"{path.name} is too large")
+
+
 def _read_all(folder: Path) -> None:
     def stop(error: OSError) -> None:
         raise error
 
     for root, _, files in os.walk(folder, onerror=stop):
         for name in files:
-            with open(os.path.join(root, name), "rb") as file:
-                while file.read(1 << 24):
-                    pass
+            path = os.path.join(root, name)
+            with contextlib.suppress(UnfitFile), open_regular(path, sys.maxsize) as f:
+                _read_data(f.fileno())
+
+
+def _read_data(file: int) -> None:
+    """Reads what is in a file, without its holes, of which there may be terabytes."""
+    place = len(os.pread(file, 1 << 24, 0))
+    while True:
+        try:
+            place = os.lseek(file, place, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # there is no more
+                return
+            raise
+        place += len(os.pread(file, 1 << 24, place))

@@ -29,6 +29,7 @@ from cnnjax.records import is_writer, write_failure
 from cnnjax.run.checkpoints import old_formats
 from cnnjax.run.checkpoints.damaged import (
     DamagedError,
+    check_files,
     reading,
     set_aside,
     system_error,
@@ -100,6 +101,7 @@ class Checkpoints:
                 f"cannot read the checkpoint folder {self._directory}: Permission "
                 "denied; permit it, or choose another --workdir"
             )
+        self._keep_from_orbax(writable)
         self._plain = PlainPath(self._directory)
         logging.getLogger("absl").addFilter(_is_not_of_orbax)  # once, however often
         options = ocp.CheckpointManagerOptions(
@@ -259,6 +261,32 @@ class Checkpoints:
         if not os.access(self._directory, os.W_OK | os.X_OK):
             raise write_failure(self._directory, _no_permission())
         self._remove_leftovers()
+
+    def _keep_from_orbax(self, writable: bool) -> None:
+        """Moves aside what Orbax would open and wait for, such as a pipe."""
+        for folder in sorted(self._directory.glob("[0-9]*")):
+            if writable and folder.is_symlink():
+                raise UserError(
+                    f"checkpoint {folder} is a link, which this run could not delete "
+                    "when it is an old one: put the folder there that it leads to, or "
+                    "choose another --workdir"
+                )
+            try:
+                with reading(folder, folder):
+                    check_files(folder)
+            except DamagedError as error:
+                if not writable:
+                    raise UserError(
+                        f"checkpoint {folder} cannot be read, because {error}: move "
+                        "it away, or choose another --workdir"
+                    ) from error
+                if is_writer() and folder.exists():
+                    self._warn(
+                        f"checkpoint {folder} is damaged ({error}) and kept as "
+                        f"{set_aside(folder)}"
+                    )
+        if writable:
+            distributed.max_over_processes(0)  # none looks before all are moved
 
     def _remove_leftovers(self) -> None:
         """Deletes what a killed or failed save left; never a whole checkpoint."""

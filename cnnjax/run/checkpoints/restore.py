@@ -1,5 +1,6 @@
 """How a run saves its arrays and finds those to resume from: one copy per block."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import safetensors.numpy
 from flax import traverse_util
 
 from cnnjax.devices import distributed
+from cnnjax.errors import UserError
+from cnnjax.files import open_regular
 from cnnjax.net.stacked import stack, stacks_of, unstack
 from cnnjax.records import write_bytes
 from cnnjax.run.checkpoints.manager import Checkpoints
@@ -17,6 +20,7 @@ from cnnjax.run.setup import Run
 BLOCK_AXIS = 1  # blocks are stacked behind the seeds
 # Beside the checkpoints, where config.eval.statistics is 'precise'.
 STATISTICS = "statistics.safetensors"
+_MOST_BYTES = 2**34
 
 
 def save(
@@ -68,10 +72,9 @@ def save_statistics(folder: Path, run: Run, step: int, settled: dict[str, Any]) 
     on_host = run.parallel.to_host(known)
     written = unstack(on_host, stacks_of(run.declared), BLOCK_AXIS)
     flat = traverse_util.flatten_dict(written, sep=".")
-    content = safetensors.numpy.save(
-        {name: np.ascontiguousarray(leaf) for name, leaf in flat.items()},
-        {"step": str(step)},
-    )
+    leaves = {name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}
+    sums = {f"crc.{which}": _crc(_part(leaves, which)) for which in settled}
+    content = safetensors.numpy.save(leaves, {"step": str(step), **sums})
     write_bytes(folder / STATISTICS, content)
 
 
@@ -79,13 +82,46 @@ def read_statistics(folder: Path, which: str, step: int) -> dict[str, Any] | Non
     """What `save_statistics` kept as 'final' or 'best': name -> leaf of all seeds.
 
     None where nothing was kept for this last step.
+
+    Raises:
+      UserError: the file is damaged, or cannot be read now.
     """
+    path = folder / STATISTICS
     try:
-        with safetensors.safe_open(folder / STATISTICS, "numpy") as file:
-            if file.metadata()["step"] != str(step):
+        open_regular(path, _MOST_BYTES).close()  # a pipe would never open
+        with safetensors.safe_open(path, "numpy") as file:
+            known = file.metadata() or {}
+            if known.get("step") != str(step):
                 return None
             names = [name for name in file.keys() if name.startswith(f"{which}.")]  # noqa: SIM118
-            leaves = {n.removeprefix(f"{which}."): file.get_tensor(n) for n in names}
-    except (OSError, safetensors.SafetensorError):
+            leaves = {name: file.get_tensor(name) for name in names}
+    except FileNotFoundError:
         return None
-    return leaves or None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    except safetensors.SafetensorError as error:
+        raise _damaged(path, str(error)) from error
+    # Files of before have no sums.
+    part = _part(leaves, which)
+    if known.get(f"crc.{which}", _crc(part)) != _crc(part):
+        raise _damaged(path, "its checksum is another")
+    return part or None
+
+
+def _part(leaves: dict[str, Any], which: str) -> dict[str, Any]:
+    start = f"{which}."
+    return {n.removeprefix(start): v for n, v in leaves.items() if n.startswith(start)}
+
+
+def _crc(leaves: dict[str, Any]) -> str:
+    crc = 0
+    for name in sorted(leaves):
+        crc = zlib.crc32(leaves[name].tobytes(), zlib.crc32(name.encode(), crc))
+    return f"{crc:08x}"
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(
+        f"{path} is damaged ({why}): move it away, and the running statistics stand in "
+        "for those in it"
+    )

@@ -136,11 +136,74 @@ def test_a_read_error_is_no_damage(two_steps, tmp_path, reason, file):
     path = folder / "2" / file
     path.unlink()
     path.symlink_to(path.name if target == "metadata" else target)
-    with Checkpoints(folder, keep_last=2, warn=pytest.fail) as checkpoints:
-        with pytest.raises(UserError, match=f"checkpoint {folder}/2: {reason}") as said:
-            checkpoints.restore_latest(TREE)
-        assert "\n" not in str(said.value)
+    with (
+        pytest.raises(UserError, match=f"checkpoint {folder}/2: {reason}") as said,
+        Checkpoints(folder, keep_last=2, warn=pytest.fail) as checkpoints,
+    ):
+        checkpoints.restore_latest(TREE)
+    assert "\n" not in str(said.value)
     assert sorted(os.listdir(folder)) == ["1", "2"]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "large", "link", "folder"])
+def test_what_is_no_file_is_damage_and_never_opened(two_steps, tmp_path, kind):
+    files = [p.relative_to(two_steps) for p in two_steps.rglob("*") if p.is_file()]
+    whole = 0
+    for number, file in enumerate(f for f in files if "2" in f.parts):
+        folder, warned = tmp_path / str(number), []
+        shutil.copytree(two_steps, folder)
+        path = folder / file
+        path.unlink()
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "large":
+            path.touch()
+            os.truncate(path, 2**42)
+        else:
+            path.symlink_to("/dev/zero" if kind == "device" else "gone")
+        with Checkpoints(folder, keep_last=2, warn=warned.append) as checkpoints:
+            step = checkpoints.restore_latest(TREE)[0]
+            checkpoints.set_aside_after(step)
+        assert bool(warned) == (step == 1)
+        whole += step == 2
+        assert kind not in ("pipe", "device") or step == 1
+    assert whole < number
+
+
+def test_what_is_no_file_is_not_opened_to_read_either(two_steps, tmp_path):
+    folder = shutil.copytree(two_steps, tmp_path / "checkpoints")
+    (folder / "2" / "_CHECKPOINT_METADATA").unlink()
+    os.mkfifo(folder / "2" / "_CHECKPOINT_METADATA")
+    with pytest.raises(UserError, match=r"2 cannot be read, because .* is no file"):
+        Checkpoints(folder, keep_last=None)
+    assert sorted(os.listdir(folder)) == ["1", "2"]
+
+
+def test_links_to_files_are_read_and_never_written(two_steps, tmp_path):
+    elsewhere = shutil.copytree(two_steps, tmp_path / "elsewhere")
+    folder = tmp_path / "checkpoints"
+    for file in (p for p in elsewhere.rglob("*") if p.is_file()):
+        (folder / file.relative_to(elsewhere)).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file.relative_to(elsewhere)).symlink_to(file)
+    before = contents(elsewhere)
+    with Checkpoints(folder, keep_last=1, warn=pytest.fail) as checkpoints:
+        assert checkpoints.restore_latest(TREE)[0] == 2
+        checkpoints.save(3, TREE, {})
+        checkpoints.save(4, TREE, {})
+    assert sorted(os.listdir(folder)) == ["4"]
+    assert contents(elsewhere) == before
+
+
+def test_a_checkpoint_that_is_a_link_is_only_read(two_steps, tmp_path):
+    (tmp_path / "2").symlink_to(two_steps / "2")
+    before = contents(two_steps)
+    with Checkpoints(tmp_path, keep_last=None) as checkpoints:
+        assert checkpoints.restore_latest(TREE)[0] == 2
+    with pytest.raises(UserError, match=r"/2 is a link"):
+        Checkpoints(tmp_path, keep_last=1)
+    assert contents(two_steps) == before
 
 
 REFUSALS = ("EACCES", "EPERM", "EIO", "ESTALE", "ETIMEDOUT", "EMFILE", "ENOMEM")
