@@ -16,6 +16,14 @@ from cnnjax.interrupt import (
 )
 
 
+@pytest.fixture(autouse=True)
+def at_a_terminal():
+    """The tests themselves may run under nohup."""
+    old = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, old)
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_one_is_a_request(number):
     with catching_signals(b"") as stop:

@@ -93,7 +93,7 @@ VALUES = [
     ("model.widths=(8,0.5,9)", "model.widths", "integers", "0.5"),
     # Ranges.
     ("train.batch_size=0", "train.batch_size is 0", "at least 1"),
-    ("train.epochs=nan", "train.epochs is nan", "at least 0"),
+    ("train.epochs=nan", "train.epochs cannot be nan", "configs/base.py"),
     ("train.epochs=inf", "train.epochs is inf", "finite"),
     ("seeds.count=0", "seeds.count is 0", "from 1"),
     ("optimizer.momentum=1.5", "optimizer.momentum is 1.5", "from 0"),
