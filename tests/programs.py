@@ -149,6 +149,7 @@ def run_program(cwd, verb, args, shown, max_file_bytes) -> None:
     if max_file_bytes:
         resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
     signal.alarm(LONGEST_SECONDS)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     sys.argv = [verb, *args]
     runpy.run_module(f"experiments.{verb}", run_name="__main__", alter_sys=True)
 
