@@ -75,9 +75,15 @@ def test_a_result_that_was_edited(sweep_dir):
     seal_all(sweep_dir)
     edit_result(sweep_dir / SEED_1, num_params=7)
     excluded(sweep_dir, "was edited or damaged")
-    # A crash is no result: its metrics belong to the next attempt.
-    crash = {"status": "failed", "reason": "killed", "crashed": True}
+    # Nor is it done because it says that it crashed, or the other way round.
+    edit_result(sweep_dir / SEED_1, crashed=True)
+    excluded(sweep_dir, "is of a run that is done and that crashed")
+    crash = {"status": "failed", "reason": "killed"}
     edit_result(sweep_dir / SEED_1, **crash)
+    excluded(sweep_dir, "was edited or damaged")
+    # After a crash the metrics belong to the next attempt.
+    seal_all(sweep_dir)
+    (sweep_dir / SEED_1 / "metrics.jsonl").write_text('{"step": 1}\n')
     assert row(collect(sweep_dir)).status == "failed"
 
 
