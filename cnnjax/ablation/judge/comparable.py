@@ -36,7 +36,7 @@ def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list
     planned = _of_cells(plan, "config_hash")
     return [
         _excluded(row, "ran with another config than the plan")
-        if row.status == "done" and row.result.get("config_hash") != planned[_cell(row)]
+        if _is_unlike(row, "config_hash", planned[_cell(row)])
         else row
         for row in rows
     ]
@@ -45,10 +45,10 @@ def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list
 def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
     """Excludes runs whose data differ from those of most runs with the same config."""
     asked = _of_cells(plan, "data_hash")
-    prints: dict[str, Counter[str]] = defaultdict(Counter)
+    prints: dict[str, Counter[str | None]] = defaultdict(Counter)
     for row in rows:
-        if row.status == "done":
-            prints[asked[_cell(row)]][row.result.get("data_fingerprint", "")] += 1
+        if row.status == "done" or row.diverged:
+            prints[asked[_cell(row)]][row.result.get("data_fingerprint")] += 1
     usual = {key: count.most_common(1)[0][0] for key, count in prints.items()}
     return [
         _excluded(
@@ -56,11 +56,21 @@ def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Ro
             "used other data than most runs, which have fingerprint "
             f"{usual[asked[_cell(row)]]}",
         )
-        if row.status == "done"
-        and row.result.get("data_fingerprint", "") != usual[asked[_cell(row)]]
+        if asked[_cell(row)] in usual
+        and _is_unlike(row, "data_fingerprint", usual[asked[_cell(row)]])
         else row
         for row in rows
     ]
+
+
+def _is_unlike(row: Row, key: str, wanted: str | None) -> bool:
+    """Whether a run that counts, or a crashed one, has another fact than wanted.
+
+    One that diverged counts, and must have the fact like one that is done.
+    """
+    if row.status == "done" or row.diverged:
+        return row.result.get(key) != wanted
+    return row.status == "failed" and row.result.get(key, wanted) != wanted
 
 
 def _cell(row: Row) -> tuple[str, int | None]:
