@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnjax.ablation.judge.row import Row
+from cnnjax.seal import unlike
 
 
 def exclude_others(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
@@ -18,6 +19,19 @@ def exclude_others(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
     rows = _exclude_other_arms(rows)
     rows = _exclude_other_configs(rows, plan)
     return _exclude_other_data(rows, plan)
+
+
+def exclude_other_run(row: Row, run: Mapping[str, Any]) -> Row:
+    """Excludes the result of another training.
+
+    Args:
+      row: of the seed of a training.
+      run: what its result must say, such as 'config_hash'.
+    """
+    wrong = unlike(row.result, run) if row.status in ("done", "failed") else None
+    return (
+        _excluded(row, f"holds the result of another run ({wrong})") if wrong else row
+    )
 
 
 def _exclude_other_arms(rows: Sequence[Row]) -> list[Row]:

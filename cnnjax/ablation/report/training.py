@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.execute.status import CellStatus, read_cells
+from cnnjax.ablation.execute.status import CellStatus, facts_of_run, read_cells
 from cnnjax.ablation.judge.collect import Curve
+from cnnjax.ablation.judge.comparable import exclude_other_run
 from cnnjax.ablation.judge.row import Row, read_row
 from cnnjax.ablation.judge.stats import summarize
 from cnnjax.ablation.judge.verified import verified_words
@@ -101,16 +102,23 @@ def read_training(workdir: Path) -> Training:
     Raises:
       UserError: its config cannot be read.
     """
-    config = flatten(read_record(workdir / "config.json", WHOLE_CONFIG))
+    stored = read_record(workdir / "config.json", WHOLE_CONFIG)
+    config = flatten(stored)
     name = printable(workdir.absolute().name)
     arm = {"name": name, "axes": {}}
     warnings: list[str] = []
     rows: list[Row] = []
     points: dict[tuple[int, str], dict[int, dict[str, Any]]] = {}
+    known, wrong = sift_record(workdir / "provenance.json", PROVENANCE)
+    if wrong:
+        warnings.append(f"provenance.json {wrong}; that part is ignored.")
+    ours = facts_of_run(stored, known)
     first, count = config["seeds.first"], config["seeds.count"]
     for seed in range(first, first + count):
         folder = workdir / f"seed-{seed}"
-        rows.append(read_row(folder, arm, seed))
+        rows.append(exclude_other_run(read_row(folder, arm, seed), ours))
+        if rows[-1].status == "excluded":
+            continue
         measured, wrong = sift_metrics(folder / "metrics.jsonl")
         if wrong:
             warnings.append(f"{folder.name}/metrics.jsonl {wrong}.")
@@ -118,9 +126,6 @@ def read_training(workdir: Path) -> Training:
             line = row.get("split", "running")
             # A resumed run repeats the steps after its checkpoint.
             points.setdefault((seed, line), {})[row["step"]] = row
-    known, wrong = sift_record(workdir / "provenance.json", PROVENANCE)
-    if wrong:
-        warnings.append(f"provenance.json {wrong}; that part is ignored.")
     (cell,) = read_cells(workdir)
     if cell.status != "running":  # for a seed with metrics but no result
         words = {"running": "not finished"}
@@ -189,7 +194,8 @@ def _context(training: Training) -> dict[str, Any]:
     """The variables of the templates."""
     done = [row for row in training.rows if row.status == "done"]
     values = {m: [row.metric(m) for row in done] for m in training.metrics}
-    facts = next((row.result for row in training.rows if row.result), {})
+    ours = (row for row in training.rows if row.status != "excluded")
+    facts = next((row.result for row in ours if row.result), {})
     return {
         "training": training,
         "state": _state(training),

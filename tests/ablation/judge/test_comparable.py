@@ -88,6 +88,13 @@ def test_a_result_that_was_edited(sweep_dir):
     assert row(collect(sweep_dir)).status == "failed"
 
 
+def test_a_result_that_is_nested_too_deeply(sweep_dir):
+    deep = '{"a":' * 600 + "1" + "}" * 600
+    text = f'{{"status": "done", "digest": "x", "more": {deep}}}'
+    (sweep_dir / SEED_1 / "result.json").write_text(text)
+    excluded(sweep_dir, "is nested too deeply")
+
+
 @pytest.mark.parametrize("error", [-5.0, 795.0, "3.1", [], True, 10**400])
 def test_an_error_that_no_run_has_is_not_averaged(sweep_dir, error):
     path = sweep_dir / SEED_1 / "result.json"
