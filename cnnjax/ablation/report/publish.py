@@ -97,9 +97,9 @@ def publish_atlas(
     results = repository / "docs" / "results"
     entries, folders, left = [], [], {}
     for name in names:
-        entry = read_entry(name, root / name / scale)
+        entry = read_entry(name, root / name / scale, scale=scale)
         try:
-            _require_finished(entry, scale)
+            _require_finished(entry)
             with replacing(results, _report_name(name, scale)) as new:
                 _write(entry, root / name / scale, new)
         except UserError as error:  # which concerns this one alone
@@ -121,12 +121,9 @@ def publish_atlas(
     return folders, left
 
 
-def _require_finished(entry: Entry, scale: str) -> None:
-    if not entry.is_finished or entry.sweep is None:
+def _require_finished(entry: Entry) -> None:
+    if not entry.is_finished:
         raise UserError(entry.trouble or "it is not finished")
-    held = entry.sweep.ablation.name, entry.sweep.scale_name
-    if held != (entry.name, scale):
-        raise UserError(f"its folder holds {held[0]!r} at scale {held[1]!r}")
 
 
 def _report_name(ablation: str, scale: str) -> str:
