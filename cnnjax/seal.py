@@ -14,6 +14,8 @@ from cnnjax.files import read_regular
 from cnnjax.records import MOST_BYTES, is_there, to_line, unreadable
 
 SEAL, OF_METRICS = "digest", "metrics_digest"
+# In a published result: the digest that it had where it was trained.
+OF_RUN = "digest_of_run"
 
 
 def sealed(result: Mapping[str, Any], metrics: str | os.PathLike) -> dict[str, Any]:

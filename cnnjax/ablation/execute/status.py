@@ -204,7 +204,7 @@ def _of_others(results: Mapping[int, dict | None], ours: Mapping[str, str]) -> s
     """
     for seed, result in results.items():
         if result and not result.get("crashed"):
-            wrong = unlike(result, {"seed": seed} | ours) or broken(result)
+            wrong = unlike(result, {"seed": seed, **ours}) or broken(result)
             if wrong:
                 return f"seed {seed} has a result that is not its own: {wrong}"
     return ""

@@ -29,15 +29,13 @@ def exclude_other_run(row: Row, run: Mapping[str, Any]) -> Row:
       run: what its result must say, such as 'config_hash'.
     """
     wrong = unlike(row.result, run) if row.status in ("done", "failed") else None
-    return (
-        _excluded(row, f"holds the result of another run ({wrong})") if wrong else row
-    )
+    return excluded(row, f"holds the result of another run ({wrong})") if wrong else row
 
 
 def _exclude_other_arms(rows: Sequence[Row]) -> list[Row]:
     """Excludes results that were copied from another arm; a result names its cell."""
     return [
-        _excluded(row, f"holds the result of {row.result['arm']}")
+        excluded(row, f"holds the result of {row.result['arm']}")
         if row.status in ("done", "failed")
         and row.result.get("arm", row.arm) not in (row.arm, row.cell)
         else row
@@ -49,7 +47,7 @@ def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list
     """Excludes the runs of cells whose config is not the planned one."""
     planned = _of_cells(plan, "config_hash")
     return [
-        _excluded(row, "ran with another config than the plan")
+        excluded(row, "ran with another config than the plan")
         if _is_unlike(row, "config_hash", planned[_cell(row)])
         else row
         for row in rows
@@ -65,7 +63,7 @@ def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Ro
             prints[asked[_cell(row)]][row.result.get("data_fingerprint")] += 1
     usual = {key: count.most_common(1)[0][0] for key, count in prints.items()}
     return [
-        _excluded(
+        excluded(
             row,
             "used other data than most runs, which have fingerprint "
             f"{usual[asked[_cell(row)]]}",
@@ -100,5 +98,6 @@ def _of_cells(plan: Mapping[str, Any], key: str) -> dict[tuple[str, int | None],
     }
 
 
-def _excluded(row: Row, reason: str) -> Row:
+def excluded(row: Row, reason: str) -> Row:
+    """The row of a run that does not count."""
     return dataclasses.replace(row, status="excluded", reason=reason)

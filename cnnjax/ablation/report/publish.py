@@ -16,6 +16,7 @@ from cnnjax.ablation.report.overview import (
 from cnnjax.ablation.report.pages import make_context, render
 from cnnjax.ablation.report.redrawing import drawn
 from cnnjax.ablation.report.replacing import replacing
+from cnnjax.ablation.report.tables import troubles
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
 from cnnjax.records import replace_block, write_bytes, write_text
@@ -42,9 +43,10 @@ def publish(workdir: Path, repository: Path) -> Path:
     sweep = collect(workdir)
     entry = read_entry(sweep.ablation.name, workdir)
     if not entry.is_finished:
+        first = next(t for t in troubles(sweep) if t.status != "failed")
         raise UserError(
-            f"{workdir} has runs that are not done, or not comparable: finish the "
-            "ablation first"
+            f"{workdir} has runs that are not done, or not comparable ({first.arm}, "
+            f"{first.runs}: {first.reason}): finish the ablation first"
         )
     name = _report_name(sweep.ablation.name, sweep.scale_name)
     results = repository / "docs" / "results"
