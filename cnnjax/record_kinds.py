@@ -75,6 +75,13 @@ EVALUATION = Object(
         "per_class_accuracy": Items(Maybe(PERCENT)),
     }
 )
+
+
+def _done_or_not(result: dict[str, Any]) -> str | None:
+    both = result["status"] == "done" and result.get("crashed")
+    return "is of a run that is done and that crashed" if both else None
+
+
 COMMITS = Items(Object(needs={"commit": Maybe(SHORT), "step": COUNT}), most=10_000)
 RESULT = Object(
     needs={"status": Text(of=("done", "failed"))},
@@ -108,6 +115,7 @@ RESULT = Object(
         "metrics_digest": Maybe(SHORT),
         "digest": SHORT,
     },
+    agrees=_done_or_not,
 )
 
 # -- metrics.jsonl ---------------------------------------------------------------------

@@ -14,6 +14,8 @@ from cnnjax.files import read_regular
 from cnnjax.records import MOST_BYTES, is_there, to_line, unreadable
 
 SEAL, OF_METRICS = "digest", "metrics_digest"
+# In a published result: the digest that it had where it was trained.
+OF_RUN = "digest_of_run"
 
 
 def sealed(result: Mapping[str, Any], metrics: str | os.PathLike) -> dict[str, Any]:
@@ -61,6 +63,19 @@ def lines_digest(content: bytes) -> str:
     return hashlib.sha256(content[: content.rfind(b"\n") + 1]).hexdigest()
 
 
+def unlike(result: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
+    """What a result says otherwise than its run; None where all that it says fits.
+
+    Args:
+      result: of `result.json`.
+      run: what it must say where it says it, such as 'config_hash'.
+    """
+    for key, value in run.items():
+        if (found := result.get(key, value)) != value:
+            return f"{key} {found}, not {value}"
+    return None
+
+
 def broken(
     result: Mapping[str, Any], metrics: str | os.PathLike | None = None
 ) -> str | None:
@@ -77,7 +92,11 @@ def broken(
     """
     if SEAL not in result:
         return None
-    if result[SEAL] != result_digest(result):
+    try:
+        is_whole = result[SEAL] == result_digest(result)
+    except RecursionError:
+        return "result.json is nested too deeply"
+    if not is_whole:
         return "result.json was edited or damaged: its digest is not that of its text"
     found = None if metrics is None else metrics_digest(metrics)
     if found is not None and found != result.get(OF_METRICS):

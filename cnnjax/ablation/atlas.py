@@ -161,7 +161,7 @@ def write_overview(
     """
     troubles = read_outcomes(root, scale)
     entries = [
-        _entry(name, root / name / scale, troubles.get(name, ""))
+        _entry(name, root / name / scale, troubles.get(name, ""), scale)
         for name in ablation_names()
     ]
     for entry in entries:
@@ -172,10 +172,10 @@ def write_overview(
     return write_index(_folder(root, scale), scale, entries)
 
 
-def _entry(name: str, workdir: Path, trouble: str) -> Entry:
+def _entry(name: str, workdir: Path, trouble: str, scale: str) -> Entry:
     """The row of one ablation; one that cannot be judged does not take the others."""
     try:
-        return read_entry(name, workdir, trouble)
+        return read_entry(name, workdir, trouble, scale)
     except Exception as error:
         traceback.print_exc()
         reason = str(error).strip() or type(error).__name__

@@ -19,7 +19,7 @@ from cnnjax.records import (
 )
 from cnnjax.run.provenance import commits_from, describe, earlier_commits
 from cnnjax.run.setup import Run
-from cnnjax.seal import broken, sealed
+from cnnjax.seal import broken, sealed, unlike
 
 # How images become the input of the net: for its use where the data set is not.
 PREPROCESSING = "preprocessing.json"
@@ -241,16 +241,9 @@ def read_result(folder: Path, ours: Mapping[str, Any]) -> dict[str, Any] | None:
     result = read_record(path, RESULT)
     if result.get("crashed"):
         return result
-    unlike = [
-        f"{key} {result[key]}, not {value}"
-        for key, value in ours.items()
-        if result.get(key, value) != value
-    ]
-    if wrong := broken(result, folder / "metrics.jsonl"):
-        unlike.append(wrong)
-    if unlike:
+    if wrong := unlike(result, ours) or broken(result, folder / "metrics.jsonl"):
         raise UserError(
-            f"{printable(path)} is not the result of this run ({unlike[0]}): "
+            f"{printable(path)} is not the result of this run ({wrong}): "
             "restore it, move it away, or give another --workdir"
         )
     return result

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,16 @@ from rich.table import Table
 
 from cnnjax.ablation.execute import slurm
 from cnnjax.ablation.execute.jobs import read_jobs
+from cnnjax.config import digest
 from cnnjax.errors import printable
 from cnnjax.process import seems_alive
-from cnnjax.record_kinds import COUNT, PLAN, RESULT, SEEDS
+from cnnjax.record_kinds import COUNT, PLAN, PROVENANCE, RESULT, SEEDS
 from cnnjax.records import is_there, no_run, read_record, sift_record
 from cnnjax.run.heartbeat import read_heartbeat
 from cnnjax.run.progress import duration
 from cnnjax.schema import Object
 from cnnjax.screen import plain
+from cnnjax.seal import broken, unlike
 
 DONE, RUNNING, FAILED, WAITING, INTERRUPTED = (
     "done",
@@ -75,7 +77,9 @@ def read_cells(workdir: Path) -> list[CellStatus]:
         config = read_record(path, _OF_A_RUN)
         first, count = config["seeds"]["first"], config["seeds"]["count"]
         seeds = range(first, first + count)
-        return [_cell(workdir, printable(workdir.name), seeds, 0, 1.0, {}, None)]
+        known, _ = sift_record(workdir / "provenance.json", PROVENANCE)
+        ours = facts_of_run(config, known)
+        return [_cell(workdir, printable(workdir.name), seeds, ours, 0, 1.0, {}, None)]
     plan = read_record(workdir / "plan.json", PLAN)
     jobs = read_jobs(workdir, lenient=True)
     states = slurm.job_states() if jobs["launcher"] == "slurm" else None
@@ -87,9 +91,25 @@ def read_cells(workdir: Path) -> list[CellStatus]:
         work = float(arm["multiply_adds"] * batch * len(seeds))
         job = jobs["cells"].get(name, {})
         state = (states or {}).get(job.get("job", ""))
-        cell = _cell(workdir / name, name, seeds, arm["steps"], work, job, state)
+        ours, steps = {"config_hash": planned["config_hash"]}, arm["steps"]
+        cell = _cell(workdir / name, name, seeds, ours, steps, work, job, state)
         cells.append(cell)
     return cells
+
+
+def facts_of_run(
+    config: Mapping[str, Any], provenance: Mapping[str, Any] | None
+) -> dict[str, str]:
+    """What the results of a training must say.
+
+    Args:
+      config: the content of `config.json`.
+      provenance: that of `provenance.json`; None where it cannot be read.
+    """
+    facts = {"config_hash": digest(config)}
+    if provenance:
+        facts["data_fingerprint"] = provenance["data"]["fingerprint"]
+    return facts
 
 
 def seconds_left(cells: Sequence[CellStatus]) -> float | None:
@@ -146,6 +166,7 @@ def _cell(
     folder: Path,
     name: str,
     seeds: Sequence[int],
+    ours: Mapping[str, str],
     total_steps: int,
     work: float,
     job: dict[str, Any],
@@ -155,8 +176,11 @@ def _cell(
     paths = [folder / f"seed-{seed}" / "result.json" for seed in seeds]
     results = [sift_record(path, RESULT)[0] for path in paths]
     found = [result for result in results if result]
+    wrong = _of_others(dict(zip(seeds, results, strict=True)), ours)
     beat = read_heartbeat(folder)
     status = _status(results, beat, state)
+    if wrong and status == DONE:
+        status = FAILED
     step = (found[0] if status == DONE else beat).get("step", 0)
     total = total_steps or beat.get("total_steps") or step
     pace = beat.get("seconds_per_step")
@@ -169,8 +193,21 @@ def _cell(
         seconds_left=pace * (total - step) if status == RUNNING and pace else None,
         work=work,
         where=_where(status, beat),
-        note=_note(status, found, beat, job),
+        note=wrong or _note(status, found, beat, job),
     )
+
+
+def _of_others(results: Mapping[int, dict | None], ours: Mapping[str, str]) -> str:
+    """Which result is not that of this run as it was written, and why; '' for none.
+
+    The metrics are not read, because this looks at all cells again and again.
+    """
+    for seed, result in results.items():
+        if result and not result.get("crashed"):
+            wrong = unlike(result, {"seed": seed, **ours}) or broken(result)
+            if wrong:
+                return f"seed {seed} has a result that is not its own: {wrong}"
+    return ""
 
 
 def _status(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from cnnjax.ablation.judge.verified import FILE
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.errors import UserError, shown
 from cnnjax.record_kinds import DIFFERENT, PLAN, VERIFIED
@@ -13,7 +14,6 @@ from cnnjax.run.provenance import git_commit
 from cnnjax.run.trained.verify import POINTS, SHARE, verify_run
 
 ALL = "all"
-FILE = "verified.json"
 
 
 def verify(

@@ -15,7 +15,11 @@ from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.ablation.judge.comparable import exclude_others
 from cnnjax.ablation.judge.row import COST_KEYS, Replicate, Row, read_row
-from cnnjax.ablation.judge.verified import verified_words
+from cnnjax.ablation.judge.verified import (
+    exclude_refuted,
+    read_verified,
+    verified_words,
+)
 from cnnjax.errors import UserError, printable
 from cnnjax.record_kinds import PLAN, PROVENANCE
 from cnnjax.records import (
@@ -61,7 +65,7 @@ class Sweep:
       curves: of every run that has metrics and is not excluded.
       provenance: cell -> the content of its `provenance.json`.
       warnings: sentences about files that could not be read.
-      verified: what was evaluated again, in words; '' for nothing.
+      verified: what was evaluated again, as `verified.json` has it; empty for nothing.
     """
 
     ablation: Ablation
@@ -71,12 +75,17 @@ class Sweep:
     curves: Sequence[Curve]
     provenance: Mapping[str, Mapping[str, Any]]
     warnings: Sequence[str]
-    verified: str = ""
+    verified: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def arm_names(self) -> list[str]:
         """The arms of the plan, in its order."""
         return [arm["name"] for arm in self.plan["arms"]]
+
+    @property
+    def verified_words(self) -> str:
+        """What was evaluated again; '' for nothing."""
+        return verified_words(self.verified, len(self.rows))
 
     @property
     def sequential(self) -> bool:
@@ -134,15 +143,14 @@ def collect(workdir: str | Path) -> Sweep:
                 known = {"fold": cell["fold"], "cell": cell["name"]}
                 rows.append(dataclasses.replace(row, **known))
                 curves.append(_read_curves(folder / f"seed-{seed}", row, warnings))
-    rows = exclude_others(rows, plan)
+    verified, unread = read_verified(workdir, rows)
+    rows = exclude_refuted(exclude_others(rows, plan), verified)
     counted = [
         curve
         for row, of_row in zip(rows, curves, strict=True)
         if row.status != "excluded"
         for curve in of_row
     ]
-    results = {(row.cell, row.seed): row.result for row in rows}
-    verified, unlike = verified_words(workdir, results)
     return Sweep(
         ablation=ablation,
         scale_name=scale_name,
@@ -150,7 +158,7 @@ def collect(workdir: str | Path) -> Sweep:
         rows=rows,
         curves=counted,
         provenance=provenance,
-        warnings=warnings + unlike,
+        warnings=warnings + unread,
         verified=verified,
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnjax.ablation.judge.row import Row
+from cnnjax.seal import unlike
 
 
 def exclude_others(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
@@ -20,10 +21,21 @@ def exclude_others(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
     return _exclude_other_data(rows, plan)
 
 
+def exclude_other_run(row: Row, run: Mapping[str, Any]) -> Row:
+    """Excludes the result of another training.
+
+    Args:
+      row: of the seed of a training.
+      run: what its result must say, such as 'config_hash'.
+    """
+    wrong = unlike(row.result, run) if row.status in ("done", "failed") else None
+    return excluded(row, f"holds the result of another run ({wrong})") if wrong else row
+
+
 def _exclude_other_arms(rows: Sequence[Row]) -> list[Row]:
     """Excludes results that were copied from another arm; a result names its cell."""
     return [
-        _excluded(row, f"holds the result of {row.result['arm']}")
+        excluded(row, f"holds the result of {row.result['arm']}")
         if row.status in ("done", "failed")
         and row.result.get("arm", row.arm) not in (row.arm, row.cell)
         else row
@@ -35,8 +47,8 @@ def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list
     """Excludes the runs of cells whose config is not the planned one."""
     planned = _of_cells(plan, "config_hash")
     return [
-        _excluded(row, "ran with another config than the plan")
-        if row.status == "done" and row.result.get("config_hash") != planned[_cell(row)]
+        excluded(row, "ran with another config than the plan")
+        if _is_unlike(row, "config_hash", planned[_cell(row)])
         else row
         for row in rows
     ]
@@ -45,22 +57,32 @@ def _exclude_other_configs(rows: Sequence[Row], plan: Mapping[str, Any]) -> list
 def _exclude_other_data(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
     """Excludes runs whose data differ from those of most runs with the same config."""
     asked = _of_cells(plan, "data_hash")
-    prints: dict[str, Counter[str]] = defaultdict(Counter)
+    prints: dict[str, Counter[str | None]] = defaultdict(Counter)
     for row in rows:
-        if row.status == "done":
-            prints[asked[_cell(row)]][row.result.get("data_fingerprint", "")] += 1
+        if row.status == "done" or row.diverged:
+            prints[asked[_cell(row)]][row.result.get("data_fingerprint")] += 1
     usual = {key: count.most_common(1)[0][0] for key, count in prints.items()}
     return [
-        _excluded(
+        excluded(
             row,
             "used other data than most runs, which have fingerprint "
             f"{usual[asked[_cell(row)]]}",
         )
-        if row.status == "done"
-        and row.result.get("data_fingerprint", "") != usual[asked[_cell(row)]]
+        if asked[_cell(row)] in usual
+        and _is_unlike(row, "data_fingerprint", usual[asked[_cell(row)]])
         else row
         for row in rows
     ]
+
+
+def _is_unlike(row: Row, key: str, wanted: str | None) -> bool:
+    """Whether a run that counts, or a crashed one, has another fact than wanted.
+
+    One that diverged counts, and must have the fact like one that is done.
+    """
+    if row.status == "done" or row.diverged:
+        return row.result.get(key) != wanted
+    return row.status == "failed" and row.result.get(key, wanted) != wanted
 
 
 def _cell(row: Row) -> tuple[str, int | None]:
@@ -76,5 +98,6 @@ def _of_cells(plan: Mapping[str, Any], key: str) -> dict[tuple[str, int | None],
     }
 
 
-def _excluded(row: Row, reason: str) -> Row:
+def excluded(row: Row, reason: str) -> Row:
+    """The row of a run that does not count."""
     return dataclasses.replace(row, status="excluded", reason=reason)

@@ -22,6 +22,7 @@ from cnnjax.ablation.judge.compact import (
     to_columns,
     to_rows,
 )
+from cnnjax.ablation.judge.verified import FILE as VERIFIED_FILE
 from cnnjax.errors import UserError, printable
 from cnnjax.files import read_regular
 from cnnjax.record_kinds import PLAN, SEED, SPLITS
@@ -38,12 +39,19 @@ from cnnjax.records import (
     write_text,
 )
 from cnnjax.schema import Items, Maybe, Number, Object, Table, Text
-from cnnjax.seal import OF_METRICS, SEAL, lines_digest, result_digest, sealed_with
+from cnnjax.seal import (
+    OF_METRICS,
+    OF_RUN,
+    SEAL,
+    lines_digest,
+    result_digest,
+    sealed_with,
+)
 
 FORMAT = 1
 _HEAD = {"format": FORMAT}
-# In a result: the digest that it had where it was trained.
-OF_RUN = "digest_of_run"
+# In the published plan: the content of `verified.json`.
+VERIFIED_RUNS = "verified"
 PLAN_FILE, RECORDS_FILE = "plan.json", "records.jsonl"
 # Rows of the curves of a run, and whether accuracies of single classes are kept: the
 # first of these that is small enough is written, else the last.
@@ -133,7 +141,8 @@ def write_published(
       clean: takes folders of this machine out of a text.
       most: bytes of the two files.
     """
-    plan = _line(_cleaned(sweep.plan, clean))
+    verified = {VERIFIED_RUNS: sweep.verified} if sweep.verified else {}
+    plan = _line(_cleaned({**sweep.plan, **verified}, clean))
     for most_rows, with_classes in RICHNESS:
         lines = _lines(sweep, workdir, clean, most_rows, with_classes)
         records = "".join(f"{line}\n" for line in lines)
@@ -186,7 +195,10 @@ def unpack(published: Published, workdir: Path) -> None:
 
     Cells and seeds that are not planned are left out.
     """
-    write_json(workdir / PLAN_FILE, published.plan)
+    plan = {**published.plan}
+    if verified := plan.pop(VERIFIED_RUNS, None):
+        write_json(workdir / VERIFIED_FILE, verified)
+    write_json(workdir / PLAN_FILE, plan)
     for arm in published.plan["arms"]:
         for cell in arm["cells"]:
             if known := published.cells.get(cell["name"]):
@@ -317,8 +329,8 @@ def _lines(
 def _run(result: Mapping[str, Any], curves: dict[str, Any]) -> dict[str, Any]:
     """A run, with digests of what is published of it; the first one is kept beside."""
     known = {**result}
-    if SEAL in result:
-        known.setdefault(OF_RUN, result[SEAL])
+    if result:
+        known.setdefault(OF_RUN, result.get(SEAL) or result_digest(result))
     sealed = sealed_with(known, lines_digest(_metrics(curves)))
     del sealed[OF_METRICS]  # follows from the curves
     return {"result": sealed, "curves": curves}

@@ -145,7 +145,9 @@ def _of_another_run(folder: Path, result: Mapping[str, Any], seed: int) -> str |
     """Why a result is not that of this seed as it was written; None if it is."""
     if result.get("seed", seed) != seed:
         return f"holds the result of seed {result['seed']}"
-    return None if result.get("crashed") else broken(result, folder / "metrics.jsonl")
+    # After a crash the metrics belong to the next attempt.
+    metrics = None if result.get("crashed") else folder / "metrics.jsonl"
+    return broken(result, metrics)
 
 
 def _not_finite(final: Mapping[str, Any]) -> str:

@@ -98,18 +98,23 @@ class Entry:
         return first_panel(self.sweep) if self.sweep else None
 
 
-def read_entry(name: str, workdir: Path, trouble: str = "") -> Entry:
+def read_entry(name: str, workdir: Path, trouble: str = "", scale: str = "") -> Entry:
     """Reads one ablation, whatever its state.
 
     Args:
       name: of `configs/ablations/`.
       workdir: folder of its runs, which may not exist.
       trouble: why its last attempt failed, if it did.
+      scale: that the folder must be of; '' for any ablation at any scale.
     """
     try:
         if not (workdir / "plan.json").is_file():
             return Entry(name, load_ablation(name), trouble=trouble)
         sweep = collect(workdir)
+        held = sweep.ablation.name, sweep.scale_name
+        if scale and held != (name, scale):
+            held_words = f"its folder holds {held[0]!r} at scale {held[1]!r}"
+            return Entry(name, load_ablation(name), trouble=held_words)
         verdicts = judge(sweep)
     except UserError as error:
         return Entry(name, trouble=str(error))

@@ -99,7 +99,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "rows": sweep.rows,
         "num_done": sum(row.status == "done" for row in sweep.rows),
         "warnings": sweep.warnings,
-        "verified": sweep.verified,
+        "verified": sweep.verified_words,
         "troubles": tables.troubles(sweep),
         "metrics": tables.measured_metrics(sweep),
         "published_metrics": tables.published_metrics(sweep),

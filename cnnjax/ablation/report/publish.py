@@ -16,6 +16,7 @@ from cnnjax.ablation.report.overview import (
 from cnnjax.ablation.report.pages import make_context, render
 from cnnjax.ablation.report.redrawing import drawn
 from cnnjax.ablation.report.replacing import replacing
+from cnnjax.ablation.report.tables import troubles
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
 from cnnjax.records import replace_block, write_bytes, write_text
@@ -42,9 +43,10 @@ def publish(workdir: Path, repository: Path) -> Path:
     sweep = collect(workdir)
     entry = read_entry(sweep.ablation.name, workdir)
     if not entry.is_finished:
+        first = next(t for t in troubles(sweep) if t.status != "failed")
         raise UserError(
-            f"{workdir} has runs that are not done, or not comparable: finish the "
-            "ablation first"
+            f"{workdir} has runs that are not done, or not comparable ({first.arm}, "
+            f"{first.runs}: {first.reason}): finish the ablation first"
         )
     name = _report_name(sweep.ablation.name, sweep.scale_name)
     results = repository / "docs" / "results"
@@ -97,9 +99,9 @@ def publish_atlas(
     results = repository / "docs" / "results"
     entries, folders, left = [], [], {}
     for name in names:
-        entry = read_entry(name, root / name / scale)
+        entry = read_entry(name, root / name / scale, scale=scale)
         try:
-            _require_finished(entry, scale)
+            _require_finished(entry)
             with replacing(results, _report_name(name, scale)) as new:
                 _write(entry, root / name / scale, new)
         except UserError as error:  # which concerns this one alone
@@ -121,12 +123,9 @@ def publish_atlas(
     return folders, left
 
 
-def _require_finished(entry: Entry, scale: str) -> None:
-    if not entry.is_finished or entry.sweep is None:
+def _require_finished(entry: Entry) -> None:
+    if not entry.is_finished:
         raise UserError(entry.trouble or "it is not finished")
-    held = entry.sweep.ablation.name, entry.sweep.scale_name
-    if held != (entry.name, scale):
-        raise UserError(f"its folder holds {held[0]!r} at scale {held[1]!r}")
 
 
 def _report_name(ablation: str, scale: str) -> str:

@@ -12,11 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.execute.status import CellStatus, read_cells
+from cnnjax.ablation.execute.status import CellStatus, facts_of_run, read_cells
 from cnnjax.ablation.judge.collect import Curve
+from cnnjax.ablation.judge.comparable import exclude_other_run
 from cnnjax.ablation.judge.row import Row, read_row
 from cnnjax.ablation.judge.stats import summarize
-from cnnjax.ablation.judge.verified import verified_words
+from cnnjax.ablation.judge.verified import (
+    exclude_refuted,
+    read_verified,
+    verified_words,
+)
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import render
 from cnnjax.ablation.report.plots.curves import draw_lines
@@ -101,26 +106,23 @@ def read_training(workdir: Path) -> Training:
     Raises:
       UserError: its config cannot be read.
     """
-    config = flatten(read_record(workdir / "config.json", WHOLE_CONFIG))
+    stored = read_record(workdir / "config.json", WHOLE_CONFIG)
+    config = flatten(stored)
     name = printable(workdir.absolute().name)
     arm = {"name": name, "axes": {}}
     warnings: list[str] = []
-    rows: list[Row] = []
-    points: dict[tuple[int, str], dict[int, dict[str, Any]]] = {}
-    first, count = config["seeds.first"], config["seeds.count"]
-    for seed in range(first, first + count):
-        folder = workdir / f"seed-{seed}"
-        rows.append(read_row(folder, arm, seed))
-        measured, wrong = sift_metrics(folder / "metrics.jsonl")
-        if wrong:
-            warnings.append(f"{folder.name}/metrics.jsonl {wrong}.")
-        for row in measured:
-            line = row.get("split", "running")
-            # A resumed run repeats the steps after its checkpoint.
-            points.setdefault((seed, line), {})[row["step"]] = row
     known, wrong = sift_record(workdir / "provenance.json", PROVENANCE)
     if wrong:
         warnings.append(f"provenance.json {wrong}; that part is ignored.")
+    ours = facts_of_run(stored, known)
+    first, count = config["seeds.first"], config["seeds.count"]
+    rows = [
+        exclude_other_run(read_row(workdir / f"seed-{seed}", arm, seed), ours)
+        for seed in range(first, first + count)
+    ]
+    verified, unread = read_verified(workdir, rows)
+    rows = exclude_refuted(rows, verified)
+    points = _read_points(workdir, rows, warnings)
     (cell,) = read_cells(workdir)
     if cell.status != "running":  # for a seed with metrics but no result
         words = {"running": "not finished"}
@@ -128,11 +130,25 @@ def read_training(workdir: Path) -> Training:
             dataclasses.replace(row, status=words.get(row.status, row.status))
             for row in rows
         ]
-    results = {("", row.seed): row.result for row in rows}
-    verified, unlike = verified_words(workdir, results)
-    return Training(
-        name, config, rows, points, known or {}, cell, warnings + unlike, verified
-    )
+    done_again = verified_words(verified, len(rows))
+    warnings += unread
+    return Training(name, config, rows, points, known or {}, cell, warnings, done_again)
+
+
+def _read_points(
+    workdir: Path, rows: Sequence[Row], warnings: list[str]
+) -> dict[tuple[int, str], dict[int, dict[str, Any]]]:
+    """The points of `Training`, of the seeds that are not excluded."""
+    points: dict[tuple[int, str], dict[int, dict[str, Any]]] = {}
+    for seed in (row.seed for row in rows if row.status != "excluded"):
+        measured, wrong = sift_metrics(workdir / f"seed-{seed}" / "metrics.jsonl")
+        if wrong:
+            warnings.append(f"seed-{seed}/metrics.jsonl {wrong}.")
+        for point in measured:
+            line = point.get("split", "running")
+            # A resumed run repeats the steps after its checkpoint.
+            points.setdefault((seed, line), {})[point["step"]] = point
+    return points
 
 
 def write_training_report(workdir: Path) -> list[Path]:
@@ -189,7 +205,8 @@ def _context(training: Training) -> dict[str, Any]:
     """The variables of the templates."""
     done = [row for row in training.rows if row.status == "done"]
     values = {m: [row.metric(m) for row in done] for m in training.metrics}
-    facts = next((row.result for row in training.rows if row.result), {})
+    ours = (row for row in training.rows if row.status != "excluded")
+    facts = next((row.result for row in ours if row.result), {})
     return {
         "training": training,
         "state": _state(training),

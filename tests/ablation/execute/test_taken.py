@@ -134,7 +134,7 @@ def edited(published, **changes):
         ({"digest": "0" * 64}, "was edited or damaged: its digest"),
         ({"config_hash": "older"}, "ran with another config"),
         ({"data_fingerprint": "other"}, "ran on other data"),
-        ({"crashed": True}, "crashed"),
+        ({"crashed": True, "status": "failed"}, "crashed"),
         ({"seed": 0}, "holds the result of another seed"),
         ({"arm": "plain-14"}, "holds the result of another arm"),
         ({"final": {"test": {"error": 795.0}}}, "cannot be read"),

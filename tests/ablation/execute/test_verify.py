@@ -8,7 +8,13 @@ import pytest
 
 from cnnjax.ablation.execute import verify as module
 from cnnjax.ablation.execute.verify import _spread, verify
-from cnnjax.ablation.judge.verified import verified_words
+from cnnjax.ablation.judge.row import read_row
+from cnnjax.ablation.judge.verified import (
+    exclude_refuted,
+    read_verified,
+    verified_words,
+)
+from cnnjax.ablation.report.training import read_training
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
 from cnnjax.run import loop
@@ -48,9 +54,15 @@ def folder(trained, tmp_path, run, programs, monkeypatch):
     return shutil.copytree(trained, tmp_path / "run")
 
 
-def results_of(folder):
-    paths = {s: folder / f"seed-{s}" / "result.json" for s in (0, 1)}
-    return {("", seed): read_json(path) for seed, path in paths.items()}
+def rows_of(folder):
+    arm = {"name": "run", "axes": {}}
+    return [read_row(folder / f"seed-{seed}", arm, seed) for seed in (0, 1)]
+
+
+def words_of(folder):
+    verified, warnings = read_verified(folder, rows_of(folder))
+    assert warnings == []
+    return verified_words(verified, 2)
 
 
 def edit(folder, seed, key, value):
@@ -65,14 +77,12 @@ def test_the_same_weights_give_the_same_numbers(folder):
     said = []
     assert verify(folder, "all", said.append) == 0
     assert said == ["run  seed 0 equal, seed 1 equal"]
-    words, warnings = verified_words(folder, results_of(folder))
+    words = words_of(folder)
     assert words.startswith("2 of 2 runs were evaluated again from their weights")
     assert "2 gave the reported numbers" in words
-    assert warnings == []
     # Of a result that was changed since, nothing is known.
     edit(folder, 1, "error", 50.0)
-    words, _ = verified_words(folder, results_of(folder))
-    assert words.startswith("1 of 2 runs")
+    assert words_of(folder).startswith("1 of 2 runs")
 
 
 def test_what_was_reported_otherwise(folder):
@@ -83,8 +93,11 @@ def test_what_was_reported_otherwise(folder):
     assert re.search(
         r"seed 0 different \(final\.test\.loss is .*\), seed 1 eq", said[0]
     )
-    _, (warning,) = verified_words(folder, results_of(folder))
-    assert "was reported" in warning
+    # Such a run does not count.
+    rows = exclude_refuted(rows_of(folder), read_verified(folder, rows_of(folder))[0])
+    assert [row.status for row in rows] == ["excluded", "done"]
+    assert "was reported" in rows[0].reason
+    assert [row.status for row in read_training(folder).rows] == ["excluded", "done"]
     # With other versions a last digit is no difference, and half a loss is.
     known = read_json(folder / "provenance.json")
     known["packages"]["jax"] = "0.0.1"
@@ -102,7 +115,7 @@ def test_weights_that_are_not_there(folder):
     shutil.rmtree(folder / "checkpoints")
     assert verify(folder, "all", said.append) == 0
     assert "seed 0 not verified (its weights were not kept)" in said[-1]
-    assert verified_words(folder, results_of(folder))[0].startswith("0 of 2 runs")
+    assert words_of(folder).startswith("0 of 2 runs")
     path = folder / "seed-0" / "result.json"
     path.write_text(path.read_text().replace('"step": 9', '"step": 8', 1))
     assert verify(folder, "all", said.append) == 1
@@ -127,7 +140,8 @@ def test_some_runs_are_spread_over_the_plan():
 
 
 def test_a_file_that_nobody_wrote(tmp_path):
-    assert verified_words(tmp_path, {}) == ("", [])
+    assert read_verified(tmp_path, []) == ({}, [])
     (tmp_path / "verified.json").write_text('{"runs": 3}')
-    words, (warning,) = verified_words(tmp_path, {})
-    assert (words, "nothing counts as verified" in warning) == ("", True)
+    verified, (warning,) = read_verified(tmp_path, [])
+    assert verified_words(verified, 0) == ""
+    assert "nothing counts as verified" in warning

@@ -1,5 +1,6 @@
 """Results that are not what the plan says are rows with a reason, never averaged."""
 
+import dataclasses
 import json
 import shutil
 
@@ -75,10 +76,23 @@ def test_a_result_that_was_edited(sweep_dir):
     seal_all(sweep_dir)
     edit_result(sweep_dir / SEED_1, num_params=7)
     excluded(sweep_dir, "was edited or damaged")
-    # A crash is no result: its metrics belong to the next attempt.
-    crash = {"status": "failed", "reason": "killed", "crashed": True}
+    # Nor is it done because it says that it crashed, or the other way round.
+    edit_result(sweep_dir / SEED_1, crashed=True)
+    excluded(sweep_dir, "is of a run that is done and that crashed")
+    crash = {"status": "failed", "reason": "killed"}
     edit_result(sweep_dir / SEED_1, **crash)
+    excluded(sweep_dir, "was edited or damaged")
+    # After a crash the metrics belong to the next attempt.
+    seal_all(sweep_dir)
+    (sweep_dir / SEED_1 / "metrics.jsonl").write_text('{"step": 1}\n')
     assert row(collect(sweep_dir)).status == "failed"
+
+
+def test_a_result_that_is_nested_too_deeply(sweep_dir):
+    deep = '{"a":' * 600 + "1" + "}" * 600
+    text = f'{{"status": "done", "digest": "x", "more": {deep}}}'
+    (sweep_dir / SEED_1 / "result.json").write_text(text)
+    excluded(sweep_dir, "is nested too deeply")
 
 
 @pytest.mark.parametrize("error", [-5.0, 795.0, "3.1", [], True, 10**400])
@@ -106,3 +120,20 @@ def test_a_result_that_cannot_be_read_says_why(sweep_dir):
 def test_done_without_an_evaluation_is_not_done(sweep_dir):
     edit_result(sweep_dir / SEED_1, final=None)
     excluded(sweep_dir, "lacks its last evaluation")
+
+
+def test_a_run_that_diverged_elsewhere_is_no_guess(sweep_dir):
+    """It became an error of 90%."""
+    failed = {"status": "failed", "reason": "the loss became infinite", "final": None}
+    edit_result(sweep_dir / SEED_1, **failed, config_hash="of another")
+    edit_result(sweep_dir / SEED_0, **failed, data_fingerprint="of others")
+    edit_result(sweep_dir / "plain-8/seed-2", **failed)
+    crash = {"status": "failed", "reason": "killed", "crashed": True}
+    write_json(sweep_dir / "plain-8/seed-3/result.json", crash)
+    sweep = collect(sweep_dir)
+    assert "another config" in row(sweep, seed=1).reason
+    assert "other data" in row(sweep, seed=0).reason
+    assert row(sweep, seed=3).status == "failed"
+    ablation = dataclasses.replace(sweep.ablation, diverged_error=90.0)
+    sweep = dataclasses.replace(sweep, ablation=ablation)
+    assert set(sweep.values("train_error")["plain-8"]) == {2, 4}

@@ -12,7 +12,7 @@ from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.published import read_published, unpack, write_published
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, read_json, read_metrics, to_line, write_json
-from cnnjax.seal import sealed
+from cnnjax.seal import result_digest, sealed
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
 
@@ -72,6 +72,35 @@ def test_everything_that_is_judged_comes_back(runs, report, tmp_path):
         assert to_line(plain[0]) == to_line(plain[1])
     rows = read_metrics(tmp_path / "again/plain-8/seed-0/metrics.jsonl")
     assert len(rows) == len(read_metrics(runs / "plain-8/seed-0/metrics.jsonl"))
+
+
+def verify(folder, arm, outcome):
+    """What `report --verify` finds for seed 0 of an arm."""
+    digest = result_digest(read_json(folder / arm / "seed-0/result.json"))
+    known = {"cell": arm, "seed": 0, "digest": digest}
+    return known | {"outcome": outcome, "detail": ""}
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_what_was_verified_is_published(runs, tmp_path, is_sealed):
+    own = shutil.copytree(runs, tmp_path / "runs")
+    if not is_sealed:  # as earlier versions wrote it
+        path = own / "plain-8/seed-0/result.json"
+        write_json(path, {k: v for k, v in read_json(path).items() if k != "digest"})
+    found = [verify(own, "plain-8", "equal"), verify(own, "plain-20", "different")]
+    found.append(verify(own, "plain-32", "equal") | {"digest": "before it was edited"})
+    known = {"created": "2025-01-02T00:00:00", "points": 0.5, "share": 1e-3}
+    write_json(own / "verified.json", known | {"runs": found})
+    words = collect(own).verified_words
+    assert words.startswith("2 of 16 runs were evaluated again")
+    for number in (1, 2):  # also when it is published again
+        unpack(read_published(pack(own, tmp_path / f"a{number}")), tmp_path / "again")
+        own = shutil.copytree(tmp_path / "again", tmp_path / f"b{number}")
+        again = collect(own)
+        assert again.verified_words == words
+        refuted = [row.arm for row in again.rows if row.status == "excluded"]
+        assert refuted == ["plain-20"]
+    assert "verified" not in again.plan
 
 
 def test_publishing_again_what_was_published_keeps_the_first_digest(report, tmp_path):

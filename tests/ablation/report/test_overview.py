@@ -1,5 +1,6 @@
 """The overview of many ablations, and their publication."""
 
+import dataclasses
 import re
 import shutil
 
@@ -10,6 +11,7 @@ from cnnjax.ablation.report.overview import read_entry, write_index
 from cnnjax.ablation.report.publish import publish, publish_atlas, without_folders
 from cnnjax.errors import UserError
 from tests.ablation.report.test_pages import _Tags
+from tests.ablation.small_degradation import get_ablation
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
 MARKS = ("atlas-laptop", "degradation-laptop")
@@ -63,8 +65,20 @@ def test_a_broken_plan_is_a_sentence_in_the_overview(tmp_path):
     assert not entry.is_finished
 
 
+@pytest.mark.parametrize(
+    ("name", "scale"), [("head", "laptop"), ("degradation", "smoke")]
+)
+def test_the_folder_of_another_ablation_is_a_trouble(runs, name, scale):
+    """Its runs stood in the row of the other."""
+    entry = read_entry(name, runs / "degradation/laptop", scale=scale)
+    assert entry.trouble == "its folder holds 'degradation' at scale 'laptop'"
+    assert (entry.sweep, entry.verdicts) == (None, ())
+    assert read_entry("degradation", runs / "degradation/laptop", "", "laptop").sweep
+
+
 def test_all_finished_reports_are_published(runs, repository):
-    write_sweep(runs / "bottleneck/laptop", seeds=(0, 1))
+    other = dataclasses.replace(get_ablation(), name="bottleneck")
+    write_sweep(runs / "bottleneck/laptop", seeds=(0, 1), ablation=other)
     shutil.rmtree(runs / "bottleneck/laptop/plain-8")
     edit_result(
         runs / "degradation/laptop/plain-56/seed-0",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report import pages, redrawing
 from cnnjax.ablation.report import publish as publishing
 from cnnjax.ablation.report.pages import write_report
@@ -16,6 +17,7 @@ from cnnjax.ablation.report.publish import publish, without_folders
 from cnnjax.ablation.report.redrawing import write_report_from
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
+from cnnjax.seal import result_digest
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
 README = "<!-- begin degradation-laptop -->\n<!-- end degradation-laptop -->\n"
@@ -28,6 +30,15 @@ def no_pictures():
         patch.setattr(pages, "build_groups", lambda sweep, verdicts: [])
         patch.setattr(publishing, "save_thumbnail", lambda entry, path: False)
         yield
+
+
+def verify(folder, outcome):
+    """Writes what `report --verify` found for one run."""
+    result = read_json(folder / "plain-8/seed-0/result.json")
+    run = {"cell": "plain-8", "seed": 0, "digest": result_digest(result)}
+    known = {"created": "2025-01-02", "points": 0.5, "share": 1e-3}
+    runs = [run | {"outcome": outcome, "detail": ""}]
+    write_json(folder / "verified.json", known | {"runs": runs})
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +60,7 @@ def runs(tmp_path_factory):
     recipe = f"{folder}/mine.py"
     plan["recipe"] = plan["spec"]["ablation"]["scales"]["laptop"]["recipe"] = recipe
     write_json(folder / "plan.json", plan)
+    verify(folder, "equal")
     return folder
 
 
@@ -77,6 +89,8 @@ def test_the_page_is_the_published_one_byte_by_byte(published, tmp_path):
     assert page == out / "report.html"
     assert not differing(out, published, ["report.md", "results.csv"])
     assert "plain-56 has a higher test error" in screen.getvalue()
+    words = "1 of 24 runs were evaluated again from their weights, last on 2025-01-02"
+    assert words in (published / "report.md").read_text()
 
 
 @pytest.mark.slow
@@ -117,6 +131,16 @@ def test_a_report_without_its_pictures_is_small(published):
     texts = [p for p in published.iterdir() if p.is_file()]
     assert {p.name for p in texts} == {"report.md", "results.csv", "plan.json", "records.jsonl"}  # fmt: skip  # noqa: E501
     assert sum(p.stat().st_size for p in texts) < 300_000
+
+
+def test_what_was_refuted_is_not_published(runs, tmp_path):
+    own = shutil.copytree(runs, tmp_path / "runs")
+    verify(own, "different")
+    (tmp_path / "README.md").write_text(README)
+    with pytest.raises(UserError, match="seed 0: its weights, evaluated again"):
+        publish(own, tmp_path)
+    row = next(row for row in collect(own).rows if row.arm == "plain-8")
+    assert (row.status, row.seed) == ("excluded", 0)
 
 
 def test_a_lost_run_is_a_hole_and_is_named(published, tmp_path):

@@ -26,6 +26,7 @@ from cnnjax.ablation.report.plots import draw
 from cnnjax.ablation.report.plots.figures import Group, Panel, build_groups, save_groups
 from cnnjax.ablation.report.terminal import print_summary
 from cnnjax.ablation.report.training import print_training, write_training_report
+from cnnjax.config import digest
 from cnnjax.errors import UserError
 from tests.ablation.report.test_pages import _Tags
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
@@ -215,6 +216,8 @@ def test_a_report_of_a_training(folder, tmp_path):
     config["data"] = {"name": EVIL}
     config["train"] = {"epochs": 1, "steps": 0, "batch_size": 32, "note": EVIL}
     (run / "config.json").write_text(json.dumps(config))
+    for path in run.glob("seed-*"):
+        edit_result(path, config_hash=digest(config))
     page, text, table, *_ = write_training_report(run)
     check_page(page.read_text("utf-8"))
     check_markdown(text.read_text("utf-8"), "# a\n" + 4 * "## a\n")

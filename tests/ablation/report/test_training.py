@@ -9,13 +9,17 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from cnnjax.ablation.execute.status import read_cells
 from cnnjax.ablation.report.training import (
     is_training,
     print_training,
     read_training,
     write_training_report,
 )
+from cnnjax.config import digest, to_dict
 from cnnjax.errors import UserError
+from cnnjax.records import read_json, write_json
+from cnnjax.seal import sealed
 from configs import base
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
@@ -30,7 +34,9 @@ def run(tmp_path):
     shutil.copytree(tmp_path / "sweep" / "residual-20", folder)
     config = base.get_config()
     config.seeds.count = len(SEEDS)
-    (folder / "config.json").write_text(config.to_json())
+    write_json(folder / "config.json", to_dict(config))
+    for seed in SEEDS:
+        edit_result(folder / f"seed-{seed}", config_hash=digest(config))
     return folder
 
 
@@ -71,6 +77,34 @@ def test_tables_hold_what_the_results_say(run):
     assert (
         page.read_text().count("<svg") == 2
     )  # error and loss, without the learning rate
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("config_hash", "other"), ("data_fingerprint", "other"), ("seed", 2)],
+)
+def test_the_seed_of_another_training_does_not_count(run, key, value):
+    """It was averaged with the others; its digests are intact."""
+    assert [cell.status for cell in read_cells(run)] == ["done"]
+    edit_result(run / "seed-0", **{key: value})
+    path = run / "seed-0/result.json"
+    write_json(path, sealed(read_json(path), run / "seed-0/metrics.jsonl"))
+    training = read_training(run)
+    assert [row.status for row in training.rows] == ["excluded", "done", "done"]
+    assert str(value) in training.rows[0].reason
+    assert {seed for seed, _ in training.points} == {1, 2}
+    assert "2 of 3 seeds done" in screen(run)
+    (cell,) = read_cells(run)
+    assert cell.status == "failed"
+    assert f"seed 0 has a result that is not its own: {key} {value}" in cell.note
+
+
+def test_the_config_of_another_training(run):
+    config = read_json(run / "config.json")
+    config["optimizer"]["weight_decay"] = 0.5
+    write_json(run / "config.json", config)
+    assert {row.status for row in read_training(run).rows} == {"excluded"}
+    assert read_cells(run)[0].status == "failed"
 
 
 def test_a_failed_and_an_unfinished_seed_are_shown(run):
