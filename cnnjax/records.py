@@ -2,12 +2,12 @@
 
 JSON has no NaN and no infinity, but a diverged loss is a result. They are written as
 the strings "NaN", "Infinity" and "-Infinity", which every JSON reader accepts, and the
-readers below turn exactly these strings back into floats.
+readers below turn exactly these strings back into floats. Where a record must have a
+text, its kind gives the string again: a class may be named NaN.
 """
 
 import itertools
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +17,7 @@ from typing import Any
 from cnnjax.errors import ESCAPING, UserError, near_matches, printable, remedy
 from cnnjax.files import UnfitFile, read_regular
 from cnnjax.record_kinds import METRICS_ROW
-from cnnjax.schema import HOLE, Kind
-
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
 
 # No record is larger: the mean of large images, or the rows of a million evaluations.
 MOST_BYTES = 256 * 2**20
@@ -343,9 +341,7 @@ def _encoded(value: Any) -> Any:
         return [_encoded(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
         return _encoded(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
-    return value
+    return text_again(value)
 
 
 def _decoded(value: Any) -> Any:
@@ -353,7 +349,7 @@ def _decoded(value: Any) -> Any:
         return {key: _decoded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_decoded(item) for item in value]
-    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+    return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 def _umask() -> int:

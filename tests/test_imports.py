@@ -44,7 +44,7 @@ FOLDERS = {
     "probes": {"training", "net", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
-    "ablation/define": {"names", "errors"},
+    "ablation/define": {"names", "schema", "errors"},
     "ablation/plan": {
         *("ablation/define", "config", "definitions"),
         *("record_kinds", "records", "errors"),

@@ -116,7 +116,7 @@ def _unlike(cell: Cell, run: Run, seed: int, known: PublishedRun | None) -> str 
     if known is None:
         return "is not there"
     flaws: list[str] = []
-    RESULT.sift(known.result, "result", flaws)
+    result = RESULT.sift(known.result, "result", flaws)
     if flaws:
         return f"cannot be read ({flaws[0]})"
     if not known.is_whole:
@@ -129,6 +129,6 @@ def _unlike(cell: Cell, run: Run, seed: int, known: PublishedRun | None) -> str 
         "data_fingerprint": (run.dataset.fingerprint, "ran on other data"),
     }
     for key, (wanted, otherwise) in facts.items():
-        if known.result.get(key) != wanted:
+        if result.get(key) != wanted:
             return otherwise
     return None
