@@ -31,7 +31,7 @@ FOLDERS = {
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
-    "cli": {"config", "interrupt", "errors"},
+    "cli": {"config", "interrupt", "texts", "errors"},
     "onednn": set(),
     "layers/functional": {"onednn", "shard", "errors"},
     "layers": {"layers/functional", "shard", "errors"},
