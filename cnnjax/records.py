@@ -210,7 +210,7 @@ def _wrong_with(error: UserError) -> str:
     if isinstance(cause, OSError):
         return f"cannot be read ({cause.strerror or cause})"
     if isinstance(error, UnfitFile):
-        return "cannot be read (it is no file, or too large)"
+        return f"cannot be read (it {error.reason})"
     return "cannot be read (it is not valid JSON)"
 
 

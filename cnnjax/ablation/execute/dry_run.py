@@ -22,7 +22,7 @@ from cnnjax.devices.speed import training_rate
 from cnnjax.errors import UserError
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.setup import set_up
-from cnnjax.screen import say, show
+from cnnjax.screen import say, show, terminal
 from cnnjax.texts import one_line
 
 
@@ -128,7 +128,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
       plan: of `make_plan`.
       console: where to print; the terminal if None.
     """
-    console = console or Console()
+    console = console or terminal()
     found, rate = estimate(plan), training_rate()
     title = f"{plan.ablation.name}, scale {plan.scale}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
