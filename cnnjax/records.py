@@ -163,7 +163,7 @@ def read_record(path: str | os.PathLike, kind: Kind) -> Any:
     if flaws:
         raise UserError(
             f"{printable(path)} is not what a run wrote ({_several(flaws)}): restore "
-            "it, move it away, or give another --workdir"
+            "it, move it away, or give another folder"
         )
     return found
 
@@ -200,7 +200,7 @@ def _parsed(path: str | os.PathLike) -> Any:
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{printable(path)} is not valid JSON ({error}); delete it or restore it, "
-            "or give another --workdir"
+            "or give another folder"
         ) from error
 
 
@@ -283,7 +283,11 @@ def _rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], dict[int, str]
 
 
 def no_run(
-    workdir: str | os.PathLike, wanted: str, marks: Sequence[str], kind: str = "run"
+    workdir: str | os.PathLike,
+    wanted: str,
+    marks: Sequence[str],
+    kind: str = "run",
+    what: str = "--workdir",
 ) -> UserError:
     """The error for a folder that is not the one of a run, to be raised.
 
@@ -292,6 +296,7 @@ def no_run(
       wanted: what should have written the folder, such as 'an ablation'.
       marks: files of which such a folder has at least one.
       kind: what it does not hold.
+      what: what is to be given: the flag, or 'folder' where several flags take one.
 
     Returns:
       The error, with what is there instead and with such folders nearby.
@@ -310,7 +315,7 @@ def no_run(
     near = list(itertools.islice(_marked_folders(folder, marks), 3))
     hint = f", such as {' or '.join(map(printable, near))}" if near else ""
     return UserError(
-        f"{printable(workdir)} holds no {kind} ({why}): give the --workdir of "
+        f"{printable(workdir)} holds no {kind} ({why}): give the {what} of "
         f"{wanted}{hint}"
     )
 

@@ -62,7 +62,7 @@ def main() -> int:
         published=taken and taken.plan,
     )
     if DRY_RUN.value:
-        print_plan(make(num_seeds=parse_seeds(SEEDS.value)))
+        print_plan(make(num_seeds=parse_seeds(SEEDS.value)), published=taken)
         return 0
     launching = cli.launching()
     train = functools.partial(train_cells, **launching, published=taken)

@@ -153,7 +153,11 @@ def read_published(folder: str | Path) -> Published:
     path = folder / RECORDS_FILE
     if not is_there(path) or not is_there(folder / PLAN_FILE):
         raise no_run(
-            folder, "a published report", (RECORDS_FILE,), "records of published runs"
+            folder,
+            "a published report",
+            (RECORDS_FILE,),
+            "records of published runs",
+            "folder",
         )
     plan = read_record(folder / PLAN_FILE, PLAN)
     try:
