@@ -226,7 +226,10 @@ def test_names_of_a_plan_are_no_paths(report, name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda path: path.unlink(), "holds no records.*give the folder of a published"),
+        (
+            lambda path: path.unlink(),
+            "holds no records.*give the folder of a published",
+        ),
         (lambda path: path.write_bytes(b""), "does not begin with"),
         (lambda path: path.write_text('{"format": 2}\n'), "does not begin with"),
         (lambda path: path.unlink() or os.mkfifo(path), "is a pipe"),
