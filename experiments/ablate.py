@@ -30,7 +30,7 @@ FOLDS = flags.DEFINE_integer(
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "Of runs [runs/<ablation>/<scale>].")
 RESUME_FROM = flags.DEFINE_string(
-    "resume_from", "", "Published report, whose runs of like config and data are taken."
+    "resume_from", "", "Published report (records.jsonl); runs alike are taken from it."
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print arms and cost; train nothing.")
 cli.define_launch_flags()
