@@ -147,23 +147,24 @@ def read_json(path: str | os.PathLike, *, lenient: bool = False) -> Any:
         raise
 
 
-def read_record(path: str | os.PathLike, kind: Kind) -> Any:
+def read_record(path: str | os.PathLike, kind: Kind, what: str = "--workdir") -> Any:
     """Reads a record that must be whole.
 
     Args:
       path: the file.
       kind: one of `record_kinds`.
+      what: what may be given in its place, for the message.
 
     Raises:
       UserError: there is none, it cannot be read, or it has anything that does not fit
         the kind.
     """
     flaws: list[str] = []
-    found = kind.sift(_parsed(path), "", flaws)
+    found = kind.sift(_parsed(path, what), "", flaws)
     if flaws:
         raise UserError(
             f"{printable(path)} is not what a run wrote ({_several(flaws)}): restore "
-            "it, move it away, or give another folder"
+            f"it, move it away, or give another {what}"
         )
     return found
 
@@ -192,7 +193,7 @@ def sift_record(
     return (None if found is HOLE else found), wrong
 
 
-def _parsed(path: str | os.PathLike) -> Any:
+def _parsed(path: str | os.PathLike, what: str = "--workdir") -> Any:
     try:
         return from_line(read_regular(path, MOST_BYTES).decode("utf-8"))
     except OSError as error:
@@ -200,7 +201,7 @@ def _parsed(path: str | os.PathLike) -> Any:
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{printable(path)} is not valid JSON ({error}); delete it or restore it, "
-            "or give another folder"
+            f"or give another {what}"
         ) from error
 
 

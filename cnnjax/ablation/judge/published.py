@@ -159,7 +159,7 @@ def read_published(folder: str | Path) -> Published:
             "records of published runs",
             "folder",
         )
-    plan = read_record(folder / PLAN_FILE, PLAN)
+    plan = read_record(folder / PLAN_FILE, PLAN, "folder")
     try:
         first, *lines = read_regular(path, MOST_READ).split(b"\n")
     except OSError as error:
