@@ -73,7 +73,7 @@ END
 check_verb() {
   case " help test $(verbs | tr '\n' ' ')" in
     *" $1 "*) ;;
-    *) fail 2 "unknown verb '$1'; allowed are help, test$(verbs | sed 's/^/, /' |
+    *) fail 2 "unknown verb '${1:0:80}'; allowed are help, test$(verbs | sed 's/^/, /' |
       tr -d '\n') (./launch.sh help shows an example of each)" ;;
   esac
 }

@@ -38,11 +38,13 @@ from cnnjax.errors import (
     shown,
 )
 from cnnjax.interrupt import end_with_parent
+from cnnjax.texts import sentence
 
 _OUT_OF_MEMORY = (
     "there is not enough memory; what was saved is not lost: free some, or take fewer "
     "--jobs, fewer seeds or more config.train.microbatches, and run the command again"
 )
+MOST_FLAG_CHARACTERS = 100  # no flag and no config key has as many
 HELP = {"--help", "-h", "-help"}
 
 # The flags below belong to the programs that define them, not to this module.
@@ -140,21 +142,25 @@ def run(main: Callable[[], int | None]) -> None:
         parse(sys.argv)
         code = main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(error)
         code = 2
     except OSError as error:
         if error.errno not in OF_MACHINE:
             raise
-        print(f"error: {machine_error(error)}", file=sys.stderr)
+        _tell(machine_error(error))
         code = 2
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        print(f"error: {_OUT_OF_MEMORY}", file=sys.stderr)
+        _tell(_OUT_OF_MEMORY)
         code = 2
     except KeyboardInterrupt:
         code = 130
     sys.exit(code or 0)
+
+
+def _tell(error: object) -> None:
+    print(f"error: {sentence(error)}", file=sys.stderr)
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -255,6 +261,11 @@ def parse(argv: list[str]) -> None:
         exist, or a value of the wrong type.
     """
     argv = [argv[0], *map(_at_home, argv[1:])]
+    for word in argv[1:]:
+        name = word.lstrip("-").partition("=")[0]
+        # Of such a name absl makes a deep recursion.
+        if word.startswith("-") and len(name) > MOST_FLAG_CHARACTERS:
+            raise _unknown_flag(name)
     argv, recipe, nones = _resolve_recipe(argv)
     try:
         rest = flags.FLAGS(argv)
@@ -335,7 +346,8 @@ def _unknown_flag(name: str) -> UserError:
         hint = f" (for all arms of an ablation write --set={key}=VALUE)"
     if name == "set" and "config" in flags.FLAGS:
         hint = " (for one training write --config.KEY=VALUE)"
-    return UserError(f"unknown flag --{name}{hint}; --help lists all flags")
+    flag = sentence(name, MOST_FLAG_CHARACTERS)
+    return UserError(f"unknown flag --{flag}{hint}; --help lists all flags")
 
 
 def _wrong_value(text: str, recipe: ConfigDict | None) -> UserError:

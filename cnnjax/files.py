@@ -17,7 +17,16 @@ _KINDS = {
 
 
 class UnfitFile(UserError):
-    """What stands at the path is no regular file, or larger than such a file can be."""
+    """What stands at the path is no regular file, or larger than such a file can be.
+
+    Args:
+      path: the path.
+      reason: what stands there, in words that follow its name.
+    """
+
+    def __init__(self, path: str | os.PathLike, reason: str):
+        super().__init__(f"{printable(path)} {reason}")
+        self.reason = reason
 
 
 def open_regular(
@@ -41,19 +50,19 @@ def open_regular(
         handle = os.open(path, flags | (0 if follow else os.O_NOFOLLOW))
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
-            raise UnfitFile(f"{printable(path)} is a link, not a file") from error
+            raise UnfitFile(path, "is a link, not a file") from error
         if error.errno == errno.ENXIO:  # the way in which a socket cannot be opened
-            raise UnfitFile(f"{printable(path)} is a socket, not a file") from error
+            raise UnfitFile(path, "is a socket, not a file") from error
         raise
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             kind = next((k for test, k in _KINDS.items() if test(found.st_mode)), "odd")
-            raise UnfitFile(f"{printable(path)} is {kind}, not a file")
+            raise UnfitFile(path, f"is {kind}, not a file")
         if found.st_size > most:
             raise UnfitFile(
-                f"{printable(path)} has {found.st_size:,} bytes, and at most {most:,} "
-                "are expected there"
+                path,
+                f"has {found.st_size:,} bytes, and at most {most:,} are expected there",
             )
         return os.fdopen(handle, "rb")
     except BaseException:

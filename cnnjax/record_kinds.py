@@ -143,11 +143,21 @@ _BELOW_ARM = re.compile(r"(/fold-\d+)?(/seeds-\d+)?")
 
 
 def _cells_of_arm(arm: dict[str, Any]) -> str | None:
-    """The folder of a cell is that of its arm, or one below."""
-    for name in (cell["name"] for cell in arm["cells"]):
+    """The folder of a cell is that of its arm, or one below; each run counts once."""
+    names, runs = set(), set()
+    for cell in arm["cells"]:
+        name, fold = cell["name"], cell["fold"]
         rest = name.removeprefix(arm["name"])
         if rest == name or not _BELOW_ARM.fullmatch(rest):
             return f"has a cell {shown(name)}, which is no folder of this arm"
+        if name in names:
+            return f"has two cells {shown(name)}"
+        names.add(name)
+        for seed in cell["seeds"]:
+            if (fold, seed) in runs:
+                of_fold = "" if fold is None else f" of fold {fold}"
+                return f"has seed {seed}{of_fold} twice"
+            runs.add((fold, seed))
     return None
 
 

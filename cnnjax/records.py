@@ -2,12 +2,12 @@
 
 JSON has no NaN and no infinity, but a diverged loss is a result. They are written as
 the strings "NaN", "Infinity" and "-Infinity", which every JSON reader accepts, and the
-readers below turn exactly these strings back into floats.
+readers below turn exactly these strings back into floats. Where a record must have a
+text, its kind gives the string again: a class may be named NaN.
 """
 
 import itertools
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,9 +17,7 @@ from typing import Any
 from cnnjax.errors import ESCAPING, UserError, near_matches, printable, remedy
 from cnnjax.files import UnfitFile, read_regular
 from cnnjax.record_kinds import METRICS_ROW
-from cnnjax.schema import HOLE, Kind
-
-_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
 
 # No record is larger: the mean of large images, or the rows of a million evaluations.
 MOST_BYTES = 256 * 2**20
@@ -149,23 +147,24 @@ def read_json(path: str | os.PathLike, *, lenient: bool = False) -> Any:
         raise
 
 
-def read_record(path: str | os.PathLike, kind: Kind) -> Any:
+def read_record(path: str | os.PathLike, kind: Kind, what: str = "--workdir") -> Any:
     """Reads a record that must be whole.
 
     Args:
       path: the file.
       kind: one of `record_kinds`.
+      what: what may be given in its place, for the message.
 
     Raises:
       UserError: there is none, it cannot be read, or it has anything that does not fit
         the kind.
     """
     flaws: list[str] = []
-    found = kind.sift(_parsed(path), "", flaws)
+    found = kind.sift(_parsed(path, what), "", flaws)
     if flaws:
         raise UserError(
             f"{printable(path)} is not what a run wrote ({_several(flaws)}): restore "
-            "it, move it away, or give another --workdir"
+            f"it, move it away, or give another {what}"
         )
     return found
 
@@ -194,7 +193,7 @@ def sift_record(
     return (None if found is HOLE else found), wrong
 
 
-def _parsed(path: str | os.PathLike) -> Any:
+def _parsed(path: str | os.PathLike, what: str = "--workdir") -> Any:
     try:
         return from_line(read_regular(path, MOST_BYTES).decode("utf-8"))
     except OSError as error:
@@ -202,7 +201,7 @@ def _parsed(path: str | os.PathLike) -> Any:
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{printable(path)} is not valid JSON ({error}); delete it or restore it, "
-            "or give another --workdir"
+            f"or give another {what}"
         ) from error
 
 
@@ -212,7 +211,7 @@ def _wrong_with(error: UserError) -> str:
     if isinstance(cause, OSError):
         return f"cannot be read ({cause.strerror or cause})"
     if isinstance(error, UnfitFile):
-        return "cannot be read (it is no file, or too large)"
+        return f"cannot be read (it {error.reason})"
     return "cannot be read (it is not valid JSON)"
 
 
@@ -285,7 +284,11 @@ def _rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], dict[int, str]
 
 
 def no_run(
-    workdir: str | os.PathLike, wanted: str, marks: Sequence[str], kind: str = "run"
+    workdir: str | os.PathLike,
+    wanted: str,
+    marks: Sequence[str],
+    kind: str = "run",
+    what: str = "--workdir",
 ) -> UserError:
     """The error for a folder that is not the one of a run, to be raised.
 
@@ -294,6 +297,7 @@ def no_run(
       wanted: what should have written the folder, such as 'an ablation'.
       marks: files of which such a folder has at least one.
       kind: what it does not hold.
+      what: what is to be given: the flag, or 'folder' where several flags take one.
 
     Returns:
       The error, with what is there instead and with such folders nearby.
@@ -312,7 +316,7 @@ def no_run(
     near = list(itertools.islice(_marked_folders(folder, marks), 3))
     hint = f", such as {' or '.join(map(printable, near))}" if near else ""
     return UserError(
-        f"{printable(workdir)} holds no {kind} ({why}): give the --workdir of "
+        f"{printable(workdir)} holds no {kind} ({why}): give the {what} of "
         f"{wanted}{hint}"
     )
 
@@ -343,9 +347,7 @@ def _encoded(value: Any) -> Any:
         return [_encoded(item) for item in value]
     if hasattr(value, "tolist"):  # NumPy and JAX arrays and scalars
         return _encoded(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
-    return value
+    return text_again(value)
 
 
 def _decoded(value: Any) -> Any:
@@ -353,7 +355,7 @@ def _decoded(value: Any) -> Any:
         return {key: _decoded(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_decoded(item) for item in value]
-    return _NON_FINITE.get(value, value) if isinstance(value, str) else value
+    return NON_FINITE.get(value, value) if isinstance(value, str) else value
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ take what is left.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -18,6 +19,18 @@ MOST_WHOLE = 2**63 - 1
 MOST_REAL = 1e100  # sums of squares of such numbers are finite
 MOST_CHARACTERS = 100_000
 MOST_ITEMS = 100_000
+# What stands in records for numbers that JSON does not have.
+NON_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def text_again(value: Any) -> Any:
+    """The text of which `records.from_line` made a number that is not finite.
+
+    Where a text belongs, "NaN" is a name like any other. Every other value stays.
+    """
+    if type(value) is not float or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
 
 
 class Kind(Protocol):
@@ -84,6 +97,7 @@ class Text:
     of: tuple[str, ...] = ()
 
     def sift(self, value: Any, at: str, flaws: list[str]) -> Any:
+        value = text_again(value)
         if not isinstance(value, str):
             return _misfit(value, at, "a text", flaws)
         if len(value) > self.most:
@@ -105,7 +119,7 @@ class Name:
 
     def sift(self, value: Any, at: str, flaws: list[str]) -> Any:
         try:
-            return check_name(self.what, value, at or "the record")
+            return check_name(self.what, text_again(value), at or "the record")
         except UserError as error:
             flaws.append(str(error))
             return HOLE

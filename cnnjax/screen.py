@@ -33,6 +33,15 @@ def plain(text: str) -> str:
     return escape(one_line(text))
 
 
+def terminal(stream: TextIO | None = None) -> Console:
+    """A console that takes no text of others for an emoji, as rich does ':bomb:'.
+
+    Args:
+      stream: where to; the standard output if None.
+    """
+    return Console(file=stream, emoji=False)
+
+
 def show(table: Table, console: Console | None = None) -> None:
     """Prints a table, or each of its rows as a list where it does not fit.
 
@@ -40,7 +49,7 @@ def show(table: Table, console: Console | None = None) -> None:
       table: its cells are text.
       console: where to print; the terminal if None.
     """
-    console = console or Console()
+    console = console or terminal()
     if _fits(table, console):
         console.print(table)
         return
@@ -51,7 +60,7 @@ def show(table: Table, console: Console | None = None) -> None:
         for title, cells in columns:
             if cells[row]:
                 line = Text.assemble((f"{title}: ", "bold"))
-                line.append_text(Text.from_markup(str(cells[row])))
+                line.append_text(Text.from_markup(str(cells[row]), emoji=False))
                 console.print(line)
         console.print()
     if table.caption:
@@ -74,7 +83,8 @@ def _least_width(table: Table, console: Console) -> int:
     least = Measurement.get(console, options, table).minimum
     for column in table.columns:
         if column.no_wrap:
-            texts = [Text.from_markup(str(c)) for c in (column.header, *column.cells)]
+            cells = map(str, (column.header, *column.cells))
+            texts = [Text.from_markup(cell, emoji=False) for cell in cells]
             words = (w for text in texts for w in text.plain.split() or [""])
             whole = max(text.cell_len for text in texts)
             least += whole - max(Text(word).cell_len for word in words)

@@ -12,6 +12,7 @@ from cnnjax import cli
 from cnnjax.config import parse_changes
 from cnnjax.errors import UserError, printable
 from cnnjax.records import is_writer
+from cnnjax.screen import say
 
 ABLATION = flags.DEFINE_string("ablation", "degradation", "A name, or path of a file.")
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
@@ -29,7 +30,7 @@ FOLDS = flags.DEFINE_integer(
 )
 WORKDIR = flags.DEFINE_string("workdir", "", "Of runs [runs/<ablation>/<scale>].")
 RESUME_FROM = flags.DEFINE_string(
-    "resume_from", "", "Published report, whose runs of like config and data are taken."
+    "resume_from", "", "Published report (records.jsonl); runs alike are taken from it."
 )
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print arms and cost; train nothing.")
 cli.define_launch_flags()
@@ -61,18 +62,17 @@ def main() -> int:
         published=taken and taken.plan,
     )
     if DRY_RUN.value:
-        print_plan(make(num_seeds=parse_seeds(SEEDS.value)))
+        print_plan(make(num_seeds=parse_seeds(SEEDS.value)), published=taken)
         return 0
     launching = cli.launching()
     train = functools.partial(train_cells, **launching, published=taken)
-    # Other launchers start separate processes.
-    inline = launching["launcher"] == "inline"
+    inline = launching["launcher"] == "inline"  # others start processes of their own
     with joined(**cli.processes()) if inline else contextlib.nullcontext():
         budget = Budget(MAX_SEEDS.value, MINUTES.value)
         code, plan = train_seeds(make, train, SEEDS.value, budget)
         if code in (0, 1) and launching["wait"] and is_writer():
             print_summary(plan.workdir)
-            print(f"report: {printable(write_report(plan.workdir)[0])}")
+            say(f"report: {printable(write_report(plan.workdir)[0])}")
     return code
 
 

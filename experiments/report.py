@@ -1,7 +1,7 @@
 """Write the report of a run or an ablation, from its files or its published records.
 
 Example: ./launch.sh report --workdir=runs/degradation/laptop
-         ./launch.sh report --from=docs/results/degradation-laptop
+         ./launch.sh report --from=REPORT (a folder with the records.jsonl of publish)
          ./launch.sh report --workdir=runs/degradation/laptop --verify=all
 """
 
@@ -28,7 +28,7 @@ WORKDIR = flags.DEFINE_string(
     "[runs/published/<name>].",
 )
 FROM = flags.DEFINE_string(
-    "from", "", "Folder of a published report, whose records are judged again."
+    "from", "", "Folder of a published report; its records.jsonl is judged again."
 )
 
 

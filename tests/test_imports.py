@@ -31,7 +31,7 @@ FOLDERS = {
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
-    "cli": {"config", "interrupt", "errors"},
+    "cli": {"config", "interrupt", "texts", "errors"},
     "onednn": set(),
     "layers/functional": {"onednn", "shard", "errors"},
     "layers": {"layers/functional", "shard", "errors"},
@@ -44,7 +44,7 @@ FOLDERS = {
     "probes": {"training", "net", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
-    "ablation/define": {"names", "errors"},
+    "ablation/define": {"names", "schema", "errors"},
     "ablation/plan": {
         *("ablation/define", "config", "definitions"),
         *("record_kinds", "records", "errors"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax import cli
+from cnnjax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
@@ -50,6 +51,32 @@ def test_a_full_disk_is_an_error_of_output():
         pytest.raises(OSError, match="No space"),
     ):
         stream.write(b"lost")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [UserError("x" * 3000), OSError(errno.ENAMETOOLONG, "too long", "x" * 3000)],
+)
+def test_an_error_is_one_sentence_however_long_its_names(monkeypatch, capsys, error):
+    def main():
+        raise error
+
+    assert run_main(monkeypatch, main) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert len(said) <= 510
+
+
+@pytest.mark.parametrize("word", ["--" + "x" * 3000, "--" + "x" * 3000 + "=1"])
+def test_no_flag_is_that_long(monkeypatch, capsys, word):
+    monkeypatch.setattr(sys, "argv", ["program", word])
+    with pytest.raises(SystemExit) as ended:
+        cli.run(lambda: 0)
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.startswith("error: unknown flag --xxx")
+    assert said.endswith("xxx; --help lists all flags\n")
+    assert len(said) < 200
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """What `import cnnjax` gives, and what the README says about it."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,13 @@ def test_the_public_names():
 def test_the_package_alone_imports_no_jax():
     code = "import sys, cnnjax; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_examples_name_reports_that_have_records():
+    places = [ROOT / "README.md", *(ROOT / "experiments").glob("*.py")]
+    for path in places:
+        for folder in re.findall(r"--(?:resume_)?from=(docs/\S+)", path.read_text()):
+            assert (ROOT / folder / "records.jsonl").is_file(), f"{path}: {folder}"
 
 
 def test_the_table_of_the_readme_is_that_of_the_registry():

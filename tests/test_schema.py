@@ -4,6 +4,9 @@ import math
 
 import pytest
 
+from cnnjax.record_kinds import ARM, PLAN, PROVENANCE, RESULT
+from cnnjax.records import from_line, to_line
+from cnnjax.run.trained.kinds import CLASSES
 from cnnjax.schema import (
     HOLE,
     Flag,
@@ -80,6 +83,45 @@ def test_fields_may_have_to_agree():
     assert kind.sift({"a": 2}, "row", flaws) == {"a": 2}
     assert kind.sift({"a": 3}, "row", flaws) is HOLE
     assert flaws == ["row is odd"]
+
+
+@pytest.mark.parametrize("name", ["NaN", "Infinity", "-Infinity"])
+def test_a_text_that_reads_like_a_number_stays_a_text(name):
+    result = {"status": "done", "arm": name, "final": {name: {"loss": math.inf}}}
+    arm = {"name": name.strip("-"), "axes": {"NaN": name}}
+    cell = {"name": arm["name"], "seeds": [0], "fold": None}
+    cell |= {"config_hash": name, "data_hash": name}
+    arm |= {"num_params": 1, "multiply_adds": 1, "steps": 1, "epochs": 1}
+    plan = {"seeds": [0], "arms": [arm | {"cells": [cell]}], "ablation": arm["name"]}
+    plan |= {"spec": {"ablation": {}, "scale": name}}
+    provenance = {"data": {"fingerprint": name, "name": name}, "git_commit": name}
+    for kind, value in (
+        (RESULT, result),
+        (PLAN, plan),
+        (PROVENANCE, provenance),
+        (CLASSES, [name, "cat"]),
+    ):
+        flaws = []
+        assert kind.sift(from_line(to_line(value)), "", flaws) == value
+        assert flaws == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "flaw"),
+    [
+        ([("a/fold-0", 0, [0, 1]), ("a/fold-0/seeds-2", 0, [2]), ("a", 1, [0])], None),
+        ([("a", 0, [0]), ("a", 1, [0]), ("a", 2, [0])], "it has two cells 'a'"),
+        ([("a", None, [0, 0, 0])], "it has seed 0 twice"),
+        ([("a", 1, [0, 1]), ("a/seeds-1", 1, [1])], "it has seed 1 of fold 1 twice"),
+    ],
+)
+def test_no_run_of_a_plan_counts_twice(cells, flaw):
+    arm = {"num_params": 1, "multiply_adds": 1, "steps": 1, "epochs": 1, "axes": {}}
+    hashes = {"config_hash": "c", "data_hash": "d"}
+    listed = [dict(zip(("name", "fold", "seeds"), c, strict=True)) for c in cells]
+    flaws = []
+    ARM.sift(arm | {"name": "a", "cells": [c | hashes for c in listed]}, "", flaws)
+    assert flaws == ([flaw] if flaw else [])
 
 
 def test_keys_of_tables_are_checked():

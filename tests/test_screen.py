@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cnnjax.ablation.execute import status
 from cnnjax.run.progress import Progress
-from cnnjax.screen import plain, say, show
+from cnnjax.screen import plain, say, show, terminal
 
 ROOT = Path(__file__).parents[1]
 EVIL = "\x1b[2J\x9b31m\u202e\0\r[red]x[/]\n" + "y" * 1000
@@ -23,7 +23,6 @@ PRINTING = {
     "cnnjax/cli.py",
     "cnnjax/devices/watchdog.py",
     "cnnjax/ablation/atlas.py",
-    "experiments/ablate.py",
     "experiments/models.py",
     "experiments/profile.py",
 }
@@ -113,6 +112,20 @@ def test_a_table_with_codes():
     show(table, Console(file=stream, width=60, color_system=None))
     assert all(map(is_harmless, stream.getvalue().splitlines()))
     assert "[red]x[/]" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 6])
+def test_a_text_between_colons_is_no_emoji(width):
+    table = Table("cell", title=plain("arm :bomb:"))
+    table.add_row(plain("a :bomb: b"))
+    stream = io.StringIO()
+    console = terminal(stream)
+    console.width = width
+    show(table, console)
+    console.print("[red]:bomb:[/]")
+    with Progress({"": 1.0}, stream=stream) as progress:
+        progress.say(":bomb:")
+    assert stream.getvalue().count(":bomb:") == 4
 
 
 def test_a_status_with_codes():

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
-from cnnjax.screen import NARROW
+from cnnjax.screen import NARROW, terminal
 from cnnjax.texts import one_line, sentence
 
 _UNKNOWN = "-:--"
@@ -96,7 +95,7 @@ class Progress:
         self.num_runs, self._num_ended = len(work), 0
         self.interval_seconds, self.now = interval_seconds, now
         self._lock = threading.RLock()
-        wide = Console(file=self._stream).width >= NARROW
+        wide = terminal(self._stream).width >= NARROW
         self.bars = self._make_bars() if self._stream.isatty() and wide else None
 
     def __enter__(self) -> "Progress":
@@ -144,7 +143,7 @@ class Progress:
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[text]}", markup=False),
-            console=Console(file=self._stream),
+            console=terminal(self._stream),
             # Two redraws a second: on a small machine the display competes for a core.
             refresh_per_second=2,
         )

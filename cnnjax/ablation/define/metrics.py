@@ -27,6 +27,20 @@ class Metric:
     factor: float = 1.0
 
 
+# The columns of results.csv behind the metrics, from `result.json` and its `cost`. Axes
+# are columns as well, so none has a name of these.
+FACTS = (
+    *("config_hash", "data_fingerprint", "num_params", "multiply_adds"),
+    *("step", "epochs"),
+)
+COST_KEYS = (
+    "compile_seconds",
+    "run_seconds",
+    "images_per_second",
+    "step_seconds",
+    "memory_bytes",
+)
+
 METRICS: dict[str, Metric] = {
     "train_error": Metric("training error", "%", ("final", "train", "error")),
     "train_loss": Metric("training loss", "", ("final", "train", "loss")),

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from cnnjax.ablation.define import checks
 from cnnjax.ablation.define.axes import Arm, Axis, Scale, check_axis, check_scale
 from cnnjax.ablation.define.claims import Claim
-from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
 from cnnjax.ablation.define.papers import (
     NOT_RECORDED,
     Published,
@@ -29,6 +29,7 @@ from cnnjax.errors import UserError, shown, unknown_name
 from cnnjax.names import check_name, check_names
 
 MOST_ARMS = 10_000
+_COLUMNS = {*METRICS, *FACTS, *COST_KEYS}
 # How a label may be padded within the name of an arm, such as '0>3'.
 _PADDING = re.compile(r"[^{}]?[<>^]?\d{0,2}")
 
@@ -173,6 +174,11 @@ def _check_axes(ablation: Ablation) -> None:
         raise UserError(f"{where}: two axes share a name, in {', '.join(names)}")
     for axis in ablation.axes:
         check_axis(axis, f"axis {axis.name!r} in {where}")
+        if axis.name.casefold() in _COLUMNS:
+            raise UserError(
+                f"{where}: axis {shown(axis.name)} is a column of results.csv already: "
+                "choose another name"
+            )
     drawn = [ablation.x_axis]
     if ablation.series_axis is not None:
         drawn.append(ablation.series_axis)

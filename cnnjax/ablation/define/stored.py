@@ -21,6 +21,9 @@ from cnnjax.ablation.define.papers import NOT_RECORDED, Published
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
+from cnnjax.schema import text_again
+
+_UNFIT = (UserError, AttributeError, KeyError, TypeError, ValueError)
 
 
 def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
@@ -50,15 +53,16 @@ def spec_from_dict(data: Mapping[str, Any]) -> tuple[Ablation, str]:
       UserError: it was written by a later version, or is no definition.
     """
     try:
-        fields = dict(data["ablation"])
+        fields = _with_texts(dict(data["ablation"]))
         fields["axes"] = [_axis(axis) for axis in fields["axes"]]
         fields["claims"] = [_claim(claim) for claim in fields["claims"]]
         fields["published"] = [_published(row) for row in fields["published"]]
         fields["scales"] = {k: _scale(v) for k, v in fields["scales"].items()}
         ablation = Ablation(**fields)
-        ablation.scale(check_name("scale", data["scale"], "plan.json"))
-        return ablation, data["scale"]
-    except (UserError, AttributeError, KeyError, TypeError, ValueError) as error:
+        scale = check_name("scale", text_again(data["scale"]), "plan.json")
+        ablation.scale(scale)
+        return ablation, scale
+    except (*_UNFIT, RecursionError) as error:
         raise UserError(
             f"the spec in plan.json cannot be read ({error}): plan the ablation again "
             "into a new --workdir, or report it with the version that wrote it"
@@ -74,6 +78,20 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(inner) for inner in value]
     return value
+
+
+def _with_texts(stored: Any) -> Any:
+    """Names such as "NaN" are texts again; only values of config keys are numbers."""
+    if isinstance(stored, list):
+        return [_with_texts(item) for item in stored]
+    if not isinstance(stored, Mapping):
+        return text_again(stored)
+    return {
+        key: inner
+        if key in ("overrides", "values") and isinstance(inner, Mapping)
+        else _with_texts(inner)
+        for key, inner in stored.items()
+    }
 
 
 def _scale_to_dict(scale: Scale) -> dict[str, Any]:

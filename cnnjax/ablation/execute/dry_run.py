@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.ablation.execute.inline import require_test_images
+from cnnjax.ablation.execute.taken import takeable
+from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, load_ablation, make_plan
 from cnnjax.config import override, splat
 from cnnjax.data.contents import source_lines
@@ -22,7 +24,7 @@ from cnnjax.devices.speed import training_rate
 from cnnjax.errors import UserError
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.setup import set_up
-from cnnjax.screen import say, show
+from cnnjax.screen import say, show, terminal
 from cnnjax.texts import one_line
 
 
@@ -75,12 +77,17 @@ class Estimate:
         return sum(arm.work for arm in self.arms)
 
 
-def estimate(plan: Plan) -> Estimate:
+def estimate(plan: Plan, published: Published | None = None) -> Estimate:
     """Traces the net of every arm once; reads no image.
+
+    Args:
+      plan: of `make_plan`.
+      published: a report whose runs are taken where they fit; those cost nothing.
 
     Raises:
       UserError: an error that training would raise as well.
     """
+    taken = takeable(plan, published)
     data: dict[str, tuple[Dataset, str]] = {}
     arms, runs = [], {}
     for arm in plan.arms:
@@ -91,7 +98,7 @@ def estimate(plan: Plan) -> Estimate:
             data[key] = describe_dataset(splat("data", Request, config.data))
             require_test_images(plan, data[key][0])
         run = runs[arm.name] = set_up(config, data[key][0])
-        num_runs = sum(len(cell.seeds) for cell in cells)
+        num_runs = sum(len(cell.seeds) for cell in cells if cell.name not in taken)
         arms.append(
             ArmEstimate(
                 arm=arm.name,
@@ -105,6 +112,12 @@ def estimate(plan: Plan) -> Estimate:
         )
     absent = dict.fromkeys(note for _, note in data.values() if note)
     notes = (*absent, *(f"note: {words}" for words in cautions_of_arms(runs)))
+    if published:
+        num_taken = sum(len(cell.seeds) for cell in plan.cells if cell.name in taken)
+        notes += (
+            f"{num_taken} runs are taken from {published.name} if their data is that "
+            "of this machine; they are not counted here",
+        )
     # Arms may use different parts of one source.
     lines = dict.fromkeys(
         "\n".join(source_lines(dataset)) for dataset, note in data.values() if not note
@@ -121,15 +134,18 @@ def _for_planning(config: ConfigDict) -> ConfigDict:
     return config
 
 
-def print_plan(plan: Plan, console: Console | None = None) -> None:
+def print_plan(
+    plan: Plan, console: Console | None = None, published: Published | None = None
+) -> None:
     """Prints the dry run: arms, parameters, multiply-adds, time; writes nothing.
 
     Args:
       plan: of `make_plan`.
       console: where to print; the terminal if None.
+      published: as of `estimate`.
     """
-    console = console or Console()
-    found, rate = estimate(plan), training_rate()
+    console = console or terminal()
+    found, rate = estimate(plan, published), training_rate()
     title = f"{plan.ablation.name}, scale {plan.scale}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("arm", overflow="fold")

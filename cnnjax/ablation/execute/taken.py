@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from cnnjax.ablation.execute.jobs import read_jobs
 from cnnjax.ablation.judge.published import (
@@ -50,16 +51,15 @@ def take_published(
         say(warning)
     taken: list[Cell] = []
     commits: list[str] = []
-    jobs = read_jobs(plan.workdir)["cells"]  # a cell that waits has no files yet
+    jobs = read_jobs(plan.workdir)["cells"]
     for cell in plan.cells:
-        folder = plan.workdir / cell.name
         known = published.cells.get(cell.name)
-        if known is None or cell.name in jobs or not _is_free(folder, cell):
+        if known is None or not _is_left(plan, cell, jobs):
             continue
-        if reason := _unfit(cell, runs[cell.name], known):
+        if reason := _unfit(cell, runs[cell.name].dataset.fingerprint, known):
             say(f"{cell.name} of {published.name} is not taken: {reason}")
             continue
-        write_cell(folder, known, cell.seeds, origin=published.name)
+        write_cell(plan.workdir / cell.name, known, cell.seeds, origin=published.name)
         commits += [commit[:10] for commit in commits_of(known.provenance)]
         taken.append(cell)
     if not taken:
@@ -71,6 +71,30 @@ def take_published(
         f"{num_runs} of {total} runs are taken from {published.name}, trained at "
         f"commit {', '.join(dict.fromkeys(commits))}"
     )
+
+
+def takeable(plan: Plan, published: Published | None) -> list[str]:
+    """Names of the cells that `take_published` takes if their data is the same.
+
+    Raises:
+      UserError: as `take_published`.
+    """
+    if published is None:
+        return []
+    _refuse_other(plan, published)
+    jobs = read_jobs(plan.workdir)["cells"]
+    return [
+        cell.name
+        for cell in plan.cells
+        if (known := published.cells.get(cell.name))
+        and _is_left(plan, cell, jobs)
+        and not _unfit(cell, None, known)
+    ]
+
+
+def _is_left(plan: Plan, cell: Cell, jobs: Mapping[str, Any]) -> bool:
+    """Whether nothing trains or trained it; a cell that waits has no files yet."""
+    return cell.name not in jobs and _is_free(plan.workdir / cell.name, cell)
 
 
 def _refuse_other(plan: Plan, published: Published) -> None:
@@ -97,26 +121,33 @@ def _is_free(folder: Path, cell: Cell) -> bool:
     return half_taken and not all(is_there(result) for result in results)
 
 
-def _unfit(cell: Cell, run: Run, known: PublishedCell) -> str | None:
-    """Why a cell must be trained; None if all its runs can be taken."""
+def _unfit(cell: Cell, data: str | None, known: PublishedCell) -> str | None:
+    """Why a cell must be trained; None if all its runs can be taken.
+
+    Args:
+      cell: of the plan.
+      data: its fingerprint; None where it is not known.
+      known: the published cell.
+    """
     flaws: list[str] = []
     provenance = PROVENANCE.sift(known.provenance, "its provenance", flaws)
     if flaws:
         return flaws[0]
-    if provenance["data"]["fingerprint"] != run.dataset.fingerprint:
+    data = data or provenance["data"]["fingerprint"]
+    if provenance["data"]["fingerprint"] != data:
         return "it ran on other data"
     for seed in cell.seeds:
-        if reason := _unlike(cell, run, seed, known.runs.get(seed)):
+        if reason := _unlike(cell, data, seed, known.runs.get(seed)):
             return f"seed {seed} {reason}"
     return None
 
 
-def _unlike(cell: Cell, run: Run, seed: int, known: PublishedRun | None) -> str | None:
+def _unlike(cell: Cell, data: str, seed: int, known: PublishedRun | None) -> str | None:
     """Why a run is not what this cell would give; None if it is."""
     if known is None:
         return "is not there"
     flaws: list[str] = []
-    RESULT.sift(known.result, "result", flaws)
+    result = RESULT.sift(known.result, "result", flaws)
     if flaws:
         return f"cannot be read ({flaws[0]})"
     if not known.is_whole:
@@ -126,9 +157,9 @@ def _unlike(cell: Cell, run: Run, seed: int, known: PublishedRun | None) -> str 
         "arm": (cell.name, "holds the result of another arm"),
         "seed": (seed, "holds the result of another seed"),
         "config_hash": (digest(cell.config), "ran with another config"),
-        "data_fingerprint": (run.dataset.fingerprint, "ran on other data"),
+        "data_fingerprint": (data, "ran on other data"),
     }
     for key, (wanted, otherwise) in facts.items():
-        if known.result.get(key) != wanted:
+        if result.get(key) != wanted:
             return otherwise
     return None

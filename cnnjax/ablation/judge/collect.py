@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.ablation.judge.comparable import exclude_others
-from cnnjax.ablation.judge.row import COST_KEYS, Replicate, Row, read_row
+from cnnjax.ablation.judge.row import Replicate, Row, read_row
 from cnnjax.ablation.judge.verified import (
     exclude_refuted,
     read_verified,
@@ -166,8 +166,6 @@ def collect(workdir: str | Path) -> Sweep:
 def write_csv(sweep: Sweep, path: Path) -> None:
     """Writes one line per run; columns that depend on the machine come last."""
     axes = [axis.name for axis in sweep.ablation.axes]
-    facts = ("config_hash", "data_fingerprint", "num_params", "multiply_adds")
-    progress = ("step", "epochs")
     metrics = [
         name
         for name, metric in METRICS.items()
@@ -183,14 +181,13 @@ def write_csv(sweep: Sweep, path: Path) -> None:
         "status",
         "reason",
         *metrics,
-        *facts,
-        *progress,
+        *FACTS,
         *COST_KEYS,
     ]
     table: list[list[object]] = [[*header]]
     for row in sweep.rows:
         numbers = [_number(row.metric(m)) for m in metrics]
-        known = [row.result.get(fact, "") for fact in (*facts, *progress)]
+        known = [row.result.get(fact, "") for fact in FACTS]
         costs = [_number(row.cost(key)) for key in COST_KEYS]
         labels = [row.axes.get(axis, "") for axis in axes]
         folds = [row.fold] * len(fold)

@@ -162,9 +162,13 @@ def read_published(folder: str | Path) -> Published:
     path = folder / RECORDS_FILE
     if not is_there(path) or not is_there(folder / PLAN_FILE):
         raise no_run(
-            folder, "a published report", (RECORDS_FILE,), "records of published runs"
+            folder,
+            "a published report",
+            (RECORDS_FILE,),
+            "records of published runs",
+            "folder",
         )
-    plan = read_record(folder / PLAN_FILE, PLAN)
+    plan = read_record(folder / PLAN_FILE, PLAN, "folder")
     try:
         first, *lines = read_regular(path, MOST_READ).split(b"\n")
     except OSError as error:

@@ -17,13 +17,6 @@ from cnnjax.seal import broken
 STATUSES = ("done", "failed", "running", "missing", "excluded")
 # A seed, or a fold and a seed.
 Replicate = int | tuple[int, int]
-COST_KEYS = (
-    "compile_seconds",
-    "run_seconds",
-    "images_per_second",
-    "step_seconds",
-    "memory_bytes",
-)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,6 +25,10 @@ KEPT = ("report.md", "results.csv")
 THUMBNAIL = "plots/thumbnail.png"
 # Of a report without its pictures, which may be as large again.
 MOST_BYTES = 300_000
+# How a path starts, and a folder in it, which may have up to four words.
+_ROOT = r"(?:(?:file:/*)?(?:~[\w.-]*)?/|[A-Za-z]:[/\\]+|\\\\)"
+_WORD = r"[^\s/\\'\",;]+"
+_FOLDER = rf"{_WORD}(?:(?<![:.!?)]) (?![-(])[^\s/\\'\",;=:()]+){{0,3}}[/\\]+"
 
 
 def publish(workdir: Path, repository: Path) -> Path:
@@ -62,9 +66,9 @@ def without_folders(text: str) -> str:
     keys = "data_dir|workdir|config|ablation|resume_from|from"
     # Also in --set=data.data_dir=/data/tfds; a word with spaces is in quotes.
     quoted = rf"('[^\s']*(?:{keys})=)[~/][^']*/([^/']+')"
-    plain = rf"((?:{keys})=)[~/](?:[^\s/]*/)*([^/\s]+)"
+    plain = rf"((?:{keys})=)[~/](?:{_FOLDER})*([^/\s]+)"
     # Of any text: an absolute path, neither behind a word as in 'and/or' nor a link.
-    other = r"(?<![\w.:/~])(?:file:/*)?(?:~[\w.-]*)?/(?:[^\s/'\",;]+/)+([^\s/'\",;]+)"
+    other = rf"(?<![\w./~\\]){_ROOT}(?:{_FOLDER})+({_WORD})"
     text = re.sub(plain, r"\1.../\2", re.sub(quoted, r"\1.../\2", text))
     return re.sub(other, r".../\1", text)
 

@@ -12,6 +12,7 @@ from cnnjax.ablation.report.pages import write_report
 from cnnjax.ablation.report.terminal import print_summary
 from cnnjax.errors import UserError, printable
 from cnnjax.records import write_bytes
+from cnnjax.screen import terminal
 
 
 @contextlib.contextmanager
@@ -51,7 +52,7 @@ def write_report_from(
     Raises:
       UserError: there are no such records, or `workdir` holds runs.
     """
-    console = console or Console()
+    console = console or terminal()
     workdir = workdir or Path("runs", "published", folder.absolute().name)
     if held := [n for n in ("plan.json", "config.json") if (workdir / n).exists()]:
         raise UserError(

@@ -15,7 +15,7 @@ from cnnjax.ablation.judge.verdicts import (
 )
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.verdict_colours import COLOURS
-from cnnjax.screen import plain, show
+from cnnjax.screen import plain, show, terminal
 
 
 def print_summary(workdir: str | Path, console: Console | None = None) -> None:
@@ -28,7 +28,7 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
     Raises:
       UserError: the folder has no plan.
     """
-    console = console or Console()
+    console = console or terminal()
     sweep = collect(workdir)
     show(_arm_table(sweep), console)
     for trouble in tables.troubles(sweep):

@@ -31,7 +31,7 @@ from cnnjax.config import flatten
 from cnnjax.errors import UserError, printable
 from cnnjax.record_kinds import PROVENANCE, WHOLE_CONFIG
 from cnnjax.records import no_run, read_record, sift_metrics, sift_record, write_text
-from cnnjax.screen import plain
+from cnnjax.screen import plain, terminal
 from cnnjax.texts import csv_table
 
 # Split of a row of metrics.jsonl -> its label in a legend.
@@ -186,7 +186,7 @@ def write_training_report(workdir: Path) -> list[Path]:
 def print_training(workdir: Path, console: Console | None = None) -> None:
     """Prints one row per seed, and the failures."""
     training = read_training(workdir)
-    console = console or Console()
+    console = console or terminal()
     table = Table(title=plain(training.name))
     shown = [m for m in SCREEN if m in training.metrics]
     titles = (f"{METRICS[m].title} ({METRICS[m].unit})" for m in shown)

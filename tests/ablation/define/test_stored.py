@@ -3,12 +3,15 @@
 import contextlib
 import dataclasses
 import json
+import math
 
 import pytest
 
 from cnnjax.ablation.define import Axis, Scale
+from cnnjax.ablation.define.claims import Claim
 from cnnjax.ablation.define.stored import spec_from_dict, spec_to_dict
 from cnnjax.errors import UserError
+from cnnjax.records import from_line, to_line
 from configs import base
 from tests.ablation.small_degradation import get_ablation
 
@@ -103,6 +106,37 @@ def test_the_spec_survives_json():
         assert name == scale
         assert json.dumps(spec_to_dict(read, name)) == written
         assert read.arms(scale) == ablation.arms(scale)
+
+
+def test_any_of_its_names_may_read_like_a_number():
+    """JSON has no NaN: records write it as a text, which is a name as well."""
+    labels = ("NaN", "Infinity", "-Infinity")
+    grid, contrast = {"NaN": labels[:2]}, {"NaN": 1, "Infinity": -1}
+    ablation = dataclasses.replace(
+        get_ablation(),
+        name="NaN",
+        axes=[Axis("NaN", {x: {"optimizer.clip_norm": math.inf} for x in labels})],
+        arm_name="{NaN}",
+        x_axis="NaN",
+        series_axis=None,
+        scales={"NaN": Scale(recipe="resnet_digits", seeds=1, grids=[grid])},
+        claims=[
+            Claim(
+                name="NaN",
+                text="Infinity",
+                source="he",
+                metric="test_error",
+                contrast=contrast,
+                published="-Infinity",
+            )
+        ],
+        published=(),
+    )
+    stored = from_line(to_line(spec_to_dict(ablation, "NaN")))
+    read, _ = spec_from_dict(stored)
+    assert read.name == "NaN"
+    assert read.arms("NaN") == ablation.arms("NaN")
+    assert read.claims == ablation.claims
 
 
 def test_claims_are_stored_with_the_numbers_that_they_quote():

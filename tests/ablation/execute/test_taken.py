@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from cnnjax.ablation.execute import dry_run
 from cnnjax.ablation.execute.dispatch import train_cells
+from cnnjax.ablation.execute.dry_run import estimate
 from cnnjax.ablation.execute.jobs import write_jobs
 from cnnjax.ablation.execute.taken import take_published
 from cnnjax.ablation.judge.collect import collect
@@ -148,6 +150,23 @@ def test_a_cell_with_a_run_that_does_not_fit_is_trained(
     said = take(plan_in(tmp_path, published=other), other)
     assert f"plain-8 of degradation-smoke is not taken: seed 1 {reason}" in said[0]
     assert missing(tmp_path) == [("plain-8", 0), ("plain-8", 1)]
+
+
+def test_a_dry_run_counts_only_what_is_left(published, tmp_path, monkeypatch):
+    run = SimpleNamespace(num_params=1, multiply_adds=1, total_steps=1)
+    run.steps_per_epoch, run.seeds, run.work = 1, (0, 1), lambda: 6.0
+    monkeypatch.setattr(dry_run, "set_up", lambda config, data: run)
+    monkeypatch.setattr(dry_run, "cautions_of_arms", lambda runs: [])
+    plan = plan_in(tmp_path, 3, published)
+    found = estimate(plan, edited(published, config_hash="older"))
+    counts = {arm.arm: arm.num_runs for arm in found.arms}
+    assert counts == {arm.name: 1 for arm in plan.arms} | {"plain-8": 3}
+    assert found.notes[-1].startswith("6 runs are taken from degradation-smoke if")
+    assert estimate(plan).num_runs == 12
+    other = {**published.plan, "ablation": "bottleneck"}
+    with pytest.raises(UserError, match="give another --resume_from"):
+        estimate(plan, dataclasses.replace(published, plan=other))
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_configs_or_other_data_are_all_trained(published, tmp_path):

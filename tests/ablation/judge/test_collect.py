@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+from cnnjax.ablation.define import Axis
 from cnnjax.ablation.judge.collect import collect, write_csv
 from cnnjax.errors import UserError
+from tests.ablation.small_degradation import get_ablation
 from tests.ablation.synthetic_sweep import edit_result
 
 
@@ -138,6 +140,11 @@ def test_csv_has_every_cell_and_the_cost_last(sweep_dir, tmp_path):
     row = dict(zip(header, lines[7], strict=True))
     exact = collect(sweep_dir).values("train_error")[row["arm"]][int(row["seed"])]
     assert float(row["train_error"]) == exact
+    assert len(set(header)) == len(header)
+    for column in [*header[:1], *header[3:], "Test_Error"]:
+        axes = [Axis.over(column, "model.depth", [8])]
+        with pytest.raises(UserError, match=f"axis '{column}' .*already: choose"):
+            dataclasses.replace(get_ablation(), axes=axes)
 
 
 def test_metrics_may_be_differences_and_have_units_of_their_own(sweep_dir):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import pytest
@@ -108,8 +109,11 @@ def test_a_result_that_cannot_be_read_says_why(sweep_dir):
     path = sweep_dir / SEED_1 / "result.json"
     path.unlink()
     path.mkdir()
-    excluded(sweep_dir, "cannot be read (it is no file, or too large)")
+    excluded(sweep_dir, "cannot be read (it is a folder, not a file)")
     path.rmdir()
+    os.mkfifo(path)
+    excluded(sweep_dir, "cannot be read (it is a pipe, not a file)")
+    path.unlink()
     path.symlink_to(path.name)
     excluded(sweep_dir, "cannot be read (Too many levels of symbolic links)")
     path.unlink()
