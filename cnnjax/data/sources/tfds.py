@@ -21,7 +21,7 @@ from cnnjax.data.contents import Ignored
 from cnnjax.data.decoded_cache import key_of
 from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
 from cnnjax.data.request import Request
-from cnnjax.data.sources.description import check_description, check_shards
+from cnnjax.data.sources.description import check_description, check_shard
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
@@ -75,6 +75,11 @@ def open_source(request: Request) -> Source:
         if "train" not in sizes:
             raise UserError(
                 f"{directory} has no split 'train', only {', '.join(splits)}"
+            )
+        if not sizes["train"]:
+            raise UserError(
+                f"{directory} has no record in the split 'train': delete that folder "
+                "and prepare it again"
             )
         _require_records(directory, builder)
         sources = {pool: _open_split(builder, pool) for pool in sizes}
@@ -136,15 +141,26 @@ def open_source(request: Request) -> Source:
 
 
 def _require_records(directory: Path, builder: Any) -> None:
-    """Refuses a set of which a file holds more or fewer records than it says."""
+    """Refuses a set of which a file holds more or fewer records than it says.
+
+    The same of a file that two splits have, or one split twice.
+    """
     from array_record.python.array_record_module import ArrayRecordReader
 
+    pools: dict[tuple[int, int], str] = {}  # file -> pool
     for pool in POOLS:
         if pool not in builder.info.splits:
             continue
         parts = builder.info.splits[pool].file_instructions
-        check_shards(directory, [part.filename for part in parts])
         for part in parts:
+            file = check_shard(directory, part.filename)
+            if file in pools:
+                raise UserError(
+                    f"{printable(part.filename)} of split {pool!r} is a file of split "
+                    f"{pools[file]!r} as well: delete that folder and prepare it again"
+                )
+            if file:
+                pools[file] = pool
             with _readable(directory, pool):
                 reader = ArrayRecordReader(os.fspath(part.filename))
                 held = reader.num_records()
