@@ -4,6 +4,7 @@ Looked for in `<data_dir>/<name>/[<TFDS config>/]<version>/dataset_info.json`; o
 several versions the highest is read.
 """
 
+import collections
 import contextlib
 import errno
 import logging
@@ -30,7 +31,7 @@ from cnnjax.data.sources.source import (
     data_folder,
     reading,
 )
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError, printable, shown
 from cnnjax.texts import sentence
 
 # 'tfds:<name>' reads any set; these have short names.
@@ -101,12 +102,12 @@ def open_source(request: Request) -> Source:
     def images(pool: str, indices: np.ndarray) -> Iterator[tuple[str, bytes]]:
         for where, fields in records(pool, indices):
             with _readable(directory, pool):
-                yield where, fields[image_key].bytes_list.value[0]
+                yield where, _only(fields[image_key].bytes_list.value)
 
     def labels(pool: str) -> Iterator[int]:
         for _, fields in records(pool, np.arange(sizes[pool])):
             with _readable(directory, pool):
-                yield fields[label_key].int64_list.value[0]
+                yield _only(fields[label_key].int64_list.value)
 
     def files() -> Iterator[str]:
         names = os.listdir(directory)
@@ -310,7 +311,20 @@ def _keys(info, name: str) -> tuple[str, str]:
             f"the images of {name} are {dtype}: only uint8 and uint16 have a black and "
             "a white; choose another config.data.name"
         )
+    names = collections.Counter(features[label].names)
+    for twice, times in names.most_common(1):
+        if times > 1:
+            raise UserError(
+                f"{name} has {times} classes of the same name {shown(twice)}: choose "
+                "another config.data.name, or correct its labels.txt"
+            )
     return image, label
+
+
+def _only(values: Any) -> Any:
+    if len(values) != 1:
+        raise ValueError(f"{len(values):,} images or labels in a record, not one")
+    return values[0]
 
 
 @contextlib.contextmanager
@@ -319,7 +333,6 @@ def _readable(directory: Path, split: str):
 
     try:
         yield
-    # array_record raises RuntimeError, a record without the field IndexError.
     except (RuntimeError, ValueError, IndexError, DecodeError) as error:
         reason = sentence(error, MOST_SHOWN)
         what = f"the records of split {split!r} in {directory}"

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from tensorflow_datasets.proto import tf_example_pb2
 
 from cnnjax.errors import UserError
 from tests.data.loading import load
@@ -49,6 +50,33 @@ def test_two_splits_of_one_file_are_refused(two, share):
     assert len(load("tfds:toy", root).test) == 3
     share(folder)
     with pytest.raises(UserError, match=r"'test' is a file of split 'train' as well"):
+        load("tfds:toy", root)
+
+
+def test_class_names_that_are_equal(two):
+    root, folder = two
+    (folder / "label.labels.txt").write_text("a\nb\na\n")
+    with pytest.raises(UserError, match="2 classes of the same name 'a'"):
+        load("tfds:toy", root)
+
+
+@pytest.mark.parametrize("key", ["image", "label"])
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_record_has_one_image_and_one_label(two, monkeypatch, key, number):
+    root, _ = two
+    read = tf_example_pb2.Example.FromString
+
+    class Changed:
+        @staticmethod
+        def FromString(content):
+            example = read(content)
+            kind = "bytes_list" if key == "image" else "int64_list"
+            value = getattr(example.features.feature[key], kind).value
+            value[:] = list(value) * number
+            return example
+
+    monkeypatch.setattr(tf_example_pb2, "Example", Changed)
+    with pytest.raises(UserError, match=f"{number} images or labels in a record"):
         load("tfds:toy", root)
 
 
