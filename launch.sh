@@ -11,7 +11,11 @@ set -euo pipefail
 # With these, no Python starts, and `cd` goes elsewhere.
 unset PYTHONHOME CDPATH
 
-self=${BASH_SOURCE[0]}
+self=${BASH_SOURCE[0]:-}
+[ -n "$self" ] || {
+  echo "launch.sh: it was given as input, not as a file: run ./launch.sh" >&2
+  exit 2
+}
 while [ -L "$self" ]; do # not every readlink knows -f
   link=$(readlink -- "$self")
   case $link in /*) self=$link ;; *) self=$(dirname -- "$self")/$link ;; esac
@@ -21,13 +25,21 @@ root=$(cd -P -- "$(dirname -- "$self")" && pwd)
 venv=$root/.venv
 stamp=$venv/cnnjax-ready
 running=$venv/cnnjax-setup-pid
+ours=$venv/cnnjax-unfinished # while .venv is what the first set-up made, and no more
 is_suitable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
 # Whether everything is there: a set-up that broke off leaves half of a package, which
-# pip takes for a whole one.
+# pip takes for a whole one. Packages that the user added are not looked at.
 is_whole='
-import importlib, importlib.metadata, sys
-def check():
+import importlib, importlib.metadata, re, sys
+def check(constraints):
+    plain = lambda name: re.sub("[-_.]+", "-", name or "").lower()
+    with open(constraints, encoding="utf-8") as file:
+        pinned = {plain(re.match("[^=;#]*", line)[0].strip()) for line in file}
     for package in importlib.metadata.distributions():
+        name = plain(package.metadata["Name"])
+        # Accelerator wheels are not pinned: they follow jax.
+        if name not in pinned and not name.startswith(("jax-", "nvidia-", "libtpu")):
+            continue
         for file in package.files or ():
             if file.size and file.locate().stat().st_size < file.size:
                 raise OSError(f"{file.locate()} is cut off")
@@ -36,7 +48,7 @@ def check():
             tensorflow_datasets""".split():
         importlib.import_module(name)
 try:
-    check()
+    check(sys.argv[1])
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
 '
@@ -82,12 +94,14 @@ check_extras() {
   local extra known
   known=$(sed -n '/^\[project\.optional-dependencies\]/,/^\[tool/s/^\([a-z0-9]*\) = .*/\1/p' \
     "$root/pyproject.toml" | tr '\n' ' ')
+  set -f # a '*' is no pattern
   for extra in $1; do
     case " $known" in
       *" $extra "*) ;;
       *) fail 2 "CNNJAX_EXTRA has the unknown extra '$extra'; allowed are $known" ;;
     esac
   done
+  set +f
 }
 
 # Set-up -----------------------------------------------------------------------------
@@ -125,15 +139,28 @@ is_ready() { # EXTRAS: whether the set-up is complete, up to date and has these
 }
 
 is_setting_up() { # PID: whether it is alive and still a set-up (numbers are reused)
+  case $1 in '' | 0* | *[!0-9]*) return 1 ;; esac # to kill, these are groups
   [ "$1" != $$ ] && kill -0 "$1" 2>/dev/null || return 1
   [ -r "/proc/$1/cmdline" ] || return 0
   case $(tr '\0' ' ' <"/proc/$1/cmdline") in *launch.sh*) ;; *) return 1 ;; esac
 }
 
-claim_set_up() { # one set-up at a time; removes the rest of an interrupted one
+holds_more() { # whether .venv holds more than the marks of a set-up
+  local entry
+  for entry in "$venv"/* "$venv"/.[!.]*; do
+    [ "$entry" = "$running" ] || [ "$entry" = "$ours" ] || [ ! -e "$entry" ] || return 0
+  done
+  return 1
+}
+
+claim_set_up() { # one set-up at a time; removes the rest of an interrupted first one
   local other said= failures=0
-  mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ] ||
+  if ! { mkdir -p "$venv" 2>/dev/null && [ -w "$venv" ]; }; then
+    [ ! -f "$stamp" ] || [ -x "$venv/bin/python" ] ||
+      fail 1 "$venv/bin/python is not executable for this user: permit it and the\
+ folders that it leads to"
     fail 1 "cannot write in $venv: permit it, or free space and inodes"
+  fi
   until (set -o noclobber && echo $$ >"$running") 2>/dev/null; do
     other=$(cat "$running" 2>/dev/null) || other=
     if [ -n "$other" ] && is_setting_up "$other"; then
@@ -141,8 +168,9 @@ claim_set_up() { # one set-up at a time; removes the rest of an interrupted one
       said=yes
     elif [ -n "$other" ] && [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
       echo "launch.sh: the last set-up was interrupted; starting again" >&2
-      rm -rf "$venv"
+      [ ! -e "$ours" ] || rm -rf "$venv"
       mkdir -p "$venv"
+      rm -f "$running"
       continue
     else # another is just writing its number, or nothing can be written
       failures=$((failures + 1))
@@ -153,9 +181,11 @@ claim_set_up() { # one set-up at a time; removes the rest of an interrupted one
     fi
     sleep 0.2
   done
+  holds_more || { : >"$ours"; } 2>/dev/null || true
 }
 
 release_set_up() {
+  holds_more || rm -f "$ours"
   rm -f "$running"
   rmdir "$venv" 2>/dev/null || true
 }
@@ -192,20 +222,26 @@ set_up() { # EXTRAS
   echo "launch.sh: installing $target under constraints.txt (a minute or two)" >&2
   (cd "$root" && without_settings && install "$target") || give_up $? installing
   check_set_up
+  rm -f "$ours"
   { printf '%s\n%s\n' "$(fingerprint)" "$extras" >"$stamp"; } 2>/dev/null ||
     give_up 1 "writing $stamp"
   release_set_up
 }
 
-check_set_up() { # removes an incomplete one, which the next would take for a whole one
+check_set_up() { # removes an incomplete first one, which the next would take for whole
   local reason code=0
-  reason=$("$venv/bin/python" -I -c "$is_whole" 2>&1) || code=$?
+  reason=$("$venv/bin/python" -I -c "$is_whole" "$root/constraints.txt" 2>&1) || code=$?
   [ $code -ne 0 ] || return 0
   [ $code -le 128 ] || give_up $code "looking at what was installed"
   reason=${reason##*$'\n'}
   case $reason in
     *"failed to map segment"*) reason="$reason; its file system forbids programs" ;;
   esac
+  if [ ! -e "$ours" ]; then
+    release_set_up
+    fail 1 "set-up failed: $venv is incomplete (${reason:-no reason given}): install the\
+ package of that file again, or remove $venv, and try again"
+  fi
   rm -rf "$venv"
   fail 1 "set-up failed: $venv was incomplete and is removed (${reason:-no reason\
  given}): free space, look at the settings of pip (pip config list), and try again"
@@ -258,6 +294,8 @@ fi
 extras=${CNNJAX_EXTRA:-}
 extras=${extras//,/ }
 check_extras "$extras"
+case $root in *:*) fail 2 "$root has a ':' in its name, which neither a virtual environment\
+ nor PYTHONPATH can hold: rename or move that folder" ;; esac
 [ "$verb" != test ] || extras="$extras test"
 is_ready "$extras" || set_up "$extras"
 

@@ -51,8 +51,8 @@ def open_regular(
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
             raise UnfitFile(path, "is a link, not a file") from error
-        if error.errno == errno.ENXIO:  # the way in which a socket cannot be opened
-            raise UnfitFile(path, "is a socket, not a file") from error
+        if error.errno == errno.ENXIO:  # as a socket, or /dev/tty without a terminal
+            raise UnfitFile(path, "is a socket or a device, not a file") from error
         raise
     try:
         found = os.fstat(handle)

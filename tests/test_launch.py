@@ -295,6 +295,7 @@ def test_an_interrupted_set_up_is_removed_and_done_again(sandbox):
     venv = sandbox.root / ".venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "half").touch()
+    (venv / "cnnjax-unfinished").touch()
     # A process number that another program, this one, has now.
     (venv / "cnnjax-setup-pid").write_text(f"{os.getpid()}\n")
     code, _, err = sandbox.run("train")

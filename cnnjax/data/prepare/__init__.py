@@ -51,7 +51,8 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
       name: a key of `SETS`, or any other name that TFDS knows, which then needs the
         extra `prepare` (TensorFlow).
       data_dir: folder to prepare into; made if it is not there.
-      base_url: folder of a mirror to download from; None = the official address.
+      base_url: folder of a mirror to download from, and no other server is asked;
+        None = the official address, and where that leads to.
 
     Returns:
       The folder with the records; at once if the set is there already.
@@ -65,6 +66,7 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
         raise UserError("--data_dir is empty: give the folder to prepare the set in")
     if name not in SETS:
         check_known(name)
+    given = base_url is not None
     base_url = _address(name, base_url)
     root = data_folder(data_dir).absolute()
     require_utf8(root)
@@ -81,7 +83,7 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
         # Another process may just have done it.
         with contextlib.suppress(MissingData):
             return _ready(name, root)
-        return _prepare(name, root, base_url)
+        return _prepare(name, root, base_url, given)
 
 
 def _ready(name: str, root: Path) -> Path:
@@ -93,7 +95,7 @@ def _ready(name: str, root: Path) -> Path:
 
 
 def _address(name: str, base_url: str | None) -> str | None:
-    """The only address to ask."""
+    """The address to ask."""
     if base_url is None:
         return SETS[name].base_url if name in SETS else None
     if name not in SETS:
@@ -105,7 +107,7 @@ def _address(name: str, base_url: str | None) -> str | None:
     return check_address(base_url)
 
 
-def _prepare(name: str, root: Path, base_url: str | None) -> Path:
+def _prepare(name: str, root: Path, base_url: str | None, given: bool) -> Path:
     if base_url is None:
         _prepare_other(name, root)
         return _ready(name, root)
@@ -114,7 +116,9 @@ def _prepare(name: str, root: Path, base_url: str | None) -> Path:
     _check_space(image_set, root)
     downloads.mkdir(parents=True, exist_ok=True)
     files = {
-        archive.file: download(f"{base_url}/{archive.file}", archive, downloads)
+        archive.file: download(
+            f"{base_url}/{archive.file}", archive, downloads, one_host=given
+        )
         for archive in image_set.archives
     }
     # A preparation that was killed leaves its unfinished folder; with the lock held, no

@@ -30,13 +30,17 @@ class Connection:
       url: as `check_address` accepts it.
       headers: of the request.
       most_bytes: that the body can have.
+      one_host: whether a redirection to another host is refused.
 
     Raises:
+      UserError: such a redirection.
       urllib.error.URLError: no connection, or an answer that is none (HTTPError).
       Broken: the answer breaks off, is too slow, too long or malformed.
     """
 
-    def __init__(self, url: str, headers: dict[str, str], most_bytes: int):
+    def __init__(
+        self, url: str, headers: dict[str, str], most_bytes: int, one_host: bool
+    ):
         answers: list[_Response] = []
         opener = urllib.request.OpenerDirector()
         for handler in (
@@ -45,7 +49,7 @@ class Connection:
             _Encrypted(most_bytes, answers),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
-            urllib.request.HTTPRedirectHandler(),
+            _OneHost() if one_host else urllib.request.HTTPRedirectHandler(),
             # Redirections to files and other protocols end here.
             urllib.request.UnknownHandler(),
         ):
@@ -57,7 +61,7 @@ class Connection:
         except Exception as error:
             for answer in answers:
                 answer.close()
-            if isinstance(error, urllib.error.URLError):
+            if isinstance(error, urllib.error.URLError | UserError):
                 raise
             raise Broken(str(error) or type(error).__name__) from error
 
@@ -105,6 +109,27 @@ def check_address(url: str) -> str:
             "https://example.org/cifar, in ASCII and without user, '?' and '#'"
         )
     return url.rstrip("/")
+
+
+class _OneHost(urllib.request.HTTPRedirectHandler):
+    """Follows to other files of the same server, and from http to https."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        before, after = map(urllib.parse.urlsplit, (req.full_url, newurl))
+        known = [_server(before)]
+        if known[0] == ("http", before.hostname, 80):
+            known.append(("https", before.hostname, 443))
+        if after.scheme in ("http", "https") and _server(after) not in known:
+            raise UserError(
+                f"{req.full_url} leads to {shown(newurl)}, and no other server is "
+                "asked than that of --base_url: give the address that has the files"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _server(parts: urllib.parse.SplitResult) -> tuple[str, str | None, int]:
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return parts.scheme, parts.hostname, parts.port or default
 
 
 class _Watched(io.RawIOBase):

@@ -27,7 +27,9 @@ _LENGTH = re.compile(r"(\d{1,18})")
 _RANGE = re.compile(r"bytes (\d{1,18})-.*")
 
 
-def download(url: str, archive: Archive, folder: Path) -> Path:
+def download(
+    url: str, archive: Archive, folder: Path, *, one_host: bool = False
+) -> Path:
     """Downloads a file unless it is there, and verifies it.
 
     Until it is complete the file is called `<name>.part`; nothing is trusted before its
@@ -38,6 +40,7 @@ def download(url: str, archive: Archive, folder: Path) -> Path:
       url: full address.
       archive: name, size and checksum of the file.
       folder: where to put it.
+      one_host: whether a redirection to another host is refused.
 
     Returns:
       Path of the verified file.
@@ -49,13 +52,13 @@ def download(url: str, archive: Archive, folder: Path) -> Path:
     path = folder / archive.file
     if not path.exists():
         part = path.with_name(f"{path.name}.part")
-        _fetch(url, archive, part)
+        _fetch(url, archive, part, one_host)
         os.replace(part, path)
     _verify(url, archive, path)
     return path
 
 
-def _fetch(url: str, archive: Archive, part: Path) -> None:
+def _fetch(url: str, archive: Archive, part: Path, one_host: bool) -> None:
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     broken: Exception | None = None
@@ -66,7 +69,11 @@ def _fetch(url: str, archive: Archive, part: Path) -> None:
         for _ in range(ATTEMPTS):
             try:
                 _append(
-                    url, archive, part, lambda done: bar.update(task, completed=done)
+                    url,
+                    archive,
+                    part,
+                    one_host,
+                    lambda done: bar.update(task, completed=done),
                 )
             except urllib.error.HTTPError as error:
                 error.close()
@@ -92,7 +99,7 @@ def _fetch(url: str, archive: Archive, part: Path) -> None:
     ) from broken
 
 
-def _append(url: str, archive: Archive, part: Path, show) -> None:
+def _append(url: str, archive: Archive, part: Path, one_host: bool, show) -> None:
     """One connection: asks for the bytes that are not here yet, and appends them."""
     done = _held(part, archive)
     if done == archive.num_bytes:  # its checksum will tell
@@ -101,7 +108,7 @@ def _append(url: str, archive: Archive, part: Path, show) -> None:
     if done:
         headers["Range"] = f"bytes={done}-"
     try:
-        connection = Connection(url, headers, archive.num_bytes)
+        connection = Connection(url, headers, archive.num_bytes, one_host)
     except urllib.error.HTTPError as error:
         if done and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.unlink()

@@ -65,10 +65,15 @@ def folder_of(name: str, root: Path) -> Path:
 
     Raises:
       UserError: something is there that is no empty folder, which would be taken for
-        the set.
+        the set; the folder above it is a file, or a link to nothing.
     """
     import tensorflow_datasets as tfds
 
+    if os.path.lexists(root / name) and not os.path.isdir(root / name):
+        raise UserError(
+            f"{root / name} is in the way, as it is no folder: move it away or change "
+            "--data_dir"
+        )
     folder = root / name / str(tfds.builder_cls(name).VERSION)
     if folder.is_dir() and not folder.is_symlink():
         # An empty one is no obstacle.

@@ -4,11 +4,11 @@ TFDS imports the module of any class that `features.json` names, opens any path 
 template of file names gives, and believes all numbers.
 """
 
-import contextlib
+import collections
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,15 @@ MOST_CLASSES = 2**20
 # Of a description: a million class names take a fifth of it.
 MOST_BYTES = 2**26
 MOST_SHARD_BYTES = 2**40
+MOST_SHARDS = 20_000  # of all splits; those of the largest sets are a few thousand
+# Of numbers and texts. Any other word makes TFDS look for TensorFlow.
+DTYPES = frozenset(
+    (
+        *("bool", "int8", "int16", "int32", "int64", "string", "object"),
+        *("uint8", "uint16", "uint32", "uint64", "complex64", "complex128"),
+        *("float16", "bfloat16", "float32", "float64"),
+    )
+)
 # What names of files are made of, without the rest of Python's formats.
 _TEMPLATE = re.compile(
     r"([\w./-]|\{(DATASET|SPLIT|FILEFORMAT|SHARD_INDEX|NUM_SHARDS|SHARD_X_OF_Y)\})*"
@@ -78,7 +87,23 @@ def check_description(directory: Path) -> None:
     for outer in named:
         for feature in _features(outer):
             _check_feature(directory, feature)
-    for split in info.splits:
+    _check_splits(directory, info.splits)
+
+
+def _check_splits(directory: Path, splits: Any) -> None:
+    where = f"{printable(directory)}/dataset_info.json"
+    for name, times in collections.Counter(s.name for s in splits).most_common(1):
+        if times > 1:
+            raise UserError(
+                f"{where} has the split {shown(name)} more than once: delete that "
+                "folder and prepare it again"
+            )
+    if (shards := sum(max(1, len(s.shard_lengths)) for s in splits)) > MOST_SHARDS:
+        raise UserError(
+            f"{where} names {shards:,} files of records: at most {MOST_SHARDS:,} are "
+            "possible; prepare the set again, in fewer files"
+        )
+    for split in splits:
         if not _TEMPLATE.fullmatch(split.filepath_template):
             raise UserError(
                 f"{printable(directory)}/dataset_info.json names the files of split "
@@ -93,21 +118,28 @@ def check_description(directory: Path) -> None:
             )
 
 
-def check_shards(directory: Path, paths: Iterable[os.PathLike]) -> None:
-    """Refuses files of records that lie elsewhere, or are no regular files.
+def check_shard(directory: Path, path: os.PathLike) -> tuple[int, int] | None:
+    """Refuses a file of records that lies elsewhere, or is no regular file.
+
+    Returns:
+      What it has in common with other names of the same file; None where there is
+      none, which the reader says better.
 
     Raises:
       UserError: names the file.
     """
-    for path in paths:
-        if os.path.relpath(path, directory).startswith(os.pardir):
-            raise UserError(
-                f"{printable(directory)}/dataset_info.json names {printable(path)}, "
-                "which does not lie in that folder: delete the folder and prepare it "
-                "again"
-            )
-        with contextlib.suppress(FileNotFoundError):  # the reader says it better
-            open_regular(path, MOST_SHARD_BYTES).close()
+    if os.path.relpath(path, directory).startswith(os.pardir):
+        raise UserError(
+            f"{printable(directory)}/dataset_info.json names {printable(path)}, "
+            "which does not lie in that folder: delete the folder and prepare it "
+            "again"
+        )
+    try:
+        with open_regular(path, MOST_SHARD_BYTES) as file:
+            found = os.fstat(file.fileno())
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _text(path: Path) -> str:
@@ -134,6 +166,12 @@ def _check_feature(directory: Path, feature: Any) -> None:
             f"{', '.join(n.rpartition('.')[2] for n in _FEATURES)} of TFDS are read; "
             "choose another config.data.name"
         )
+    for held in (feature.tensor, feature.image, feature.bounding_box):
+        if held.dtype and held.dtype not in DTYPES:
+            raise UserError(
+                f"{where} has the unknown dtype {shown(held.dtype)}: delete that "
+                "folder and prepare it again"
+            )
     for label in (feature.class_label, feature.image.label):
         if not 0 <= label.num_classes <= MOST_CLASSES:
             raise UserError(

@@ -1,10 +1,15 @@
 """Reasons to refuse a folder of images, and remarks on it for the user."""
 
+import array
 import collections
+import itertools
 import os
 from collections.abc import Iterator
 
+import numpy as np
+
 from cnnjax.data.contents import some
+from cnnjax.data.sources.source import reading
 from cnnjax.data.sources.walk import Found
 from cnnjax.errors import MOST_LISTED, UserError, near_matches, printable
 
@@ -20,6 +25,8 @@ SPLITS = {
 }
 # Suffixes of files that may be animated or have pages.
 SEVERAL_FRAMES = (".gif", ".webp", ".tif", ".tiff")
+# What file systems say in a list of files whose numbers they do not know.
+UNKNOWN_INODES = (0, 2**32 - 1)
 NOT_A_CLASS = "image outside the folder of a class"
 
 
@@ -79,6 +86,39 @@ def refuse_splits_within(root: str, folder: str, classes: dict[str, list[str]]) 
             "of these classes as config.data.data_dir if it is a set of its own, or "
             "rename the folders if they are no splits"
         )
+
+
+def refuse_shared_images(
+    root: str, paths: dict[str, list[str]], inodes: dict[str, array.array]
+) -> None:
+    """Refuses one file in two splits, by whatever links.
+
+    Args:
+      root: of the set.
+      paths: pool -> its images below the root.
+      inodes: pool -> those of its images, of whatever device: only where two splits
+        have one in common, all images are looked at.
+    """
+    for one, other in itertools.combinations(paths, 2):
+        common = np.intersect1d(inodes[one], inodes[other])
+        if not np.setdiff1d(common, UNKNOWN_INODES).size:
+            continue
+        files = {_file(root, path): path for path in paths[one]}
+        both = [p for p in paths[other] if _file(root, p) in files]
+        if both:
+            same = files[_file(root, both[0])]
+            raise UserError(
+                f"{printable(root)} has {len(both):,} images that are in {one} and in "
+                f"{other}, over links to one file, such as {printable(same)} and "
+                f"{printable(both[0])}: give each split images of its own"
+            )
+
+
+def _file(root: str, path: str) -> tuple[int, int]:
+    """What two names of one file have in common."""
+    with reading(path):
+        found = os.stat(os.path.join(root, path))
+    return found.st_dev, found.st_ino
 
 
 def unknown_class(root: str, folder: str, name: str, names: list[str]) -> UserError:

@@ -6,6 +6,7 @@ their class. The order of classes and files is that of torchvision's ImageFolder
 the letters of names are composed (NFC), which macOS decomposes.
 """
 
+import array
 import collections
 import dataclasses
 import os
@@ -17,6 +18,7 @@ from cnnjax.data.contents import Ignored
 from cnnjax.data.sources.folder_checks import (
     NOT_A_CLASS,
     SPLITS,
+    refuse_shared_images,
     refuse_splits_within,
     remarks_on,
     require_sorted,
@@ -58,14 +60,16 @@ def list_images(root: str) -> Listing:
 
     Raises:
       UserError: no classes or just one; two folders for one split or class; a class
-        that the training images do not have; a folder that may not be read.
+        that the training images do not have; a folder that may not be read; one file
+        in two splits.
     """
     found = Found()
     splits = _split_folders(root, found)
     classes: dict[str, dict[str, list[str]]] = {}  # pool -> class -> paths
-    unsorted = {}
+    unsorted, inodes = {}, {}
     for pool, folder in splits.items():
         loose: list[str] = []
+        found.inodes = inodes[pool] = array.array("Q")
         classes[pool] = _classes(root, folder, found, loose)
         for path in loose:
             found.ignore(NOT_A_CLASS, path)
@@ -82,9 +86,11 @@ def list_images(root: str) -> Listing:
                 raise unknown_class(root, splits[pool], name, names)
     sorted_splits = {p: f for p, f in splits.items() if p not in unsorted}
     taken = {pool: of_pool for pool, of_pool in classes.items() if of_pool}
+    paths = {p: [f for n in sorted(c) for f in c[n]] for p, c in taken.items()}
+    refuse_shared_images(root, paths, inodes)
     return Listing(
         class_names=tuple(printable(name) for name in names),
-        paths={p: [f for n in sorted(c) for f in c[n]] for p, c in taken.items()},
+        paths=paths,
         labels={
             p: np.repeat(
                 np.array([label[n] for n in sorted(c)], np.int32),

@@ -4,6 +4,7 @@ Looked for in `<data_dir>/<name>/[<TFDS config>/]<version>/dataset_info.json`; o
 several versions the highest is read.
 """
 
+import collections
 import contextlib
 import errno
 import logging
@@ -21,7 +22,7 @@ from cnnjax.data.contents import Ignored
 from cnnjax.data.decoded_cache import key_of
 from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
 from cnnjax.data.request import Request
-from cnnjax.data.sources.description import check_description, check_shards
+from cnnjax.data.sources.description import check_description, check_shard
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
@@ -30,7 +31,7 @@ from cnnjax.data.sources.source import (
     data_folder,
     reading,
 )
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError, printable, shown
 from cnnjax.texts import sentence
 
 # 'tfds:<name>' reads any set; these have short names.
@@ -76,6 +77,11 @@ def open_source(request: Request) -> Source:
             raise UserError(
                 f"{directory} has no split 'train', only {', '.join(splits)}"
             )
+        if not sizes["train"]:
+            raise UserError(
+                f"{directory} has no record in the split 'train': delete that folder "
+                "and prepare it again"
+            )
         _require_records(directory, builder)
         sources = {pool: _open_split(builder, pool) for pool in sizes}
 
@@ -96,12 +102,12 @@ def open_source(request: Request) -> Source:
     def images(pool: str, indices: np.ndarray) -> Iterator[tuple[str, bytes]]:
         for where, fields in records(pool, indices):
             with _readable(directory, pool):
-                yield where, fields[image_key].bytes_list.value[0]
+                yield where, _only(fields[image_key].bytes_list.value)
 
     def labels(pool: str) -> Iterator[int]:
         for _, fields in records(pool, np.arange(sizes[pool])):
             with _readable(directory, pool):
-                yield fields[label_key].int64_list.value[0]
+                yield _only(fields[label_key].int64_list.value)
 
     def files() -> Iterator[str]:
         names = os.listdir(directory)
@@ -136,15 +142,26 @@ def open_source(request: Request) -> Source:
 
 
 def _require_records(directory: Path, builder: Any) -> None:
-    """Refuses a set of which a file holds more or fewer records than it says."""
+    """Refuses a set of which a file holds more or fewer records than it says.
+
+    The same of a file that two splits have, or one split twice.
+    """
     from array_record.python.array_record_module import ArrayRecordReader
 
+    pools: dict[tuple[int, int], str] = {}  # file -> pool
     for pool in POOLS:
         if pool not in builder.info.splits:
             continue
         parts = builder.info.splits[pool].file_instructions
-        check_shards(directory, [part.filename for part in parts])
         for part in parts:
+            file = check_shard(directory, part.filename)
+            if file in pools:
+                raise UserError(
+                    f"{printable(part.filename)} of split {pool!r} is a file of split "
+                    f"{pools[file]!r} as well: delete that folder and prepare it again"
+                )
+            if file:
+                pools[file] = pool
             with _readable(directory, pool):
                 reader = ArrayRecordReader(os.fspath(part.filename))
                 held = reader.num_records()
@@ -294,7 +311,20 @@ def _keys(info, name: str) -> tuple[str, str]:
             f"the images of {name} are {dtype}: only uint8 and uint16 have a black and "
             "a white; choose another config.data.name"
         )
+    names = collections.Counter(features[label].names)
+    for twice, times in names.most_common(1):
+        if times > 1:
+            raise UserError(
+                f"{name} has {times} classes of the same name {shown(twice)}: choose "
+                "another config.data.name, or correct its labels.txt"
+            )
     return image, label
+
+
+def _only(values: Any) -> Any:
+    if len(values) != 1:
+        raise ValueError(f"{len(values):,} images or labels in a record, not one")
+    return values[0]
 
 
 @contextlib.contextmanager
@@ -303,7 +333,6 @@ def _readable(directory: Path, split: str):
 
     try:
         yield
-    # array_record raises RuntimeError, a record without the field IndexError.
     except (RuntimeError, ValueError, IndexError, DecodeError) as error:
         reason = sentence(error, MOST_SHOWN)
         what = f"the records of split {split!r} in {directory}"

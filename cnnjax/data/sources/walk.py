@@ -1,5 +1,6 @@
 """Walks a folder: which files are images, and what is ignored and why."""
 
+import array
 import collections
 import os
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ class Found:
         self.ignored: dict[str, list] = collections.defaultdict(lambda: [0, []])
         self.deep = 0  # images in folders within the folder of their class
         self.links = 0  # to folders, that were followed
+        self.inodes = array.array("Q")  # of the images, as far as they are known
 
     def ignore(self, reason: str, path: str) -> None:
         entry = self.ignored[reason]
@@ -64,6 +66,7 @@ def walk(
         ours = name[0] != "." and name.lower() not in LEFT_BEHIND
         if ours and suffix in SUFFIXES and entry.is_file(follow_symlinks=False):
             images.append(start + name)
+            found.inodes.append(entry.inode())
         elif not ours:
             reason = "hidden" if name[0] == "." else "left by an operating system"
             ignore_all(root, start + name, entry, reason, found)
@@ -86,6 +89,7 @@ def walk(
         elif entry.is_file():
             if suffix in SUFFIXES:
                 images.append(start + name)
+                found.inodes.append(entry.stat().st_ino)
             else:
                 found.ignore(f"suffix {printable(suffix) or 'missing'}", start + name)
         else:

@@ -1,10 +1,12 @@
 """Downloads from servers and into folders that are not as they must be."""
 
+import contextlib
 import hashlib
 import itertools
 import os
 import socket
 import time
+import urllib.request
 
 import pytest
 
@@ -102,6 +104,38 @@ def test_redirections_end(tmp_path):
     answers = (here % number for number in itertools.count())
     with pytest.raises(UserError, match="answered 302"):
         fetch(tmp_path, *itertools.islice(answers, 20))
+
+
+@pytest.mark.parametrize("one_host", [True, False])
+def test_where_a_given_address_leads_to(tmp_path, one_host):
+    found = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n"
+    with answering(WHOLE) as other, answering(found % f"{other}/x".encode()) as url:
+        address = f"{url}/file.gz"
+        if one_host:
+            with pytest.raises(UserError, match=r"no other server is asked"):
+                download(address, FILE, tmp_path, one_host=True)
+            assert held(tmp_path) == 0
+        else:
+            assert download(address, FILE, tmp_path).read_bytes() == CONTENT
+    (tmp_path / "b").mkdir()
+    with answering(found % b"/x", WHOLE) as url:
+        assert download(f"{url}/file.gz", FILE, tmp_path / "b", one_host=one_host)
+
+
+def test_only_default_ports_lead_from_http_to_https():
+    def leads(before, after):
+        request = urllib.request.Request(before)
+        with contextlib.suppress(UserError):
+            return connection._OneHost().redirect_request(
+                request, None, 302, "Found", {}, after
+            )
+
+    assert leads("http://a.org/x", "https://A.org/x")
+    assert leads("http://a.org:80/x", "https://a.org/y")
+    for after in ("https://b.org/x", "https://a.org:8443/x", "http://a.org:8080/x"):
+        assert not leads("http://a.org/x", after)
+    assert not leads("https://a.org/x", "http://a.org/x")
+    assert not leads("http://a.org:8080/x", "https://a.org/x")
 
 
 # -- what is malformed -----------------------------------------------------------------

@@ -79,6 +79,19 @@ def test_what_is_in_the_way_is_said_before_the_download(
     assert os.path.lexists(folder)
 
 
+@pytest.mark.parametrize("kind", ["file", "link to file", "link to nothing"])
+def test_what_is_there_in_place_of_the_set(cifar10, tmp_path, kind):
+    folder, file = tmp_path / "cifar10", tmp_path / "file"
+    file.touch()
+    if kind == "file":
+        folder.touch()
+    else:
+        folder.symlink_to(file if kind == "link to file" else "nothing")
+    with pytest.raises(UserError, match=r"cifar10 is in the way, as it is no folder"):
+        prepare.prepare("cifar10", str(tmp_path), base_url=cifar10.url)
+    assert cifar10.requests == []
+
+
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json", "records"])
 def test_a_set_that_is_there_and_broken_is_not_ready(prepared, tmp_path, name):
     root = shutil.copytree(prepared[0], tmp_path / "data")

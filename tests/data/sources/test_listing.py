@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnjax.data.sources import folder_checks
+from cnnjax.data.sources import listing as listing_module
 from cnnjax.data.sources.listing import list_images
 from cnnjax.data.sources.walk import SUFFIXES
 from cnnjax.errors import UserError
@@ -316,3 +318,53 @@ def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "scandir", closed)
     with pytest.raises(UserError, match="b cannot be read: Permission denied"):
         list_images(str(tmp_path))
+
+
+# -- one file in two splits ------------------------------------------------------------
+
+
+def link_split(root):
+    (root / "test").symlink_to("train")
+
+
+def link_class(root):
+    put(root, "test/b/1.png")
+    (root / "test" / "a").symlink_to("../train/a")
+
+
+def link_image(root):
+    put(root, "test/a/1.png", "test/b/1.png")
+    (root / "test" / "a" / "2.png").symlink_to("../../train/a/x.png")
+
+
+def hard_link(root):
+    put(root, "test/a/1.png", "test/b/1.png")
+    os.link(root / "train/a/x.png", root / "test/a/2.png")
+
+
+def links_to_one(root):
+    put(root, "test/a/1.png", "test/b/1.png", "store")
+    for split in ("train", "test"):
+        (root / split / "a" / "same.png").symlink_to(root / "store")
+
+
+SHARED = (link_split, link_class, link_image, hard_link, links_to_one)
+
+
+@pytest.mark.parametrize("share", SHARED)
+def test_one_image_in_two_splits_is_refused(tmp_path, share):
+    put(tmp_path, "train/a/x.png", "train/b/y.png")
+    share(tmp_path)
+    with pytest.raises(UserError, match=r"images that are in train and in test, .*/"):
+        list_images(str(tmp_path))
+
+
+def test_numbers_that_a_file_system_makes_up_are_no_links(tmp_path, monkeypatch):
+    put(tmp_path, "train/a/x.png", "train/b/y.png", "test/a/x.png")
+    whole = folder_checks.refuse_shared_images
+    monkeypatch.setattr(
+        listing_module,
+        "refuse_shared_images",
+        lambda root, paths, inodes: whole(root, paths, {pool: [7] for pool in inodes}),
+    )
+    assert list(list_images(str(tmp_path)).paths) == ["train", "test"]
