@@ -5,9 +5,10 @@
 
 The file appears whole, by link(2), which network file systems do atomically too; flock
 is not needed. Who is killed leaves it, and the next takes it over: a process of this
-machine is known by its number and its start, one of another by how long its file has
-not been touched. To take over an instance of the file, one must hold a guard, a lock
-that bears the name of that instance. So nobody removes what another has just made.
+machine is known by its number and its start, one of another, or of another container,
+by how long its file has not been touched. To take over an instance of the file, one
+must hold a guard, a lock that bears the name of that instance. So nobody removes what
+another has just made.
 """
 
 import contextlib
@@ -17,7 +18,6 @@ import glob
 import hashlib
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -321,7 +321,7 @@ def _clean(path: Path, now: float) -> None:
 def _sentence(path: Path, found: _Found, now: float, words: _Words) -> str:
     """Who has the lock, and what can be done."""
     who, ways = _who(found), ["wait for it", "end it"]
-    if found.record is not None and found.record["host"] != socket.gethostname():
+    if found.record is not None and is_running(found.record) is None:
         silent = abs(now - found.touched)
         who += f", last heard of {silent:.0f} s ago"
         ways += [
