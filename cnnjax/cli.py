@@ -130,10 +130,10 @@ def run(main: Callable[[], int | None]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     outlive_readers()
     end_with_parent()
+    if HELP & set(sys.argv[1:]):
+        print(help_text())
+        sys.exit(0)
     try:
-        if HELP & set(sys.argv[1:]):
-            print(help_text())
-            sys.exit(0)
         parse(sys.argv)
         code = main()
     except UserError as error:
@@ -151,6 +151,8 @@ def run(main: Callable[[], int | None]) -> None:
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as error:  # which could say 0 for work that was not done
+        raise RuntimeError("a part of the program asked it to end") from error
     sys.exit(code or 0)
 
 

@@ -103,3 +103,10 @@ def test_a_file_that_is_missing_is_no_lack_of_space(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(FileNotFoundError):
         cli.run(lambda: Path("nowhere/at/all").read_text())
+
+
+@pytest.mark.parametrize("code", [None, 0, 3])
+def test_a_part_that_ends_the_program_is_a_fault(monkeypatch, code):
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(RuntimeError, match="asked it to end"):
+        cli.run(lambda: sys.exit(code))

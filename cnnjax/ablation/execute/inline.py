@@ -220,9 +220,9 @@ def train_cell(
             raise
         # Its folder is another's now: nothing is written there.
         progress.say(f"{name} is left out: {error}")
-    except (Stopped, UserError):
+    except (Stopped, UserError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also SystemExit, of a library or a model
         write_text(folder / "crash.txt", traceback.format_exc())
         reason = f"{type(error).__name__}: {first_line(str(error))}"
         write_heartbeat(folder, "crashed", reason=reason)
