@@ -137,11 +137,13 @@ class Lock:
         self._checked = time.monotonic()
         if not self._is_ours(if_unknown=True):
             folder = printable(self.path.parent)
-            what = "the lock in it" if self.path.parent.is_dir() else "it"
+            what = "the folder was moved or removed"
+            if self.path.parent.is_dir():
+                what = "the lock in it was moved, removed or taken over by another"
             raise LostError(
-                f"{folder} was in use by this process, and {what} was moved, removed "
-                "or taken over by another: nothing more is written; start the command "
-                "again, with the --workdir where the files are now"
+                f"{folder} was in use by this process, and {what}: nothing more is "
+                "written; start the command again, with the --workdir where the files "
+                "are now"
             )
 
     def release(self) -> None:
