@@ -33,7 +33,7 @@ from cnnjax.process import (
     seems_alive,
     slurm_start,
 )
-from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.records import from_line, to_line, unreadable, write_failure
 from cnnjax.screen import say
 
 LOCK = ".lock"  # in the folder that it locks; no arm can have this name
@@ -223,7 +223,7 @@ def _take(path: Path, words: _Words) -> tuple[_Found, _Found | None]:
     try:
         now = _write_new(new, to_line(record).encode() + b"\n")
         while True:
-            found = _read(path)
+            found = _seen(path)
             if found is None:
                 # Of a network, this may be what it knew some seconds ago.
                 if not _put(new, path) and time.monotonic() > latest:
@@ -277,13 +277,21 @@ def _replace(new: Path, path: Path, dead: _Found) -> bool:
         time.sleep(0.01)  # another takes it over in this moment
         return False
     try:
-        found = _read(path)
+        found = _seen(path)
         if found is None or found.key != dead.key:
             return False
         os.replace(new, path)
         return True
     finally:
         guard.unlink(missing_ok=True)
+
+
+def _seen(path: Path) -> _Found | None:
+    """As `_read`; a file that cannot be read is not one that cannot be written."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _read(path: Path) -> _Found | None:

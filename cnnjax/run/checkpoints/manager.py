@@ -24,7 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.devices import distributed
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, remedy
 from cnnjax.records import is_writer, write_failure
 from cnnjax.run.checkpoints import old_formats
 from cnnjax.run.checkpoints.damaged import (
@@ -379,8 +379,8 @@ def _require_folder(folder: Path) -> None:
         pass
     except OSError as error:
         raise UserError(
-            f"cannot read the checkpoint folder {folder}: {error.strerror}; permit it, "
-            "or choose another --workdir"
+            f"cannot read the checkpoint folder {folder}: {error.strerror}; "
+            f"{remedy(error)}"
         ) from error
     raise UserError(
         f"there is no checkpoint folder {folder}; give the --workdir of a run that has "
