@@ -62,7 +62,7 @@ def open_regular(
 
 def _require_regular(path: str | os.PathLike, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(found.st_mode), "odd")
+        kind = next((k for test, k in _KINDS.items() if test(found.st_mode)), "odd")
         raise UnfitFile(f"{printable(path)} is {kind}, not a file")
 
 
