@@ -4,9 +4,6 @@
 failed run, 128 + n an interruption by signal n.
 """
 
-import contextlib
-import errno
-import io
 import os
 import re
 import signal
@@ -29,7 +26,6 @@ from cnnjax.config import (
     wrong_type,
 )
 from cnnjax.errors import (
-    ESCAPING,
     OF_MACHINE,
     UserError,
     near_matches,
@@ -38,6 +34,7 @@ from cnnjax.errors import (
     shown,
 )
 from cnnjax.interrupt import end_with_parent
+from cnnjax.screen import outlive_readers
 from cnnjax.texts import sentence
 
 _OUT_OF_MEMORY = (
@@ -133,12 +130,12 @@ def run(main: Callable[[], int | None]) -> None:
     logging.set_verbosity(logging.ERROR)
     # Who starts us may ignore it, and then nobody learns how our children end.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    _outlive_readers()
+    outlive_readers()
     end_with_parent()
+    if HELP & set(sys.argv[1:]):
+        print(help_text())
+        sys.exit(0)
     try:
-        if HELP & set(sys.argv[1:]):
-            print(help_text())
-            sys.exit(0)
         parse(sys.argv)
         code = main()
     except UserError as error:
@@ -156,6 +153,8 @@ def run(main: Callable[[], int | None]) -> None:
         code = 2
     except KeyboardInterrupt:
         code = 130
+    except SystemExit as error:  # which could say 0 for work that was not done
+        raise RuntimeError("a part of the program asked it to end") from error
     sys.exit(code or 0)
 
 
@@ -180,61 +179,6 @@ def machine_error(error: OSError) -> str:
         f"cannot read or write {printable(what)}: {error.strerror or error}; finished "
         f"results are not lost: {remedy(error)}, and run the command again"
     )
-
-
-class _Outliving(io.FileIO):
-    """The output of a program that does not end when nobody reads it any more.
-
-    After `| head`, or when its terminal is closed: results are in files. What cannot be
-    shown from then on goes nowhere.
-    """
-
-    def write(self, content: Any) -> int:
-        try:
-            return super().write(content) or 0
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self.fileno())
-        os.close(null)
-        return len(content)
-
-
-def _outlive_readers() -> None:
-    """Gives a program output that works: also where it is missing, or breaks off.
-
-    Characters that the terminal cannot encode are escaped.
-    """
-    for number in range(3):  # a file that is opened must not become one of these
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    for name, number in (("stdout", 1), ("stderr", 2)):
-        old = getattr(sys, name)
-        if old is None:
-            new = _Outliving(number, "w", closefd=False)
-            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(new), "utf-8"))
-        elif isinstance(old, io.TextIOWrapper):
-            old.reconfigure(errors=ESCAPING)
-            _replace(name, number, old)
-
-
-def _replace(name: str, number: int, old: io.TextIOWrapper) -> None:
-    with contextlib.suppress(OSError):  # it may be a file of its own, as in tests
-        if old.fileno() == number:
-            old.flush()
-            raw = _Outliving(number, "w", closefd=False)
-            is_buffered = not isinstance(old.buffer, io.RawIOBase)  # not python -u
-            new = io.TextIOWrapper(
-                io.BufferedWriter(raw) if is_buffered else raw,
-                encoding=old.encoding,
-                errors=old.errors,
-                line_buffering=old.line_buffering,
-                write_through=old.write_through,
-            )
-            setattr(sys, name, new)
 
 
 def help_text() -> str:

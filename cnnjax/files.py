@@ -51,14 +51,13 @@ def open_regular(
     except OSError as error:
         if error.errno == errno.ELOOP and not follow:
             raise UnfitFile(path, "is a link, not a file") from error
-        if error.errno == errno.ENXIO:  # as a socket, or /dev/tty without a terminal
-            raise UnfitFile(path, "is a socket or a device, not a file") from error
+        # The way in which a socket cannot be opened, or a device that is not there.
+        if error.errno in (errno.ENXIO, errno.ENODEV):
+            _require_regular(path, os.stat(path))
         raise
     try:
         found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            kind = next((k for test, k in _KINDS.items() if test(found.st_mode)), "odd")
-            raise UnfitFile(path, f"is {kind}, not a file")
+        _require_regular(path, found)
         if found.st_size > most:
             raise UnfitFile(
                 path,
@@ -68,6 +67,12 @@ def open_regular(
     except BaseException:
         os.close(handle)
         raise
+
+
+def _require_regular(path: str | os.PathLike, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        kind = next((k for test, k in _KINDS.items() if test(found.st_mode)), "odd")
+        raise UnfitFile(path, f"is {kind}, not a file")
 
 
 def read_regular(path: str | os.PathLike, most: int) -> bytes:

@@ -5,9 +5,10 @@
 
 The file appears whole, by link(2), which network file systems do atomically too; flock
 is not needed. Who is killed leaves it, and the next takes it over: a process of this
-machine is known by its number and its start, one of another by how long its file has
-not been touched. To take over an instance of the file, one must hold a guard, a lock
-that bears the name of that instance. So nobody removes what another has just made.
+machine is known by its number and its start, one of another, or of another container,
+by how long its file has not been touched. To take over an instance of the file, one
+must hold a guard, a lock that bears the name of that instance. So nobody removes what
+another has just made.
 """
 
 import contextlib
@@ -17,7 +18,6 @@ import glob
 import hashlib
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ from cnnjax.process import (
     seems_alive,
     slurm_start,
 )
-from cnnjax.records import from_line, to_line, write_failure
+from cnnjax.records import from_line, to_line, unreadable, write_failure
 from cnnjax.screen import say
 
 LOCK = ".lock"  # in the folder that it locks; no arm can have this name
@@ -137,11 +137,13 @@ class Lock:
         self._checked = time.monotonic()
         if not self._is_ours(if_unknown=True):
             folder = printable(self.path.parent)
-            what = "the lock in it" if self.path.parent.is_dir() else "it"
+            what = "the folder was moved or removed"
+            if self.path.parent.is_dir():
+                what = "the lock in it was moved, removed or taken over by another"
             raise LostError(
-                f"{folder} was in use by this process, and {what} was moved, removed "
-                "or taken over by another: nothing more is written; start the command "
-                "again, with the --workdir where the files are now"
+                f"{folder} was in use by this process, and {what}: nothing more is "
+                "written; start the command again, with the --workdir where the files "
+                "are now"
             )
 
     def release(self) -> None:
@@ -221,7 +223,7 @@ def _take(path: Path, words: _Words) -> tuple[_Found, _Found | None]:
     try:
         now = _write_new(new, to_line(record).encode() + b"\n")
         while True:
-            found = _read(path)
+            found = _seen(path)
             if found is None:
                 # Of a network, this may be what it knew some seconds ago.
                 if not _put(new, path) and time.monotonic() > latest:
@@ -275,13 +277,21 @@ def _replace(new: Path, path: Path, dead: _Found) -> bool:
         time.sleep(0.01)  # another takes it over in this moment
         return False
     try:
-        found = _read(path)
+        found = _seen(path)
         if found is None or found.key != dead.key:
             return False
         os.replace(new, path)
         return True
     finally:
         guard.unlink(missing_ok=True)
+
+
+def _seen(path: Path) -> _Found | None:
+    """As `_read`; a file that cannot be read is not one that cannot be written."""
+    try:
+        return _read(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _read(path: Path) -> _Found | None:
@@ -321,7 +331,7 @@ def _clean(path: Path, now: float) -> None:
 def _sentence(path: Path, found: _Found, now: float, words: _Words) -> str:
     """Who has the lock, and what can be done."""
     who, ways = _who(found), ["wait for it", "end it"]
-    if found.record is not None and found.record["host"] != socket.gethostname():
+    if found.record is not None and is_running(found.record) is None:
         silent = abs(now - found.touched)
         who += f", last heard of {silent:.0f} s ago"
         ways += [

@@ -26,22 +26,29 @@ def identity(pid: int | None = None) -> dict[str, Any]:
 
     Returns:
       'host', 'pid' and 'born': when it started, in 1/100 s since the machine did,
-      because numbers are given again; None for a process that has ended.
+      because numbers are given again; None for a process that has ended. 'boot' and
+      'pid_space': which start of which machine, and where its number counts, because
+      containers and machines may share a name; None where the system does not tell.
     """
     pid = os.getpid() if pid is None else pid
-    return {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
+    known = {"host": socket.gethostname(), "pid": pid, "born": _born(pid)}
+    return known | _place()
 
 
 def is_running(known: Mapping[str, Any]) -> bool | None:
-    """Whether a process still runs; None if it is of another machine, or hidden.
+    """Whether a process still runs; None if it is not to be seen from here.
+
+    It is of another machine, or container, or of one that was started again since; or
+    it is hidden.
 
     Args:
-      known: what `identity` gave. Where a file has lost or changed some of it, there is
-        no such process.
+      known: what `identity` gave, also that of earlier versions. Where a file has lost
+        or changed some of it, there is no such process.
     """
     if not _is_whole(known):
         return False
-    if known["host"] != socket.gethostname():
+    here = {"host": socket.gethostname()} | _place()
+    if any(known.get(key, value) != value for key, value in here.items()):
         return None
     born = _born(known["pid"])
     if born is None and _is_hidden(known["pid"]):
@@ -101,6 +108,16 @@ def _is_whole(known: Mapping[str, Any]) -> bool:
     pid = known.get("pid")
     named = isinstance(known.get("host"), str) and _is_number(pid) and pid > 0
     return named and "born" in known
+
+
+def _place() -> dict[str, Any]:
+    """Where the numbers of processes are those of this process."""
+    boot = space = None
+    with contextlib.suppress(OSError):
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            boot = file.read().strip()
+        space = os.stat("/proc/self/ns/pid").st_ino
+    return {"boot": boot, "pid_space": space}
 
 
 def _is_number(value: Any) -> TypeGuard[int]:

@@ -270,6 +270,8 @@ _PROCESS: Final[dict[str, Kind]] = {
     "host": SHORT,
     "pid": Number(1, 2**31 - 1, whole=True),
     "born": Maybe(REAL),
+    "boot": Maybe(SHORT),
+    "pid_space": Maybe(COUNT),
 }
 PROGRESS = Object(
     may={

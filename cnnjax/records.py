@@ -14,7 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.errors import ESCAPING, UserError, near_matches, printable, remedy
+from cnnjax.errors import (
+    ESCAPING,
+    OF_MACHINE,
+    UserError,
+    near_matches,
+    printable,
+    remedy,
+)
 from cnnjax.files import UnfitFile, read_regular
 from cnnjax.record_kinds import METRICS_ROW
 from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
@@ -125,7 +132,9 @@ def is_there(path: str | os.PathLike) -> bool:
 
 def unreadable(path: str | os.PathLike, error: OSError) -> UserError:
     """The error for a file that the system does not let be read, to be raised."""
-    return UserError(f"cannot read {printable(path)}: {error.strerror or error}")
+    reason = error.strerror or str(error)
+    do = f"; {remedy(error)}" if error.errno in OF_MACHINE else ""
+    return UserError(f"cannot read {printable(path)}: {reason}{do}")
 
 
 def read_json(path: str | os.PathLike, *, lenient: bool = False) -> Any:

@@ -1,9 +1,15 @@
 """Sentences and tables on a terminal of any width, whatever texts of others they hold.
 
-No text is a code of the terminal, and no number is cut off.
+No text is a code of the terminal, and no number is cut off. Output that breaks off ends
+no program.
 """
 
-from typing import TextIO
+import contextlib
+import errno
+import io
+import os
+import sys
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +17,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cnnjax.errors import ESCAPING, OF_MACHINE
 from cnnjax.texts import one_line, sentence
 
 # Below this a progress bar leaves no room for its text.
@@ -89,3 +96,68 @@ def _least_width(table: Table, console: Console) -> int:
             whole = max(text.cell_len for text in texts)
             least += whole - max(Text(word).cell_len for word in words)
     return least
+
+
+class Outliving(io.FileIO):
+    """The output of a program that does not end when that takes nothing any more.
+
+    After `| head`, when its terminal is closed, or the disk of its log is full: results
+    are in files. What cannot be shown from then on goes nowhere.
+    """
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content) or 0
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, *OF_MACHINE):
+                raise
+            if error.errno != errno.EPIPE:  # who ends the reader knows
+                _warn_beside(self.fileno(), error)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, self.fileno())
+        os.close(null)
+        return len(content)
+
+
+def _warn_beside(number: int, error: OSError) -> None:
+    """Says on the other standard stream, if that works, that one takes nothing."""
+    name, other = ("stderr", 1) if number == 2 else ("stdout", 2)
+    words = f"warning: {name} takes no more text ({error.strerror}); the work goes on\n"
+    with contextlib.suppress(OSError):
+        os.write(other, words.encode())
+
+
+def outlive_readers() -> None:
+    """Gives a program output that works: also where it is missing, or breaks off.
+
+    Characters that the terminal cannot encode are escaped.
+    """
+    for number in range(3):  # a file that is opened must not become one of these
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        old = getattr(sys, name)
+        if old is None:
+            new = Outliving(number, "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(new), "utf-8"))
+        elif isinstance(old, io.TextIOWrapper):
+            old.reconfigure(errors=ESCAPING)
+            _replace(name, number, old)
+
+
+def _replace(name: str, number: int, old: io.TextIOWrapper) -> None:
+    with contextlib.suppress(OSError):  # it may be a file of its own, as in tests
+        if old.fileno() == number:
+            old.flush()
+            raw = Outliving(number, "w", closefd=False)
+            is_buffered = not isinstance(old.buffer, io.RawIOBase)  # not python -u
+            new = io.TextIOWrapper(
+                io.BufferedWriter(raw) if is_buffered else raw,
+                encoding=old.encoding,
+                errors=old.errors,
+                line_buffering=old.line_buffering,
+                write_through=old.write_through,
+            )
+            setattr(sys, name, new)

@@ -10,11 +10,13 @@ import pytest
 
 from cnnjax import cli
 from cnnjax.errors import UserError
+from cnnjax.screen import Outliving
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = """
 import sys
 from cnnjax import cli
+from cnnjax.screen import Outliving
 def main():
     for number in range(20_000):
         print("line", number, flush=True)
@@ -38,19 +40,22 @@ def run_main(monkeypatch, main):
 def test_a_reader_that_ends_ends_nothing(tmp_path):
     """As `| head -1`: the program goes on, and its exit code is its own."""
     reading, writing = os.pipe()
-    stream = cli._Outliving(writing, "w")
+    stream = Outliving(writing, "w")
     os.close(reading)
     assert stream.write(b"nobody reads this") == 17
     assert stream.write(b"nor this") == 8
     stream.close()
 
 
-def test_a_full_disk_is_an_error_of_output():
-    with (
-        cli._Outliving("/dev/full", "w") as stream,
-        pytest.raises(OSError, match="No space"),
-    ):
-        stream.write(b"lost")
+def test_a_full_disk_of_the_log_ends_nothing(capfd):
+    with Outliving("/dev/full", "w") as stream:
+        assert stream.write(b"lost") == 4
+        assert stream.write(b"this too") == 8
+    assert capfd.readouterr() == (
+        "",
+        "warning: stdout takes no more text (No space left on device); the work goes "
+        "on\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -89,6 +94,8 @@ def test_no_flag_is_that_long(monkeypatch, capsys, word):
         '"$@" 2>&-',
         '"$@" >&- 2>&- <&-',
         '"$@" </dev/null >/dev/null 2>&1',
+        '"$@" >/dev/full',
+        '"$@" 2>/dev/full',
     ],
 )
 @pytest.mark.parametrize("options", [[], ["-u"]])
@@ -123,3 +130,10 @@ def test_a_file_that_is_missing_is_no_lack_of_space(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(FileNotFoundError):
         cli.run(lambda: Path("nowhere/at/all").read_text())
+
+
+@pytest.mark.parametrize("code", [None, 0, 3])
+def test_a_part_that_ends_the_program_is_a_fault(monkeypatch, code):
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(RuntimeError, match="asked it to end"):
+        cli.run(lambda: sys.exit(code))

@@ -42,6 +42,17 @@ def test_of_another_machine_nothing_is_known():
     assert is_running(identity() | {"host": "elsewhere"}) is None
 
 
+@pytest.mark.parametrize("key", ["boot", "pid_space"])
+def test_a_name_of_a_machine_is_not_enough(key):
+    """Containers and machines may share it, and their numbers of processes do not."""
+    sign = identity() | {"born": 1}
+    assert is_running(sign) is False
+    assert is_running(sign | {key: "other"}) is None
+    assert seems_alive(sign | {key: "other", "updated": time.time()})
+    del sign[key]  # of an earlier version
+    assert is_running(sign) is False
+
+
 # 0 and -1 stand for groups of processes that live, True for process 1.
 ODD = ["x", None, True, 1.5, [], {}, 0, -1, -(2**70), 2**70, 10**400]
 

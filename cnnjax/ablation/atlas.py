@@ -84,7 +84,8 @@ def run_atlas(
         if code and (root / name / scale / "plan.json").is_file():
             _report(root / name / scale, say)
         if code in STOPPED:
-            say("interrupted; the same command resumes")
+            if code < 0:  # else it has said so itself
+                say("interrupted; the same command resumes")
             return 128 - code if code < 0 else code
         if code:
             worst = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import UserError, printable
-from cnnjax.lock import LOCK, LostError, held, locked
+from cnnjax.lock import LOCK, held, locked
 from cnnjax.process import bytes_of, identity, slurm_start
 from cnnjax.record_kinds import PROGRESS
 from cnnjax.records import is_writer, sift_record, write_json
@@ -45,7 +45,7 @@ def claimed(folder: Path, say: Callable[[str], None]) -> Iterator[None]:
 def check_claim(folder: Path) -> None:
     """Raises if the lock of a run was lost, with its folder or alone.
 
-    Before results are written, so that no folder is made anew for them.
+    Before anything is written, so that no folder is made anew for it.
 
     Raises:
       LostError: this process has held it, and it is gone.
@@ -72,8 +72,10 @@ def write_heartbeat(folder: Path, status: str, **known: Any) -> None:
       **known: what else the file tells, such as 'reason'.
     """
     path = folder / "progress.json"
-    # A full disk is for the metrics and checkpoints to complain about.
+    # A full disk is for the metrics and checkpoints to complain about, and a lost
+    # folder for the loop; nothing is written there, or it would be made anew.
     with contextlib.suppress(UserError):
+        check_claim(folder)
         old = read_heartbeat(folder)
         for stale in ("reason", "slurm_job", "slurm_restarts"):
             old.pop(stale, None)
@@ -103,7 +105,7 @@ class Heartbeat:
         self._folder, self._now = folder, now
         self._known: dict[str, Any] = {}
         self._first: tuple[float, int] | None = None  # time and step, first update
-        self._lock, self._is_lost = held(folder / LOCK), False
+        self._lock = held(folder / LOCK)
         self._write("starting")
 
     def start_run(
@@ -123,7 +125,8 @@ class Heartbeat:
         Raises:
           LostError: the folder is gone, or another process has it.
         """
-        self._check()
+        if self._lock is not None:
+            self._lock.check()
         self._shown.update(step, metrics, images_per_second)
         now = self._now()
         self._first = self._first or (now, step)
@@ -139,16 +142,6 @@ class Heartbeat:
         self._shown.end(status)
         self._write(status)
 
-    def _check(self) -> None:
-        try:
-            if self._lock is not None:
-                self._lock.check()
-        except LostError:
-            self._is_lost = True
-            raise
-
     def _write(self, status: str) -> None:
-        if self._is_lost:  # the folder is another's
-            return
         self._written = self._now()
         write_heartbeat(self._folder, status, **self._known)

@@ -14,6 +14,7 @@ from cnnjax.data.split import Unreadable
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest
+from cnnjax.records import is_writer
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest, save, save_statistics
 from cnnjax.run.curves import Curves
@@ -54,7 +55,7 @@ def fit(
 
     Raises:
       UserError: the folder belongs to another config or is trained by another process,
-        or cannot be written; an image cannot be read.
+        or is lost, or cannot be written; an image cannot be read.
       Stopped: `stop` was set; a checkpoint was saved.
     """
     folder = RunFolder(workdir, run, name)
@@ -67,7 +68,16 @@ def fit(
         distributed.check_together(lambda: stack.enter_context(claim))
         # What another process has done meanwhile counts.
         folder = RunFolder(workdir, run, name)
-        return _fit(folder, progress, stop, warn, shared)
+        try:
+            return _fit(folder, progress, stop, warn, shared)
+        except Exception:
+            # A lost folder is the reason of whatever follows. A save that was under way
+            # may have made it anew; with the lock in it, it is not empty.
+            for path in (workdir / "checkpoints", workdir) if is_writer() else ():
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            check_claim(workdir)
+            raise
 
 
 def _fit(
@@ -97,7 +107,6 @@ def _fit(
                     loop.save()
                     raise Stopped(f"{name} stopped at step {loop.step}")
                 loop.advance(shown)
-            check_claim(workdir)
             results = loop.finish()
         except Unreadable as error:
             shown.end("stopped")
@@ -186,6 +195,7 @@ class Loop:
         if self.best is not None:
             best_weights = self._settled(self.best)
             best = self.programs.evaluate(*best_weights, ("test",), final=True)["test"]
+        check_claim(self.folder.path)
         if self.run.eval.statistics == "precise":
             of_best = best_weights and best_weights[1]
             settled = {"final": weights[1], "best": of_best}
@@ -209,6 +219,7 @@ class Loop:
                 self.folder.done(seed, of_final, of_best, self._cost(), probes)
             )
             self.curves.write_final(i, self.step, of_final)
+        check_claim(self.folder.path)
         return self.folder.write_results(results)
 
     def close(self) -> None:
@@ -248,6 +259,7 @@ class Loop:
         """Saves everything that a later process needs to resume exactly here."""
         if self.checkpoints.latest_step() == self.step:
             return
+        check_claim(self.folder.path)
         tree = {"state": self.state, "best": self.best}
         metadata = self.folder.metadata(self.step, self._dump())
         save(self.checkpoints, self.run, self.step, tree, metadata)

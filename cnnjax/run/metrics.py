@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import UserError
-from cnnjax.records import read_metrics, to_line, write_failure, write_text
+from cnnjax.records import read_metrics, to_line, unreadable, write_failure, write_text
 
 _LOG = logging.getLogger(__name__)
 # TensorBoard reads the files of a folder in the order of their names.
@@ -189,7 +189,8 @@ def _open_repaired(path: Path) -> int:
     """Opens for appending, after cutting off a last line that has no newline.
 
     Raises:
-      UserError: it is a link, or no file: what is written there is not of this run.
+      UserError: it cannot be read; or it is a link, or no file: what is written there
+        is not of this run.
       OSError: it cannot be opened.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -199,7 +200,11 @@ def _open_repaired(path: Path) -> int:
             "away, or choose another --workdir"
         )
     file = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    content = os.pread(file, os.fstat(file).st_size, 0)
+    try:
+        content = os.pread(file, os.fstat(file).st_size, 0)
+    except OSError as error:
+        os.close(file)
+        raise unreadable(path, error) from error
     if content and not content.endswith(b"\n"):
         os.ftruncate(file, content.rfind(b"\n") + 1)
     return file

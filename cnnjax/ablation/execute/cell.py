@@ -11,7 +11,7 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import SIGNALS, Stopped, StopRequest, catching_signals
 from cnnjax.lock import LostError, TakenError
 from cnnjax.run.heartbeat import claimed, write_heartbeat
-from cnnjax.screen import say
+from cnnjax.screen import outlive_readers, say
 
 NOTICE = b"\ninterrupted: saving a checkpoint\n"
 # submitit sends SIGUSR2 before the time limit of a job.
@@ -29,6 +29,7 @@ def run_cell(workdir: str, name: str) -> None:
       workdir: folder of the ablation.
       name: of the cell.
     """
+    outlive_readers()  # its log may be on a full disk
     folder = Path(workdir) / name
     with catching_signals(NOTICE, ALL_SIGNALS, again=signal.SIG_IGN) as stop:
         try:

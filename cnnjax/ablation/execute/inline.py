@@ -182,6 +182,7 @@ def run_cells(
     # The error is why the others were interrupted, so it is raised first.
     for error in sorted(filter(None, errors), key=lambda e: isinstance(e, Stopped)):
         raise error
+    check_claim(plan.workdir)  # or the report would be of a folder made anew
 
 
 def wait_for(futures: list[Future]) -> tuple[set[Future], set[Future]]:
@@ -218,11 +219,13 @@ def train_cell(
     except (TakenError, LostError) as error:
         if num_processes() > 1:  # which all train the same cells
             raise
-        # Its folder is another's now: nothing is written there.
+        # Its folder is another's now, or gone with all others: nothing is written.
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()  # of a gone one, if a save has made it anew
         progress.say(f"{name} is left out: {error}")
-    except (Stopped, UserError):
+    except (Stopped, UserError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # also SystemExit, of a library or a model
         write_text(folder / "crash.txt", traceback.format_exc())
         reason = f"{type(error).__name__}: {first_line(str(error))}"
         write_heartbeat(folder, "crashed", reason=reason)

@@ -13,12 +13,15 @@ import stat
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
+from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.files import UnfitFile, open_regular
 
+_T = TypeVar("_T")
 # Beside the checkpoints; no number, so that Orbax leaves it alone.
 FOLDER = "damaged"
 # Files that are not there, or are of another kind, are damage.
@@ -67,6 +70,22 @@ def reading(folder: Path, link: Path) -> Iterator[None]:
                 "--workdir"
             ) from error
         raise DamagedError(_in_short(error, folder, link)) from error
+
+
+def twice(read: Callable[..., _T], *args: Any) -> _T:
+    """Reads again what seems damaged: a disk may have been away for a moment.
+
+    TensorStore takes some errors of the system for files that are missing.
+
+    Raises:
+      DamagedError: it seems so both times.
+    """
+    try:
+        return read(*args)
+    except DamagedError:
+        if distributed.num_processes() > 1:  # which read together
+            raise
+        return read(*args)
 
 
 def _in_short(error: Exception, folder: Path, link: Path) -> str:

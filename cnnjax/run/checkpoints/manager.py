@@ -24,7 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from cnnjax.devices import distributed
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, remedy
 from cnnjax.records import is_writer, write_failure
 from cnnjax.run.checkpoints import old_formats
 from cnnjax.run.checkpoints.damaged import (
@@ -33,6 +33,7 @@ from cnnjax.run.checkpoints.damaged import (
     reading,
     set_aside,
     system_error,
+    twice,
 )
 from cnnjax.run.checkpoints.packing import (
     PACKED,
@@ -187,15 +188,15 @@ class Checkpoints:
         wanted = {} if example is None else named_leaves(example)
         for step in reversed(self.steps()):
             try:
-                metadata, table = self._read_record(step)
+                metadata, table = twice(self._read_record, step)
                 if accept is not None:
                     accept(metadata)
                 if example is None:
-                    return step, self._read_leaves(step, table, {}), metadata
+                    return step, twice(self._read_leaves, step, table, {}), metadata
                 source = old_formats.sources(wanted, table)
                 from_disk = {source[n]: leaf for n, leaf in wanted.items()}
                 self._check_fit(step, table, from_disk)
-                leaves = self._read_leaves(step, table, from_disk)
+                leaves = twice(self._read_leaves, step, table, from_disk)
             except DamagedError as error:
                 self._warn(
                     f"checkpoint {self._directory / str(step)} is damaged ({error}) "
@@ -378,8 +379,8 @@ def _require_folder(folder: Path) -> None:
         pass
     except OSError as error:
         raise UserError(
-            f"cannot read the checkpoint folder {folder}: {error.strerror}; permit it, "
-            "or choose another --workdir"
+            f"cannot read the checkpoint folder {folder}: {error.strerror}; "
+            f"{remedy(error)}"
         ) from error
     raise UserError(
         f"there is no checkpoint folder {folder}; give the --workdir of a run that has "

@@ -13,7 +13,7 @@ from cnnjax.devices import distributed
 from cnnjax.errors import UserError
 from cnnjax.files import open_regular
 from cnnjax.net.stacked import stack, stacks_of, unstack
-from cnnjax.records import write_bytes
+from cnnjax.records import unreadable, write_bytes
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.setup import Run
 
@@ -98,7 +98,7 @@ def read_statistics(folder: Path, which: str, step: int) -> dict[str, Any] | Non
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        raise unreadable(path, error) from error
     except safetensors.SafetensorError as error:
         raise _damaged(path, str(error)) from error
     # Files of before have no sums.

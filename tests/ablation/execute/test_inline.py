@@ -42,14 +42,15 @@ def test_what_stops_all_arms_is_what_the_person_hears(monkeypatch, tmp_path):
     ("message", "told"),
     [("by zero\nand more", "by zero"), ("", "no reason given"), ("é \udcff",) * 2],
 )
+@pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit, GeneratorExit])
 def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(
-    monkeypatch, tmp_path, message, told
+    monkeypatch, tmp_path, kind, message, told
 ):
     written, said = [], []
 
     def fit(cell, folder, *, name, **rest):
         if name == "bad":
-            raise ZeroDivisionError(message)
+            raise kind(message)
 
     class Folder:
         def __init__(self, path, cell, name):
@@ -69,7 +70,7 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(
     progress = SimpleNamespace(say=said.append)
     plan = SimpleNamespace(workdir=tmp_path)
     inline.run_cells(plan, cells, 1, progress, StopRequest())
-    reason = f"ZeroDivisionError: {told}"
+    reason = f"{kind.__name__}: {told}"
     assert written == [{"arm": "bad", "seed": s, "reason": reason} for s in (0, 1)]
     assert said == [f"bad crashed and is marked failed: {reason}"]
     assert "in fit" in (tmp_path / "bad" / "crash.txt").read_text("utf-8")

@@ -107,3 +107,45 @@ def test_a_failed_save_says_what_the_system_says(
     assert f"cannot write {tmp_path}: {reason}; " in str(said.value)
     for other in set(MEANINGS.values()):
         assert (other in str(said.value)) == (other == MEANINGS[name])
+
+
+# What TensorStore says where the system says ENXIO or ENODEV.
+MISSING = ValueError("NOT_FOUND: no such file")
+
+
+def say_missing(monkeypatch, times):
+    """Lets so many reads of checkpoints fail."""
+    restore, left = ocp.CheckpointManager.restore, [MISSING] * times
+
+    def missing(*args, **more):
+        if left:
+            raise left.pop()
+        return restore(*args, **more)
+
+    monkeypatch.setattr(ocp.CheckpointManager, "restore", missing)
+
+
+@pytest.mark.parametrize("name", ["ENXIO", "ENODEV"])
+def test_a_device_that_is_away_is_no_file_that_is_missing(tmp_path, monkeypatch, name):
+    number, open_file = getattr(errno, name), os.open
+
+    def away(path, *args, **more):
+        if f"{tmp_path}/1/" in os.fspath(path):
+            raise OSError(number, os.strerror(number), path)
+        return open_file(path, *args, **more)
+
+    with Checkpoints(tmp_path, keep_last=1, warn=pytest.fail) as checkpoints:
+        checkpoints.save(1, TREE, {})
+        checkpoints.wait()
+        say_missing(monkeypatch, 9)
+        monkeypatch.setattr(os, "open", away)
+        with pytest.raises(UserError, match=f"{os.strerror(number)}; nothing was"):
+            checkpoints.restore_latest(TREE)
+
+
+def test_a_file_that_is_missing_once_is_read_again(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path, keep_last=1, warn=pytest.fail) as checkpoints:
+        checkpoints.save(1, TREE, {})
+        checkpoints.wait()
+        say_missing(monkeypatch, 1)
+        assert checkpoints.restore_latest(TREE)[0] == 1
