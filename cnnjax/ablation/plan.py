@@ -15,8 +15,8 @@ from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions
 from cnnjax.errors import UserError
-from cnnjax.record_kinds import CONFIG, PLAN
-from cnnjax.records import is_there, read_record, write_json
+from cnnjax.record_kinds import CONFIG, PLAN, RESULT
+from cnnjax.records import is_there, read_record, sift_record, write_json
 
 FOLDERS = ("configs", "ablations")  # of our definitions
 
@@ -302,7 +302,9 @@ def refuse_other_configs(plan: Plan) -> None:
 
 
 def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Writes `plan.json` and every cell's `config.json`.
+    """Writes `plan.json`, and `config.json` of every cell that is not done.
+
+    How a run was executed may differ from what is planned now: its own config stays.
 
     Args:
       plan: the plan.
@@ -314,7 +316,8 @@ def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
     """
     refuse_other_configs(plan)
     for cell in plan.cells:
-        write_json(plan.workdir / cell.name / "config.json", to_dict(cell.config))
+        if not _is_done(plan.workdir / cell.name, cell.seeds):
+            write_json(plan.workdir / cell.name / "config.json", to_dict(cell.config))
     path = plan.workdir / "plan.json"
     write_json(
         path,
@@ -329,6 +332,14 @@ def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
             "spec": spec_to_dict(plan.ablation, plan.scale),
         },
     )
+
+
+def _is_done(folder: Path, seeds: Sequence[int]) -> bool:
+    """Whether a cell has its config, and a result of every seed."""
+    paths = [folder / f"seed-{seed}" / "result.json" for seed in seeds]
+    found = [sift_record(path, RESULT)[0] for path in paths]
+    ended = all(result and not result.get("crashed") for result in found)
+    return ended and is_there(folder / "config.json")
 
 
 def _describe(

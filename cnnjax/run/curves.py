@@ -15,6 +15,9 @@ from cnnjax.training.step import METRICS
 class Curves:
     """The rows of metrics of all seeds; process 0 writes them.
 
+    A seed whose result is there keeps its rows: it is trained again only because the
+    seeds beside it are, and gives the same.
+
     Args:
       run: of `set_up`.
       folder: of the run.
@@ -23,12 +26,15 @@ class Curves:
 
     def __init__(self, run: Run, folder: RunFolder, warn: Callable[[str], None]):
         self._run, self._folder, self._warn = run, folder, warn
-        self._writers: list[MetricsWriter] = []
+        self._writers: list[MetricsWriter | None] = []
         self._reset()
 
     def open(self, step: int) -> None:
         """Opens the files, without rows later than a resume point."""
         for seed in self._run.seeds if is_writer() else ():
+            if self._folder.has_result(seed):
+                self._writers.append(None)
+                continue
             folder = self._folder.seed_folder(seed)
             tensorboard = self._run.log.tensorboard
             writer = MetricsWriter(folder, tensorboard, self._stop_events)
@@ -44,7 +50,7 @@ class Curves:
     def write_train(self, step: int, failed: np.ndarray) -> None:
         """Writes a row of the means since the last one, of seeds that did not fail."""
         for i, writer in enumerate(self._writers):
-            if failed[i]:
+            if writer is None or failed[i]:
                 continue
             mean = {
                 name: float(sums[0, i] / sums[1, i])
@@ -65,20 +71,21 @@ class Curves:
         self, step: int, split: str, rows: list[dict[str, Any]], failed: np.ndarray
     ) -> None:
         """Writes the evaluation of a split, one row a seed that did not fail."""
-        for i, _ in enumerate(self._writers):
-            if not failed[i]:
-                self._write_eval(i, step, split, rows[i])
+        for i, writer in enumerate(self._writers):
+            if writer is not None and not failed[i]:
+                self._write_eval(writer, step, split, rows[i])
 
     def write_final(self, i: int, step: int, rows: dict[str, dict[str, Any]]) -> None:
         """Writes the last evaluation of seed number i, split -> row."""
-        if not self._writers:
+        writer = self._writers[i] if self._writers else None
+        if writer is None:
             return
         # A run killed between here and the results left some of these rows.
-        old = read_metrics(self._writers[i].path)
+        old = read_metrics(writer.path)
         there = {row.get("split") for row in old if row["step"] == step}
         for split, row in rows.items():
             if row["count"] and split not in there:
-                self._write_eval(i, step, split, row)
+                self._write_eval(writer, step, split, row)
 
     def dump(self) -> dict[str, Any]:
         """The sums since the last row, for `load` in a later process."""
@@ -90,21 +97,23 @@ class Curves:
 
     def close(self) -> None:
         """Closes the files."""
-        for writer in self._writers:
+        for writer in filter(None, self._writers):
             writer.close()
 
     def _stop_events(self, sentence: str) -> None:
         """One warning: where one seed can write no events, none does any more."""
-        for writer in self._writers:
+        for writer in filter(None, self._writers):
             writer.drop_events()
         self._warn(sentence)
 
     def _reset(self) -> None:
         self._sums = {name: np.zeros((2, len(self._run.seeds))) for name in METRICS}
 
-    def _write_eval(self, i: int, step: int, split: str, row: dict[str, Any]) -> None:
+    def _write_eval(
+        self, writer: MetricsWriter, step: int, split: str, row: dict[str, Any]
+    ) -> None:
         shown = {k: v for k, v in row.items() if k != "per_class_accuracy"}
-        self._writers[i].write(self._head("eval", step) | {"split": split} | shown)
+        writer.write(self._head("eval", step) | {"split": split} | shown)
 
     def _head(self, kind: str, step: int) -> dict[str, Any]:
         epoch = round(step / self._run.steps_per_epoch, 6)

@@ -143,7 +143,7 @@ class RunFolder:
     def write_results(self, results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Writes each seed's `result.json`; once all are there, the run is done.
 
-        A failure never takes the place of a result that is there.
+        A result that is there stays.
 
         Returns:
           The results as they are in the files now.
@@ -155,13 +155,19 @@ class RunFolder:
             return results
         return [self._write_result(result) for result in results]
 
+    def has_result(self, seed: int) -> bool:
+        """Whether a seed has ended, as far as its result can be read."""
+        there, _ = sift_record(self.seed_folder(seed) / "result.json", RESULT)
+        return there is not None and not there.get("crashed")
+
     def _write_result(self, result: dict[str, Any]) -> dict[str, Any]:
         folder = self.seed_folder(result["seed"])
         path = folder / "result.json"
-        if result["status"] != "done":
-            there, wrong = sift_record(path, RESULT)
-            if wrong or (there and not there.get("crashed")):
-                return there or result
+        there, wrong = sift_record(path, RESULT)
+        if there and not there.get("crashed"):
+            return there
+        if wrong and result["status"] != "done":
+            return result
         result = sealed(result, folder / "metrics.jsonl")
         write_json(path, result)
         return result

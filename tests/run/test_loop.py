@@ -224,6 +224,24 @@ def _size(path):
     return path.stat().st_size
 
 
+def test_a_seed_that_has_ended_keeps_its_metrics(whole, noisy, tmp_path):
+    """Its program runs again for the seed beside it, and may be interrupted again."""
+    whole_path, fitted = whole
+    path = shutil.copytree(whole_path, tmp_path / "run")
+    shutil.rmtree(path / "checkpoints")
+    shutil.rmtree(path / "seed-1")
+    before = (path / "seed-0" / "metrics.jsonl").read_bytes()
+    with pytest.raises(Stopped):
+        fit(noisy, path, stop_at=2)
+    assert (path / "seed-0" / "metrics.jsonl").read_bytes() == before
+    done = fit(noisy, path)
+    assert (path / "seed-0" / "metrics.jsonl").read_bytes() == before
+    assert [without_cost(r) for r in done.results] == [
+        without_cost(r) for r in fitted.results
+    ]
+    assert rows_of(path, 1) == rows_of(whole_path, 1)
+
+
 def test_another_config_is_refused_with_the_keys_that_differ(whole):
     path, _ = whole
     arguments = NOISY | {"optimizer__weight_decay": 0.5, "train__steps": 12}

@@ -8,7 +8,7 @@ from typing import Any
 from cnnjax.ablation.judge.verified import FILE
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.errors import UserError, shown
-from cnnjax.record_kinds import DIFFERENT, PLAN, VERIFIED
+from cnnjax.record_kinds import DIFFERENT, PLAN, UNVERIFIED, VERIFIED
 from cnnjax.records import is_there, read_record, sift_record, write_json
 from cnnjax.run.provenance import git_commit
 from cnnjax.run.trained.verify import POINTS, SHARE, verify_run
@@ -91,15 +91,18 @@ def _words(name: str, rows: list[dict[str, Any]]) -> str:
 
 
 def _store(workdir: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes what was verified now, and before of other runs."""
+    """Writes what was verified now, and before of other runs.
+
+    What came out once stays where weights are gone since.
+    """
     today = datetime.datetime.now(datetime.UTC)
     earlier, _ = sift_record(workdir / FILE, VERIFIED)
-    now = {(row["cell"], row["seed"]) for row in rows}
-    kept = [
-        row
-        for row in (earlier or {"runs": []})["runs"]
-        if (row["cell"], row["seed"]) not in now
-    ]
+    known = {_of(row): row for row in (earlier or {"runs": []})["runs"]}
+    for row in rows:
+        old = known.get(_of(row))
+        is_known = old is not None and old["digest"] == row["digest"]
+        if row["outcome"] != UNVERIFIED or not is_known:
+            known[_of(row)] = row
     write_json(
         workdir / FILE,
         {
@@ -107,6 +110,10 @@ def _store(workdir: Path, rows: list[dict[str, Any]]) -> None:
             "git_commit": git_commit(),
             "points": POINTS,
             "share": SHARE,
-            "runs": [*kept, *rows],
+            "runs": list(known.values()),
         },
     )
+
+
+def _of(row: dict[str, Any]) -> tuple[str, int]:
+    return row["cell"], row["seed"]

@@ -75,6 +75,6 @@ def verified_words(verified: Mapping[str, Any], num_runs: int) -> str:
         f"{evaluated} of {num_runs} runs were evaluated again from their weights, "
         f"last on {verified['created'][:10]}: {count[EXACT]} gave the reported "
         f"numbers, {count[CLOSE]} numbers within {verified['points']:g} points of the "
-        f"errors and {100 * verified['share']:g}% of the loss (with other devices or "
-        f"versions), {count[DIFFERENT]} others, which do not count."
+        f"errors and {100 * verified['share']:g}% of the loss (as rounding "
+        f"may make them), {count[DIFFERENT]} others, which do not count."
     )

@@ -147,7 +147,8 @@ def _write(entry: Entry, workdir: Path, folder: Path) -> Sweep:
     Returns:
       What the records tell.
     """
-    sweep = collect(workdir)
+    sweep = entry.sweep  # not collected again: this one was found complete
+    assert sweep is not None
     most = MOST_BYTES - _text_bytes(sweep)
     write_published(sweep, workdir, folder, _cleaning(workdir), most)
     with drawn(folder) as (drawing, _):
