@@ -43,7 +43,7 @@ DTYPES = frozenset(
 )
 # What names of files are made of, without the rest of Python's formats.
 _TEMPLATE = re.compile(
-    r"([\w./-]|\{(DATASET|SPLIT|FILEFORMAT|SHARD_INDEX|NUM_SHARDS|SHARD_X_OF_Y)\})*"
+    r"([\w.-]|\{(DATASET|SPLIT|FILEFORMAT|SHARD_INDEX|NUM_SHARDS|SHARD_X_OF_Y)\})*"
 )
 DESCRIBING = (".json", ".txt")
 
@@ -87,6 +87,13 @@ def check_description(directory: Path) -> None:
     for outer in named:
         for feature in _features(outer):
             _check_feature(directory, feature)
+    for name in (info.name, *(split.name for split in info.splits)):
+        if "/" in name:
+            raise UserError(
+                f"{printable(directory)}/dataset_info.json has the name {shown(name)}, "
+                "and records of other folders are not read: delete that folder and "
+                "prepare it again"
+            )
     _check_splits(directory, info.splits)
 
 

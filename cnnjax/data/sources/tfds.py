@@ -195,8 +195,12 @@ def _labels_once(
 def find_prepared(name: str, data_dir: str) -> Path:
     """The folder of the highest prepared version of a set.
 
+    That is `<data_dir>/<name>/<version>`; or, where a set has configs and one of them
+    is there, `<data_dir>/<name>/<config>/<version>`.
+
     Raises:
-      UserError: `data_dir` is empty, missing or unreadable; the set is not in it.
+      UserError: `data_dir` is empty, missing or unreadable; the set is not in it, or in
+        several configs.
     """
     command = (
         f"./launch.sh prepare --dataset={name} --data_dir={data_dir or '<folder>'}"
@@ -222,10 +226,20 @@ def find_prepared(name: str, data_dir: str) -> Path:
     for folder in (root / name, *(root / name).glob("*")):
         if folder.is_dir():
             check_directory(folder)
-    found = {}
-    for info in (root / name).glob("**/dataset_info.json"):  # a name is no pattern
-        if version := _VERSION.fullmatch(info.parent.name):
-            found[tuple(int(part) for part in version.groups())] = info.parent
+    found = _versions(root / name)
+    if not found:
+        configs = {
+            folder.name: versions
+            for folder in sorted((root / name).glob("[!.]*/"))
+            if (versions := _versions(folder))
+        }
+        if len(configs) > 1:
+            raise UserError(
+                f"{name} is in {root} in several configs: give one of them as "
+                f"config.data.name, such as {PREFIX}{name}/{min(configs)}; there are "
+                f"{', '.join(configs)}"
+            )
+        found = next(iter(configs.values()), {})
     if not found:
         raise MissingData(
             f"{name} is not there: no dataset_info.json in "
@@ -234,6 +248,15 @@ def find_prepared(name: str, data_dir: str) -> Path:
         )
     check_directory(found[max(found)])
     return found[max(found)]
+
+
+def _versions(folder: Path) -> dict[tuple[int, ...], Path]:
+    """Version -> its folder, of those that are prepared in a folder."""
+    found = {}
+    for info in folder.glob("*/dataset_info.json"):
+        if version := _VERSION.fullmatch(info.parent.name):
+            found[tuple(int(part) for part in version.groups())] = info.parent
+    return found
 
 
 @contextlib.contextmanager

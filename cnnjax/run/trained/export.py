@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import json
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,11 @@ from flax.core import meta
 from cnnjax import interop
 from cnnjax.config import from_dict, to_dict
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
+from cnnjax.interop.files.read import checked_path, opened
 from cnnjax.interop.files.write_torch import TORCH_ENDINGS, torch_file
+from cnnjax.interop.wrappers import listed
 from cnnjax.layers.norm import Norm
 from cnnjax.net.initialize import abstract_variables
 from cnnjax.records import write_bytes, write_failure, write_json
@@ -29,6 +32,7 @@ from cnnjax.run.provenance import package_version
 from cnnjax.run.trained.kinds import EXPORT
 from cnnjax.run.trained.net import TrainedNet, architecture_of, build_network
 
+_LOG = logging.getLogger(__name__)
 OURS, SAFETENSORS = "cnnjax", ".safetensors"
 # What is known of the weights themselves.
 ORIGIN = ("arm", "seed", "weights", "step", "test_error", "note")
@@ -104,14 +108,31 @@ def load_export(path: str | os.PathLike) -> TrainedNet:
       UserError: no such file, or no such export, or one of a net that this version
         builds otherwise.
     """
-    path = Path(path).expanduser()
-    if not os.path.isfile(path):
-        raise UserError(f"there is no file {path}: check its path")
+    path = checked_path(path)
+    # Names, shapes and types are compared before a value is read.
+    with opened(path) as tensors:
+        known = _known(path, _header(path))
+        network = build_network(known["architecture"])
+        preprocess = Preprocess.of_record(known["preprocessing"])
+        _check_fit(path, network, preprocess.image_shape, tensors)
+        flat = {name: tensor.read() for name, tensor in tensors.items()}
+    _say_what_is_odd(path, flat)
+    return TrainedNet(
+        network=network,
+        variables=traverse_util.unflatten_dict(flat, sep="/"),
+        preprocess=preprocess,
+        class_names=tuple(known["classes"]),
+        config=from_dict(known["config"]).lock(),
+        **{key: known["training"][key] for key in ORIGIN},
+    )
+
+
+def _header(path: Path) -> dict[str, str]:
+    """The metadata of an export of ours."""
     try:
         with safetensors.safe_open(path, "numpy") as file:
             header = file.metadata() or {}
-        flat = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
+    except safetensors.SafetensorError as error:
         raise UserError(
             f"{path} is no whole .safetensors file ({error}): copy it again"
         ) from error
@@ -121,18 +142,17 @@ def load_export(path: str | os.PathLike) -> TrainedNet:
         raise UserError(
             f"{path} {whose}: read it with cnnjax.interop.load(name, path, source=...)"
         )
-    known = _known(path, header)
-    network = build_network(known["architecture"])
-    preprocess = Preprocess.of_record(known["preprocessing"])
-    _check_fit(path, network, preprocess.image_shape, flat)
-    return TrainedNet(
-        network=network,
-        variables=traverse_util.unflatten_dict(flat, sep="/"),
-        preprocess=preprocess,
-        class_names=tuple(known["classes"]),
-        config=from_dict(known["config"]).lock(),
-        **{key: known["training"][key] for key in ORIGIN},
-    )
+    return header
+
+
+def _say_what_is_odd(path: Path, flat: dict[str, np.ndarray]) -> None:
+    """Names values that only a damaged file or a diverged run has."""
+    infinite = [name for name, leaf in flat.items() if not np.isfinite(leaf).all()]
+    below = [n for n, leaf in flat.items() if n.endswith("/var") and (leaf < 0).any()]
+    said = {"weights that are not finite": infinite, "negative variances": below}
+    for what, names in said.items():
+        if names:
+            _LOG.warning("%s has %s (%s)", path, what, listed(names))
 
 
 def _known(path: Path, header: dict[str, str]) -> dict[str, Any]:
@@ -276,15 +296,18 @@ def _check_leaves(net: TrainedNet) -> None:
 
 
 def _check_fit(
-    path: Path, network: nn.Module, shape: tuple[int, ...], flat: dict[str, Any]
+    path: Path, network: nn.Module, shape: tuple[int, ...], tensors: dict[str, Any]
 ) -> None:
     wanted = traverse_util.flatten_dict(
         meta.unbox(abstract_variables(network, shape)), sep="/"
     )
-    for name in dict.fromkeys([*wanted, *flat]):
-        here, there = (getattr(d.get(name), "shape", None) for d in (wanted, flat))
-        if here != there:
-            raise UserError(
-                f"{path} does not fit its net as this version builds it: {name} is "
-                f"{there or 'missing'} there and {here or 'missing'} here"
-            )
+    for name in dict.fromkeys([*wanted, *tensors]):
+        here, there = wanted.get(name), tensors.get(name)
+        for key in ("shape", "dtype"):
+            ours, theirs = getattr(here, key, None), getattr(there, key, None)
+            if ours != theirs:
+                raise UserError(
+                    f"{path} does not fit its net as this version builds it: "
+                    f"{printable(name)} is {theirs or 'missing'} there and "
+                    f"{ours or 'missing'} here"
+                )

@@ -64,6 +64,21 @@ def test_highest_version_is_read(copy):
     assert source.find_prepared("cifar10", str(root)).name == "3.0.10"
 
 
+def test_a_set_of_several_configs_is_named_with_one(copy):
+    root, folder = copy
+    base = folder.parent
+    for config in ("v4", "v6", ".trash"):
+        shutil.copytree(folder, base / config / "9.9.9")
+    assert source.find_prepared("cifar10", str(root)) == folder
+    shutil.rmtree(folder)
+    with pytest.raises(UserError, match=r"such as tfds:cifar10/v4; there are v4, v6$"):
+        source.find_prepared("cifar10", str(root))
+    one = source.find_prepared("cifar10/v6", str(root))
+    assert one == base / "v6" / "9.9.9"
+    shutil.rmtree(base / "v4")
+    assert source.find_prepared("cifar10", str(root)) == one
+
+
 def test_image_size(prepared):
     assert load("cifar10", prepared[0], image_size=16).image_shape == (16, 16, 3)
 

@@ -328,8 +328,11 @@ def test_files_that_are_no_exports(tmp_path):
         load_export(tmp_path / "nowhere.safetensors")
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(UserError, match=r"no whole \.safetensors file"):
+    with pytest.raises(UserError, match=r"Git LFS"):
         load_export(path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=r"is a pipe, not a file"):
+        load_export(tmp_path / "pipe")
     safetensors.numpy.save_file({"weight": np.zeros(2, np.float32)}, path)
     with pytest.raises(UserError, match=r"no export of cnnjax: .*interop.load"):
         load_export(path)
@@ -344,6 +347,25 @@ def test_an_export_of_another_version_of_the_net(cifar, tmp_path):
     arrays["params/head/kernel"] = arrays["params/head/kernel"][:, :2].copy()
     safetensors.numpy.save_file(arrays, path, header)
     with pytest.raises(UserError, match=r"params/head/kernel is \(8, 2\) there"):
+        load_export(path)
+
+
+def test_values_and_types_of_an_export(cifar, tmp_path, caplog):
+    path = tmp_path / "a.safetensors"
+    export(cifar[1], path, "safetensors")
+    with safetensors.safe_open(path, "numpy") as file:
+        header = file.metadata()
+    arrays = safetensors.numpy.load_file(path)
+    (var, *_) = [name for name in arrays if name.endswith("/var")]
+    odd = arrays | {var: -arrays[var], "params/head/bias": arrays["params/head/bias"]}
+    odd["params/head/bias"] = odd["params/head/bias"] * np.float32(np.nan)
+    safetensors.numpy.save_file(odd, path, header)
+    load_export(path)
+    assert "weights that are not finite (params/head/bias)" in caplog.text
+    assert f"negative variances ({var})" in caplog.text
+    odd["params/head/bias"] = arrays["params/head/bias"].view(np.int32)
+    safetensors.numpy.save_file(odd, path, header)
+    with pytest.raises(UserError, match=r"params/head/bias is int32 there"):
         load_export(path)
 
 
