@@ -288,7 +288,10 @@ def test_a_run_of_several_seeds_warns_of_its_events_once(tmp_path, monkeypatch):
         log=SimpleNamespace(tensorboard=True),
         schedule=lambda step: 0.1,
     )
-    folder = SimpleNamespace(seed_folder=lambda seed: tmp_path / f"seed-{seed}")
+    folder = SimpleNamespace(
+        seed_folder=lambda seed: tmp_path / f"seed-{seed}",
+        has_result=lambda seed: False,
+    )
     curves = Curves(run, folder, said.append)
     curves.open(0)
     curves.add(dict.fromkeys(METRICS, np.ones((2, 3, 1))))
