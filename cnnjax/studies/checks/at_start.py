@@ -1,11 +1,14 @@
 """Checks of the untrained net: loss, gradients of layers, dead units, activations."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
 from cnnjax.analysis.complexity import equations, products
+from cnnjax.devices.parallel import compile_program
 from cnnjax.net.execution import unscanned
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.observe import Call, observe
@@ -47,10 +50,11 @@ def initial_loss(subject: Subject) -> Finding:
 
 def _losses(subject: Subject) -> jax.Array:
     """Of each image, with the statistics of these images."""
-    logits, _, _ = jax.jit(_trained, static_argnums=0)(
-        subject.run.model, subject.variables, subject.floats
-    )
-    return subject.run.loss(logits, subject.targets)
+    run = subject.run
+    example = (subject.variables, subject.floats)
+    forward = functools.partial(_trained, run.model)
+    logits, _, _ = compile_program(forward, example, impl=run.train.impl)(*example)
+    return run.loss(logits, subject.targets)
 
 
 def _trained(model, variables, images):
@@ -72,12 +76,12 @@ def gradients(subject: Subject) -> Finding:
     def loss(params):
         images = subject.floats
         logits, auxiliary, _ = forward_train(run.model, params, state, images, key)
-        numbers = run.hyperparameters["loss"] | {"label_smoothing": np.float32(0)}
         return run.loss.of_batch(
-            logits, auxiliary, subject.targets, numbers, len(images)
+            logits, auxiliary, subject.targets, subject.numbers, len(images)
         )[1]
 
-    found = unstack(jax.jit(jax.grad(loss))(params), stacks_of(run.declared))
+    gradient = compile_program(jax.grad(loss), (params,), impl=run.train.impl)
+    found = unstack(gradient(params), stacks_of(run.declared))
     flat = traverse_util.flatten_dict(jax.device_get(found), sep="/")
     if odd := [path for path, leaf in flat.items() if not np.isfinite(leaf).all()]:
         why = "the backward pass overflows: look at init and the learning rate"
@@ -160,7 +164,8 @@ def _seen_by_layers(subject: Subject, bounds) -> dict[str, tuple[float, float]]:
             _trained(model, variables, images)
         return rows
 
-    rows = jax.device_get(jax.jit(forward)(variables, subject.floats))
+    example = (variables, subject.floats)
+    rows = jax.device_get(compile_program(forward, example)(*example))
     seen = dict(zip(paths, rows, strict=True))
     return {path: (float(a), float(b)) for path, (a, b) in list(seen.items())[1:]}
 

@@ -1,11 +1,13 @@
 """The gradient against central differences, in float64."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from cnnjax.layers.functional.implementation import implementation
+from cnnjax.devices.parallel import compile_program
 from cnnjax.net.forward import forward_train
 from cnnjax.studies.checks.finding import FAILED, PASSED, UNKNOWN, Finding, Subject
 
@@ -21,7 +23,7 @@ def derivatives(subject: Subject) -> Finding:
     if not hasattr(run.model, "dtype"):
         why = "the net has no field dtype, so it cannot be computed in float64"
         return Finding(UNKNOWN, "", why)
-    with jax.enable_x64(True), implementation("lax"):
+    with jax.enable_x64(True):
         found = _differences(subject)
     worst = max(found, key=found.__getitem__)
     kinds = ", ".join(sorted(found))
@@ -45,17 +47,17 @@ def _differences(subject: Subject) -> dict[str, float]:
         dict(subject.variables),
     )
     params = double.pop("params")
-    images = np.asarray(subject.floats, np.float64)[:NUM_IMAGES]
+    images: Any = np.asarray(subject.floats, np.float64)[:NUM_IMAGES]
     targets = subject.targets[:NUM_IMAGES].astype(np.float64)
-    numbers = run.hyperparameters["loss"] | {"label_smoothing": np.float64(0)}
 
     def loss(params):
         key = jax.random.key(0)
         logits, auxiliary, _ = forward_train(model, params, double, images, key)
         of_batch = run.loss.of_batch
-        return of_batch(logits, auxiliary, targets, numbers, len(images))[1]
+        return of_batch(logits, auxiliary, targets, subject.numbers, len(images))[1]
 
-    value, gradient = jax.jit(loss), jax.jit(jax.grad(loss))(params)
+    value = compile_program(loss, (params,), impl="lax")
+    gradient = compile_program(jax.grad(loss), (params,), impl="lax")(params)
     flat = traverse_util.flatten_dict(params, sep="/")
     slopes = traverse_util.flatten_dict(gradient, sep="/")
     stream, found = np.random.RandomState(0), {}

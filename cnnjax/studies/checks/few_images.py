@@ -4,13 +4,13 @@ Source: Stanford CS231n, lecture on babysitting the learning process: without
 regularisation a net must overfit a few images.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.devices.parallel import compile_program
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.studies.checks.finding import FAILED, PASSED, UNKNOWN, Finding, Subject
 from cnnjax.training.loss import Loss
@@ -51,14 +51,12 @@ class _Training:
         images, self.targets = (
             part[:NUM_IMAGES] for part in (subject.floats, subject.targets)
         )
-        self.images = images
-        self.step: Callable[..., Any] = jax.jit(
-            make_train_step(
-                run.model,
-                run.optimizer,
-                lambda key, images, labels: (images, self.targets),
-                kind=Loss(run.loss.kind),
-            )
+        self.images: Any = images
+        step = make_train_step(
+            run.model,
+            run.optimizer,
+            lambda key, images, labels: (images, self.targets),
+            kind=Loss(run.loss.kind),
         )
         self.numbers = {
             section: dict(of) for section, of in run.hyperparameters.items()
@@ -75,18 +73,20 @@ class _Training:
             opt_state=optimizer,
             ema=None,
         )
+        self.batch = {
+            "images": self.images,
+            "labels": subject.labels[:NUM_IMAGES],
+            "seed": np.int32(0),
+        }
+        example = (self.state, self.batch, np.float32(0), self.numbers)
+        self.step = compile_program(step, example, impl=run.train.impl)
         self.loss = np.inf
         self.peak = float(np.max(run.schedule(np.arange(run.total_steps))))
 
     def advance(self, rate: float) -> int:
         """One step; gives how many images were wrong before it."""
-        batch = {
-            "images": self.images,
-            "labels": self.subject.labels[:NUM_IMAGES],
-            "seed": np.int32(0),
-        }
         self.state, metrics = self.step(
-            self.state, batch, np.float32(rate), self.numbers
+            self.state, self.batch, np.float32(rate), self.numbers
         )
         self.loss = float(metrics["loss"][0])
         return int(metrics["errors"][0])
@@ -125,7 +125,10 @@ class _Training:
             evaluated = forward_eval(model, params, model_state, self.images)
             return jax.nn.softmax(trained), jax.nn.softmax(evaluated)
 
-        trained, evaluated = jax.jit(probabilities)(params, model_state)
+        program = compile_program(
+            probabilities, (params, model_state), impl=self.run.train.impl
+        )
+        trained, evaluated = program(params, model_state)
         apart = float(jnp.abs(trained - evaluated).sum(-1).mean() / 2)
         number = f"probabilities differ by {apart:.2g}"
         if apart > ALIKE:

@@ -43,9 +43,14 @@ class Subject:
 
     run: Run
     variables: Mapping[str, Any]
-    images: np.ndarray
-    labels: np.ndarray
+    images: Any
+    labels: Any
     seconds_left: Callable[[], float]
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Numbers of the loss, without label smoothing."""
+        return {**self.run.hyperparameters["loss"], "label_smoothing": np.float32(0)}
 
     @property
     def floats(self) -> jax.Array:
@@ -53,7 +58,7 @@ class Subject:
         return self.run.augment.preprocess(self.images)
 
     @property
-    def targets(self) -> np.ndarray:
+    def targets(self) -> Any:
         """One-hot, [N, classes]."""
         return np.eye(self.run.dataset.num_classes, dtype=np.float32)[self.labels]
 
