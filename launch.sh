@@ -83,11 +83,12 @@ END
 }
 
 check_verb() {
-  case " help test $(verbs | tr '\n' ' ')" in
-    *" $1 "*) ;;
-    *) fail 2 "unknown verb '${1:0:80}'; allowed are help, test$(verbs | sed 's/^/, /' |
-      tr -d '\n') (./launch.sh help shows an example of each)" ;;
-  esac
+  local verb
+  for verb in help test $(verbs); do
+    [ "$1" != "$verb" ] || return 0
+  done
+  fail 2 "unknown verb '${1:0:80}'; allowed are help, test$(verbs | sed 's/^/, /' |
+    tr -d '\n') (./launch.sh help shows an example of each)"
 }
 
 check_extras() {
@@ -138,8 +139,13 @@ is_ready() { # EXTRAS: whether the set-up is complete, up to date and has these
   done
 }
 
-is_setting_up() { # PID: whether it is alive and still a set-up (numbers are reused)
+is_setting_up() { # "PID HOST": whether it is alive and still a set-up (numbers are reused)
+  set -- "${1%% *}" "${1#* }"
   case $1 in '' | 0* | *[!0-9]*) return 1 ;; esac # to kill, these are groups
+  if [ "$2" != "$1" ] && [ "$2" != "$HOSTNAME" ]; then # not to be seen from here
+    [ -z "$(find "$running" -mmin +10 2>/dev/null)" ]
+    return
+  fi
   [ "$1" != $$ ] && kill -0 "$1" 2>/dev/null || return 1
   [ -r "/proc/$1/cmdline" ] || return 0
   case $(tr '\0' ' ' <"/proc/$1/cmdline") in *launch.sh*) ;; *) return 1 ;; esac
@@ -161,10 +167,10 @@ claim_set_up() { # one set-up at a time; removes the rest of an interrupted firs
  folders that it leads to"
     fail 1 "cannot write in $venv: permit it, or free space and inodes"
   fi
-  until (set -o noclobber && echo $$ >"$running") 2>/dev/null; do
+  until (set -o noclobber && echo "$$ $HOSTNAME" >"$running") 2>/dev/null; do
     other=$(cat "$running" 2>/dev/null) || other=
     if [ -n "$other" ] && is_setting_up "$other"; then
-      [ -n "$said" ] || echo "launch.sh: waiting for the set-up of process $other" >&2
+      [ -n "$said" ] || echo "launch.sh: waiting for the set-up of process ${other/ / on }" >&2
       said=yes
     elif [ -n "$other" ] && [ "$other" = "$(cat "$running" 2>/dev/null)" ]; then
       echo "launch.sh: the last set-up was interrupted; starting again" >&2

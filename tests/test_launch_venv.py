@@ -1,6 +1,7 @@
 """What launch.sh keeps of a .venv, and what it says where it cannot be one."""
 
 import importlib.metadata
+import os
 import subprocess
 
 import pytest
@@ -36,13 +37,33 @@ def test_an_incomplete_set_up_that_was_there_is_kept(ready):
     assert ready.run("train")[0] == 0
 
 
-@pytest.mark.parametrize("number", ["99999999", "-1", "0", "00", "1 2", "1e9", "x"])
+@pytest.mark.parametrize("number", ["99999999", "-1", "0", "00", "1e9", "x"])
 def test_an_interrupted_set_up_of_what_was_there_keeps_it(ready, number):
     """`kill -0 -1` and `kill -0 0` ask for groups of processes, and succeed."""
     (ready.root / ".venv" / "cnnjax-setup-pid").write_text(f"{number}\n")
     code, _, err = ready.run("train")
     assert (code, "was interrupted" in err) == (0, True)
     assert (ready.root / ".venv" / "mine").exists()
+
+
+def test_a_set_up_of_another_machine_is_waited_for(ready):
+    mark = ready.root / ".venv" / "cnnjax-setup-pid"
+    mark.write_text("7 elsewhere\n")
+    process = ready.start("train")
+    said = process.stderr.readline()
+    mark.unlink()
+    process.communicate(timeout=30)
+    assert said == "launch.sh: waiting for the set-up of process 7 on elsewhere\n"
+    assert process.returncode == 0
+
+
+def test_a_set_up_of_another_machine_that_is_old_was_interrupted(ready):
+    """So does one in a container that has another name each time."""
+    mark = ready.root / ".venv" / "cnnjax-setup-pid"
+    mark.write_text("7 elsewhere\n")
+    os.utime(mark, (0, 0))
+    code, _, err = ready.run("train")
+    assert (code, "was interrupted" in err) == (0, True)
 
 
 def test_the_marks_of_a_set_up_are_gone_after_it(sandbox):

@@ -4,7 +4,8 @@ What becomes of a file, in this order: the first of several frames or pages; 16 
 bits of grey to 8 (the highest, as Pillow does with 16-bit colour); a transparent ground
 to white; the orientation that a camera noted to upright; palettes, CMYK and the like to
 RGB. Deeper grey (32 bits, floating point) has no white that could be known, and is
-refused. A BMP whose alpha is 0 everywhere is opaque, as in browsers.
+refused, as is an animated PNG, whose first image need not be a frame. A BMP whose
+alpha is 0 everywhere is opaque, as in browsers.
 """
 
 import io
@@ -194,8 +195,14 @@ def as_viewed(name: str, image: Image.Image) -> Image.Image:
     """A Pillow image as a viewer shows it on a white page, of mode L or RGB.
 
     Raises:
-      UserError: grey levels of which white is not known.
+      UserError: grey levels of which white is not known; an animated PNG.
     """
+    # Other formats tell by their names that there may be frames; see folder_checks.
+    if image.format == "PNG" and getattr(image, "is_animated", False):
+        raise UserError(
+            f"{name} is an animated PNG, and nothing says which of its frames is "
+            "meant: store that frame alone"
+        )
     turn = _TURNS.get(_orientation(image))
     if image.format == "BMP" and image.mode == "RGBA":
         image = _seen(image)

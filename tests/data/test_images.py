@@ -83,15 +83,26 @@ def test_opaque_images_are_those_of_torchvision(name, content, tmp_path, torchvi
     np.testing.assert_array_equal(decoded(content), want)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_the_first_of_several_frames(kind):
+def of_two_frames(kind):
     frames = [Image.new("RGB", (4, 4), level) for level in ("red", "blue")]
     options = {"lossless": True} if kind == "WEBP" else {}
     content = encoded(
         frames[0], kind, save_all=True, append_images=frames[1:], **options
     )
     assert Image.open(io.BytesIO(content)).n_frames == 2
-    assert (decoded(content) == [255, 0, 0]).all()
+    return content
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
+def test_the_first_of_several_frames(kind):
+    assert (decoded(of_two_frames(kind)) == [255, 0, 0]).all()
+
+
+def test_an_animated_png_is_refused():
+    """No list of names can warn of one, as it can of GIF, WebP and TIFF."""
+    with pytest.raises(UserError, match=r"is an animated PNG.*store that frame alone"):
+        decoded(of_two_frames("PNG"))
+    decoded(encoded(COLOUR, "PNG", save_all=True))  # of one frame
 
 
 def test_no_other_program_is_ever_started():

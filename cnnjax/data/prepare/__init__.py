@@ -123,7 +123,7 @@ def _prepare(name: str, root: Path, base_url: str | None, given: bool) -> Path:
     }
     # A preparation that was killed leaves its unfinished folder; with the lock held, no
     # other process is writing there.
-    for stale in (root / name).glob("incomplete.*"):
+    for stale in (root / name).glob("incomplete.??????_*"):
         if stale.is_dir() and not stale.is_symlink():
             shutil.rmtree(stale)
     write_images(name, root, downloads, image_set.read(files))
