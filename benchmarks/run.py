@@ -6,12 +6,15 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import describe
-from benchmarks.rows import regressions, to_json, to_markdown
+from benchmarks.nets import NETS
+from benchmarks.rows import Row, regressions, summary, to_json, to_markdown
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
+from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
@@ -69,7 +72,7 @@ def run_suites(
     options = Options(rounds, only, against)
     for suite in SUITES if name == "all" else (name,):
         rows = importlib.import_module(f"benchmarks.suites.{suite}").suite(options)
-        stored = to_json(suite, rows, _about(suite, options))
+        stored = to_json(suite, rows, _about(suite, options) | definition(rows))
         table = to_markdown(stored)
         print(f"\n{suite}\n{table}")
         write_json(out / f"{suite}.json", stored)
@@ -81,6 +84,18 @@ def run_suites(
         if publish:
             write_json(committed, stored)
             replace_block(repository / "docs" / "benchmarks.md", suite, table)
+            if suite == "train":
+                replace_block(repository / "README.md", "speed", summary(stored))
+
+
+def definition(rows: Sequence[Row]) -> dict:
+    """The commit that is measured, and what each case stands for in it."""
+    cases = {row.case for row in rows}
+    nets = {case: dataclasses.asdict(net) for case, net in NETS.items()}
+    return {
+        "commit": git_commit(),
+        "nets": {case: net for case, net in nets.items() if case in cases},
+    }
 
 
 def _emulation() -> list[str]:

@@ -102,9 +102,14 @@ def as_defined(name: str, scale: str) -> dict[str, Any] | None:
         ablation.scale(scale)
     except UserError:
         return None
-    nothing = {"num_seeds": None, "data_dir": "", "changes": {}}
-    # No file is read or written there.
-    plan = make_plan(ablation, scale, workdir="/no/such/folder", **nothing)
+    plan = make_plan(
+        ablation,
+        scale,
+        num_seeds=None,
+        data_dir="",
+        workdir="/no/such/folder",  # where an earlier plan is sought
+        changes={},
+    )
     configs = {cell.arm.name: to_dict(cell.config) for cell in plan.cells}
     return described(ablation, scale, configs)
 
