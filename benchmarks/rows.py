@@ -1,6 +1,7 @@
 """Rows of a suite as JSON and Markdown, and their comparison with committed rows."""
 
 import dataclasses
+import math
 from collections import Counter
 from typing import Any
 
@@ -111,11 +112,12 @@ def to_markdown(stored: dict[str, Any]) -> str:
         if row.ratio is not None:
             low, high = row.spread
             ratio = f"{row.ratio:.2f} ({low:.2f} to {high:.2f})"
+        is_measured = not math.isnan(row.seconds)
         cells = (
             row.case,
             row.way,
-            f"{_time(row.seconds)}/{row.unit}",
-            ratio,
+            f"{_time(row.seconds)}/{row.unit}" if is_measured else "",
+            ratio if is_measured else "",
             "" if row.rate is None else f"{row.rate:,.0f}",
             "" if row.utilisation is None else f"{100 * row.utilisation:.0f}%",
             row.note,

@@ -60,6 +60,9 @@ TOLD = {
         "300 kB": (PUBLISH, "MOST_BYTES = 300_000"),
         "0.5 points": ("cnnjax/run/trained/verify.py", "POINTS, SHARE = 0.5, 1e-3"),
         "0.1%": ("cnnjax/run/trained/verify.py", "POINTS, SHARE = 0.5, 1e-3"),
+        **dict.fromkeys(
+            ("39 MB", "164 MB", "97 MB", "2.0 GB", "10%"), "tried by hand with"
+        ),
     },
 }
 # Of a page, as a measure stands for different things there.

@@ -39,17 +39,8 @@ def suite(options) -> list[Row]:
             "suite scaling needs several devices and JAX finds 1: set XLA_FLAGS="
             "--xla_force_host_platform_device_count=8 to emulate some on CPU"
         )
-    scalings = {
-        "strong: batch 128": lambda d, mode: run_of(f"data={d}", mode, batch=128),
-        f"weak: {IMAGES_EACH} images a device": lambda d, mode: run_of(
-            f"data={d}", mode, batch=IMAGES_EACH * d
-        ),
-        "seeds: one a device, batch 128": lambda d, mode: run_of(
-            f"seed={d}", mode, batch=128, seeds=d
-        ),
-    }
     rows = []
-    for case, make in scalings.items():
+    for case, make in SCALINGS.items():
         if options.only.lower() in case.lower():
             rows += measured(case, make, counts, options.rounds)
     return rows
@@ -62,6 +53,18 @@ def run_of(layout: str, mode: str, *, batch: int, seeds: int = 1) -> Run:
     config.data.num_train = STEPS * batch
     config.parallel.layout, config.parallel.mode = layout, mode
     return set_up(config)
+
+
+# Case -> (devices, mode) -> run.
+SCALINGS: dict[str, Callable[[int, str], Run]] = {
+    "strong: batch 128": lambda d, mode: run_of(f"data={d}", mode, batch=128),
+    f"weak: {IMAGES_EACH} images a device": lambda d, mode: run_of(
+        f"data={d}", mode, batch=IMAGES_EACH * d
+    ),
+    "seeds: one a device, batch 128": lambda d, mode: run_of(
+        f"seed={d}", mode, batch=128, seeds=d
+    ),
+}
 
 
 def measured(case: str, make: Callable, counts: list[int], rounds: int) -> list[Row]:
