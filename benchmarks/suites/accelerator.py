@@ -265,10 +265,8 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         traceback.print_exc()
         # The last line, which stands in the table.
-        print(
-            f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-            file=sys.stderr,
-        )
+        words = str(error).splitlines() or [""]
+        print(f"{type(error).__name__}: {words[0]}", file=sys.stderr)
         return 1
     return 0
 
