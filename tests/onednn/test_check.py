@@ -21,6 +21,12 @@ OPENMP = "libgomp.so.1"  # loads, and is another library
 GOOD = (None, True)
 
 
+@pytest.fixture(autouse=True)
+def unforced(monkeypatch):
+    """As users have it; see `tests/conftest.py`."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
