@@ -92,10 +92,10 @@ def _config_of(arm: Mapping[str, Any], workdir: Path) -> Path:
 
 
 def as_defined(name: str, scale: str) -> dict[str, Any] | None:
-    """The same of the definition as it is now; None where there is none of that name.
+    """The same of the definition of `configs/ablations/` as it is now.
 
-    Raises:
-      UserError: the definition is broken.
+    Returns:
+      None where there is none of that name and scale, or it cannot be read.
     """
     try:
         ablation = load_ablation(name)
@@ -151,7 +151,7 @@ def note(then: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
     of = f"of commit {' and '.join(commits)}" if commits else "of no known commit"
     text = f"Made with the definition {of}."
     if now is None:
-        return f"{text} There is no definition of this name and scale any more."
+        return f"{text} Today there is no definition of this name and scale."
     if found := changes(then, now):
         text += f" The definition has changed since: {_several(found, '; ')}."
     if found := then.get(CHANGED, ()):
@@ -211,8 +211,10 @@ def state_change(repository: Path, names: Sequence[str], sentence: str) -> None:
       sentence: what has changed, and in which commit.
 
     Raises:
-      UserError: there is no such report, or it has no definition.
+      UserError: none is named, there is no such report, or it has no definition.
     """
+    if not names:
+        raise UserError("--numbers_changed needs --reports: name the pages it is for")
     for name in names:
         path = _results(repository) / name / FILE
         then = read_json(path)

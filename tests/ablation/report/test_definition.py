@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cnnjax.ablation.report import definition
+from cnnjax.errors import UserError
 from cnnjax.texts import block
 
 ROOT = Path(__file__).parents[3]
@@ -84,6 +85,19 @@ def test_pages_are_refreshed(tmp_path):
     assert "0 of 1 published reports" in readme
     assert "(docs/results/degradation-laptop/report.md)" in readme
     assert (readme[:2], readme[-3:]) == ("a\n", "\nb\n")
+
+
+def test_other_numbers_of_the_same_definition_are_told(tmp_path):
+    folder = tmp_path / "docs/results/a-laptop"
+    folder.mkdir(parents=True)
+    (folder / definition.FILE).write_text(json.dumps(THEN))
+    definition.state_change(tmp_path, ["a-laptop"], "rounding (commit abc)")
+    stored = json.loads((folder / definition.FILE).read_text())
+    assert stored == THEN | {definition.CHANGED: ["rounding (commit abc)"]}
+    with pytest.raises(UserError, match="--reports"):
+        definition.state_change(tmp_path, [], "rounding")
+    with pytest.raises(UserError, match="b-laptop"):
+        definition.state_change(tmp_path, ["b-laptop"], "rounding")
 
 
 @pytest.fixture(scope="module")
