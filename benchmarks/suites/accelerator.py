@@ -52,12 +52,14 @@ class Sizes:
       cifar: case -> net.
       dtype: of the large net.
       steps: in one dispatch.
+      batch: images of a batch that several devices share.
     """
 
     large: Net
     cifar: Mapping[str, Net]
     dtype: str
     steps: int
+    batch: int
 
 
 FULL = Sizes(
@@ -65,6 +67,7 @@ FULL = Sizes(
     {f"CIFAR ResNet-{d}": NETS[f"CIFAR ResNet-{d}, batch 128"] for d in (20, 56)},
     "bfloat16",
     10,
+    128,
 )
 _SMALL = Net("resnet20_cifar", {"depth": 6, "widths": (32, 32)}, 8, 4, 3)
 TINY = Sizes(
@@ -72,6 +75,7 @@ TINY = Sizes(
     dict.fromkeys(FULL.cifar, dataclasses.replace(_SMALL, batch_size=8)),
     "float32",
     1,
+    16,
 )
 Rows = Iterator[list[Row]]
 
@@ -174,7 +178,9 @@ def devices(sizes: Sizes, options: Options) -> Rows:
     if (count := len(jax.devices())) == 1:
         yield [not_measured("devices", "there is one device")]
         return
-    for case, make in scaling.SCALINGS.items():
+    net = sizes.cifar["CIFAR ResNet-20"]
+    kinds = scaling.scalings(net, sizes.batch, scaling.IMAGES_EACH)
+    for case, make in kinds.items():
         yield scaling.measured(case, make, [count], options.rounds)
 
 
