@@ -1,6 +1,7 @@
 """Rows of a suite as JSON and Markdown, and their comparison with committed rows."""
 
 import dataclasses
+import math
 from collections import Counter
 from typing import Any
 
@@ -111,17 +112,46 @@ def to_markdown(stored: dict[str, Any]) -> str:
         if row.ratio is not None:
             low, high = row.spread
             ratio = f"{row.ratio:.2f} ({low:.2f} to {high:.2f})"
+        is_measured = not math.isnan(row.seconds)
         cells = (
             row.case,
             row.way,
-            f"{_time(row.seconds)}/{row.unit}",
-            ratio,
+            f"{_time(row.seconds)}/{row.unit}" if is_measured else "",
+            ratio if is_measured else "",
             "" if row.rate is None else f"{row.rate:,.0f}",
             "" if row.utilisation is None else f"{100 * row.utilisation:.0f}%",
             row.note,
         )
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", _about(stored)])
+
+
+def summary(stored: dict[str, Any]) -> str:
+    """A sentence for the README about the suite of training steps."""
+    nets: dict[str, dict[str, float]] = {}
+    for row in stored["rows"]:
+        nets.setdefault(row["case"], {})[row["way"]] = row["seconds"]
+    against_torch = [
+        ways["cnnjax"] / min(of_torch)
+        for ways in nets.values()
+        if (of_torch := [s for way, s in ways.items() if way.startswith("torch")])
+    ]
+    # How often our step fits into one of plain Linen.
+    linen = "plain Linen"
+    in_linen = [w[linen] / w["cnnjax"] for w in nets.values() if linen in w]
+    machine = stored["machine"]
+    parts = [
+        f"{min(ratios):.2f} to {max(ratios):.2f} times {words}"
+        for ratios, words in (
+            (against_torch, "as long as in torch's fastest way"),
+            (in_linen, "less than with plain Linen"),
+        )
+        if ratios
+    ]
+    return (
+        f"For {len(nets)} nets, a training step takes {', and '.join(parts)} "
+        f"({machine['processor']}, {machine['cores']} cores, {stored['date']})."
+    )
 
 
 def regressions(new: dict[str, Any], committed: dict[str, Any]) -> list[str]:
@@ -163,8 +193,10 @@ def _counted(devices: list[str]) -> str:
 def _about(stored: dict[str, Any]) -> str:
     machine = stored["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
+    commit = f" of commit {stored['commit'][:10]}" if stored.get("commit") else ""
     return (
-        f"Measured {stored['date']} by `{stored['command']}` on {machine['processor']}"
+        f"Measured {stored['date']} by `{stored['command']}`{commit} on "
+        f"{machine['processor']}"
         f" ({machine['cores']} cores; {_counted(machine['devices'])}), Python "
         f"{machine['python']}, {versions}. Medians of {stored['rounds']} interleaved "
         "rounds; the matmul peak is the best of as many products of 2048 x 2048 "

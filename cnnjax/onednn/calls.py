@@ -8,12 +8,15 @@ the text of a `Spec`.
 import ctypes
 import functools
 import os
+import sys
 import threading
 
 import jax
 
+from cnnjax.onednn.check import refusal
 from cnnjax.onednn.convolutions import Convolution, Spec
-from cnnjax.onednn.library import library
+from cnnjax.onednn.library import FORCE, VARIABLE, library, library_path
+from cnnjax.screen import say
 
 TARGET = "cnnjax_onednn_convolution"
 
@@ -119,12 +122,28 @@ _handler = _Handler(_handle)
 
 @functools.cache
 def available() -> bool:
-    """Whether compiled programs on CPU can call oneDNN here."""
+    """Whether compiled programs on CPU can call oneDNN here.
+
+    Where it is there and must not be used, a sentence says why.
+    """
+    path = library_path()
+    if path and (why := refusal(path)):
+        say(
+            f"oneDNN is not used ({why}), so convolutions are XLA's and slower; "
+            f"{VARIABLE}={FORCE} uses it all the same.",
+            sys.stderr,
+        )
+        return False
     if library() is None:
         return False
+    register()
+    return True
+
+
+def register() -> None:
+    """Lets compiled programs on CPU call `library()`, which must be there."""
     address = ctypes.cast(_handler, ctypes.c_void_p).value
     jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(address), platform="cpu")
-    return True
 
 
 def call(spec: Spec, shape: tuple[int, ...], a: jax.Array, b: jax.Array) -> jax.Array:

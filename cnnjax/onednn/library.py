@@ -13,8 +13,9 @@ import os
 import threading
 from pathlib import Path
 
-# Path of another libdnnl.so.3; empty for none at all.
-VARIABLE = "CNNJAX_ONEDNN"
+# Path of another libdnnl.so.3; empty for none at all; `FORCE` for the one of the wheel,
+# whatever `check` says of it.
+VARIABLE, FORCE = "CNNJAX_ONEDNN", "force"
 DISTRIBUTION = "onednn-cpu-gomp"
 
 # Of dnnl_types.h.
@@ -107,15 +108,19 @@ class OneDNN:
 @functools.cache
 def library() -> OneDNN | None:
     """The library; None where it is not installed, switched off or not loadable."""
-    path: str | Path | None = os.environ.get(VARIABLE)
-    if path is None:
-        path = _installed()
+    path = library_path()
     if not path:
         return None
     try:
-        return OneDNN(str(path))
+        return OneDNN(path)
     except (OSError, AttributeError, RuntimeError):
         return None
+
+
+def library_path() -> str:
+    """Where the library is; '' where it is not installed, or switched off."""
+    chosen = os.environ.get(VARIABLE, FORCE)
+    return str(_installed() or "") if chosen == FORCE else chosen
 
 
 def _installed() -> Path | None:
