@@ -1,11 +1,10 @@
 """Judges each claim of an ablation on the cells that were run."""
 
-import dataclasses
 import math
 
 import numpy as np
 
-from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.judge.stats import (
@@ -15,32 +14,12 @@ from cnnjax.ablation.judge.stats import (
     holm,
     paired_contrast,
 )
-
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What the runs say about a claim.
-
-    Attributes:
-      claim: the claim.
-      verdict: 'supported' (Holm-adjusted p below 0.05 and the effect beyond the margin
-        as claimed), 'contradicted' (the same on the other side) or 'undecided'.
-      reason: one sentence, why.
-      contrast: the statistics; None if the claim could not be tested.
-      p_holm: p corrected for the number of claims tested in this report; nan if none.
-      seeds: the seeds used.
-      caveat: cells of the contrast that are left out, else ''.
-    """
-
-    claim: Claim
-    verdict: str
-    reason: str
-    contrast: Contrast | None = None
-    p_holm: float = math.nan
-    seeds: tuple[int, ...] = ()
-    caveat: str = ""
+from cnnjax.ablation.judge.verdict import (
+    CONTRADICTED,
+    SUPPORTED,
+    UNDECIDED,
+    Verdict,
+)
 
 
 def judge(sweep: Sweep) -> list[Verdict]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.judge.collect import Sweep, collect
-from cnnjax.ablation.judge.verdicts import Verdict, judge
+from cnnjax.ablation.judge.verdict import Verdict
+from cnnjax.ablation.judge.verdicts import judge
 from cnnjax.ablation.plan import load_ablation
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.pages import render

@@ -8,11 +8,8 @@ from rich.table import Table
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep, collect
 from cnnjax.ablation.judge.stats import Summary
-from cnnjax.ablation.judge.verdicts import (
-    SUPPORTED,
-    Verdict,
-    judge,
-)
+from cnnjax.ablation.judge.verdict import SUPPORTED, Verdict
+from cnnjax.ablation.judge.verdicts import judge
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.screen import plain, show, terminal

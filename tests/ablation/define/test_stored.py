@@ -8,7 +8,7 @@ import math
 import pytest
 
 from cnnjax.ablation.define import Axis, Scale
-from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.stored import spec_from_dict, spec_to_dict
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, to_line
