@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from cnnjax.ablation.define.claim import Claim
+from cnnjax.ablation.judge.families import Tested
 from cnnjax.ablation.judge.stats import Contrast
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
@@ -93,6 +94,7 @@ class Verdict:
         as they were found; None if unknown, or if it is decided.
       p_atlas: p as in `p_holm`, corrected for all claims of an atlas; nan outside one.
       in_atlas: the verdict with that correction; '' outside an atlas.
+      tested: what the correction needs of the claim.
     """
 
     claim: Claim
@@ -112,6 +114,7 @@ class Verdict:
     seeds_needed: int | None = None
     p_atlas: float = math.nan
     in_atlas: str = ""
+    tested: Tested | None = None
 
     @property
     def is_decided(self) -> bool:

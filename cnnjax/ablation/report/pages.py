@@ -19,7 +19,7 @@ from cnnjax.ablation.judge.verdict import (
     UNDECIDED,
     slug,
 )
-from cnnjax.ablation.judge.verdicts import judge, method
+from cnnjax.ablation.judge.verdicts import RULE, judge, rule
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.plots.figures import (
     build_groups,
@@ -93,7 +93,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
     return {
         "verdicts": verdicts,
         "not_posed": [c for c in sweep.ablation.claims if c not in posed],
-        "method": method(sweep),
+        "rule": rule(sweep),
         "runs_per_arm": tables.runs_per_arm(sweep),
         "guess": tables.guess_words(sweep),
         "seeds": sorted({row.seed for row in sweep.rows}),
@@ -166,6 +166,7 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "METRICS": METRICS,
         "MARKS": MARKS,
         "CHOICE": CHOICE,
+        "RULE": RULE,
         "tally": lambda verdicts: Counter(v.verdict for v in verdicts),
         "inline_svg": lambda panel, name: Markup(inline_svg(panel, name)),
     }
