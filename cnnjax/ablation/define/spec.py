@@ -158,6 +158,7 @@ def _check_kinds(ablation: Ablation) -> None:
         checks.check_number(ablation.diverged_error, "diverged_error", where)
     if ablation.failed_above is not None:
         checks.check_number(ablation.failed_above, "failed_above", where)
+    checks.check_text(ablation.failure_test, "failure_test", where)
     if ablation.failure_test not in OF_FAILURES:
         raise unknown_name("failure_test", ablation.failure_test, OF_FAILURES, where)
 
