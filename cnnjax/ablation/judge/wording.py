@@ -24,6 +24,10 @@ RULE = (
     "from the margin that the claim says matters; no information: the runs cannot "
     "tell, however many there are; undecided: too few seeds."
 )
+RULE_OF_ATLAS = (
+    f"{RULE} Where Holm's correction over all claims of the atlas gives another "
+    "verdict, that is named beside it."
+)
 TESTS = {
     T: "a two-sided paired t test",
     SIGN_FLIP: "a two-sided sign-flip permutation test of the mean",
