@@ -98,7 +98,7 @@ def test_the_page_says_what_was_asked_found_and_published(finished):
     page = (finished[0] / "report.html").read_text()
     for text in (
         "Do deeper plain nets train worse",
-        "6 supported",
+        "5 supported",
         "published, other data or budget",
         "6.97",
         "approximate, read off the curves",
