@@ -4,7 +4,7 @@
 #   ./launch.sh [VERB] [FLAGS]      ./launch.sh help
 #
 # CNNJAX_PYTHON  the Python for the set-up (default: the first suitable one found)
-# CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12 or tpu
+# CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12, tpu or tfds
 # For `sh launch.sh`: other shells read no further than this line.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
@@ -27,11 +27,29 @@ stamp=$venv/cnnjax-ready
 running=$venv/cnnjax-setup-pid
 ours=$venv/cnnjax-unfinished # while .venv is what the first set-up made, and no more
 is_suitable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+# What uv must know of the settings of pip: of `pip config list`, as NAME=VALUE.
+as_uv_settings='
+import ast, os, sys
+names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX",
+         "find-links": "UV_FIND_LINKS", "trusted-host": "UV_INSECURE_HOST",
+         "no-index": "UV_NO_INDEX", "cert": "SSL_CERT_FILE", "proxy": "ALL_PROXY"}
+lines = [line.split("=", 1) for line in sys.stdin if "=" in line]
+found = {}
+for section in "global", "install", ":env:":  # the last one counts
+    for key, value in lines:
+        if key.startswith(section + ".") and key[len(section) + 1 :] in names:
+            found[names[key[len(section) + 1 :]]] = ast.literal_eval(value).split()
+if "UV_INDEX" in found:  # as pip: the best version of all
+    found["UV_INDEX_STRATEGY"] = ["unsafe-best-match"]
+for name, values in found.items():
+    if name not in os.environ:
+        print(name, ("," if name == "UV_FIND_LINKS" else " ").join(values), sep="=")
+'
 # Whether everything is there: a set-up that broke off leaves half of a package, which
 # pip takes for a whole one. Packages that the user added are not looked at.
 is_whole='
 import importlib, importlib.metadata, re, sys
-def check(constraints):
+def check(constraints, extras):
     plain = lambda name: re.sub("[-_.]+", "-", name or "").lower()
     with open(constraints, encoding="utf-8") as file:
         pinned = {plain(re.match("[^=;#]*", line)[0].strip()) for line in file}
@@ -43,12 +61,15 @@ def check(constraints):
         for file in package.files or ():
             if file.size and file.locate().stat().st_size < file.size:
                 raise OSError(f"{file.locate()} is cut off")
-    for name in """absl array_record flax jax jinja2 matplotlib ml_collections numpy optax
-            orbax.checkpoint PIL psutil rich sklearn safetensors scipy tensorboardX
-            tensorflow_datasets""".split():
+    for name in """absl flax jax jinja2 matplotlib ml_collections numpy optax
+            orbax.checkpoint PIL psutil rich sklearn safetensors scipy
+            tensorboardX""".split():
         importlib.import_module(name)
+    if {"tfds", "prepare", "test"} & set(extras):
+        importlib.import_module("array_record")
+        importlib.import_module("tensorflow_datasets")
 try:
-    check(sys.argv[1])
+    check(sys.argv[1], sys.argv[2:])
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
 '
@@ -225,18 +246,20 @@ set_up() { # EXTRAS
     (without_settings && make_venv "$python") || give_up $? "making $venv"
   fi
   target=.${extras:+[${extras// /,}]}
-  echo "launch.sh: installing $target under constraints.txt (a minute or two)" >&2
+  echo "launch.sh: installing $target under constraints.txt (seconds to minutes)" >&2
   (cd "$root" && without_settings && install "$target") || give_up $? installing
-  check_set_up
+  check_set_up "$extras"
   rm -f "$ours"
   { printf '%s\n%s\n' "$(fingerprint)" "$extras" >"$stamp"; } 2>/dev/null ||
     give_up 1 "writing $stamp"
   release_set_up
 }
 
-check_set_up() { # removes an incomplete first one, which the next would take for whole
+check_set_up() { # EXTRAS: removes an incomplete first one, which the next would take for whole
   local reason code=0
-  reason=$("$venv/bin/python" -I -c "$is_whole" "$root/constraints.txt" 2>&1) || code=$?
+  # shellcheck disable=SC2086  # the extras are words
+  reason=$("$venv/bin/python" -I -c "$is_whole" "$root/constraints.txt" $1 2>&1) ||
+    code=$?
   [ $code -ne 0 ] || return 0
   [ $code -le 128 ] || give_up $code "looking at what was installed"
   reason=${reason##*$'\n'}
@@ -275,15 +298,41 @@ make_venv() { # PYTHON
 }
 
 install() { # TARGET
-  if command -v uv >/dev/null; then
-    uv pip install --quiet --python "$venv/bin/python" -c constraints.txt -e "$1"
-  else
-    # A .venv made by uv has no pip.
-    "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
-      "$venv/bin/python" -m ensurepip
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-      -c constraints.txt -e "$1"
+  local uv code=0
+  if uv=$(command -v uv); then
+    uv_install "$uv" "$1"
+    return
   fi
+  # A .venv made by uv has no pip.
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+    "$venv/bin/python" -m ensurepip
+  if add_uv; then # several times as fast
+    (with_settings_of_pip && uv_install "$venv/bin/uv" "$1") || code=$?
+    # One that was ended by a signal was short of memory, as pip would be.
+    { [ $code -ne 0 ] && [ $code -le 128 ]; } || return $code
+    echo "launch.sh: uv could not do it (see above): trying pip" >&2
+  fi
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    -c constraints.txt -e "$1"
+}
+
+uv_install() { # UV TARGET
+  "$1" pip install --quiet --python "$venv/bin/python" -c constraints.txt -e "$2"
+}
+
+add_uv() { # into .venv; fails where the index has none, or programs cannot run there
+  "$venv/bin/uv" --version >/dev/null 2>&1 && return
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --retries 1 \
+    -c constraints.txt uv >/dev/null 2>&1 &&
+    "$venv/bin/uv" --version >/dev/null 2>&1
+}
+
+with_settings_of_pip() { # uv reads none of them
+  local setting
+  while IFS= read -r setting; do
+    export "${setting?}"
+  done < <("$venv/bin/python" -m pip config list 2>/dev/null |
+    "$venv/bin/python" -I -c "$as_uv_settings")
 }
 
 # Work -------------------------------------------------------------------------------
@@ -302,7 +351,10 @@ extras=${extras//,/ }
 check_extras "$extras"
 case $root in *:*) fail 2 "$root has a ':' in its name, which neither a virtual environment\
  nor PYTHONPATH can hold: rename or move that folder" ;; esac
-[ "$verb" != test ] || extras="$extras test"
+case $verb in
+  test) extras="$extras test" ;;
+  prepare) extras="$extras tfds" ;;
+esac
 is_ready "$extras" || set_up "$extras"
 
 # Programs run in the current folder, so that relative paths are relative to it; -P keeps

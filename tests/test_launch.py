@@ -24,6 +24,10 @@ case "$*" in
   "-I -V") echo Python 3.12.99 ;;
   "-I -m venv "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
   "-m pip --version") ;;
+  *UV_DEFAULT_INDEX*) printf "%s" "$FAKE_SETTINGS" ;;
+  "-m pip install "*" uv")
+    [ -n "$FAKE_UV" ] || exit 1
+    printf "%s\n" "#!/bin/sh" "$FAKE_UV" >"${{0%/*}}/uv" && chmod +x "${{0%/*}}/uv" ;;
   "-m pip install "*)
     echo "$@" >>"$FAKE_LOG"
     env | grep -E "^(PIP|UV|PYTHON)" >>"$FAKE_LOG.env"
@@ -113,7 +117,7 @@ def test_unknown_verb_is_one_sentence(sandbox, verb):
 def test_unknown_extra_is_one_sentence(sandbox):
     code, _, err = sandbox.run("train", CNNJAX_EXTRA="cuda11")
     assert (code, err.count("\n")) == (2, 1)
-    assert "unknown extra 'cuda11'; allowed are cuda13 cuda12 tpu" in err
+    assert "unknown extra 'cuda11'; allowed are cuda13 cuda12 tpu tfds" in err
 
 
 def test_no_python_at_all_is_one_sentence_and_leaves_nothing(sandbox):
