@@ -91,7 +91,7 @@ verbs() { # the names of all programs
 help() { # one line and one example per program, from its docstring
   local verb file
   cat <<'END'
-./launch.sh            compare plain and residual nets by depth on this machine
+./launch.sh            compare plain and residual nets by depth: a first verdict
 ./launch.sh test       run the tests; arguments are passed to pytest
 
 END
@@ -337,7 +337,7 @@ with_settings_of_pip() { # uv reads none of them
 
 # Work -------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || set -- ablate --ablation=degradation --scale=laptop
+[ $# -gt 0 ] || set -- ablate --ablation=degradation --scale=quick
 verb=$1
 shift
 case $verb in -h | --help) verb=help ;; esac

@@ -154,7 +154,7 @@ def test_without_arguments_it_runs_the_main_question(sandbox):
     sandbox.add_python()
     code, out, _ = sandbox.run()
     assert code == 0
-    assert "runs -P -m experiments.ablate --ablation=degradation --scale=laptop" in out
+    assert "runs -P -m experiments.ablate --ablation=degradation --scale=quick" in out
 
 
 def test_set_up_is_done_once_and_again_when_the_pins_change(sandbox):
