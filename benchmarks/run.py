@@ -10,13 +10,15 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.rows import regressions, to_json, to_markdown
+from benchmarks.suites import verdict
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
-# Not part of 'all': they need an accelerator or several devices.
-ON_DEVICES = ("accelerator", "scaling")
+# Not part of 'all': they need an accelerator, several devices, or a package index and
+# a quarter of an hour.
+ON_DEVICES = ("accelerator", "scaling", "verdict")
 PEERS = ("torch",)
 
 
@@ -81,6 +83,8 @@ def run_suites(
         if publish:
             write_json(committed, stored)
             replace_block(repository / "docs" / "benchmarks.md", suite, table)
+            if suite == "verdict":
+                replace_block(repository / "README.md", suite, verdict.summary(stored))
 
 
 def _emulation() -> list[str]:
