@@ -16,7 +16,8 @@ from cnnjax.screen import NARROW, terminal
 from cnnjax.texts import one_line, sentence
 
 _UNKNOWN = "-:--"
-PHASES = ("start", "training", "end")
+# Of the time of training, where nothing but errors is measured at the end.
+SHARE_OF_END = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,13 +128,12 @@ class Forecast:
 
     def seconds_left(self, name: str | None = None) -> float | None:
         """Of a run, or of all; None as long as no rate of training has been seen."""
-        rates = {phase: self._rate(phase) for phase in PHASES}
-        if rates["training"] is None:
+        training = self._rate("training")
+        if training is None:
             return None
-        if rates["start"] is None:  # all runs were started before this process
-            rates["start"] = 0.0
-        if rates["end"] is None:  # before the first end: as long as a start
-            rates["end"] = self._guess_of_end(rates["start"], rates["training"])
+        start = self._rate("start") or 0.0
+        end = self._rate("end") or self._guess_of_end(start, training)
+        rates = {"start": start, "training": training, "end": end}
         left = {key: self._left(run, rates) for key, run in self._runs.items()}
         if name is not None:
             return left[name]
@@ -147,9 +147,9 @@ class Forecast:
                 heapq.heappush(free, heapq.heappop(free) + left[key])
         return max(free)
 
-    def _left(self, run: _Seen, rates: Mapping[str, float | None]) -> float:
+    def _left(self, run: _Seen, rates: Mapping[str, float]) -> float:
         now = self._now()
-        return sum(run.left(phase, rates[phase] or 0.0, now) for phase in PHASES)
+        return sum(run.left(phase, rate, now) for phase, rate in rates.items())
 
     def _rate(self, phase: str) -> float | None:
         """Seconds per unit of a phase, over all runs."""
@@ -159,9 +159,10 @@ class Forecast:
         return seconds / size if size > 0 and seconds > 0 else None
 
     def _guess_of_end(self, start: float, training: float) -> float:
+        """Before the first end: probes take as long as a start."""
         loads = [run.load for run in self._runs.values()]
         if not any(load.probed for load in loads):
-            return 0.02 * training
+            return SHARE_OF_END * training
         starts = sum(load.of("start") for load in loads)
         return start * starts / sum(load.of("end") for load in loads)
 
