@@ -33,11 +33,15 @@ def stacks_of(declared: Any) -> Stacks:
     return dict(leaf.stacked for leaf in leaves if leaf.stacked)
 
 
-@functools.lru_cache(maxsize=32)  # of a deep net it takes a fifth of a second
 def stacks_of_net(model: nn.Module, input_shape: tuple[int, ...]) -> Stacks:
     """`stacks_of` a net for images of (height, width, channels)."""
     if getattr(model, "scan_blocks", False) is False:
         return {}
+    return _stacks_of_net(model, tuple(input_shape))
+
+
+@functools.lru_cache(maxsize=32)  # of a deep net it takes a fifth of a second
+def _stacks_of_net(model: nn.Module, input_shape: tuple[int, ...]) -> Stacks:
     return stacks_of(abstract_variables(model, input_shape))
 
 
