@@ -12,14 +12,16 @@ from pathlib import Path
 from benchmarks.machine import describe
 from benchmarks.nets import NETS
 from benchmarks.rows import Row, regressions, summary, to_json, to_markdown
+from benchmarks.suites import verdict
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
 from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
-# Not part of 'all': they need an accelerator or several devices.
-ON_DEVICES = ("accelerator", "scaling")
+# Not part of 'all': they need an accelerator, several devices, or a package index and
+# a quarter of an hour.
+ON_DEVICES = ("accelerator", "scaling", "verdict")
 PEERS = ("torch",)
 
 
@@ -110,6 +112,8 @@ def run_suites(
             replace_block(repository / "docs" / "benchmarks.md", suite, table)
             if suite == "train":
                 replace_block(repository / "README.md", "speed", summary(stored))
+            if suite == "verdict":
+                replace_block(repository / "README.md", suite, verdict.summary(stored))
 
 
 def definition(rows: Sequence[Row]) -> dict:
