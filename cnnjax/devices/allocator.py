@@ -1,10 +1,10 @@
 """Memory that stays with this process once the system has cleared it.
 
 XLA on CPU asks malloc for the temporary memory of every execution, and frees it after.
-By default glibc maps pieces above 32 MiB anew each time, and the kernel clears them page
-by page: a fifth to a quarter of a training step (docs/benchmarks.md). With the settings
-of this module, freed memory serves the next request; the system has it back when the
-process ends.
+By default glibc maps pieces above 32 MiB anew each time, and the kernel clears them
+page by page: a fifth to a quarter of a training step (docs/benchmarks.md). With the
+settings of this module, freed memory serves the next request; the system has it back
+when the process ends.
 
 Source: mallopt(3), and "Memory Allocation Tunables" of the manual of glibc.
 """
@@ -40,7 +40,8 @@ def keep_memory() -> bool:
     if not (_is_glibc() and not _is_chosen(os.environ) and _is_for_cpu(os.environ)):
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all([mallopt(key, value) for key, (value, *_) in SETTINGS.items()])
+    results = [mallopt(key, value) for key, (value, *_) in SETTINGS.items()]
+    return all(results)
 
 
 def _is_glibc() -> bool:
