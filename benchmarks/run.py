@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.machine import describe
-from benchmarks.rows import regressions, to_json, to_markdown
+from benchmarks.rows import merged, regressions, to_json, to_markdown
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
 
@@ -51,8 +51,8 @@ def run_suites(
       publish: whether to write these.
 
     Raises:
-      UserError: there is no such suite or peer, or only part of a suite would be
-        published.
+      UserError: there is no such suite or peer, or a part of a suite would be published
+        beside rows of another machine.
     """
     known = (*SUITES, *ON_DEVICES, "all")
     if name not in known:
@@ -64,8 +64,6 @@ def run_suites(
             f"--against={against}: {against} is not installed (extra `peers`); leave "
             "out --against to measure without it"
         )
-    if publish and only:
-        raise UserError("--publish needs whole suites: leave out --only")
     options = Options(rounds, only, against)
     for suite in SUITES if name == "all" else (name,):
         rows = importlib.import_module(f"benchmarks.suites.{suite}").suite(options)
@@ -79,8 +77,11 @@ def run_suites(
             for sentence in regressions(stored, read_json(committed)):
                 print(f"slower than committed: {sentence}", file=sys.stderr)
         if publish:
+            if only and committed.is_file():
+                stored = merged(stored, read_json(committed))
             write_json(committed, stored)
-            replace_block(repository / "docs" / "benchmarks.md", suite, table)
+            page = repository / "docs" / "benchmarks.md"
+            replace_block(page, suite, to_markdown(stored))
 
 
 def _emulation() -> list[str]:
