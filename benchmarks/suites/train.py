@@ -17,6 +17,7 @@ from benchmarks.machine import matmul
 from benchmarks.nets import FAMILIES, NETS, Net, named
 from benchmarks.rows import TORCH, Row, rows_of
 from cnnjax.devices import parallel
+from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.net.forward import forward_train
 from cnnjax.run.programs import compile_programs
 from cnnjax.run.setup import Run, initial_state, set_up
@@ -84,6 +85,7 @@ def compare(name: str, net: Net, ways: dict[str, dict], rounds: int) -> list[Row
 def build(way: str, name: str) -> tuple[Callable[[], object], int]:
     """The step of a net in one way, and how many optimizer steps a call takes."""
     net = (NETS | FAMILIES)[name]
+    use_compile_cache()
     if way == "plain Linen":
         return plain_linen(set_up(separate_blocks(net)), net), 1
     run = set_up(net.config(STEPS))
