@@ -12,7 +12,7 @@ from cnnjax.onednn import calls
 from cnnjax.onednn.pooling import PoolingSpec
 
 # Taps of all windows together, below which XLA's gradient is as fast as a call.
-SMALLEST_WORK = 1_000_000
+SMALLEST_WORK = 250_000
 
 
 @dataclasses.dataclass(frozen=True)
