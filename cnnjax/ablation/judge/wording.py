@@ -117,7 +117,7 @@ def finding(claim: Claim, effect: float) -> str:
     words = direction(claim, effect)
     arm, _ = _subject(claim)
     if len(claim.contrast) == 1:
-        return f"{arm} has {words}"
+        return f"{arm} is at {words}"
     if not _compares_two(claim):
         return f"The effect is {words}"
     other = next(name for name in claim.contrast if name != arm)
