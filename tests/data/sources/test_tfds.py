@@ -5,6 +5,7 @@ import importlib.util
 import io
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -61,6 +62,7 @@ def test_any_set_by_its_tfds_name(prepared):
 
 def test_the_packages_are_an_extra(prepared, monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(UserError, match="set CNNJAX_EXTRA=tfds in front of"):
         load("cifar10", prepared[0])
     with pytest.raises(UserError, match="CNNJAX_EXTRA=tfds"):
