@@ -11,13 +11,15 @@ from markupsafe import Markup
 
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep, collect, write_csv
-from cnnjax.ablation.judge.verdicts import (
+from cnnjax.ablation.judge.verdict import (
     CONTRADICTED,
+    NO_DIFFERENCE,
+    NO_INFORMATION,
     SUPPORTED,
     UNDECIDED,
-    judge,
-    method,
+    slug,
 )
+from cnnjax.ablation.judge.verdicts import RULE, judge, rule
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.plots.figures import (
     build_groups,
@@ -37,7 +39,13 @@ CHOICE = (
     "error, which belongs to the weights with the lowest validation error. Nothing is "
     "selected on the test set."
 )
-MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?"}
+MARKS = {
+    SUPPORTED: "✓",
+    CONTRADICTED: "✗",
+    NO_DIFFERENCE: "=",
+    UNDECIDED: "?",
+    NO_INFORMATION: "∅",
+}
 
 
 def write_report(workdir: str | Path) -> list[Path]:
@@ -85,7 +93,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
     return {
         "verdicts": verdicts,
         "not_posed": [c for c in sweep.ablation.claims if c not in posed],
-        "method": method(sweep),
+        "rule": rule(sweep),
         "runs_per_arm": tables.runs_per_arm(sweep),
         "guess": tables.guess_words(sweep),
         "seeds": sorted({row.seed for row in sweep.rows}),
@@ -152,11 +160,13 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "p_value": tables.p_value,
         "count": tables.count,
         "seconds": tables.seconds,
+        "slug": slug,
     }
     environment.globals |= {
         "METRICS": METRICS,
         "MARKS": MARKS,
         "CHOICE": CHOICE,
+        "RULE": RULE,
         "tally": lambda verdicts: Counter(v.verdict for v in verdicts),
         "inline_svg": lambda panel, name: Markup(inline_svg(panel, name)),
     }

@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.judge.stats import summarize
-from cnnjax.ablation.judge.verdicts import Verdict
+from cnnjax.ablation.judge.verdict import Verdict
 from cnnjax.ablation.report.plots.scales import (
     LINEAR_BELOW,
     Places,

@@ -21,7 +21,7 @@ from PIL import Image
 
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep
-from cnnjax.ablation.judge.verdicts import Verdict
+from cnnjax.ablation.judge.verdict import Verdict
 from cnnjax.ablation.report.plots import curves, draw, profiles
 from cnnjax.ablation.report.plots.series import legend_rows, x_title
 from cnnjax.ablation.report.plots.words import drawn
