@@ -10,7 +10,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from cnnjax.ablation.define.axes import Axis
 from cnnjax.ablation.judge.collect import Sweep
+from cnnjax.ablation.report.plots.words import drawn
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 # The numbers of colours and dash patterns have no common divisor: no pair is repeated
@@ -47,21 +49,37 @@ def x_title(sweep: Sweep) -> str:
     return own.title or own.name
 
 
+def x_name(sweep: Sweep) -> str:
+    """Title of the horizontal axis, without its unit."""
+    return x_title(sweep).split(" (")[0]
+
+
 def lines_of(sweep: Sweep) -> list[Line]:
     """All arms of the plan as lines: one per combination of labels on the other axes.
 
     An axis with only one label in the plan is left out of the labels of lines; the
     series axis comes first.
     """
-    ablation, arms = sweep.ablation, sweep.plan["arms"]
-    others = [a.name for a in ablation.axes if a.name != ablation.x_axis]
-    others.sort(key=lambda name: name != ablation.series_axis)
-    varied = [n for n in others if len({arm["axes"][n] for arm in arms}) > 1]
+    arms, x_axis = sweep.plan["arms"], sweep.ablation.x_axis
+    varied = [axis.name for axis in _varied(sweep)]
     lines: dict[tuple[str, ...], dict[str, str]] = {}
     for arm in arms:
         choice = tuple(arm["axes"][name] for name in varied)
-        lines.setdefault(choice, {})[arm["axes"][ablation.x_axis]] = arm["name"]
+        lines.setdefault(choice, {})[arm["axes"][x_axis]] = arm["name"]
     return [Line(", ".join(choice), arms) for choice, arms in lines.items()]
+
+
+def legend_title(sweep: Sweep) -> str:
+    """What the labels of the lines are of: the titles of their axes, without units."""
+    return ", ".join((a.title or a.name).split(" (")[0] for a in _varied(sweep))
+
+
+def _varied(sweep: Sweep) -> list[Axis]:
+    """The axes beside the horizontal one with several labels in the plan."""
+    ablation, arms = sweep.ablation, sweep.plan["arms"]
+    others = [axis for axis in ablation.axes if axis.name != ablation.x_axis]
+    others.sort(key=lambda axis: axis.name != ablation.series_axis)
+    return [a for a in others if len({arm["axes"][a.name] for arm in arms}) > 1]
 
 
 def style(index: int) -> dict[str, Any]:
@@ -83,8 +101,13 @@ def _legend_columns(labels: Sequence[str]) -> int:
     return min(len(labels), max(1, LEGEND_WIDTH // longest))
 
 
-def show_legend(ax: Axes) -> None:
-    """Puts the legend above the panel, in as many rows as it needs."""
+def show_legend(ax: Axes, title: str = "") -> None:
+    """Puts the legend above the panel, in as many rows as it needs.
+
+    Args:
+      ax: axes.
+      title: what the labels are of, which may be anyone's; '' for none.
+    """
     labels = ax.get_legend_handles_labels()[1]
     if labels:
         ax.legend(
@@ -94,4 +117,7 @@ def show_legend(ax: Axes) -> None:
             frameon=False,
             columnspacing=1.2,
             handlelength=2.3,
+            title=drawn(title) or None,
+            title_fontsize=9.5,
+            alignment="left",
         )
