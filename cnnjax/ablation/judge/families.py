@@ -17,7 +17,7 @@ from cnnjax.ablation.judge.stats import EQUAL_WITHIN, holm
 
 
 @dataclasses.dataclass(frozen=True)
-class Tested:
+class Evidence:
     """What the correction needs of a claim.
 
     Attributes:
@@ -38,7 +38,7 @@ class Tested:
     supports: bool = False
 
 
-def same_numbers(tested: Sequence[Tested]) -> list[int | None]:
+def same_numbers(tested: Sequence[Evidence]) -> list[int | None]:
     """For each claim the place of the first one with the same numbers; None for new."""
     firsts: list[int] = []
     places: list[int | None] = []
@@ -51,7 +51,7 @@ def same_numbers(tested: Sequence[Tested]) -> list[int | None]:
 
 
 def corrected(
-    tested: Sequence[Tested], firsts: Sequence[int | None]
+    tested: Sequence[Evidence], firsts: Sequence[int | None]
 ) -> tuple[list[float], list[float]]:
     """Corrects the p-values of one report.
 
@@ -68,7 +68,7 @@ def corrected(
     return p, _holm_among([claim.p_equal for claim in tested], firsts, alone)
 
 
-def corrected_over_all(tested: Sequence[Tested]) -> tuple[list[float], list[float]]:
+def corrected_over_all(tested: Sequence[Evidence]) -> tuple[list[float], list[float]]:
     """As `corrected`, with no claim by itself: for those of many reports."""
     firsts = same_numbers(tested)
     p = _holm_among([claim.p for claim in tested], firsts, set())
@@ -76,7 +76,7 @@ def corrected_over_all(tested: Sequence[Tested]) -> tuple[list[float], list[floa
 
 
 def num_tested(
-    tested: Sequence[Tested], firsts: Sequence[int | None], place: int
+    tested: Sequence[Evidence], firsts: Sequence[int | None], place: int
 ) -> int:
     """Claims that share the correction of one: those that were tested, each once."""
     own = firsts[place]
@@ -100,7 +100,7 @@ def _holm_among(
     return [adjusted.get(own, p_values[place]) for place, own in enumerate(owns)]
 
 
-def _alike(first: Tested, second: Tested) -> bool:
+def _alike(first: Evidence, second: Evidence) -> bool:
     """Whether the numbers are the same up to a factor, so that p is the same."""
     if first.test != second.test or len(first.numbers) != len(second.numbers):
         return False

@@ -14,7 +14,7 @@ from cnnjax.ablation.define.claim import COUNTED, Claim, T
 from cnnjax.ablation.define.metrics import FAILED, METRICS, is_held_out, needs_training
 from cnnjax.ablation.judge import failures as failing
 from cnnjax.ablation.judge.collect import Sweep
-from cnnjax.ablation.judge.families import Tested
+from cnnjax.ablation.judge.families import Evidence
 from cnnjax.ablation.judge.one_sample import OneSample
 from cnnjax.ablation.judge.stats import (
     Contrast,
@@ -64,7 +64,7 @@ class Look:
         counted = failing.treatment(self.sweep, self.claim) == COUNTED
         return counted or self.claim.metric == FAILED
 
-    def tested(self, left_out: int | None = None) -> Tested:
+    def tested(self, left_out: int | None = None) -> Evidence:
         """The p-values.
 
         Args:
@@ -74,14 +74,14 @@ class Look:
         if left_out is not None:
             x = np.delete(x, left_out)
         if not self.is_tested or x.size < 2:
-            return Tested(math.nan, headline=self.claim.headline)
+            return Evidence(math.nan, headline=self.claim.headline)
         if self.claim.metric == FAILED:
             p, p_equal = self._p_of_failures(left_out), math.nan
         else:
             p, p_equal = self._p_of_numbers(x)
         numbers = tuple((x - self.claim.margin).tolist())
         own = self.claim.decided_by, self.claim.headline
-        return Tested(p, p_equal, numbers, *own, supports=self._supports(x))
+        return Evidence(p, p_equal, numbers, *own, supports=self._supports(x))
 
     def contrast(self, alpha: float) -> Contrast | None:
         """The statistics; None if there are too few runs.

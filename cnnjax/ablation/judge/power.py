@@ -103,8 +103,8 @@ def seeds_to_see(
     Returns:
       None if it is more than `MOST_SEEDS`.
     """
-    if sd == 0:
-        return least_seeds(alpha, test, anytime) if distance else None
+    if sd == 0:  # signs decide then
+        return least_seeds(alpha, SIGN_FLIP, anytime) if distance else None
     share = abs(distance) / sd * math.sqrt(_efficiency(test, anytime))
 
     def power(n: int) -> float:
@@ -141,8 +141,8 @@ def seeds_to_exclude(
     if abs(distance) >= matters:
         return None
     level = alpha if anytime else 2 * alpha  # two one-sided tests: the 90% interval
-    if sd == 0:
-        return least_seeds(level, test, anytime)
+    if sd == 0:  # signs decide then
+        return least_seeds(level, SIGN_FLIP, anytime)
     scale = math.sqrt(_efficiency(test, anytime)) / sd
 
     def power(n: int) -> float:
@@ -159,44 +159,48 @@ def seeds_to_exclude(
 
 
 def chance_to_decide(
-    differences: ArrayLike,
-    margin: float,
+    distances: ArrayLike,
     matters: float | None,
     most: int,
     alpha: float,
+    test: str = T,
 ) -> float:
     """Chance that seeds up to a limit would still decide a claim.
 
     The predictive power of Spiegelhalter, Freedman & Blackburn 1986, "Monitoring
     clinical trials: conditional or predictive power?": futures are drawn from what the
-    seeds so far say of mean and spread (flat prior), and judged as they would be, after
-    each of their seeds. Stopping where it is small is *non-binding*: the test holds for
-    every way of stopping, so no error becomes more frequent (Snapinn et al. 2006,
-    "Assessment of futility in clinical trials"; Ramdas et al. 2023, "Game-theoretic
-    statistics and safe anytime-valid inference").
+    seeds so far say of mean and spread (normal, flat prior), and judged as they would
+    be, after each of their seeds. Stopping where it is small is *non-binding*: the test
+    holds for every way of stopping, so no error becomes more frequent (Snapinn et al.
+    2006, "Assessment of futility in clinical trials"; Ramdas et al. 2023,
+    "Game-theoretic statistics and safe anytime-valid inference").
 
     Args:
-      differences: of the seeds so far, at least two.
-      margin: of the claim.
+      distances: from the margin, of the seeds so far.
       matters: smallest distance from the margin that matters, or None.
       most: seeds that there may be in all.
       alpha: level at which the claim is decided.
+      test: that decides.
     """
-    x = np.asarray(differences, dtype=float) - margin
+    x = np.asarray(distances, dtype=float)
     n, more = x.size, most - x.size
-    if more <= 0 or n < 2 or np.ptp(x) == 0:
-        return float(more > 0)
+    if more <= 0:
+        return 0.0
+    if n < 2 or np.ptp(x) == 0:  # nothing is known of the spread
+        return float(n < 2 or x.any() or matters is not None)
     rng = np.random.default_rng(0)
-    mean, sd = x.mean(), x.std(ddof=1)
-    sds = sd * np.sqrt((n - 1) / rng.chisquare(n - 1, NUM_FUTURES))
-    means = rng.normal(mean, sds / math.sqrt(n))
+    sds = x.std(ddof=1) * np.sqrt((n - 1) / rng.chisquare(n - 1, NUM_FUTURES))
+    means = rng.normal(x.mean(), sds / math.sqrt(n))
     drawn = rng.normal(means[:, None], sds[:, None], (NUM_FUTURES, more))
     counts = np.arange(n + 1, most + 1)
-    sums = x.sum() + np.cumsum(drawn, axis=1)
+    if test != T:
+        above = (x > 0).sum() + np.cumsum(drawn > 0, axis=1)
+        enough = _enough_signs(n + 1, most, alpha)
+        return float((np.maximum(above, counts - above) >= enough).any(axis=1).mean())
+    centers = (x.sum() + np.cumsum(drawn, axis=1)) / counts
     squares = (x**2).sum() + np.cumsum(drawn**2, axis=1)
-    centers = sums / counts
-    spreads = np.maximum(squares / counts - centers**2, 0) * counts / (counts - 1)
-    halves = _criticals(n + 1, most, alpha) * np.sqrt(spreads / counts)
+    variances = np.maximum(squares / counts - centers**2, 0) / (counts - 1)
+    halves = _criticals(n + 1, most, alpha) * np.sqrt(variances)
     decided = np.abs(centers) > halves
     if matters is not None:
         decided |= np.abs(centers) + halves < matters
@@ -261,3 +265,15 @@ def _spreads(n: int, count: int) -> np.ndarray:
 @functools.lru_cache(maxsize=64)
 def _criticals(first: int, last: int, alpha: float) -> np.ndarray:
     return np.array([anytime_critical(n, alpha) for n in range(first, last + 1)])
+
+
+@functools.lru_cache(maxsize=64)
+def _enough_signs(first: int, last: int, alpha: float) -> np.ndarray:
+    """How many signs must agree, of each number of seeds; more than it if none do."""
+    enough = -math.log(alpha)
+    return np.array(
+        [
+            next((k for k in range(n + 1) if evidence_of_signs(k, n) > enough), n + 1)
+            for n in range(first, last + 1)
+        ]
+    )

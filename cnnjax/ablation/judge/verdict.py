@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from cnnjax.ablation.define.claim import Claim
-from cnnjax.ablation.judge.families import Tested
+from cnnjax.ablation.judge.families import Evidence
 from cnnjax.ablation.judge.stats import Contrast
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
@@ -114,7 +114,7 @@ class Verdict:
     seeds_needed: int | None = None
     p_atlas: float = math.nan
     in_atlas: str = ""
-    tested: Tested | None = None
+    tested: Evidence | None = None
 
     @property
     def is_decided(self) -> bool:

@@ -9,7 +9,7 @@ from cnnjax.ablation.judge import failures as failing
 from cnnjax.ablation.judge import wording
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.judge.families import (
-    Tested,
+    Evidence,
     corrected,
     corrected_over_all,
     num_tested,
@@ -141,7 +141,7 @@ class _Report:
         return _word(self.looks[place], without, p[place], p_equal[place])
 
 
-def _word(look: Look, tested: Tested, p: float, p_equal: float) -> str:
+def _word(look: Look, tested: Evidence, p: float, p_equal: float) -> str:
     if look.closed:
         return NO_INFORMATION
     word = _decide(tested, p, p_equal)
@@ -150,7 +150,7 @@ def _word(look: Look, tested: Tested, p: float, p_equal: float) -> str:
     return word
 
 
-def _decide(tested: Tested, p: float, p_equal: float) -> str:
+def _decide(tested: Evidence, p: float, p_equal: float) -> str:
     """The rule, see `wording.RULE`."""
     if p_equal < ALPHA:
         return NO_DIFFERENCE
@@ -175,8 +175,8 @@ def _word_again(verdict: Verdict, p: float, p_equal: float) -> str:
     return _decide(_tested_of(verdict), p, p_equal)
 
 
-def _tested_of(verdict: Verdict) -> Tested:
-    return verdict.tested or Tested(math.nan)
+def _tested_of(verdict: Verdict) -> Evidence:
+    return verdict.tested or Evidence(math.nan)
 
 
 def _reason(
