@@ -35,7 +35,7 @@ from cnnjax.ablation.report.plots.series import (
 from cnnjax.ablation.report.plots.words import drawn
 
 # Fraction of the axis of values for the marks of failed runs, which no value reaches.
-FAILED_ROOM = 0.26
+FAILED_ROOM = 0.22
 MOST_ROWS = 8  # of a picture that answers a question; of more, those of the claim
 
 
@@ -114,7 +114,7 @@ def draw_metric(ax: Axes, shown: Shown) -> None:
                 _draw_ring(ax, places, where, float(np.mean(seeds)))
             if failed[arm]:
                 num = sum(row.arm == arm for row in sweep.rows)
-                _mark_failed(ax, places, where, f"{failed[arm]}/{num} failed", index)
+                _mark_failed(ax, places, where, f"{failed[arm]}/{num}", index)
                 has_failed = True
     farthest = abs(_shift(places, 0, len(lines))) + 0.02 * places.span
     show_labels(ax, places, x_title(sweep), farthest)
@@ -206,18 +206,22 @@ def _draw_strip(ax: Axes, places: Places) -> None:
     strip = Rectangle(start, width, height, transform=ax.transAxes, lw=0, zorder=0)
     strip.set(color=ax.xaxis.label.get_color(), alpha=0.07)
     ax.add_patch(strip)
+    if not places.vertical:  # in place of a tick
+        look: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8}
+        middle = 1 - FAILED_ROOM / 2
+        ax.text(-0.02, middle, "failed", transform=ax.transAxes, **look)
 
 
 def _mark_failed(ax: Axes, places: Places, at: float, text: str, index: int) -> None:
-    """Draws a cross at the end of the axis of values, with the number of failures."""
+    """Draws a cross in the strip, with the number of failures: '4/5'."""
     color = style(index)["color"]
     across = ax.get_yaxis_transform() if places.vertical else ax.get_xaxis_transform()
-    look = {"color": color, "marker": "x", "ms": 7, "mew": 2, "ls": ""}
-    ax.plot(*_xy(places, [at], [0.97]), transform=across, clip_on=False, **look)
-    words: dict[str, Any] = {"ha": "center", "va": "top", "rotation": 90}
+    look = {"color": color, "marker": "x", "ms": 6, "mew": 1.8, "ls": ""}
+    ax.plot(*_xy(places, [at], [0.96]), transform=across, **look)
+    x, y = _xy(places, at, 0.91)
+    words: dict[str, Any] = {"ha": "center", "va": "top"}
     if places.vertical:
-        words = {"ha": "right", "va": "center"}
-    x, y = _xy(places, at, 0.94)
+        text, words = f"{text} failed", {"ha": "right", "va": "center"}
     ax.text(x, y, text, transform=across, color=color, fontsize=8, **words)
 
 

@@ -167,14 +167,14 @@ def _rows_above(ax: Axes) -> int:
     legend = ax.get_legend()
     if legend is None:
         return 0
-    labels = [text.get_text() for text in legend.get_texts()]
+    labels = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
     return legend_rows(labels) + bool(legend.get_title().get_text())
 
 
 def _shrink_long_texts(figure: Figure, width: float) -> None:
     """Makes texts smaller that leave their panel, such as long ones of others."""
     figure.draw_without_rendering()
-    most, ends = 0.94 * width * figure.dpi, figure.bbox
+    most, ends, has_shrunk = 0.94 * width * figure.dpi, figure.bbox, False
     for text in figure.findobj(Text):
         if not text.get_visible() or not text.get_text():
             continue
@@ -185,6 +185,9 @@ def _shrink_long_texts(figure: Figure, width: float) -> None:
         if (room := min(most, longest - out)) < longest:
             share = max(room / longest, 0.2)
             text.set_fontsize(text.get_fontsize() * share)
+            has_shrunk = True
+    if not has_shrunk:
+        figure.set_layout_engine("none")  # not once more for each file
 
 
 def _svg(panels: Sequence[Panel], columns: int, name: str, titles: bool) -> str:

@@ -5,6 +5,7 @@ own combination of marker and dash pattern.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C
 # among the first 42 lines.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 LINES = ("-", "--", "-.", (0, (8, 2)), (0, (5, 1, 1, 1, 1, 1)), ":")
-LEGEND_WIDTH = 54  # letters in a row of a legend
+LEGEND_WIDTH = 48  # letters in a row of a legend
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,8 @@ def lines_of(sweep: Sweep) -> list[Line]:
     for arm in arms:
         choice = tuple(arm["axes"][name] for name in varied)
         lines.setdefault(choice, {})[arm["axes"][x_axis]] = arm["name"]
-    return [Line(", ".join(choice), arms) for choice, arms in lines.items()]
+    nothing = "–" if len(lines) > 1 else ""  # a line without a label is not listed
+    return [Line(", ".join(c) or nothing, arms) for c, arms in lines.items()]
 
 
 def legend_title(sweep: Sweep) -> str:
@@ -92,13 +94,22 @@ def style(index: int) -> dict[str, Any]:
 
 
 def legend_rows(labels: Sequence[str]) -> int:
-    """The number of rows of a legend with these labels."""
-    return -(-len(labels) // _legend_columns(labels)) if labels else 0
+    """The number of lines of a legend with these labels."""
+    if not labels:
+        return 0
+    wrapped = [_wrapped(label) for label in labels]
+    lines = max(label.count("\n") for label in wrapped) + 1
+    return lines * -(-len(labels) // _legend_columns(wrapped))
 
 
 def _legend_columns(labels: Sequence[str]) -> int:
-    longest = max(map(len, labels)) + 6  # and the sample of the line
+    lines = (line for label in labels for line in label.split("\n"))
+    longest = max(map(len, lines)) + 8  # and the sample of the line
     return min(len(labels), max(1, LEGEND_WIDTH // longest))
+
+
+def _wrapped(label: str) -> str:
+    return "\n".join(textwrap.wrap(label, LEGEND_WIDTH - 8))
 
 
 def show_legend(ax: Axes, title: str = "") -> None:
@@ -108,9 +119,12 @@ def show_legend(ax: Axes, title: str = "") -> None:
       ax: axes.
       title: what the labels are of, which may be anyone's; '' for none.
     """
-    labels = ax.get_legend_handles_labels()[1]
+    handles, labels = ax.get_legend_handles_labels()
+    labels = [_wrapped(label) for label in labels]
     if labels:
         ax.legend(
+            handles,
+            labels,
             ncols=_legend_columns(labels),
             loc="lower left",
             bbox_to_anchor=(0.0, 1.0),
