@@ -191,7 +191,7 @@ def save_thumbnail(entry: Entry, path: Path) -> bool:
     """
     try:
         panel = entry.panel
-        content = png_of([panel], 1, path.stem, THUMBNAIL_DPI) if panel else b""
+        content = png_of(panel, path.stem, THUMBNAIL_DPI) if panel else b""
     except Exception:
         content = b""
     if content:

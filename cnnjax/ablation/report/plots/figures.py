@@ -26,9 +26,8 @@ from cnnjax.errors import in_words
 from cnnjax.records import write_bytes, write_text
 from cnnjax.screen import say
 
-# A colour used nowhere else; replaced by currentColor in SVG.
-SENTINEL = "#010203"
-PAPER_INK = "#1b1f24"
+# Of text, axes and grid: used nowhere else, and replaced by currentColor in SVG.
+INK = "#010203"
 TITLE_LETTERS = 36
 TITLE_HEIGHT = 0.25  # inches
 PNG_DPI = 120
@@ -89,8 +88,7 @@ def save_groups(
     for group in groups:
         png, svg = folder / f"{group.name}.png", folder / f"{group.name}.svg"
         try:
-            as_png = png_of(group.panels, group.columns, group.name)
-            as_svg = _svg(group.panels, group.columns, group.name, titles=True)
+            as_png, as_svg = _both(group)
         except Exception as error:  # of matplotlib, for numbers or texts of any kind
             for path in (png, svg):  # of an earlier report
                 path.unlink(missing_ok=True)
@@ -105,14 +103,23 @@ def save_groups(
     return shown, paths
 
 
-def png_of(
-    panels: Sequence[Panel], columns: int, name: str, dpi: int = PNG_DPI
-) -> bytes:
-    """Panels with a small palette, which makes files three times smaller."""
+def _both(group: Group) -> tuple[bytes, str]:
+    """PNG and SVG of one drawing."""
+    with matplotlib.rc_context(style_of(group.name)):
+        figure = draw_figure(group.panels, group.columns, titles=True)
+        return _png(figure, PNG_DPI), _svg(figure, group.name)
+
+
+def png_of(panel: Panel, name: str, dpi: int) -> bytes:
+    """One panel as a PNG."""
+    with matplotlib.rc_context(style_of(name)):
+        return _png(draw_figure([panel], 1, titles=True), dpi)
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    """The figure with a small palette, which makes files three times smaller."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_style(PAPER_INK, name)):
-        figure = draw_figure(panels, columns, titles=True)
-        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     image = Image.open(buffer, formats=["PNG"]).convert("RGB")
     few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
     content = io.BytesIO()
@@ -127,7 +134,8 @@ def inline_svg(panel: Panel, name: str) -> str:
       panel: to draw.
       name: begins the ids in the element, so it is of letters, digits and '-'.
     """
-    text = _svg([panel], 1, name, titles=False)
+    with matplotlib.rc_context(style_of(name)):
+        text = _svg(draw_figure([panel], 1, titles=False), name)
     text = text[text.index("<svg") :]
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
@@ -190,27 +198,26 @@ def _shrink_long_texts(figure: Figure, width: float) -> None:
         figure.set_layout_engine("none")  # not once more for each file
 
 
-def _svg(panels: Sequence[Panel], columns: int, name: str, titles: bool) -> str:
+def _svg(figure: Figure, name: str) -> str:
     buffer = io.StringIO()
-    with matplotlib.rc_context(_style(SENTINEL, name)):
-        draw_figure(panels, columns, titles).savefig(
-            buffer,
-            format="svg",
-            transparent=True,
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-        )
-    text = buffer.getvalue().replace(SENTINEL, "currentColor")
+    figure.savefig(
+        buffer,
+        format="svg",
+        transparent=True,
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
+    text = buffer.getvalue().replace(INK, "currentColor")
     # Several pictures share one page: their ids must differ.
     text = re.sub(r'\bid="', f'id="{name}-', text)
     return text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
 
 
-def _style(ink: str, salt: str) -> dict[Any, Any]:
-    """The rc parameters."""
+def style_of(name: str) -> dict[Any, Any]:
+    """The rc parameters of a picture with this name."""
     inked = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color")
     return {
         **matplotlib.rcParamsDefault,
-        **dict.fromkeys((*inked, "ytick.color", "grid.color"), ink),
+        **dict.fromkeys((*inked, "ytick.color", "grid.color"), INK),
         "axes.axisbelow": True,
         "axes.spines.right": False,
         "axes.spines.top": False,
@@ -220,6 +227,6 @@ def _style(ink: str, salt: str) -> dict[Any, Any]:
         "legend.fontsize": 9.5,
         "lines.linewidth": 1.8,
         "svg.fonttype": "none",
-        "svg.hashsalt": salt,
+        "svg.hashsalt": name,
         "text.parse_math": False,  # see plots.words
     }

@@ -12,7 +12,7 @@ from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.verdict import WORDS, Shown
 from cnnjax.ablation.judge.verdicts import judge
 from cnnjax.ablation.report.plots import draw, effects
-from cnnjax.ablation.report.plots.figures import PAPER_INK, _style, draw_figure
+from cnnjax.ablation.report.plots.figures import draw_figure, style_of
 from cnnjax.ablation.report.plots.groups import answer_group, build_groups
 from cnnjax.ablation.report.plots.rows import rows_of
 from cnnjax.ablation.report.plots.series import MARKERS
@@ -66,7 +66,7 @@ def sweep(request, tmp_path_factory):
 
 
 def figure_of(panels, columns, titles):
-    with matplotlib.rc_context(_style(PAPER_INK, "x")):
+    with matplotlib.rc_context(style_of("x")):
         figure = draw_figure(panels, columns, titles)
         figure.draw_without_rendering()
     return figure
