@@ -47,6 +47,7 @@ def answer_group(sweep: Sweep, headline: Verdict | None) -> Group | None:
     caption = MARKERS
     if arms:
         caption += " Rings: the nets that are compared."
+    caption += _of_failures(sweep)
     title = f"{_upper(METRICS[metrics[0]].title)} against {x_name(sweep)}"
     return Group("answer", title, caption, [_metric_panel(shown, title)], 1)
 
@@ -66,12 +67,17 @@ def _metric_group(sweep: Sweep) -> Group:
         f"{MARKERS} Where errors span more than a factor of ten, the axis is linear "
         "below 1% and logarithmic above."
     )
-    if any(row.status == "failed" for row in sweep.rows):
-        caption += " Crosses in the shaded strip: runs that failed."
+    caption += _of_failures(sweep)
     rates = all(METRICS[metric].unit == "%" for metric in shown)
     what = "Error" if rates else " and ".join(METRICS[m].title for m in shown)
     title = f"{_upper(what)} against {x_name(sweep)}"
     return Group("error", title, caption, panels, 2)
+
+
+def _of_failures(sweep: Sweep) -> str:
+    if any(row.status == "failed" for row in sweep.rows):
+        return " Crosses in the shaded strip: how many runs failed."
+    return ""
 
 
 def _effect_group(verdicts: Sequence[Verdict]) -> Group:
