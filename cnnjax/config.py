@@ -31,7 +31,7 @@ EXECUTION = (
     "parallel.",
 )
 # Key -> the value in stored configs that were written before the key existed.
-BEFORE = {"data.channels": 0}
+BEFORE = {"data.channels": 0, "loss.kind": "cross_entropy", "loss.l2": 0.0}
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.

@@ -62,9 +62,13 @@ FOLDERS = {
         *("interrupt", "process", "record_kinds", "records", "screen", "errors"),
     },
 }
-# These two put the others together.
+# These put the others together.
 ASSEMBLERS = {
     "run": {f for f in FOLDERS if not f.startswith("ablation") and f != "cli"},
+    "studies": {
+        *(f for f in FOLDERS if not f.startswith("ablation") and f != "cli"),
+        *("run", "ablation/report"),
+    },
     "ablation/execute": {
         *(f for f in FOLDERS if f not in ("ablation/report", "ablation/atlas", "cli")),
         "run",

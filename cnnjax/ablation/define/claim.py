@@ -66,7 +66,8 @@ class Claim:
 
     def __post_init__(self) -> None:
         where = f"claim {shown(self.name)}"
-        for field in ("name", "text", "source", "metric", "because"):
+        texts = ("name", "text", "source", "metric", "because", "test", "failures")
+        for field in texts:
             check_text(getattr(self, field), field, where)
         if self.published is not None:
             check_text(self.published, "published", where)
@@ -81,6 +82,11 @@ class Claim:
             raise UserError(
                 f"{where} has the coefficients {dict(self.contrast)}, which must be "
                 "finite and not zero: compare arms that differ"
+            )
+        if not isinstance(self.headline, bool):
+            raise UserError(
+                f"{where}: headline is {shown(self.headline)}, but must be True or "
+                "False"
             )
         _check_what_matters(self, where)
         _check_test(self, where)
@@ -142,6 +148,11 @@ def _check_test(claim: Claim, where: str) -> None:
         raise UserError(
             f"{where} has failures={shown(claim.failures)}: give 'apart' or 'counted', "
             "or leave it out"
+        )
+    if claim.failures == COUNTED and not claim.metric.endswith("_error"):
+        raise UserError(
+            f"{where} has failures='counted', but {claim.metric} of a failed run is no "
+            "number: leave it out, or choose an error"
         )
     if is_failed and (claim.margin or sorted(claim.contrast.values()) != [-1, 1]):
         raise UserError(

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnjax.ablation.define import checks
 from cnnjax.ablation.define.axes import Arm, Axis, Scale, check_axis, check_scale
-from cnnjax.ablation.define.claim import FISHER, OF_FAILURES, Claim
+from cnnjax.ablation.define.claim import COUNTED, FISHER, OF_FAILURES, Claim
 from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
 from cnnjax.ablation.define.papers import (
     NOT_RECORDED,
@@ -158,6 +158,7 @@ def _check_kinds(ablation: Ablation) -> None:
         checks.check_number(ablation.diverged_error, "diverged_error", where)
     if ablation.failed_above is not None:
         checks.check_number(ablation.failed_above, "failed_above", where)
+    checks.check_text(ablation.failure_test, "failure_test", where)
     if ablation.failure_test not in OF_FAILURES:
         raise unknown_name("failure_test", ablation.failure_test, OF_FAILURES, where)
 
@@ -276,6 +277,11 @@ def _check_claims(ablation: Ablation) -> None:
         for arm in claim.contrast:
             if arm not in arms:
                 raise unknown_name("arm", arm, arms, where)
+        if claim.failures == COUNTED and ablation.diverged_error is None:
+            raise UserError(
+                f"{where} counts failures: say by diverged_error= of the ablation as "
+                "which error"
+            )
     for scale in ablation.scales:
         headlines = [claim.name for claim in ablation.posed(scale) if claim.headline]
         if len(headlines) > 1:

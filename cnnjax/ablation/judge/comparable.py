@@ -1,10 +1,12 @@
 """Which runs may be averaged with the others of their ablation."""
 
 import dataclasses
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.row import Row
 from cnnjax.seal import unlike
 
@@ -30,6 +32,27 @@ def exclude_other_run(row: Row, run: Mapping[str, Any]) -> Row:
     """
     wrong = unlike(row.result, run) if row.status in ("done", "failed") else None
     return excluded(row, f"holds the result of another run ({wrong})") if wrong else row
+
+
+def lacking(rows: Sequence[Row]) -> list[str]:
+    """Sentences on runs that count without a number that others of their arm have.
+
+    They are missing from its means, and nobody would see that.
+    """
+    sentences = []
+    for name, metric in METRICS.items():
+        known: dict[str, dict[bool, list[Row]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            if row.status == "done" and metric.path[0] != "cost":
+                known[row.arm][math.isnan(row.metric(name))].append(row)
+        sentences += [
+            f"{arm} {row.run} is done, and its result.json has no {metric.title}, as "
+            "others have: it is missing there."
+            for arm, of_arm in known.items()
+            for row in of_arm[True]
+            if of_arm[False]
+        ]
+    return sentences
 
 
 def _exclude_other_arms(rows: Sequence[Row]) -> list[Row]:

@@ -38,7 +38,10 @@ def answer(verdict: Verdict) -> str:
 def flags(verdict: Verdict) -> list[str]:
     """Sentences that whoever reads the verdict must know."""
     borderline = f"Borderline: {verdict.borderline}." if verdict.borderline else ""
-    return [flag for flag in (verdict.reversal, borderline) if flag]
+    in_atlas = ""
+    if verdict.in_atlas not in ("", verdict.verdict):
+        in_atlas = f"Corrected over the whole atlas: {verdict.in_atlas}."
+    return [flag for flag in (verdict.reversal, borderline, in_atlas) if flag]
 
 
 def limit(verdict: Verdict) -> str:

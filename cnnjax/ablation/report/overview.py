@@ -11,7 +11,8 @@ from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.judge.collect import Sweep, collect
 from cnnjax.ablation.judge.verdict import Verdict
-from cnnjax.ablation.judge.verdicts import judge
+from cnnjax.ablation.judge.verdicts import judge, over_atlas
+from cnnjax.ablation.judge.wording import RULE_OF_ATLAS
 from cnnjax.ablation.plan import load_ablation
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.answer import answer, headline
@@ -171,9 +172,15 @@ def write_index(folder: Path, scale: str, entries: Sequence[Entry]) -> Path:
 
 def gallery_context(scale: str, entries: Sequence[Entry]) -> dict[str, Any]:
     """The variables of the templates of an overview, except links and pictures."""
+    together = over_atlas([entry.verdicts for entry in entries])
+    entries = [
+        dataclasses.replace(entry, verdicts=verdicts)
+        for entry, verdicts in zip(entries, together, strict=True)
+    ]
     run = [entry for entry in entries if entry.sweep]
     return {
         "scale_name": scale,
+        "RULE": RULE_OF_ATLAS,
         "entries": entries,
         "num_started": len(run),
         "all_verdicts": [verdict for entry in entries for verdict in entry.verdicts],

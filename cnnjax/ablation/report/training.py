@@ -14,7 +14,7 @@ from rich.table import Table
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.execute.status import CellStatus, facts_of_run, read_cells
 from cnnjax.ablation.judge.collect import Curve
-from cnnjax.ablation.judge.comparable import exclude_other_run
+from cnnjax.ablation.judge.comparable import exclude_other_run, lacking
 from cnnjax.ablation.judge.row import Row, read_row
 from cnnjax.ablation.judge.stats import summarize
 from cnnjax.ablation.judge.verified import (
@@ -133,7 +133,7 @@ def read_training(workdir: Path) -> Training:
             for row in rows
         ]
     done_again = verified_words(verified, len(rows))
-    warnings += unread
+    warnings += unread + lacking(rows)
     return Training(name, config, rows, points, known or {}, cell, warnings, done_again)
 
 
@@ -237,10 +237,12 @@ def _answer(training: Training, done: Sequence[Row]) -> str:
 
 
 def _what(config: Mapping[str, Any]) -> str:
-    epochs = config["train.epochs"]
-    budget = f"{epochs:g} epoch{'s' * (epochs != 1)}"
-    if config["train.steps"]:
-        budget = f"{config['train.steps']:,} steps"
+    """Net, data and budget, in words; the config may be cut."""
+    budget = "an unknown number"
+    if steps := config.get("train.steps"):
+        budget = f"{steps:,} steps"
+    elif epochs := config.get("train.epochs"):
+        budget = f"{epochs:g} epoch{'s' * (epochs != 1)}"
     return (
         f"{config['model.name']} on {config['data.name']}, {budget} of "
         f"{config['train.batch_size']:,} images"
@@ -286,7 +288,9 @@ def _lines(training: Training, key: str) -> dict[str, list[Curve]]:
         known = [
             (row["epoch"], row[key])
             for row in rows
-            if isinstance(row.get(key), int | float) and math.isfinite(row[key])
+            if "epoch" in row
+            and isinstance(row.get(key), int | float)
+            and math.isfinite(row[key])
         ]
         if len(known) > 1:
             epochs, values = zip(*known, strict=True)

@@ -96,6 +96,16 @@ def test_a_result_that_is_nested_too_deeply(sweep_dir):
     excluded(sweep_dir, "is nested too deeply")
 
 
+@pytest.mark.parametrize("train", [{}, {"a": 1}, {"loss": 0.1, "count": 9}])
+def test_a_number_that_one_seed_lacks_is_told(sweep_dir, train):
+    final = read_json(sweep_dir / SEED_1 / "result.json")["final"]
+    edit_result(sweep_dir / SEED_1, final={**final, "train": train})
+    sweep = collect(sweep_dir)
+    (words,) = [w for w in sweep.warnings if "training error" in w]
+    assert words.startswith("plain-8 seed 1 is done, and its result.json has no")
+    assert 1 not in sweep.values("train_error")["plain-8"]
+
+
 @pytest.mark.parametrize("error", [-5.0, 795.0, "3.1", [], True, 10**400])
 def test_an_error_that_no_run_has_is_not_averaged(sweep_dir, error):
     path = sweep_dir / SEED_1 / "result.json"

@@ -145,6 +145,16 @@ def test_rows_that_a_resume_wrote_again_and_infinite_ones(run):
     assert write_training_report(run)[0].is_file()
 
 
+def test_a_cut_config_and_rows_without_an_epoch(run):
+    config = read_json(run / "config.json")
+    config["train"] = {"batch_size": 64}
+    write_json(run / "config.json", config)
+    rows = [json.dumps({"step": n, "kind": "train", "error": 3.0}) for n in (1, 2)]
+    (run / "seed-0" / "metrics.jsonl").write_text("\n".join([*rows, ""]))
+    _, text, *_ = write_training_report(run)
+    assert "an unknown number of" in text.read_text()
+
+
 def test_a_damaged_config_is_one_sentence(run):
     (run / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"config\.json"):
