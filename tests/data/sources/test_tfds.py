@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
