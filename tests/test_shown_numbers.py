@@ -57,6 +57,8 @@ TOLD = {
         "31 GB": 100 * CHECKPOINT / 1e9,
     },
     "docs/design.md": {
+        "5%": ("cnnjax/ablation/judge/stats.py", "ALPHA = 0.05"),
+        "80%": ("cnnjax/ablation/judge/power.py", "POWER = 0.8"),
         "300 kB": (PUBLISH, "MOST_BYTES = 300_000"),
         "0.5 points": ("cnnjax/run/trained/verify.py", "POINTS, SHARE = 0.5, 1e-3"),
         "0.1%": ("cnnjax/run/trained/verify.py", "POINTS, SHARE = 0.5, 1e-3"),

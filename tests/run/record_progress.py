@@ -1,6 +1,7 @@
 """Records when each run of an ablation began, got on and ended, for `test_forecast.py`.
 
-    .venv/bin/python -m tests.run.record_progress OUT --ablation=degradation \\
+    .venv/bin/python -m tests.run.record_progress \\
+        tests/run/recorded_progress/OUT.json --ablation=degradation \\
         --scale=laptop --workdir=FOLDER
 """
 

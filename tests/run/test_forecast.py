@@ -1,5 +1,8 @@
 """The time left of runs that train side by side."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from cnnjax.run.progress import Forecast, Load
@@ -85,3 +88,25 @@ def test_nothing_is_left_of_a_run_that_failed(clock):
     forecast.end("a")
     assert forecast.seconds_left("a") == 0
     assert forecast.seconds_left() == pytest.approx(10.0, rel=0.1)
+
+
+RECORDS = sorted((Path(__file__).parent / "recorded_progress").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_the_time_left_of_a_real_ablation(path, clock):
+    """Within a fifth at every event after the first cell; two seconds at the end."""
+    stored = json.loads(path.read_text())
+    loads = {name: Load(*load) for name, load in stored["loads"].items()}
+    forecast = Forecast(loads, clock, stored["jobs"])
+    whole, ended, num_compared = stored["events"][-1][0], False, 0
+    for seconds, kind, name, *fraction in stored["events"]:
+        clock.seconds = seconds
+        getattr(forecast, kind)(name, *fraction)
+        ended = ended or kind == "end"
+        if ended:
+            left = whole - seconds
+            assert forecast.seconds_left() == pytest.approx(left, rel=0.2, abs=2.0)
+            num_compared += 1
+    assert num_compared > 20
+    assert forecast.seconds_left() == 0

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnjax.ablation.define import checks
 from cnnjax.ablation.define.axes import Arm, Axis, Scale, check_axis, check_scale
-from cnnjax.ablation.define.claim import FISHER, OF_FAILURES, Claim
+from cnnjax.ablation.define.claim import COUNTED, FISHER, OF_FAILURES, Claim
 from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
 from cnnjax.ablation.define.papers import (
     NOT_RECORDED,
@@ -282,6 +282,11 @@ def _check_claims(ablation: Ablation) -> None:
         for arm in claim.contrast:
             if arm not in arms:
                 raise unknown_name("arm", arm, arms, where)
+        if claim.failures == COUNTED and ablation.diverged_error is None:
+            raise UserError(
+                f"{where} counts failures: say by diverged_error= of the ablation as "
+                "which error"
+            )
     for name, scale in ablation.scales.items():
         where = f"scale {name!r} in {_where(ablation)}"
         headlines = [claim.name for claim in ablation.posed(name) if claim.headline]

@@ -85,6 +85,10 @@ def _headline(arm):
     return higher("test_error", arm, than="bn-8", source="nobody", headline=True)
 
 
+def _counting(arm):
+    return dataclasses.replace(_claim(arm), failures="counted")
+
+
 def _published(*arms):
     return [
         Published(source="nobody", metric="test_error", data="d", values={arm: 1.0})
@@ -238,6 +242,7 @@ def _axes(*values, name="depth", title=""):
         ({"failure_test": "fishr"}, "did you mean 'fisher'"),
         ({"failure_test": None}, "failure_test is None, but must be a text"),
         ({"claims": [_headline("bn-14"), _headline("none-8")]}, "keep one"),
+        ({"claims": [_counting("none-8")]}, "say by diverged_error= of the ablation"),
         ({"scales": _gated({"at_most": 0.1})}, "one of gate is {"),
         ({"scales": _gated(Gate(at_most=0.1, because=""))}, "without a reason"),
         ({"scales": _gated(Gate(at_most="0", because="b"))}, "at_most of its gate is"),
