@@ -10,15 +10,12 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.config import parse_changes
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError
 from cnnjax.records import is_writer
-from cnnjax.screen import say
 
 ABLATION = flags.DEFINE_string("ablation", "degradation", "A name, or path of a file.")
-SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
-SEEDS = flags.DEFINE_string(
-    "seeds", "", "Seeds per arm; auto adds seeds until all claims are decided."
-)
+SCALE = flags.DEFINE_string("scale", "laptop", "smoke, quick, laptop or paper.")
+SEEDS = flags.DEFINE_string("seeds", "", "Per arm; auto adds seeds while they help.")
 MAX_SEEDS = flags.DEFINE_integer(
     "max_seeds", 50, "With --seeds=auto: most seeds per arm.", lower_bound=1
 )
@@ -32,7 +29,7 @@ WORKDIR = flags.DEFINE_string("workdir", "", "Of runs [runs/<ablation>/<scale>].
 RESUME_FROM = flags.DEFINE_string(
     "resume_from", "", "Published report (records.jsonl); runs alike are taken from it."
 )
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print arms and cost; train nothing.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print cost and seeds needed only.")
 cli.define_launch_flags()
 cli.define_parallel_flags()
 
@@ -42,6 +39,7 @@ def main() -> int:
     from cnnjax.ablation.execute.adaptive import AUTO, Budget, parse_seeds, train_seeds
     from cnnjax.ablation.execute.dispatch import train_cells
     from cnnjax.ablation.execute.dry_run import print_plan
+    from cnnjax.ablation.execute.next_scale import print_next
     from cnnjax.ablation.judge.published import read_published
     from cnnjax.ablation.plan import load_ablation, make_plan
     from cnnjax.ablation.report.pages import write_report
@@ -62,7 +60,8 @@ def main() -> int:
         published=taken and taken.plan,
     )
     if DRY_RUN.value:
-        print_plan(make(num_seeds=parse_seeds(SEEDS.value)), published=taken)
+        most = MAX_SEEDS.value if SEEDS.value == AUTO else 0
+        print_plan(make(num_seeds=parse_seeds(SEEDS.value)), taken, most)
         return 0
     launching = cli.launching()
     train = functools.partial(train_cells, **launching, published=taken)
@@ -72,7 +71,7 @@ def main() -> int:
         code, plan = train_seeds(make, train, SEEDS.value, budget)
         if code in (0, 1) and launching["wait"] and is_writer():
             print_summary(plan.workdir)
-            say(f"report: {printable(write_report(plan.workdir)[0])}")
+            print_next(plan, ABLATION.value, write_report(plan.workdir)[0])
     return code
 
 

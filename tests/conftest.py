@@ -17,6 +17,8 @@ os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Nothing is read from or left in the user's cache of compiled programs.
 os.environ["CNNJAX_CACHE_DIR"] = ""
+# The library is not compared with XLA again by every test that has a cache.
+os.environ.setdefault("CNNJAX_ONEDNN", "force")
 # Plots are drawn without a screen.
 os.environ.setdefault("MPLBACKEND", "agg")
 # Python's collector would walk again and again over all modules and traced programs.
