@@ -86,6 +86,8 @@ def interval(verdict: Verdict) -> str:
 
 def _size(verdict: Verdict) -> str:
     n = verdict.contrast.n if verdict.contrast else 0
+    if verdict.shown and math.isinf(verdict.shown.high - verdict.shown.low):
+        return f"{effect(verdict)} (n = {n}, too few for an interval)"
     return f"{effect(verdict)} (95% interval {interval(verdict)}; n = {n})"
 
 

@@ -1,6 +1,7 @@
 """What a report says first, in which order the rest comes, and that all can be read."""
 
 import dataclasses
+import math
 import re
 from html.parser import HTMLParser
 
@@ -166,6 +167,8 @@ def test_every_verdict_makes_a_sentence(report, word):
     said = answer.answer(verdict)
     assert verdict.claim.text.rstrip(".") in said
     assert ("These runs do not tell" in said) == (word == "no information")
+    endless = dataclasses.replace(verdict.shown, low=-math.inf, high=math.inf)
+    assert "∞" not in answer.answer(dataclasses.replace(verdict, shown=endless))
     untested = dataclasses.replace(verdict, contrast=None, shown=None)
     assert untested.reason in answer.answer(untested)
     assert (answer.effect(untested), answer.interval(untested)) == ("–", "")

@@ -222,7 +222,7 @@ def _mark_failed(ax: Axes, places: Places, at: float, text: str, index: int) -> 
     words: dict[str, Any] = {"ha": "center", "va": "top"}
     if places.vertical:
         text, words = f"{text} failed", {"ha": "right", "va": "center"}
-    ax.text(x, y, text, transform=across, color=color, fontsize=8, **words)
+    ax.text(x, y, text, transform=across, fontsize=8, **words)
 
 
 def _values_alike(sweep: Sweep, metric: str) -> list[float]:
