@@ -36,6 +36,7 @@ from cnnjax.ablation.report.plots.words import drawn
 
 # Fraction of the axis of values for the marks of failed runs, which no value reaches.
 FAILED_ROOM = 0.22
+LEGEND_LINE = 0.22  # inches
 MOST_ROWS = 8  # of a picture that answers a question; of more, those of the claim
 
 
@@ -79,11 +80,12 @@ class Shown:
     @property
     def size(self) -> tuple[float, float]:
         """Width and height of the panel, in inches."""
-        rows = self.places.rows
-        if rows is None:
-            return PANEL_SIZE
+        width, height = PANEL_SIZE
         labels = [line.label for line in self.lines if line.label and line.arms]
-        return PANEL_SIZE[0], rows.height + 0.25 * (legend_rows(labels) + bool(labels))
+        legend = legend_rows(labels) + bool(labels)
+        if self.places.rows is None:
+            return width, height + LEGEND_LINE * max(legend - 2, 0)
+        return width, self.places.rows.height + LEGEND_LINE * legend
 
 
 def answering(sweep: Sweep, metric: str, arms: Collection[str]) -> Shown:

@@ -200,3 +200,14 @@ def test_the_answer_on_failed_runs_shows_their_share_and_nothing_twice(tmp_path)
     (ax,) = figure_of(group.panels, 1, False).axes
     assert ax.get_ylim()[1] > 100
     assert not ax.texts
+
+
+def test_a_long_legend_takes_nothing_from_the_picture(tmp_path):
+    heights = []
+    for nets in (["plain", "residual"], ["plain", *(f"kind {i}" for i in range(15))]):
+        folder = tmp_path / str(len(nets))
+        write_sweep(folder, "s", (0, 1), ablation=ablation_of(nets, ["20", "32"]))
+        group = answer_group(collect(folder), None)
+        (ax,) = figure_of(group.panels, 1, False).axes
+        heights.append(ax.get_window_extent().height)
+    assert heights[1] > 0.85 * heights[0]
