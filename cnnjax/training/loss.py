@@ -100,7 +100,7 @@ class Loss:
         logits: jax.Array,
         auxiliary: Sequence[jax.Array],
         targets: jax.Array,
-        numbers: Mapping[str, jax.Array],
+        numbers: Mapping[str, Any],
         num_images: int,
     ) -> tuple[jax.Array, jax.Array]:
         """What is reported of a batch, and what is differentiated.

@@ -93,6 +93,7 @@ PUBLISHED = [
     ),
 ]
 
+INTERACTION = "depth x shortcut"
 FIG_6 = HE.at("Fig. 6 (curves)")
 FIG_7 = HE.at("Fig. 7 (curves)")
 LEFT_OUT = "ResNet-110: hardly; VGG: to about 90 % (curves)"
@@ -107,7 +108,7 @@ CLAIMS = [
         ("plain-20", "plain-56"),
         than=("residual-20", "residual-56"),
         source=FIG_6,
-        name="depth x shortcut",
+        name=INTERACTION,
     ),
     higher("test_error", "plain-56", than="plain-20", source=HE.at("Fig. 6")),
     higher(
@@ -192,6 +193,19 @@ SCALES = {
         grids=[{"net": ["plain", "residual"], "depth": [8, 14]}],
         overrides=PROBES | {"train.epochs": 1},
         note="8x8 digits, one epoch",
+    ),
+    "quick": Scale(
+        recipe="resnet_digits",
+        seeds=5,
+        grids=[{"net": ["plain", "residual"], "depth": [20, 56]}],
+        overrides={"train.epochs": 6.0, "eval.keep_best": False},
+        claims=[
+            "plain-56 / plain-20, training error",
+            "plain-56 / residual-56, training error",
+            INTERACTION,
+            "plain-56 / residual-56, test error",
+        ],
+        note="8x8 digits of scikit-learn (real), few epochs",
     ),
     "laptop": Scale(
         recipe="resnet_digits",

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from cnnjax.ablation.define import Ablation, Axis, Gate, Published, Scale, higher
+from cnnjax.ablation.define.stored import spec_from_dict, spec_to_dict
 from cnnjax.config import load_recipe, override
 from cnnjax.errors import UserError
 from configs import base
@@ -155,6 +156,24 @@ def test_a_claim_is_posed_where_all_its_arms_are_run():
     ablation = get_ablation()
     assert ablation.posed("smoke") == []
     assert ablation.posed("laptop") == list(ablation.claims)
+
+
+def with_claims(**changes):
+    ablation = get_ablation()
+    scale = dataclasses.replace(ablation.scale("laptop"), **changes)
+    return dataclasses.replace(ablation, scales={**ablation.scales, "laptop": scale})
+
+
+def test_a_scale_may_name_its_claims():
+    names = [claim.name for claim in get_ablation().claims[1:3]]
+    ablation = with_claims(claims=names)
+    assert [claim.name for claim in ablation.posed("laptop")] == names
+    again, scale = spec_from_dict(spec_to_dict(ablation, "laptop"))
+    assert [claim.name for claim in again.posed(scale)] == names
+    with pytest.raises(UserError, match="unknown claim 'depht'"):
+        with_claims(claims=["depht"])
+    with pytest.raises(UserError, match=r"is to decide the claim .* lacks one of its"):
+        with_claims(claims=names, grids=[{"net": ["plain"]}])
 
 
 def test_the_config_takes_the_net_of_an_arm():

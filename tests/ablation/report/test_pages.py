@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from cnnjax.ablation.define import Ablation, Axis, Scale
-from cnnjax.ablation.report import tables
+from cnnjax.ablation.report import pages, tables
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.ablation.report.terminal import print_summary
 from cnnjax.errors import UserError
@@ -122,7 +122,8 @@ def test_failed_and_missing_cells_are_prominent_and_escaped(broken):
     assert "ran with another config than the plan" in text
 
 
-def test_diverged_runs_that_count_as_guessing_are_named(tmp_path):
+def test_diverged_runs_that_count_as_guessing_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "build_groups", lambda sweep, verdicts: [])  # seconds
     ablation = dataclasses.replace(get_ablation(), diverged_error=90.0)
     write_sweep(tmp_path, seeds=(0, 1, 2), ablation=ablation)
     for seed in range(3):
