@@ -92,6 +92,12 @@ def test_gradients_of_onednn(kind, window, strides, padding, monkeypatch):
     assert calls.TARGET not in jax.jit(plain).lower(moved).as_text()
     np.testing.assert_allclose(ours(moved)[0], plain(moved)[0], rtol=1e-6, atol=1e-6)
 
+    def curvature(impl):
+        gradient = jax.grad(lambda x: (pool(x, padding=padding, impl=impl) ** 3).sum())
+        return jax.jvp(gradient, (x,), (x,))[1]
+
+    np.testing.assert_allclose(curvature("auto"), curvature("xla"), rtol=1e-5)
+
 
 @pytest.mark.parametrize("kind", POOLS)
 def test_a_window_larger_than_the_map(kind):
