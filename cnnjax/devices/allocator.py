@@ -44,6 +44,15 @@ def keep_memory() -> bool:
     return all(results)
 
 
+def give_back() -> None:
+    """Gives the system what is free now: after work that needed more than is to come.
+
+    Compiling leaves many small free pieces, into which no map fits.
+    """
+    if _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _is_glibc() -> bool:
     try:
         return bool(os.confstr("CS_GNU_LIBC_VERSION"))
