@@ -39,8 +39,10 @@ def answer_group(sweep: Sweep, headline: Verdict | None) -> Group | None:
     """
     metrics = draw.plotted_metrics(sweep)
     arms: tuple[str, ...] = ()
-    if headline is not None and any(sweep.values(headline.claim.metric).values()):
-        metrics, arms = [headline.claim.metric], tuple(headline.claim.contrast)
+    if headline is not None:
+        values = sweep.values(headline.claim.metric)
+        arms = tuple(arm for arm in headline.claim.contrast if values[arm])
+        metrics = [headline.claim.metric] if any(values.values()) else metrics
     if not metrics:
         return None
     shown = draw.answering(sweep, metrics[0], arms)
