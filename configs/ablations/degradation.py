@@ -5,10 +5,11 @@ Veit et al. 2016, arXiv 1605.06431, Figure 3 (a block left out of a trained net)
 Command: ./launch.sh ablate --ablation=degradation --scale=laptop
 
 Stated beforehand: 15 epochs, in which residual nets converge; blocks are left out at
-depth 20, where the plain net trains as well, and at depth 56.
+depth 20, where the plain net trains as well, and at depth 56. That nets fail is the
+question, so failures count in errors. Curves of Veit et al. were not verified here.
 """
 
-from cnnjax.ablation.define import Ablation, Axis, Paper, Published, Scale
+from cnnjax.ablation.define import Ablation, Axis, Gate, Paper, Published, Scale
 from cnnjax.ablation.define.claims import (
     above,
     below,
@@ -94,46 +95,79 @@ PUBLISHED = [
 ]
 
 INTERACTION = "depth x shortcut"
-FIG_6 = HE.at("Fig. 6 (curves)")
-FIG_7 = HE.at("Fig. 7 (curves)")
-LEFT_OUT = "ResNet-110: hardly; VGG: to about 90 % (curves)"
+POINT = {
+    "matters": 1.0,
+    "because": "1 point is 3 of the 300 test digits, or 13 of those trained on: a "
+    "smaller one is a matter of a few images",
+}
+FIG_6 = {"source": HE.at("Fig. 6 (curves)"), **POINT}
+TABLE_3 = {"source": HE.at("Table 3"), **POINT}
+FIG_7 = {
+    "source": HE.at("Fig. 7 (curves)"),
+    "matters": 0.1,
+    "because": "a tenth of 1, the deviation that batch norm starts from",
+}
+HEALTHY = {
+    "source": HE.at("Section 4.1 (healthy norms, in words)"),
+    "matters": 0.3,
+    "because": "a factor of 2",
+}
+LEFT_OUT = "ResNet-110: hardly; VGG: to about 90 % (curves; not verified here)"
 CLAIMS = [
-    higher("train_error", "plain-56", than="plain-20", source=FIG_6),
-    higher("train_error", "plain-56", than="residual-56", source=FIG_6),
+    higher("train_error", "plain-56", than="plain-20", headline=True, **FIG_6),
+    higher("train_error", "plain-56", than="residual-56", **FIG_6),
     not_higher(
-        "train_error", "residual-56", than="residual-20", tolerance=1.0, source=FIG_6
+        "train_error",
+        "residual-56",
+        than="residual-20",
+        tolerance=1.0,
+        source=FIG_6["source"],
     ),
     rises_more(
         "train_error",
         ("plain-20", "plain-56"),
         than=("residual-20", "residual-56"),
-        source=FIG_6,
+        **FIG_6,
         name=INTERACTION,
     ),
-    higher("test_error", "plain-56", than="plain-20", source=HE.at("Fig. 6")),
+    higher("test_error", "plain-56", than="plain-20", **FIG_6),
     higher(
         "test_error",
         "plain-56",
         than="residual-56",
         source=HE.at("Fig. 6; Table 6"),
+        **POINT,
         published="CIFAR-10: about 13 % (curves) against 6.97 % (Table 6)",
     ),
-    higher("train_error", "plain-34", than="plain-18", source=HE.at("Fig. 4 (curves)")),
-    lower("test_error", "residual-34", than="residual-18", source=HE.at("Table 2")),
+    higher(
+        "train_error",
+        "plain-34",
+        than="plain-18",
+        source=HE.at("Fig. 4 (curves)"),
+        headline=True,
+        **POINT,
+    ),
+    lower(
+        "test_error",
+        "residual-34",
+        than="residual-18",
+        source=HE.at("Table 2"),
+        **POINT,
+    ),
     # Shortcuts B and C were published at 34 layers.
     *(
         lower(
             "test_error",
             f"residual-{option}-56",
             than="plain-56",
-            source=HE.at("Table 3"),
+            **TABLE_3,
             published=IMAGENET.quote(f"residual-{option}-34", "plain-34"),
         )
         for option in ["B", "C"]
     ),
-    lower("test_error", "residual-34", than="plain-34", source=HE.at("Table 3")),
-    lower("test_error", "residual-B-34", than="plain-34", source=HE.at("Table 3")),
-    lower("test_error", "residual-C-34", than="plain-34", source=HE.at("Table 3")),
+    lower("test_error", "residual-34", than="plain-34", **TABLE_3),
+    lower("test_error", "residual-B-34", than="plain-34", **TABLE_3),
+    lower("test_error", "residual-C-34", than="plain-34", **TABLE_3),
     *(
         not_higher(
             "test_error",
@@ -145,14 +179,14 @@ CLAIMS = [
         )
         for depth in [56, 34]
     ),
-    higher("layer_response", "plain-20", than="residual-20", source=FIG_7),
-    higher("layer_response", "plain-56", than="residual-56", source=FIG_7),
-    higher("layer_response", "residual-20", than="residual-56", source=FIG_7),
+    higher("layer_response", "plain-20", than="residual-20", **FIG_7),
+    higher("layer_response", "plain-56", than="residual-56", **FIG_7),
+    higher("layer_response", "residual-20", than="residual-56", **FIG_7),
     above(
         "gradient_ratio",
         "plain-56",
         bound=-1.0,
-        source=HE.at("Section 4.1 (healthy norms, in words)"),
+        **HEALTHY,
         name="no vanishing gradient",
         sentence="At initialisation the gradient at the first convolution of plain-56 "
         "is more than a tenth of that at the last.",
@@ -161,7 +195,7 @@ CLAIMS = [
         "gradient_ratio",
         "plain-56",
         bound=1.0,
-        source=HE.at("Section 4.1 (healthy norms, in words)"),
+        **HEALTHY,
         name="no exploding gradient",
         sentence="At initialisation the gradient at the first convolution of plain-56 "
         "is less than ten times that at the last.",
@@ -172,6 +206,8 @@ CLAIMS = [
         than="residual-20",
         margin=20.0,
         source=VEIT.at("Fig. 3"),
+        matters=10.0,
+        because="half of the margin",
         published=LEFT_OUT,
     ),
     below(
@@ -180,6 +216,7 @@ CLAIMS = [
         bound=5.0,
         source=VEIT.at("Fig. 3"),
         name="lesions at 56",
+        **POINT,
         published=LEFT_OUT,
     ),
 ]
@@ -206,6 +243,11 @@ SCALES = {
             "plain-56 / residual-56, test error",
         ],
         note="8x8 digits of scikit-learn (real), few epochs",
+        gate=Gate(
+            at_most=1.15,
+            control="residual-20",
+            because="half of the loss of guessing: 6 epochs are for a first verdict",
+        ),
     ),
     "laptop": Scale(
         recipe="resnet_digits",
@@ -216,6 +258,11 @@ SCALES = {
         ],
         overrides=PROBES,
         note="8x8 digits of scikit-learn (real); minutes on two CPU cores",
+        gate=Gate(
+            at_most=0.1,
+            control="residual-20",
+            because="residual nets converge in these epochs, to a loss below 0.1",
+        ),
     ),
     "paper": Scale(
         recipe="resnet_cifar10",
@@ -228,6 +275,12 @@ SCALES = {
         overrides=PROBES,
         note="CIFAR-10, the recipe of the paper; for accelerators",
         as_published=True,
+        gate=Gate(
+            at_most=0.5,
+            control="residual-20",
+            because="at 0.5 the right class gets 61%; plain nets are to be allowed a "
+            "higher training error, since that is the question",
+        ),
     ),
     "imagenet": Scale(
         recipe="resnet_imagenet",
@@ -239,6 +292,12 @@ SCALES = {
         overrides=PROBES,
         # Not `as_published`: the paper evaluates 10 crops, and trains by plateaus.
         note="ImageNet, 90 epochs, one crop; for accelerators",
+        gate=Gate(
+            at_most=2.0,
+            control="residual-18",
+            because="less than a third of 6.9, the loss of guessing among 1,000 "
+            "classes: below it a net has learnt its images for the most part",
+        ),
     ),
 }
 
@@ -258,6 +317,8 @@ def get_ablation() -> Ablation:
         claims=CLAIMS,
         scales=SCALES,
         published=PUBLISHED,
+        diverged_error=90.0,
+        failed_above=81.0,  # nine tenths of the error of guessing
         background="The claim is about training error: not overfitting, optimisation.",
         limits="Digits are easier than CIFAR-10: compare the order, not the numbers. "
         "Options A, B and C differ by half a point at 34 layers: see `imagenet`.",

@@ -13,6 +13,7 @@ of a 1x1 convolution to the classes.
 from cnnjax.ablation.define import (
     Ablation,
     Axis,
+    Gate,
     Paper,
     Published,
     Scale,
@@ -38,16 +39,27 @@ PUBLISHED = [
         source=LIN.at("Table 5"),
         metric="test_error",
         data="CIFAR-10",
-        protocol="no augmentation",
+        protocol="no augmentation; 11.59 and 10.88 not verified here",
         values={"linear": 11.59, "linear-dropout": 10.88, "average": 10.41},
     )
 ]
 
+POINT = {
+    "matters": 1.0,
+    "because": "1 point is 100 of the 10,000 test images, twice the standard error of "
+    "an error near one half",
+}
 TABLE_5 = LIN.at("Table 5")
 IN_WORDS = LIN.at("Section 3.2")
 CLAIMS = [
     lower(
-        "test_error", "average", than="linear", source=TABLE_5, name="average, error"
+        "test_error",
+        "average",
+        than="linear",
+        source=TABLE_5,
+        name="average, error",
+        headline=True,
+        **POINT,
     ),
     lower(
         "test_error",
@@ -55,6 +67,7 @@ CLAIMS = [
         than="linear-dropout",
         source=TABLE_5,
         name="average, dropout",
+        **POINT,
     ),
     lower(
         "test_error",
@@ -62,6 +75,7 @@ CLAIMS = [
         than="linear",
         source=TABLE_5,
         name="dropout helps",
+        **POINT,
     ),
     lower(
         "generalization_gap",
@@ -69,6 +83,7 @@ CLAIMS = [
         than="linear",
         source=IN_WORDS,
         name="average regularises",
+        **POINT,
         published="a structural regulariser, in words",
     ),
     higher(
@@ -77,6 +92,7 @@ CLAIMS = [
         than="average",
         source=IN_WORDS,
         name="hidden layers overfit",
+        **POINT,
         published="fully connected layers are prone to overfitting, in words",
     ),
 ]
@@ -95,12 +111,24 @@ SCALES = {
         seeds=5,
         overrides=NO_AUGMENTATION | {"train.epochs": 10},
         note="5,000 images of CIFAR-10 at 16x16; minutes on two CPU cores",
+        gate=Gate(
+            at_most=0.3,
+            control="linear",
+            because="heads are compared by how nets generalise that fit their images: "
+            "at 0.3 the right class gets 74%",
+        ),
     ),
     "paper": Scale(
         recipe="convnet_cifar10",
         seeds=5,
         overrides=NO_AUGMENTATION | {"model.widths": (96, 192, 192)},
         note="CIFAR-10 without augmentation; widths of the source, not its net",
+        gate=Gate(
+            at_most=0.3,
+            control="linear",
+            because="heads are compared by how nets generalise that fit their images: "
+            "at 0.3 the right class gets 74%",
+        ),
     ),
 }
 

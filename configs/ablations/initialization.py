@@ -9,12 +9,15 @@ Plain stacks of convolutions with rectifiers, no norm; all kernels by one rule. 
 beforehand: depths 6, 22 and 30, as in the figures and one that all can train; one rate
 and batch size for all arms, 0.005 and 32, with which the net of 30 layers trains from
 He's weights. LeCun's rule is Glorot's wherever as many channels go in as out, so it has
-no arm.
+no arm. A run that ends with more than 60% training error has failed. Deep nets fail on
+some seeds, so errors have a heavy tail, and the signs of the differences decide
+(sign-flip test). Saxe et al. and Mishkin & Matas were not verified here.
 """
 
 from cnnjax.ablation.define import (
     Ablation,
     Axis,
+    Gate,
     Paper,
     Scale,
     higher,
@@ -41,6 +44,12 @@ DEPTH = Axis.over(
     "depth", "model.num_convs", {6: 3, 22: 11, 30: 15}, title="depth (convolutions)"
 )
 
+# Of nets that fail on some seeds: the mean of few runs is that of its outliers.
+TAIL = {"test": "sign_flip"}
+STALLS = TAIL | {
+    "matters": 5.0,
+    "because": "10 points stand for 'does not train', which 5 more or less leave open",
+}
 CLAIMS = [
     higher(
         "train_error",
@@ -49,6 +58,8 @@ CLAIMS = [
         margin=10.0,
         source=HE.at("Fig. 3"),
         name="Glorot stalls",
+        headline=True,
+        **STALLS,
         published="stalls against converges (curves)",
     ),
     not_higher(
@@ -58,6 +69,8 @@ CLAIMS = [
         tolerance=10.0,
         source=HE.at("Fig. 2"),
         name="both at 22",
+        failures="apart",
+        **TAIL,
         published="both converge, He's earlier (curves)",
     ),
     lower(
@@ -66,6 +79,10 @@ CLAIMS = [
         than="glorot-22",
         source=HE.at("Fig. 2 (curves)"),
         name="He is earlier",
+        matters=0.05,
+        because="a loss of 0.05 gives the right class 95%: nets below it have learnt "
+        "the images alike",
+        **TAIL,
     ),
     higher(
         "train_error",
@@ -74,6 +91,7 @@ CLAIMS = [
         margin=10.0,
         source=HE.at("Section 2.2"),
         name="fixed fails",
+        **STALLS,
         sentence="With 30 layers weights of deviation 0.01 end more than 10 points "
         "higher in training error than He's.",
         published="more than 8 layers have difficulties to converge, in words",
@@ -85,6 +103,7 @@ CLAIMS = [
         tolerance=5.0,
         source=HE.at("Section 2.2"),
         name="either fan",
+        **TAIL,
         sentence="With 30 layers fan-out is at most 5 points worse in training error "
         "than fan-in.",
         published="either is sufficient, derived",
@@ -96,7 +115,8 @@ CLAIMS = [
         tolerance=5.0,
         source=ORTHOGONAL,
         name="orthogonal",
-        published="trains deep nets, in words",
+        **TAIL,
+        published="trains deep nets, in words (not verified here)",
     ),
 ]
 
@@ -117,6 +137,12 @@ SCALES = {
         grids=[SHALLOW, *DEEP],
         overrides=PLAIN,
         note="8x8 digits of scikit-learn (real); minutes on two CPU cores",
+        gate=Gate(
+            at_most=0.5,
+            control="glorot-22",
+            because="in Fig. 2 both rules train 22 layers: steps in which Glorot's "
+            "does not are too few to say that it fails at 30",
+        ),
     ),
     "paper": Scale(
         recipe="convnet_cifar10",
@@ -124,6 +150,12 @@ SCALES = {
         grids=[SHALLOW, *DEEP],
         overrides=PLAIN | {"model.widths": (64, 128)},
         note="CIFAR-10, 100 epochs; the source is on ImageNet",
+        gate=Gate(
+            at_most=0.5,
+            control="glorot-22",
+            because="in Fig. 2 both rules train 22 layers: steps in which Glorot's "
+            "does not are too few to say that it fails at 30",
+        ),
     ),
 }
 
@@ -144,9 +176,13 @@ def get_ablation() -> Ablation:
         claims=CLAIMS,
         scales=SCALES,
         diverged_error=90.0,
+        # Two thirds of the error of guessing: less than a third has been learnt.
+        failed_above=60.0,
         background="A rectifier halves the mean square of a signal. Glorot's variance "
         "of 1 / fan lets it fade by 2 a layer, 2^30 in variance over 30 layers; He's "
         "variance of 2 / fan keeps it.",
         limits="One learning rate for all arms, few steps: 'fails' means within this "
-        "budget. The kernel of the head follows the rule, too.",
+        "budget. The kernel of the head follows the rule, too. Where Glorot's and the "
+        "fixed weights both guess, the two claims on them are the same numbers and "
+        "count as one.",
     )

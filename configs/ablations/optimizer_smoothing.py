@@ -10,7 +10,7 @@ four modules at an eighth of the width on few digits, the auxiliary head without
 as in Inception-v3.
 """
 
-from cnnjax.ablation.define import Ablation, Axis, Paper, Published, Scale, lower
+from cnnjax.ablation.define import Ablation, Axis, Gate, Paper, Published, Scale, lower
 from configs.base import model_section
 
 SZEGEDY = Paper("Szegedy et al. 2015, arXiv 1512.00567")
@@ -42,58 +42,84 @@ PUBLISHED = [
         source=SZEGEDY.at("Table 3"),
         metric="test_error",
         data="ImageNet",
-        protocol="one crop",
+        protocol="one crop; 21.6 not verified here",
         values={"rmsprop-smooth": 21.6, "rmsprop-smooth-aux": 21.2},
     )
 ]
 
 TABLE_3 = SZEGEDY.at("Table 3")
-CLAIMS = [
-    lower(
-        "test_error",
-        "rmsprop-hard",
-        than="sgd-hard",
-        source=TABLE_3,
-        name="RMSProp",
-        published="ImageNet, 7x7 filters not factorised: 23.1 % against 23.4 %",
-    ),
-    lower(
-        "test_error",
-        "rmsprop-smooth",
-        than="rmsprop-hard",
-        source=TABLE_3,
-        name="smoothing",
-        published="ImageNet, 7x7 filters not factorised: 22.8 % against 23.1 %",
-    ),
-    lower(
-        "test_error",
-        "sgd-smooth",
-        than="sgd-hard",
-        source=SZEGEDY.at("Section 7"),
-        name="smoothing, SGD",
-        published="ImageNet: about 0.2 points",
-    ),
-    lower(
-        "test_error",
-        "rmsprop-smooth-aux",
-        than="rmsprop-smooth",
-        source=TABLE_3,
-        name="BN-auxiliary",
-        sentence="With both, batch norm behind the dense layer of the auxiliary head "
-        "lowers the test error.",
-    ),
-    lower(
-        "test_error",
-        "rmsprop-smooth-aux",
-        than="sgd-hard",
-        source=TABLE_3,
-        name="all three",
-        sentence="All three together give a lower test error than none.",
-        published="ImageNet: 21.2 % against 23.4 %, with factorised 7x7 filters "
-        "besides",
-    ),
-]
+POINT = {
+    "matters": 1.0,
+    "because": "1 point is 13 of the 1,297 test images, and about what two seeds of "
+    "one net differ by: for less nobody would choose another recipe",
+}
+STEP = {
+    "matters": 0.1,
+    "because": "half of the smallest published step: 50 of the 50,000 validation "
+    "images",
+}
+ON_DIGITS, ON_IMAGENET = "", ", ImageNet"
 
+
+def claims(where: str, matters: dict) -> list:
+    """The steps of the paper; what matters of them differs from data to data."""
+    return [
+        lower(
+            "test_error",
+            "rmsprop-hard",
+            than="sgd-hard",
+            source=TABLE_3,
+            name="RMSProp" + where,
+            **matters,
+            published="ImageNet, 7x7 filters not factorised: 23.1 % against 23.4 % "
+            "(not verified here)",
+        ),
+        lower(
+            "test_error",
+            "rmsprop-smooth",
+            than="rmsprop-hard",
+            source=TABLE_3,
+            name="smoothing" + where,
+            **matters,
+            published="ImageNet, 7x7 filters not factorised: 22.8 % against 23.1 % "
+            "(not verified here)",
+        ),
+        lower(
+            "test_error",
+            "sgd-smooth",
+            than="sgd-hard",
+            source=SZEGEDY.at("Section 7"),
+            name="smoothing, SGD" + where,
+            **matters,
+            published="no number for SGD; about 0.2 points on top of RMSProp (Table 3)",
+        ),
+        lower(
+            "test_error",
+            "rmsprop-smooth-aux",
+            than="rmsprop-smooth",
+            source=TABLE_3,
+            name="BN-auxiliary" + where,
+            **matters,
+            sentence="With both, batch norm behind the dense layer of the auxiliary "
+            "head lowers the test error.",
+        ),
+        lower(
+            "test_error",
+            "rmsprop-smooth-aux",
+            than="sgd-hard",
+            source=TABLE_3,
+            name="all three" + where,
+            headline=True,
+            **matters,
+            sentence="All three together give a lower test error than none.",
+            published="ImageNet: 21.2 % against 23.4 % (the latter not verified "
+            "here), with factorised 7x7 filters besides",
+        ),
+    ]
+
+
+CLAIMS = claims(ON_DIGITS, POINT)
+PAPER_CLAIMS = claims(ON_IMAGENET, STEP)
 SMALL = {
     "model": model_section(
         "googlenet_cifar", width=0.125, num_blocks=(1, 2, 1), auxiliary_dropout_rate=0.0
@@ -106,20 +132,36 @@ SCALES = {
         recipe="resnet_digits",
         seeds=2,
         grids=[{"tricks": ["hard"]}],
+        claims=["RMSProp"],
         overrides=SMALL | {"train.epochs": 1},
         note="8x8 digits of scikit-learn, one epoch: shows that it runs",
     ),
     "laptop": Scale(
         recipe="resnet_few_digits",
         seeds=6,
+        claims=[claim.name for claim in CLAIMS],
         overrides=SMALL,
         note="300 of the 8x8 digits (real), 1,297 to test; on two cores",
+        gate=Gate(
+            at_most=1.0,
+            metric="train_error",
+            control="sgd-hard",
+            because="300 digits can be fitted, all but 3 of them; the loss is no gate, "
+            "as smoothed labels keep it up",
+        ),
     ),
     "paper": Scale(
         recipe="inception_v3_imagenet",
         seeds=3,
+        claims=[claim.name for claim in PAPER_CLAIMS],
         note="ImageNet, Inception-v3, the recipe of the paper; GPUs",
         as_published=True,
+        gate=Gate(
+            at_most=2.0,
+            control="sgd-hard",
+            because="less than a third of 6.9, the loss of guessing among 1,000 "
+            "classes: below it a net has learnt its images for the most part",
+        ),
     ),
 }
 
@@ -136,7 +178,7 @@ def get_ablation() -> Ablation:
         x_axis="tricks",
         series_axis="optimizer",
         metrics=["test_error", "test_loss", "train_error", "validation_error"],
-        claims=CLAIMS,
+        claims=[*CLAIMS, *PAPER_CLAIMS],
         scales=SCALES,
         published=PUBLISHED,
         failed_above=81.0,  # nine tenths of the error of guessing

@@ -5,12 +5,16 @@ Command: ./launch.sh ablate --ablation=preactivation --scale=laptop
 
 Stated beforehand: the laptop has the depth of Tables 1 and 2, 110 basic layers, and 20
 beside it. As in the paper all nets can fit their training images, so these are few: 300
-steps of resnet_few_digits bring the original unit at depth 110 to 0% training error.
+steps of resnet_few_digits bring the original unit at depth 110 to 0% training error. A
+run that ends above 60% has failed. Nets of 110 layers do so on some seeds: errors have
+a heavy tail, and the signs of the differences decide there (sign-flip test). The paper
+prints medians of 5 runs on CIFAR.
 """
 
 from cnnjax.ablation.define import (
     Ablation,
     Axis,
+    Gate,
     Paper,
     Published,
     Scale,
@@ -102,19 +106,36 @@ PUBLISHED = [
 ]
 
 
+HALF = {
+    "matters": 0.5,
+    "because": "0.5 points are 6 of the 1,297 test digits and 50 of the 10,000 test "
+    "images of CIFAR; the published placements differ by 0.1 to 1.6",
+}
+# Compares nets that trained; how many did not is compared beside it.
+DEEP = HALF | {"failures": "apart"}
+# Of nets that fail on some seeds: the mean of few runs is that of its outliers.
+TAIL = {"test": "sign_flip"}
+AT_110 = DEEP | TAIL
+AT_MOST = {"tolerance": 1.0, "failures": "apart"}
+
+
 def placements_at(depth: int) -> list:
     """The claims of Table 2 at one depth."""
     original, source = f"original-{depth}", HE.at("Table 2")
+    tail = TAIL if depth == 110 else {}
+    details = {"than": original, "source": source, **DEEP, **tail}
+    is_110 = depth == 110
     return [
-        lower("test_error", f"full_pre-{depth}", than=original, source=source),
-        higher("test_error", f"bn_after_add-{depth}", than=original, source=source),
-        higher("test_error", f"relu_before_add-{depth}", than=original, source=source),
+        lower("test_error", f"full_pre-{depth}", headline=is_110, **details),
+        higher("test_error", f"bn_after_add-{depth}", **details),
+        higher("test_error", f"relu_before_add-{depth}", **details),
         not_higher(
             "test_error",
             f"relu_only_pre-{depth}",
             than=original,
-            tolerance=1.0,
             source=source,
+            **AT_MOST,
+            **tail,
         ),
     ]
 
@@ -124,20 +145,40 @@ IN_WORDS = HE.at("Section 3.1 (in words)")
 CLAIMS = [
     *placements_at(110),
     *placements_at(164),
-    higher("test_error", "scaled-110", than="original-110", source=TABLE_1),
-    higher("test_error", "conv1x1-110", than="original-110", source=TABLE_1),
-    higher("test_error", "shortcut_gate_0-110", than="original-110", source=TABLE_1),
-    higher("test_error", "exclusive_gate_6-110", than="original-110", source=TABLE_1),
+    higher("test_error", "scaled-110", than="original-110", source=TABLE_1, **AT_110),
+    higher("test_error", "conv1x1-110", than="original-110", source=TABLE_1, **AT_110),
+    higher(
+        "test_error",
+        "shortcut_gate_0-110",
+        than="original-110",
+        source=TABLE_1,
+        **AT_110,
+    ),
+    higher(
+        "test_error",
+        "exclusive_gate_6-110",
+        than="original-110",
+        source=TABLE_1,
+        **AT_110,
+    ),
     *(
-        lower("test_error", f"full_pre-{net}", than=f"original-{net}", source=TABLE_4)
+        lower(
+            "test_error",
+            f"full_pre-{net}",
+            than=f"original-{net}",
+            source=TABLE_4,
+            headline=net == "1001",
+            **DEEP,
+        )
         for net in ["1001", "164-cifar100", "1001-cifar100"]
     ),
     not_higher(
         "test_error",
         "shortcut_gate_6-110",
         than="original-110",
-        tolerance=1.0,
         source=TABLE_1,
+        **AT_MOST,
+        **TAIL,
     ),
     higher(
         "test_error",
@@ -145,36 +186,60 @@ CLAIMS = [
         than="original-110",
         margin=5.0,
         source=TABLE_1,
+        matters=2.5,
+        because="half of the margin",
+        **TAIL,
         published="CIFAR-10: fails, above 20 % against 6.61 %",
     ),
-    higher("train_error", "conv1x1-110", than="original-110", source=IN_WORDS),
-    higher("train_error", "shortcut_gate_0-110", than="original-110", source=IN_WORDS),
+    higher(
+        "train_error",
+        "conv1x1-110",
+        than="original-110",
+        source=IN_WORDS,
+        **HALF,
+        **TAIL,
+    ),
+    higher(
+        "train_error",
+        "shortcut_gate_0-110",
+        than="original-110",
+        source=IN_WORDS,
+        **HALF,
+        **TAIL,
+    ),
     higher(
         "train_loss",
         "bn_after_add-110",
         than="original-110",
         source=HE.at("Figure 6 (curves)"),
+        matters=0.05,
+        because="a loss of 0.05 gives the right class 95%: nets below it have learnt "
+        "the images alike",
+        **TAIL,
     ),
     lower(
         "train_error",
         "full_pre-1001",
         than="original-1001",
         source=HE.at("Figure 1 (curves)"),
+        **DEEP,
     ),
     not_higher(
         "test_error",
         "original-20",
         than="full_pre-20",
-        tolerance=1.0,
         source=HE.at("Table 2, by contrast"),
+        **AT_MOST,
         published="no number: the depths of the paper are 110 and more",
     ),
     falls_more(
         "test_error",
         ("original-110", "full_pre-110"),
         than=("original-20", "full_pre-20"),
-        source=HE.at("Tables 2 and 4"),
+        source=HE.at("Table 2, by contrast"),
         name="gain at 110",
+        published="no number: the depths of the paper are 110 and more",
+        **AT_110,
     ),
     falls_more(
         "test_error",
@@ -182,6 +247,7 @@ CLAIMS = [
         than=("original-164", "full_pre-164"),
         source=HE.at("Tables 2 and 4"),
         name="gain at 1001",
+        **DEEP,
     ),
 ]
 
@@ -201,6 +267,12 @@ SCALES = {
             {"unit": [*PLACEMENTS], "depth": [20]},
         ],
         note="300 of the 8x8 digits (real), 1,297 to test; minutes on two cores",
+        gate=Gate(
+            at_most=0.1,
+            control="original-110",
+            because="300 digits can be fitted: at 0.1 the right class gets 90%, and "
+            "what errors are left in the test are of generalisation",
+        ),
     ),
     "paper": Scale(
         recipe="preact_resnet_cifar10",
@@ -208,6 +280,12 @@ SCALES = {
         grids=[{"depth": [20, 110]}],  # all 12 units
         note="CIFAR-10, basic units, the recipe of the paper",
         as_published=True,
+        gate=Gate(
+            at_most=0.3,
+            control="original-110",
+            because="nets of 110 layers fit CIFAR-10 nearly: at 0.3 the right "
+            "class gets 74%",
+        ),
     ),
     "paper_deep": Scale(
         recipe="preact_resnet_cifar10",
@@ -222,6 +300,12 @@ SCALES = {
         overrides={"model.shortcut": "B"},
         note="CIFAR-10 and -100, bottlenecks, as published",
         as_published=True,
+        gate=Gate(
+            at_most=0.3,
+            control="original-164",
+            because="such deep nets fit CIFAR-10 and -100 nearly: at 0.3 the right "
+            "class gets 74%",
+        ),
     ),
 }
 
@@ -241,8 +325,12 @@ def get_ablation() -> Ablation:
         claims=CLAIMS,
         scales=SCALES,
         published=PUBLISHED,
+        diverged_error=90.0,
+        # Two thirds of the error of guessing: less than a third has been learnt.
+        failed_above=60.0,
         background="A gate's number is minus its first bias: at 6 nearly the identity.",
         limits="Published placements differ by 0.1 to 1.6 points at 110 layers, five "
-        "seeds on few digits see a few points, depth 20 shows none. What stays open is "
-        "for `paper` (110 layers) and `paper_deep` (164 and 1001).",
+        "seeds on few digits see a few points, depth 20 shows none. What stays open "
+        "is for `paper` (110 layers) and `paper_deep` (164 and 1001). All claims but "
+        "one at 110 layers share original-110, so they stand or fall together.",
     )

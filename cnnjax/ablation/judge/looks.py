@@ -190,6 +190,9 @@ def _not_trained(sweep: Sweep, claim: Claim) -> str:
     gate = sweep.ablation.scale(sweep.scale_name).gate
     if gate is None:
         return ""
+    failed = sweep.failed.get(gate.control)
+    if failed and all(failed.values()):
+        return f"No run of the control {gate.control} trained."
     title = METRICS[gate.metric].title
     asked = [gate.control] if gate.control else []
     asked += claim.contrast if is_held_out(claim.metric) else []

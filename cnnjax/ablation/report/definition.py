@@ -1,8 +1,9 @@
 """With which definition a published report was made, and what has changed since.
 
 `definition.json` lies beside a published report: the commits of its runs, and what of
-the definition decides its numbers: the resolved config of every arm, the seeds and the
-claims. Words and published numbers of others are no part of it. `refresh` compares it
+the definition decides its numbers and verdicts: the resolved config of every arm, the
+seeds, the claims and the rules, such as the gate. Words and published numbers of others
+are no part of it. `refresh` compares it
 with the definition as it is now and says on the page what differs, so that a definition
 can be edited at any time and no page shows numbers that pass for those of another one.
 """
@@ -31,6 +32,10 @@ FILE = "definition.json"
 BLOCK, LIST = "definition", "definitions"
 # In `definition.json`: sentences about what changed the numbers, not the definition.
 CHANGED = "numbers_changed"
+# In `definition.json`: what decides verdicts besides the claims; absent in files of
+# before, when there was none but `diverged_error`, which they did not record.
+RULES, UNRECORDED = "rules", ("diverged_error",)
+_OF_CLAIMS = ("matters", "headline", "test", "failures")
 MOST_NAMED = 4  # arms, or changes, in one sentence
 
 
@@ -68,6 +73,7 @@ def described(
             }
             for claim in ablation.posed(scale)
         },
+        RULES: _rules(ablation, scale),
     }
 
 
@@ -137,7 +143,8 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for phrase, arms in changed.items():
         which = "" if arms == both else f" ({_several(arms)})"
         found.append(phrase + which)
-    return found + _other_claims(then["claims"], now["claims"])
+    found += _other_claims(then["claims"], now["claims"])
+    return found + _other_rules(then.get(RULES), now.get(RULES, {}))
 
 
 def note(then: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
@@ -255,6 +262,31 @@ def _other_claims(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         [name for name in old if name not in new],
         [name for name in new if name not in old],
     )
+
+
+def _rules(ablation: Ablation, scale: str) -> dict[str, Any]:
+    """What decides verdicts besides the claims; defaults are left out."""
+    gate = ablation.scale(scale).gate
+    rules: dict[str, Any] = {
+        "gate": gate and [gate.metric, gate.at_most, gate.control],
+        "failed_above": ablation.failed_above,
+        "diverged_error": ablation.diverged_error,
+    }
+    for field in _OF_CLAIMS:
+        own = {claim.name: getattr(claim, field) for claim in ablation.posed(scale)}
+        rules[field] = {name: value for name, value in own.items() if value}
+    return {rule: value for rule, value in rules.items() if value}
+
+
+def _other_rules(then: Mapping[str, Any] | None, now: Mapping[str, Any]) -> list[str]:
+    old = then or {}
+    unknown = UNRECORDED if then is None else ()
+    differ = [
+        rule
+        for rule in sorted(old.keys() | now.keys())
+        if old.get(rule) != now.get(rule) and rule not in unknown
+    ]
+    return [f"rules of verdicts ({', '.join(differ)})"] if differ else []
 
 
 def _gone_or_new(kind: str, then: Iterable[str], now: Iterable[str]) -> list[str]:

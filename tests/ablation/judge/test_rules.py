@@ -33,7 +33,7 @@ def sweep(tmp_path_factory):
     return collect(write_sweep(tmp_path_factory.mktemp("runs")))
 
 
-def judged(sweep, *claims, losses=None, gate=None, published=(), **errors):
+def judged(sweep, *claims, losses=None, gate=None, published=(), stuck=(), **errors):
     """Verdicts on claims about A and B.
 
     Args:
@@ -42,18 +42,27 @@ def judged(sweep, *claims, losses=None, gate=None, published=(), **errors):
       losses: arm -> training loss of every seed.
       gate: of the scale.
       published: numbers of sources.
+      stuck: arms of which no run trains.
       **errors: a and b -> test error of each seed.
     """
     scale = dataclasses.replace(sweep.ablation.scale("laptop"), gate=gate)
     ablation = dataclasses.replace(
-        sweep.ablation, claims=claims, scales={"laptop": scale}, published=published
+        sweep.ablation,
+        claims=claims,
+        scales={"laptop": scale},
+        published=published,
+        failed_above=60.0,
     )
     own = {A: errors["a"], B: errors["b"]}
     rows = []
     for row in sweep.rows:
         if row.arm in own:
             loss = (losses or {}).get(row.arm, 0.01)
-            train = {"error": 0.5, "loss": loss, "count": 1000}
+            train = {
+                "error": 85.0 if row.arm in stuck else 0.5,
+                "loss": loss,
+                "count": 1000,
+            }
             test = {"error": own[row.arm][row.seed], "count": 1000}
             result = {**row.result, "final": {"train": train, "test": test}}
             rows.append(dataclasses.replace(row, result=result))
@@ -111,6 +120,16 @@ def test_a_gate_that_an_arm_misses(sweep, losses, name):
         "(it can be fitted)."
     )
     assert math.isnan(verdict.p_holm)
+
+
+def test_a_control_that_never_trains(sweep):
+    """Its mean over the runs that trained is of none, and must open no gate."""
+    claim = below("train_error", A, bound=5.0, source=SOURCE)
+    found = {"gate": GATE, "a": NEARLY, "b": NEARLY}
+    assert judged(sweep, claim, **found)[0].verdict == "supported"
+    (verdict,) = judged(sweep, claim, stuck=(B,), **found)
+    assert verdict.verdict == "no information"
+    assert verdict.reason == "No run of the control residual-20 trained."
 
 
 def test_what_a_gate_does_not_ask(sweep):

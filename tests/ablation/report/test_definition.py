@@ -52,6 +52,16 @@ def test_a_claim_is_what_it_states():
     assert changed(claims={"a": a, "b": b, "c": other}) == ["claim added: c"]
 
 
+def test_rules_of_verdicts():
+    rules = {"gate": ["train_loss", 0.1, "plain"], "diverged_error": 90.0}
+    # Files of before have no rules: a gate is new, `diverged_error` is not known.
+    assert changed(rules=rules) == ["rules of verdicts (gate)"]
+    then = THEN | {"rules": rules}
+    assert definition.changes(then, then) == []
+    now = then | {"rules": {"gate": ["train_loss", 0.2, "plain"]}}
+    assert definition.changes(then, now) == ["rules of verdicts (diverged_error, gate)"]
+
+
 def test_the_note_on_the_page():
     assert (
         definition.note(THEN, THEN) == "Made with the definition of commit 0123456789."
