@@ -88,7 +88,7 @@ def test_pages_are_refreshed(tmp_path):
     assert len(definition.refresh(tmp_path)) == 2
     assert definition.refresh(tmp_path) == []
     new = (folder / "report.md").read_text()
-    assert "The definition has changed since: seeds: 4 -> 5." in new
+    assert "The definition has changed since: seeds: 4 -> 5" in new
     end = "<!-- end definition -->"
     assert new.split(end)[1] == page.split(end)[1]
     readme = (tmp_path / "README.md").read_text()
