@@ -134,7 +134,7 @@ def test_a_wrong_result_is_noticed(primitive, problem, monkeypatch):
 
     def wrong(self, *addresses):
         """Left as it is, the memory may hold the result of the trial before."""
-        ctypes.memset(addresses[-1], 0, 64)
+        ctypes.memset(addresses[-1], 0x40, 64)  # floats of 3
 
     monkeypatch.setattr(primitive, "__call__", wrong)
     assert trial.wrong_result() == problem
