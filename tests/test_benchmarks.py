@@ -11,7 +11,7 @@ from benchmarks.measure import Times, interleave
 from benchmarks.nets import NETS, Net
 from benchmarks.rows import regressions, rows_of, to_json, to_markdown
 from benchmarks.run import SUITES, Options, run_suites
-from benchmarks.suites import accelerator
+from benchmarks.suites import accelerator, verdict
 from cnnjax.errors import UserError
 from cnnjax.run.setup import set_up
 from tests.slow import slow_but
@@ -145,3 +145,18 @@ def test_what_an_accelerator_would_run(monkeypatch):
     assert batch.ratio is None
     assert group.ratio > 0
     assert "GiB" in group.note
+
+
+def test_the_sentence_of_a_first_verdict():
+    cases = (verdict.SET_UP, verdict.FIRST, verdict.AGAIN, verdict.WHOLE)
+    rows = [
+        verdict.row(case, Times((seconds, seconds + 9.0, seconds - 1.0)))
+        for case, seconds in zip(cases, (12.0, 60.0, 40.0, 200.0), strict=True)
+    ]
+    stored = json.loads(json.dumps(to_json("verdict", rows, ABOUT)))
+    assert verdict.summary(stored) == (
+        "Set-up took 12 s, the first verdict 60 s (40 s with programs in the cache), "
+        "`--scale=laptop` 200 s, from a fresh clone; medians of 3 on P, 2 cores, "
+        "2026-01-01."
+    )
+    assert "59.0 to 69.0 s" in to_markdown(stored)
