@@ -4,7 +4,7 @@
 #   ./launch.sh [VERB] [FLAGS]      ./launch.sh help
 #
 # CNNJAX_PYTHON  the Python for the set-up (default: the first suitable one found)
-# CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12, tpu or tfds
+# CNNJAX_EXTRA   extras of pyproject.toml to install, such as cuda13, cuda12 or tpu
 # For `sh launch.sh`: other shells read no further than this line.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@"
 set -euo pipefail
@@ -49,7 +49,7 @@ for name, values in found.items():
 # pip takes for a whole one. Packages that the user added are not looked at.
 is_whole='
 import importlib, importlib.metadata, re, sys
-def check(constraints, extras):
+def check(constraints):
     plain = lambda name: re.sub("[-_.]+", "-", name or "").lower()
     with open(constraints, encoding="utf-8") as file:
         pinned = {plain(re.match("[^=;#]*", line)[0].strip()) for line in file}
@@ -61,15 +61,12 @@ def check(constraints, extras):
         for file in package.files or ():
             if file.size and file.locate().stat().st_size < file.size:
                 raise OSError(f"{file.locate()} is cut off")
-    for name in """absl flax jax jinja2 matplotlib ml_collections numpy optax
-            orbax.checkpoint PIL psutil rich sklearn safetensors scipy
-            tensorboardX""".split():
+    for name in """absl array_record flax jax jinja2 matplotlib ml_collections numpy
+            optax orbax.checkpoint PIL psutil rich sklearn safetensors scipy
+            tensorboardX tensorflow_datasets""".split():
         importlib.import_module(name)
-    if {"tfds", "prepare", "test"} & set(extras):
-        importlib.import_module("array_record")
-        importlib.import_module("tensorflow_datasets")
 try:
-    check(sys.argv[1], sys.argv[2:])
+    check(sys.argv[1])
 except Exception as error:
     sys.exit(f"{type(error).__name__}: {error}")
 '
@@ -258,7 +255,7 @@ set_up() { # EXTRAS
 check_set_up() { # EXTRAS: removes an incomplete first one, which the next would take for whole
   local reason code=0
   # shellcheck disable=SC2086  # the extras are words
-  reason=$("$venv/bin/python" -I -c "$is_whole" "$root/constraints.txt" $1 2>&1) ||
+  reason=$("$venv/bin/python" -I -c "$is_whole" "$root/constraints.txt" 2>&1) ||
     code=$?
   [ $code -ne 0 ] || return 0
   [ $code -le 128 ] || give_up $code "looking at what was installed"
@@ -351,10 +348,7 @@ extras=${extras//,/ }
 check_extras "$extras"
 case $root in *:*) fail 2 "$root has a ':' in its name, which neither a virtual environment\
  nor PYTHONPATH can hold: rename or move that folder" ;; esac
-case $verb in
-  test) extras="$extras test" ;;
-  prepare) extras="$extras tfds" ;;
-esac
+[ "$verb" != test ] || extras="$extras test"
 is_ready "$extras" || set_up "$extras"
 
 # Programs run in the current folder, so that relative paths are relative to it; -P keeps

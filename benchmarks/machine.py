@@ -19,12 +19,12 @@ SIDE = 2048
 MATMUL = "matmul"
 
 
-def describe() -> dict[str, Any]:
+def describe(with_devices: bool = True) -> dict[str, Any]:
     """Processor, cores, devices, Python and the versions of the packages."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "devices": devices(),
+        "devices": devices() if with_devices else [],
         "python": platform.python_version(),
         "versions": {package: package_version(package) for package in PACKAGES},
     }

@@ -6,13 +6,23 @@ import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import describe
-from benchmarks.rows import regressions, to_json, to_markdown
+from benchmarks.nets import NETS
+from benchmarks.rows import (
+    Row,
+    merged,
+    regressions,
+    summary,
+    to_json,
+    to_markdown,
+)
 from benchmarks.suites import verdict
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
+from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
@@ -24,11 +34,19 @@ PEERS = ("torch",)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Options of a suite: rounds, part of the names of cases, peer to compare with."""
+    """Options of a suite.
+
+    Args:
+      rounds: measured rounds.
+      only: part of the names of cases; '' for all.
+      against: peer to compare with, or ''.
+      dry_run: whether tiny nets are measured, to see whether all runs.
+    """
 
     rounds: int
     only: str
     against: str
+    dry_run: bool = False
 
 
 def run_suites(
@@ -40,8 +58,11 @@ def run_suites(
     out: Path,
     repository: Path,
     publish: bool,
+    dry_run: bool = False,
 ) -> None:
     """Measures, prints and stores; warns about ratios that became worse.
+
+    Rows are stored as they come: what is cut off keeps what it has.
 
     Args:
       name: of a suite, or 'all'.
@@ -51,10 +72,11 @@ def run_suites(
       out: folder of `<suite>.json` and `<suite>.md`.
       repository: contains docs/benchmarks.md and docs/benchmarks/*.json.
       publish: whether to write these.
+      dry_run: whether tiny nets are measured; for suite accelerator.
 
     Raises:
-      UserError: there is no such suite or peer, or only part of a suite would be
-        published.
+      UserError: there is no such suite or peer, or a part of a suite would be published
+        beside rows of another machine.
     """
     known = (*SUITES, *ON_DEVICES, "all")
     if name not in known:
@@ -66,12 +88,22 @@ def run_suites(
             f"--against={against}: {against} is not installed (extra `peers`); leave "
             "out --against to measure without it"
         )
-    if publish and only:
-        raise UserError("--publish needs whole suites: leave out --only")
-    options = Options(rounds, only, against)
+    if dry_run and (publish or name != "accelerator"):
+        raise UserError(
+            "--dry_run measures nothing that could be published: give it with "
+            "--suite=accelerator and without --publish"
+        )
+    options = Options(rounds, only, against, dry_run)
     for suite in SUITES if name == "all" else (name,):
-        rows = importlib.import_module(f"benchmarks.suites.{suite}").suite(options)
-        stored = to_json(suite, rows, _about(suite, options))
+        rows = []
+        for row in importlib.import_module(f"benchmarks.suites.{suite}").suite(options):
+            rows.append(row)
+            # Asking for the devices here would take them from who measures.
+            about = _about(suite, options, describe(with_devices=False))
+            partial = to_json(suite, rows, about | definition(rows))
+            write_json(out / f"{suite}.json", partial)
+        about = _about(suite, options, describe())
+        stored = to_json(suite, rows, about | definition(rows))
         table = to_markdown(stored)
         print(f"\n{suite}\n{table}")
         write_json(out / f"{suite}.json", stored)
@@ -81,10 +113,25 @@ def run_suites(
             for sentence in regressions(stored, read_json(committed)):
                 print(f"slower than committed: {sentence}", file=sys.stderr)
         if publish:
+            if only and committed.is_file():
+                stored = merged(stored, read_json(committed))
             write_json(committed, stored)
-            replace_block(repository / "docs" / "benchmarks.md", suite, table)
+            page = repository / "docs" / "benchmarks.md"
+            replace_block(page, suite, to_markdown(stored))
+            if suite == "train":
+                replace_block(repository / "README.md", "speed", summary(stored))
             if suite == "verdict":
                 replace_block(repository / "README.md", suite, verdict.summary(stored))
+
+
+def definition(rows: Sequence[Row]) -> dict:
+    """The commit that is measured, and what each case stands for in it."""
+    cases = {row.case for row in rows}
+    nets = {case: dataclasses.asdict(net) for case, net in NETS.items()}
+    return {
+        "commit": git_commit(),
+        "nets": {case: net for case, net in nets.items() if case in cases},
+    }
 
 
 def _emulation() -> list[str]:
@@ -92,12 +139,13 @@ def _emulation() -> list[str]:
     return [f"XLA_FLAGS={given}"] if (given := os.environ.get("XLA_FLAGS")) else []
 
 
-def _about(suite: str, options: Options) -> dict:
+def _about(suite: str, options: Options, machine: dict) -> dict:
     flags = [f"--suite={suite}", f"--rounds={options.rounds}"]
     flags += [f"--against={options.against}"] if options.against else []
+    flags += ["--dry_run"] if options.dry_run else []
     return {
         "date": datetime.date.today().isoformat(),
         "command": " ".join([*_emulation(), "./launch.sh benchmark", *flags]),
         "rounds": options.rounds,
-        "machine": describe(),
+        "machine": machine,
     }

@@ -31,7 +31,7 @@ EXECUTION = (
     "parallel.",
 )
 # Key -> the value in stored configs that were written before the key existed.
-BEFORE = {"data.channels": 0}
+BEFORE = {"data.channels": 0, "loss.kind": "cross_entropy", "loss.l2": 0.0}
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -209,16 +209,25 @@ def wrong_type(config: ml_collections.ConfigDict, key: str, value: Any) -> UserE
     )
 
 
-def digest(
+def deciding_keys(
     config: Mapping, ignore: tuple[str, ...] = IRRELEVANT + EXECUTION + SEEDS
-) -> str:
-    """Hash of all keys of the config that can change a result beyond rounding."""
-    flat = {
+) -> dict[str, Any]:
+    """All keys of the config that can change a result beyond rounding.
+
+    Those with the value that runs had before the key existed are left out.
+    """
+    return {
         k: v
         for k, v in flatten(config).items()
         if not k.startswith(ignore) and (k not in BEFORE or v != BEFORE[k])
     }
-    text = json.dumps(flat, sort_keys=True)
+
+
+def digest(
+    config: Mapping, ignore: tuple[str, ...] = IRRELEVANT + EXECUTION + SEEDS
+) -> str:
+    """Hash of all keys of the config that can change a result beyond rounding."""
+    text = json.dumps(deciding_keys(config, ignore), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

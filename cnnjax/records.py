@@ -25,6 +25,7 @@ from cnnjax.errors import (
 from cnnjax.files import UnfitFile, read_regular
 from cnnjax.record_kinds import METRICS_ROW
 from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
+from cnnjax.texts import with_block
 
 # No record is larger: the mean of large images, or the rows of a million evaluations.
 MOST_BYTES = 256 * 2**20
@@ -374,18 +375,22 @@ def _umask() -> int:
     return mask
 
 
-def replace_block(path: Path, name: str, text: str) -> None:
+def replace_block(path: Path, name: str, text: str) -> bool:
     """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Returns:
+      Whether something else stood there.
 
     Raises:
       UserError: the file has no such pair of marks.
     """
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     content = path.read_text("utf-8")
-    if begin not in content or end not in content:
+    new = with_block(content, name, text)
+    if new is None:
         raise UserError(
-            f"{path} has no block between {begin} and {end}: add both marks"
+            f"{path} has no block between <!-- begin {name} --> and <!-- end {name} "
+            "-->: add both marks"
         )
-    head, rest = content.split(begin, 1)
-    tail = rest.split(end, 1)[1]
-    write_text(path, f"{head}{begin}\n{text.strip()}\n{end}{tail}")
+    if new != content:
+        write_text(path, new)
+    return new != content

@@ -80,3 +80,34 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def block(text: str, name: str) -> str | None:
+    """What stands in a text between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Returns:
+      It, without the line breaks around it; None if the text has no such pair of marks.
+    """
+    begin, end = _marks(name)
+    _, found, rest = text.partition(begin)
+    inner, closed, _ = rest.partition(end)
+    return inner.strip() if found and closed else None
+
+
+def as_block(name: str, text: str) -> str:
+    """A text between the marks of its block."""
+    begin, end = _marks(name)
+    return f"{begin}\n{text.strip()}\n{end}"
+
+
+def with_block(content: str, name: str, text: str) -> str | None:
+    """A text with another block of a name; None if it has none."""
+    if block(content, name) is None:
+        return None
+    begin, end = _marks(name)
+    head, rest = content.split(begin, 1)
+    return f"{head}{as_block(name, text)}{rest.split(end, 1)[1]}"
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- begin {name} -->", f"<!-- end {name} -->"

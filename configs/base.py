@@ -92,9 +92,15 @@ def get_config() -> ml_collections.ConfigDict:
         scale=1.0,  # > 0; factor of all kernels of convolutions and dense layers
     )
     config.loss = section(
+        # cross_entropy | sigmoid (one class against all others) | hinge (summed over
+        # the wrong classes) | mean_hinge (as torch's) | squared_hinge
+        kind="cross_entropy",
         label_smoothing=0.0,  # [0, 1)
         # >= 0; factor of the loss of each auxiliary head, Szegedy et al. 2014: 0.3
         auxiliary_weight=0.3,
+        # >= 0; adds l2 / 2 times the sum of the squares of the parameters that are not
+        # in optimizer.decay_exclude. Coupled weight decay, but clipped with the rest.
+        l2=0.0,
     )
     config.optimizer = section(
         name="sgd",  # sgd | adamw | rmsprop

@@ -15,9 +15,7 @@ from cnnjax.records import is_writer
 
 ABLATION = flags.DEFINE_string("ablation", "degradation", "A name, or path of a file.")
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, quick, laptop or paper.")
-SEEDS = flags.DEFINE_string(
-    "seeds", "", "Seeds per arm; auto adds seeds until all claims are decided."
-)
+SEEDS = flags.DEFINE_string("seeds", "", "Per arm; auto adds seeds while they help.")
 MAX_SEEDS = flags.DEFINE_integer(
     "max_seeds", 50, "With --seeds=auto: most seeds per arm.", lower_bound=1
 )
@@ -31,7 +29,7 @@ WORKDIR = flags.DEFINE_string("workdir", "", "Of runs [runs/<ablation>/<scale>].
 RESUME_FROM = flags.DEFINE_string(
     "resume_from", "", "Published report (records.jsonl); runs alike are taken from it."
 )
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print arms and cost; train nothing.")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print cost and seeds needed only.")
 cli.define_launch_flags()
 cli.define_parallel_flags()
 
@@ -62,7 +60,8 @@ def main() -> int:
         published=taken and taken.plan,
     )
     if DRY_RUN.value:
-        print_plan(make(num_seeds=parse_seeds(SEEDS.value)), published=taken)
+        most = MAX_SEEDS.value if SEEDS.value == AUTO else 0
+        print_plan(make(num_seeds=parse_seeds(SEEDS.value)), taken, most)
         return 0
     launching = cli.launching()
     train = functools.partial(train_cells, **launching, published=taken)

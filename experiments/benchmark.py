@@ -22,6 +22,9 @@ OUT = flags.DEFINE_string("out", "runs/benchmarks", "Folder of the results.")
 PUBLISH = flags.DEFINE_bool(
     "publish", False, "Also write docs/benchmarks.md and its baseline numbers."
 )
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run", False, "Suite accelerator: run all of it with tiny nets, on any device."
+)
 
 
 def main() -> None:
@@ -36,6 +39,7 @@ def main() -> None:
         out=pathlib.Path(OUT.value),
         repository=pathlib.Path(__file__).parent.parent,
         publish=PUBLISH.value,
+        dry_run=DRY_RUN.value,
     )
 
 

@@ -2,6 +2,7 @@
 
 Example: ./launch.sh publish --atlas --scale=laptop
          ./launch.sh publish --workdir=runs/degradation/laptop
+         ./launch.sh publish --refresh
 """
 
 import pathlib
@@ -18,15 +19,34 @@ WORKDIR = flags.DEFINE_string(
     "Folder of an ablation (with plan.json); with --atlas, folder of all runs [runs].",
 )
 ATLAS = flags.DEFINE_bool("atlas", False, "Publish all finished ablations of --scale.")
+REFRESH = flags.DEFINE_bool(
+    "refresh",
+    False,
+    "Say on all pages what of their definitions has changed since; needs no runs.",
+)
+CHANGED = flags.DEFINE_string(
+    "numbers_changed",
+    "",
+    "With --refresh: what changed numbers, but no definition, to stand on the pages.",
+)
+REPORTS = flags.DEFINE_list(
+    "reports", [], "The pages of --numbers_changed, such as degradation-laptop."
+)
 SCALE = flags.DEFINE_string("scale", "laptop", "With --atlas: smoke, laptop or paper.")
 
 
 def main() -> None:
     from cnnjax.ablation.atlas import check_scale
     from cnnjax.ablation.plan import ablation_names
+    from cnnjax.ablation.report import definition
     from cnnjax.ablation.report.publish import publish, publish_atlas
 
     repository = pathlib.Path(__file__).parent.parent
+    if REFRESH.value:
+        if CHANGED.value:
+            definition.state_change(repository, REPORTS.value, CHANGED.value)
+        say(f"pages changed: {len(definition.refresh(repository))}")
+        return
     if not ATLAS.value:
         if not WORKDIR.value:
             raise UserError("--workdir is missing: give the folder of an ablation")

@@ -1,5 +1,6 @@
 """Settings of every test; environment variables, because JAX reads them on import."""
 
+import gc
 import os
 import tempfile
 
@@ -16,20 +17,30 @@ os.environ["JAX_PLATFORMS"] = os.environ.get("CNNJAX_TEST_PLATFORM", "cpu")
 os.environ.setdefault("JAX_NUMPY_RANK_PROMOTION", "raise")
 # Nothing is read from or left in the user's cache of compiled programs.
 os.environ["CNNJAX_CACHE_DIR"] = ""
+# The library is not compared with XLA again by every test that has a cache.
+os.environ.setdefault("CNNJAX_ONEDNN", "force")
 # Plots are drawn without a screen.
 os.environ.setdefault("MPLBACKEND", "agg")
+# Python's collector would walk again and again over all modules and traced programs.
+gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once():
-    """Tests that compile the same program do it once in each process of the tests."""
-    import jax
+def kept_programs(request, tmp_path_factory):
+    """Tests that compile the same program do it once, in whichever process they are.
 
-    with tempfile.TemporaryDirectory() as folder:
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-        yield
+    What is compiled stays in pytest's own cache, for the next time (--cache-clear).
+    """
+    from cnnjax.cache import VARIABLE
+    from cnnjax.devices.compile_cache import use_compile_cache
+
+    try:
+        folder = request.config.cache.mkdir("cnnjax")
+    except (AttributeError, OSError):  # switched off, or nothing can be written there
+        folder = tmp_path_factory.mktemp("cnnjax")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(folder))
+        use_compile_cache()
 
 
 @pytest.fixture(scope="session")
@@ -64,3 +75,4 @@ FIRST = ("test_interruption", "test_processes", "test_slurm", "test_wrong_files"
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.stem not in FIRST)
+    gc.freeze()  # modules and collected tests stay

@@ -16,7 +16,6 @@ from cnnjax.interop.convert import slots_of
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.forward import forward_train
 from cnnjax.training.loss import cross_entropy
-from tests.models.entries import QUICK_TO_COMPILE
 
 torch = pytest.importorskip("torch", reason="compares with torch: extra `peers`")
 
@@ -141,10 +140,7 @@ def check_evaluation(name, source, size, net=None, **overrides):
         layers = convolutions_of(model, name, source)
         # An evaluation skips auxiliary heads.
         wanted = ["", *(path for path in layers if not path.startswith("auxiliary"))]
-        ours = jax.jit(
-            lambda v, x: features(model, v, x, wanted),
-            compiler_options=QUICK_TO_COMPILE,
-        )(variables, images)
+        ours = jax.jit(lambda v, x: features(model, v, x, wanted))(variables, images)
     ours = jax.tree.map(np.asarray, ours)
     theirs = outputs_of(net.eval(), set(layers.values()), images)
     assert np.abs(theirs[""]).max() > 1e-3
@@ -189,9 +185,7 @@ def check_training(
         variables = interop.from_torch(name, before, source=source, **overrides)
         model = create_model(name, dtype="float64", **overrides)
         state = {c: v for c, v in variables.items() if c != "params"}
-        run = jax.jit(
-            jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK_TO_COMPILE
-        )
+        run = jax.jit(jax.value_and_grad(loss, has_aux=True))
         (ours, (logits, state)), grads = run(variables["params"], state, images)
 
     net.train()

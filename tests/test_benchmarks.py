@@ -1,18 +1,30 @@
 """The arithmetic of the benchmarks; their timings are not tested."""
 
 import json
+import sys
+from pathlib import Path
 
 import jax
 import pytest
 
+from benchmarks.bounded import not_measured, rows_of_process
+from benchmarks.elsewhere import Elsewhere, interleave_processes
 from benchmarks.idle import busy
 from benchmarks.machine import MATMUL, SIDE
 from benchmarks.measure import Times, interleave
-from benchmarks.nets import NETS, Net
-from benchmarks.rows import regressions, rows_of, to_json, to_markdown
+from benchmarks.nets import FAMILIES, NETS
+from benchmarks.rows import (
+    TORCH,
+    merged,
+    regressions,
+    rows_of,
+    to_json,
+    to_markdown,
+)
 from benchmarks.run import SUITES, Options, run_suites
 from benchmarks.suites import accelerator, verdict
 from cnnjax.errors import UserError
+from cnnjax.records import from_line, read_json, to_line
 from cnnjax.run.setup import set_up
 from tests.slow import slow_but
 
@@ -90,6 +102,45 @@ def test_a_worse_ratio_is_news_and_a_better_one_is_not():
     assert not regressions(stored((0.3, 0.5, 0.3)), stored())
 
 
+def test_a_part_of_a_suite_replaces_its_rows():
+    old, new = stored(), stored((0.6, 0.6, 0.6))
+    other = old["rows"][0] | {"case": "other net"}
+    both = merged(new, old | {"rows": [other, *old["rows"]]})
+    assert both["rows"] == [other, *new["rows"]]
+    with pytest.raises(UserError, match="another machine"):
+        merged(new, old | {"machine": ABOUT["machine"] | {"cores": 3}})
+
+
+def test_torch_has_a_column_for_each_way():
+    times = {way: Times((0.2, 0.2, 0.2)) for way in TORCH[:2]}
+    times |= {"cnnjax": Times((0.1, 0.1, 0.1))}
+    rows = rows_of("net", times, TORCH[1], unit="step")
+    text = to_markdown(to_json("train", rows, ABOUT))
+    cells = "net | 100 ms | 200 ms | 200 ms | not measured | 0.50 (0.50 to 0.50)"
+    assert f"| {cells} |" in text
+
+
+def test_a_process_runs_its_step_when_asked():
+    def process(code):
+        return Elsewhere("way", code, {"CNNJAX_TEST": "7"})
+
+    counting = """
+import os
+calls = []
+units = int(os.environ["CNNJAX_TEST"])
+def step():
+    print("not an answer")
+    calls.append(bytearray(2**22))
+"""
+    ran = process(counting)
+    times, notes = interleave_processes([ran], {"other": list}, rounds=3)
+    ran.close()
+    assert {name: len(t.seconds) for name, t in times.items()} == {"way": 3, "other": 3}
+    assert "GB" in notes["way"]
+    with pytest.raises(RuntimeError, match="the process of way ended with code 1"):
+        process("raise SystemExit(1)")
+
+
 def test_busy_time_counts_overlaps_once():
     spans = [(5e6, 6e6), (0, 2e6), (1e6, 3e6), (1.5e6, 2e6), (9e6, 10e6)]
     assert busy(spans) == (0.5, 10.0)
@@ -99,8 +150,6 @@ def test_suites_can_be_found(tmp_path):
     options = {"against": "", "rounds": 3, "only": "", "out": tmp_path, "publish": True}
     with pytest.raises(UserError, match="train"):
         run_suites("trian", repository=tmp_path, **options)
-    with pytest.raises(UserError, match="whole suites"):
-        run_suites("train", repository=tmp_path, **options | {"only": "VGG"})
     with pytest.raises(UserError, match="allowed are"):
         run_suites("train", repository=tmp_path, **options | {"against": "numpy"})
 
@@ -112,14 +161,14 @@ def test_every_suite_has_its_place_in_the_docs():
         assert f"<!-- begin {suite} -->" in text
 
 
-@pytest.mark.parametrize("name", slow_but(list(NETS)[:1], NETS))
+@pytest.mark.parametrize("name", slow_but(list(NETS)[:1], NETS | FAMILIES))
 def test_torch_has_the_same_net(name):
     torch_nets = pytest.importorskip(
         "benchmarks.peers.torch_nets",
         reason="compares with torch",
         exc_type=ImportError,
     )
-    net = NETS[name]
+    net = (NETS | FAMILIES)[name]
     config = net.config(1)
     if "scan_blocks" in config.model:
         config.model.scan_blocks = False  # every kernel is a separate leaf, as in torch
@@ -130,21 +179,89 @@ def test_torch_has_the_same_net(name):
     assert sorted(kernels) == sorted(ours)
 
 
+LINES = """
+import json, sys, time
+for number in range(2):
+    row = {"case": "case", "way": f"way {number}", "seconds": 1.0, "unit": "step"}
+    with open(sys.argv[1], "a") as file:
+        print(json.dumps(row), file=file)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "why"),
+    [
+        ("", None),
+        ("time.sleep(60)", "over its time of 1 s"),
+        ("raise SystemExit('no memory')", "no memory"),
+    ],
+)
+def test_a_part_keeps_what_it_has_measured(ending, why, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    command = [sys.executable, "-c", LINES + ending, str(path)]
+    rows = list(rows_of_process("case", command, path, 1.0, Path.cwd()))
+    assert [row.way for row in rows[:2]] == ["way 0", "way 1"]
+    assert [row.note for row in rows[2:]] == ([f"not measured: {why}"] if why else [])
+
+
+def test_rows_without_numbers_are_in_the_table():
+    row = not_measured("devices", "there is one device")
+    text = to_markdown(from_line(to_line(to_json("accelerator", [row], ABOUT))))
+    assert "| devices |  |  |  |  |  | not measured: there is one device |" in text
+
+
+def test_rows_are_stored_as_they_come(tmp_path, monkeypatch):
+    """A suite that breaks off leaves those that it had."""
+
+    def broken(options):
+        yield not_measured("first", "it is a test")
+        raise UserError("no device")
+
+    monkeypatch.setattr(accelerator, "suite", broken)
+    options = {"against": "", "rounds": 3, "only": "", "publish": False}
+    with pytest.raises(UserError, match="no device"):
+        run_suites("accelerator", out=tmp_path, repository=tmp_path, **options)
+    (row,) = read_json(tmp_path / "accelerator.json")["rows"]
+    assert row["case"] == "first"
+
+
+def test_a_dry_run_publishes_nothing(tmp_path):
+    options = {"against": "", "rounds": 3, "only": "", "dry_run": True}
+    for name, publish in (("accelerator", True), ("train", False)):
+        with pytest.raises(UserError, match="could be published"):
+            run_suites(
+                name, out=tmp_path, repository=tmp_path, publish=publish, **options
+            )
+
+
+def test_parts_fit_into_the_time():
+    """Each gets its own where those before it end early; the whole is bounded."""
+    assert accelerator.TOTAL_SECONDS <= 600
+    assert max(part.seconds for part in accelerator.PARTS.values()) <= 150
+
+
 @pytest.mark.slow
-def test_what_an_accelerator_would_run(monkeypatch):
-    """The same functions at a small size, as the suite refuses to run on a CPU."""
-    options = Options(rounds=3, only="", against="")
+def test_the_accelerator_suite_needs_one():
     with pytest.raises(UserError, match="found none"):
-        accelerator.suite(options)
-    monkeypatch.setattr(accelerator, "STEPS", 1)
-    tiny = Net("resnet20_cifar", {"depth": 6, "widths": (32, 32)}, 8, 4, 3)
-    (row,) = accelerator.large_net(tiny, options, "float32")
-    assert row.rate > 0
-    assert row.utilisation > 0
-    batch, group = accelerator.norms(tiny, options, "float32")
-    assert batch.ratio is None
-    assert group.ratio > 0
-    assert "GiB" in group.note
+        list(accelerator.suite(Options(rounds=3, only="norms", against="")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", accelerator.PARTS)
+def test_what_an_accelerator_would_run(part):
+    """The functions of each part, with tiny nets on any device."""
+    options = Options(rounds=3, only="", against="", dry_run=True)
+    groups = list(accelerator.PARTS[part].measure(accelerator.TINY, options))
+    rows = [row for group in groups for row in group]
+    if part == "ResNet-50 against torch":
+        assert rows == []  # not asked for
+        return
+    assert {row.case for row in rows}
+    if part == "devices" and len(jax.devices()) == 1:
+        assert rows[0].note
+        return
+    assert all(row.seconds > 0 for row in rows)
+    assert any(row.ratio for row in rows) == (part != "ResNet-50")
 
 
 def test_the_sentence_of_a_first_verdict():

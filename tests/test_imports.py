@@ -26,13 +26,13 @@ FOLDERS = {
     "interrupt": set(),
     "schema": {"names", "errors"},
     "record_kinds": {"schema", "errors"},
-    "records": {"record_kinds", "schema", "files", "errors"},
+    "records": {"record_kinds", "schema", "files", "texts", "errors"},
     "seal": {"records", "files"},
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
     "cli": {"config", "interrupt", "screen", "texts", "errors"},
-    "onednn": set(),
+    "onednn": {"cache", "records", "screen", "errors"},
     "layers/functional": {"onednn", "shard", "errors"},
     "layers": {"layers/functional", "shard", "errors"},
     "models/blocks": {*LAYERS, "errors"},
@@ -55,16 +55,21 @@ FOLDERS = {
     },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "names", "record_kinds", "records", "screen", "texts", "errors"),
+        *("config", "names", "record_kinds", "records", "screen", "texts"),
+        "errors",
     },
     "ablation/atlas": {
         *("ablation/plan", "ablation/report"),
         *("interrupt", "process", "record_kinds", "records", "screen", "errors"),
     },
 }
-# These two put the others together.
+# These put the others together.
 ASSEMBLERS = {
     "run": {f for f in FOLDERS if not f.startswith("ablation") and f != "cli"},
+    "studies": {
+        *(f for f in FOLDERS if not f.startswith("ablation") and f != "cli"),
+        *("run", "ablation/report"),
+    },
     "ablation/execute": {
         *(f for f in FOLDERS if f not in ("ablation/report", "ablation/atlas", "cli")),
         "run",

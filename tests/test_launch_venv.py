@@ -92,10 +92,10 @@ def test_packages_that_are_not_ours_are_not_looked_at(
     space: dict = {}
     exec(check, space)
     if whole:
-        space["check"](tmp_path / "constraints.txt", [])
+        space["check"](tmp_path / "constraints.txt")
     else:
         with pytest.raises(OSError, match=r"edited\.py is cut off"):
-            space["check"](tmp_path / "constraints.txt", [])
+            space["check"](tmp_path / "constraints.txt")
 
 
 def test_a_folder_with_a_colon(sandbox):

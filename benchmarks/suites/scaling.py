@@ -12,7 +12,7 @@ from collections.abc import Callable
 import jax
 
 from benchmarks.measure import interleave
-from benchmarks.nets import NETS
+from benchmarks.nets import NETS, Net
 from benchmarks.profile import collective_seconds, profiled
 from benchmarks.rows import Row, rows_of
 from cnnjax.errors import UserError
@@ -39,29 +39,41 @@ def suite(options) -> list[Row]:
             "suite scaling needs several devices and JAX finds 1: set XLA_FLAGS="
             "--xla_force_host_platform_device_count=8 to emulate some on CPU"
         )
-    scalings = {
-        "strong: batch 128": lambda d, mode: run_of(f"data={d}", mode, batch=128),
-        f"weak: {IMAGES_EACH} images a device": lambda d, mode: run_of(
-            f"data={d}", mode, batch=IMAGES_EACH * d
-        ),
-        "seeds: one a device, batch 128": lambda d, mode: run_of(
-            f"seed={d}", mode, batch=128, seeds=d
-        ),
-    }
     rows = []
-    for case, make in scalings.items():
+    for case, make in scalings(NETS[NET], 128, IMAGES_EACH).items():
         if options.only.lower() in case.lower():
             rows += measured(case, make, counts, options.rounds)
     return rows
 
 
-def run_of(layout: str, mode: str, *, batch: int, seeds: int = 1) -> Run:
-    """CIFAR ResNet-20 under a layout."""
-    config = NETS[NET].config(STEPS)
+def run_of(net: Net, layout: str, mode: str, *, batch: int, seeds: int = 1) -> Run:
+    """A net under a layout."""
+    config = net.config(STEPS)
     config.train.batch_size, config.seeds.count = batch, seeds
     config.data.num_train = STEPS * batch
     config.parallel.layout, config.parallel.mode = layout, mode
     return set_up(config)
+
+
+def scalings(net: Net, batch: int, each: int) -> dict[str, Callable[[int, str], Run]]:
+    """Kind of scaling -> (devices, mode) -> run.
+
+    Args:
+      net: the net.
+      batch: images of a batch, where it is divided or each device has its own.
+      each: images of a device in weak scaling.
+    """
+    return {
+        f"strong: batch {batch}": lambda d, mode: run_of(
+            net, f"data={d}", mode, batch=batch
+        ),
+        f"weak: {each} images a device": lambda d, mode: run_of(
+            net, f"data={d}", mode, batch=each * d
+        ),
+        f"seeds: one a device, batch {batch}": lambda d, mode: run_of(
+            net, f"seed={d}", mode, batch=batch, seeds=d
+        ),
+    }
 
 
 def measured(case: str, make: Callable, counts: list[int], rounds: int) -> list[Row]:

@@ -40,6 +40,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Mode -> bits of a level, beside 8, that PNGs of it may have.
+_DEPTHS = {"L": (2, 4), "RGB": (16,)}
 # Where Pillow keeps what tells the orientation; that of TIFF is seen to on loading.
 _NOTES = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 _LFS = b"version https://git-lfs"
@@ -194,15 +196,31 @@ def require_memory(
 def as_viewed(name: str, image: Image.Image) -> Image.Image:
     """A Pillow image as a viewer shows it on a white page, of mode L or RGB.
 
+    It is loaded where it is not yet: what stands behind the pixels of a file counts.
+
     Raises:
-      UserError: grey levels of which white is not known; an animated PNG.
+      UserError: a file that is broken; grey levels of which white is not known; an
+        animated PNG; a transparent colour on an unknown scale.
     """
+    try:
+        return _viewed(name, image)
+    except (UserError, MemoryError):
+        raise
+    # Pillow raises whatever its decoders stumble over.
+    except Exception as error:
+        raise _broken(name, error) from error
+
+
+def _viewed(name: str, image: Image.Image) -> Image.Image:
     # Other formats tell by their names that there may be frames; see folder_checks.
     if image.format == "PNG" and getattr(image, "is_animated", False):
         raise UserError(
             f"{name} is an animated PNG, and nothing says which of its frames is "
             "meant: store that frame alone"
         )
+    depth = _depth(image)
+    image.load()  # opening alone reads no further than the header
+    _scale_key(name, image, depth)
     turn = _TURNS.get(_orientation(image))
     if image.format == "BMP" and image.mode == "RGBA":
         image = _seen(image)
@@ -211,17 +229,14 @@ def as_viewed(name: str, image: Image.Image) -> Image.Image:
 
 
 def _upright(name: str, content: bytes) -> Image.Image:
-    """The image as a viewer shows it on a white page, of mode L or RGB."""
+    """The image of a file as a viewer shows it on a white page."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        image.load()  # opening alone reads no further than the header
-        _scale_key(image, content)
-        return as_viewed(name, image)
-    except (UserError, MemoryError):
+    except MemoryError:
         raise
-    # Pillow raises whatever its decoders stumble over.
     except Exception as error:
-        raise _broken(name, content, error) from error
+        raise _broken(name, error, content) from error
+    return as_viewed(name, image)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -234,20 +249,53 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _scale_key(image: Image.Image, content: bytes) -> None:
+def _depth(image: Image.Image) -> int | None:
+    """Bits of a level in a PNG, which Pillow forgets on loading; None if unknown."""
+    tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
+    if not tiles:
+        return None
+    _, _, bits = str(tiles[0][3]).partition(";")  # such as 'L;4' and 'RGB;16B'
+    return int(bits.rstrip("B") or 8)
+
+
+def _scale_key(name: str, image: Image.Image, depth: int | None) -> None:
     """Puts the colour that a PNG declares transparent on the scale of its pixels.
 
     Pillow leaves it at the depth of the file, where it would match no pixel.
     """
     key = image.info.get("transparency")
-    if image.format != "PNG" or image.mode not in ("1", "L", "RGB") or key is None:
+    # An image that was copied or cut out has no format.
+    if key is None or image.mode not in _DEPTHS or image.format not in ("PNG", None):
         return
-    depth = content[24]  # of IHDR, which is the first chunk
     keys = np.atleast_1d(key)
-    keys = keys >> 8 if depth == 16 else keys * 255 // (2**depth - 1)
+    if depth is None:
+        depth = _depth_of_key(name, image, keys)
+    keys = _in_bytes(keys, depth)
     image.info["transparency"] = (
         tuple(map(int, keys)) if len(keys) > 1 else int(keys[0])
     )
+
+
+def _depth_of_key(name: str, image: Image.Image, keys: np.ndarray) -> int:
+    """Bits of the transparent colour of an image that was loaded by others."""
+    if image.mode == "RGB" and keys.max() > 255:
+        return 16
+    levels = np.asarray(image).reshape(-1, len(keys))
+    if (levels == keys).all(axis=1).any():
+        return 8
+    for depth in _DEPTHS[image.mode]:
+        held = depth == 16 or not (levels % (255 // (2**depth - 1))).any()
+        if held and (levels == _in_bytes(keys, depth)).all(axis=1).any():
+            raise UserError(
+                f"{name} was loaded before, and Pillow no longer says how many bits "
+                f"its transparent colour {image.info['transparency']} has: give it as "
+                "Image.open returns it, or as an array"
+            )
+    return 8
+
+
+def _in_bytes(keys: np.ndarray, depth: int) -> np.ndarray:
+    return keys >> 8 if depth == 16 else keys * 255 // (2**depth - 1)
 
 
 def _seen(image: Image.Image) -> Image.Image:
@@ -304,8 +352,8 @@ def _sides(pixels: np.ndarray) -> str:
     return f"{pixels.shape[0]}x{pixels.shape[1]}"
 
 
-def _broken(name: str, content: bytes, error: Exception) -> UserError:
-    """The sentence for a file that Pillow does not decode."""
+def _broken(name: str, error: Exception, content: bytes | None = None) -> UserError:
+    """The sentence for a file that Pillow does not open (`content`) or decode."""
     most = Image.MAX_IMAGE_PIXELS
     if most and isinstance(error, Image.DecompressionBombError):
         return UserError(
@@ -313,9 +361,9 @@ def _broken(name: str, content: bytes, error: Exception) -> UserError:
             f"decoded ({str(error).split(',')[0]}): shrink or remove it"
         )
     reason = " ".join(str(error).split()) or type(error).__name__
-    if not content:
+    if content == b"":
         reason = "it is empty"
-    elif content.startswith(_LFS):
+    elif content and content.startswith(_LFS):
         reason = "it is a pointer of Git LFS: fetch the file with `git lfs pull`"
     elif isinstance(error, Image.UnidentifiedImageError):
         reason = f"it is none of {', '.join(FORMATS)}"

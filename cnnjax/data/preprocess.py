@@ -41,10 +41,12 @@ class Preprocess:
 
         Args:
           images: uint8 [N, H, W, C] or one image [H, W, C], of any size; a Pillow
-            image, taken as a file with it would be; or a list of these.
+            image, taken as its file would be; or a list of these.
 
         Raises:
-          UserError: anything else; colour for a net that takes grey.
+          UserError: anything else; colour for a net that takes grey; a Pillow image
+            that was loaded before, where only its file says which colour is
+            transparent.
         """
         many = images if isinstance(images, list | tuple) else [images]
         if not many:
@@ -134,10 +136,7 @@ class Preprocess:
 def _pixels(image: Any) -> np.ndarray:
     """uint8 [n, H, W, C] of what a user may have."""
     if isinstance(image, Image.Image):
-        try:
-            image = np.asarray(as_viewed("the image", image))
-        except OSError as error:  # a file that is read only now
-            raise UserError(f"the image cannot be read: {error}") from error
+        image = np.asarray(as_viewed("the image", image))
         image = image if image.ndim == 3 else image[:, :, None]
     pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim not in (3, 4) or 0 in pixels.shape:

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from cnnjax.devices import pmap
+from cnnjax.devices.allocator import give_back
 from cnnjax.devices.available import chosen_devices
 from cnnjax.devices.collectives import Divided, OfDevice
 from cnnjax.devices.distributed import num_processes
@@ -267,7 +268,9 @@ def compile_program(
 def _compile(staged: Any, example: Any, *, impl: str, **options: bool) -> Callable:
     options = compiler_options(jax.default_backend(), **options)
     with implementation(impl):
-        return staged.lower(*example).compile(compiler_options=options)
+        compiled = staged.lower(*example).compile(compiler_options=options)
+    give_back()
+    return compiled
 
 
 def to_device(tree: Any) -> Any:

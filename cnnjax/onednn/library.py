@@ -1,4 +1,4 @@
-"""The oneDNN library, if it is installed, as far as convolutions need it.
+"""The oneDNN library, if it is installed, as far as convolutions and pools need it.
 
 The wheel `onednn-cpu-gomp` (extra `onednn`) holds a shared library and no Python code;
 it is called through its C interface of version 3, which is stable.
@@ -11,10 +11,12 @@ import functools
 import importlib.metadata
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
-# Path of another libdnnl.so.3; empty for none at all.
-VARIABLE = "CNNJAX_ONEDNN"
+# Path of another libdnnl.so.3; empty for none at all; `FORCE` for the one of the wheel,
+# whatever `check` says of it.
+VARIABLE, FORCE = "CNNJAX_ONEDNN", "force"
 DISTRIBUTION = "onednn-cpu-gomp"
 
 # Of dnnl_types.h.
@@ -22,8 +24,8 @@ CPU, FLOAT32, ANY_LAYOUT = 1, 3, 1
 FORWARD_TRAINING, DIRECT = 64, 1
 SOURCE, TARGET, WEIGHTS = 1, 17, 33
 SOURCE_GRADIENT, TARGET_GRADIENT, WEIGHTS_GRADIENT = 129, 145, 161
-REORDER_FROM, REORDER_TO = 1, 17
-QUERY_WEIGHTS, QUERY_WEIGHTS_GRADIENT = 131, 132
+REORDER_FROM, REORDER_TO, WORKSPACE = 1, 17, 64
+QUERY_WEIGHTS, QUERY_WEIGHTS_GRADIENT, QUERY_WORKSPACE = 131, 132, 135
 
 Dims = ctypes.c_int64 * 12
 
@@ -80,6 +82,19 @@ class OneDNN:
             self._streams[thread] = self.make("dnnl_stream_create", self.engine, 1)
         return self._streams[thread]
 
+    def run_all(self, calls: Iterable[tuple], num_threads: int) -> None:
+        """Runs primitives with their arguments, one after another.
+
+        Raises:
+          RuntimeError: the library refuses.
+        """
+        self.set_threads(num_threads)
+        stream = self.stream()
+        for primitive, arguments in calls:
+            status = self.run(primitive, stream, len(arguments), arguments)
+            if status:
+                raise RuntimeError(f"oneDNN failed with status {status}")
+
     def layout(self, dims: tuple, strides: tuple | None = None) -> ctypes.c_void_p:
         """Describes a float32 array; without strides, the library may choose them."""
         head = (len(dims), Dims(*dims), FLOAT32)
@@ -107,15 +122,19 @@ class OneDNN:
 @functools.cache
 def library() -> OneDNN | None:
     """The library; None where it is not installed, switched off or not loadable."""
-    path: str | Path | None = os.environ.get(VARIABLE)
-    if path is None:
-        path = _installed()
+    path = library_path()
     if not path:
         return None
     try:
-        return OneDNN(str(path))
+        return OneDNN(path)
     except (OSError, AttributeError, RuntimeError):
         return None
+
+
+def library_path() -> str:
+    """Where the library is; '' where it is not installed, or switched off."""
+    chosen = os.environ.get(VARIABLE, FORCE)
+    return str(_installed() or "") if chosen == FORCE else chosen
 
 
 def _installed() -> Path | None:

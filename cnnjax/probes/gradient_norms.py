@@ -1,8 +1,8 @@
 """The gradient of each convolution: at initialisation, half way, at the end.
 
 The L2 norm of the gradient of the training loss (with label smoothing and auxiliary
-heads, without weight decay) with respect to the kernel, in training mode, on a fixed
-batch of training images without augmentation. Convolutions beside the main path
+heads, without weight decay or L2 term) with respect to the kernel, in training mode, on
+a fixed batch of training images without augmentation. Convolutions beside the main path
 (projections, gates, squeeze and excitation) are left out.
 
 Source: Glorot and Bengio 2010, AISTATS, section 4.2.2, look at gradients by layer.
@@ -16,7 +16,6 @@ from cnnjax.net.forward import forward_train
 from cnnjax.net.parts import layers_of_shape
 from cnnjax.net.stacked import stacks_of_net, unstack
 from cnnjax.probes.probe import Probe, Subject, number, profile
-from cnnjax.training.loss import cross_entropy, smooth
 
 AXES = ("convolution", "L2 norm of the gradient of its kernel")
 TITLES = {"start": "at initialisation", "middle": "half way", "end": "at the end"}
@@ -31,7 +30,6 @@ def _measure(subject: Subject):
 
     def measure(params, model_state, images, labels, mask):
         targets = jax.nn.one_hot(labels[0], subject.num_classes, dtype=jnp.float32)
-        targets = smooth(targets, of_loss["label_smoothing"])
 
         def loss(params):
             # The same units are dropped every time.
@@ -42,11 +40,10 @@ def _measure(subject: Subject):
                 subject.preprocess(images[0]),
                 jax.random.key(0),
             )
-            heads = sum(cross_entropy(head, targets).mean() for head in auxiliary)
-            return (
-                cross_entropy(logits, targets).mean()
-                + of_loss["auxiliary_weight"] * heads
+            _, total = subject.loss.of_batch(
+                logits, auxiliary, targets, of_loss, len(targets)
             )
+            return total
 
         gradient = unstack(jax.grad(loss)(params), stacks)
         return {"norm": jnp.stack([_norm(_kernel(gradient, path)) for path in paths])}

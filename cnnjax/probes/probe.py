@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from cnnjax.training.loss import Loss
+
 # When a probe can look: share of training that is done.
 MOMENTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
 # Layers or blocks of one profile in `result.json`; of a deeper net some are left out.
@@ -29,6 +31,7 @@ class Subject:
       num_classes: number of classes.
       preprocess: images uint8 -> float.
       forward: an evaluation, with the arguments of `net.forward.forward_eval`.
+      loss: that of the training step.
       hyperparameters: those of the training step.
     """
 
@@ -37,6 +40,7 @@ class Subject:
     num_classes: int
     preprocess: Callable
     forward: Callable
+    loss: Loss
     hyperparameters: Mapping[str, Any]
 
 

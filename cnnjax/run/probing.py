@@ -102,6 +102,7 @@ def subject_of(run: Run) -> Subject:
         forward=functools.partial(
             forward_eval, batch_statistics=run.eval.statistics == "batch"
         ),
+        loss=run.loss,
         hyperparameters=run.hyperparameters,
     )
 

@@ -303,7 +303,11 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
     seeds = _seeds(run)
     chunk = make_train_chunk(
         make_train_step(
-            run.model, run.optimizer, run.augment.train, run.train.microbatches
+            run.model,
+            run.optimizer,
+            run.augment.train,
+            run.train.microbatches,
+            run.loss,
         ),
         delivery.batches,
         max_steps=max_steps,
@@ -333,6 +337,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
                 run.dataset.num_classes,
                 delivery.evaluation_batch,
                 batch_statistics,
+                run.loss,
             ),
             (SEEDS, SEEDS, SEEDS, HOST, *delivery.evaluation_kinds),
             (*weights, _no_sums(run), np.int32(1), *delivery.evaluation_example),

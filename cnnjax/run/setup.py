@@ -45,7 +45,7 @@ from cnnjax.run.settings import (
 )
 from cnnjax.training.average import long_decay, start_average, statistics_used
 from cnnjax.training.hyperparameters import Hyperparameters
-from cnnjax.training.loss import make_loss
+from cnnjax.training.loss import Loss, make_loss, refuse_mixtures
 from cnnjax.training.optimizer import Optimizer, make_optimizer
 from cnnjax.training.schedule import make_schedule
 from cnnjax.training.state import TrainState, weights_of
@@ -84,6 +84,7 @@ class Run:
     augment: Augment
     preprocess: Preprocess
     schedule: Any
+    loss: Loss
     optimizer: Optimizer
     hyperparameters: dict[str, dict[str, np.float32]]
     static: dict[str, Hashable]
@@ -195,6 +196,10 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     }
     norm = splat("norm", Norm, config.norm)
     loss = splat("loss", make_loss, config.loss)
+    if config.augment.mixup_alpha:
+        refuse_mixtures(
+            config.loss.kind, "augment.mixup_alpha", config.augment.mixup_alpha
+        )
     checked(config.train.impl)
     if dataset is None:
         dataset = load_dataset(splat("data", Request, config.data))
@@ -286,6 +291,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             to_grey=config.data.channels == 1,
         ),
         schedule=schedule,
+        loss=loss.static,
         optimizer=optimizer.static,
         hyperparameters={
             section: {name: np.float32(value) for name, value in made.traced.items()}

@@ -11,7 +11,7 @@ from flax import linen as nn
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.shard import at_positions, shard
 from cnnjax.training.chunk import over_batches
-from cnnjax.training.loss import cross_entropy
+from cnnjax.training.loss import CROSS_ENTROPY, Loss
 from cnnjax.training.state import stream_key
 from cnnjax.training.step import mean_of_shards
 
@@ -33,6 +33,7 @@ def make_evaluation(
     num_classes: int,
     batch_at: Callable,
     batch_statistics: bool = False,
+    loss: Loss = CROSS_ENTROPY,
 ) -> Callable[..., dict[str, jax.Array]]:
     """Builds the evaluation of one set of weights on batches of one split.
 
@@ -44,6 +45,8 @@ def make_evaluation(
         'mask': float32 [n]}, batch i of a split.
       batch_statistics: see `forward_eval`; a last batch that is not full is filled up
         with the first images of the split, which are not counted.
+      loss: that of training; label smoothing, auxiliary heads and parameters are no
+        part of it here.
 
     Returns:
       evaluate(params, model_state, sums, num_batches, *source) -> sums, with those of
@@ -67,7 +70,7 @@ def make_evaluation(
         in_five = (rank < 5) & jnp.isfinite(own[:, 0])
         masked = mask[:, None] * one_hot
         return {
-            "loss": jnp.sum(mask * cross_entropy(logits, one_hot)),
+            "loss": jnp.sum(mask * loss(logits, one_hot)),
             "errors": jnp.sum(mask * ~right),
             "top5_errors": jnp.sum(mask * ~in_five),
             "count": jnp.sum(mask),

@@ -11,7 +11,7 @@ from flax import linen as nn
 from cnnjax.net.forward import forward_train
 from cnnjax.shard import at_positions, shard
 from cnnjax.training.average import move_average
-from cnnjax.training.loss import cross_entropy, smooth
+from cnnjax.training.loss import CROSS_ENTROPY, Loss
 from cnnjax.training.optimizer import Optimizer
 from cnnjax.training.state import TrainState, stream_key
 
@@ -20,7 +20,11 @@ METRICS = ("loss", "errors", "grad_norm")
 
 
 def make_train_step(
-    model: nn.Module, optimizer: Optimizer, augment: Callable, microbatches: int = 1
+    model: nn.Module,
+    optimizer: Optimizer,
+    augment: Callable,
+    microbatches: int = 1,
+    kind: Loss = CROSS_ENTROPY,
 ) -> Callable[..., tuple[TrainState, Any]]:
     """Builds the training step.
 
@@ -31,13 +35,14 @@ def make_train_step(
       microbatches: into how many equal parts a batch is divided; their gradients are
         added up one after another, which takes less memory. The step is that of the
         undivided batch, up to rounding, if no layer's statistics reach beyond a part.
+      kind: of the loss.
 
     Returns:
       step(state, batch, learning_rate, hyperparameters) -> (state, metrics). A batch is
       {'images': uint8 [N, H, W, C], 'labels': int32 [N], 'seed': int32 []};
       hyperparameters are the traced ones by section: 'loss', 'optimizer' and 'train'.
-      Metrics are (sum, count) pairs: 'loss' (without auxiliary heads) in nats and
-      'errors' (wrong top-1) over images, 'grad_norm' over steps.
+      Metrics are (sum, count) pairs: 'loss' (without auxiliary heads and parameters)
+      and 'errors' (wrong top-1) over images, 'grad_norm' over steps.
     """
 
     def step(state, batch, learning_rate, hyperparameters):
@@ -56,12 +61,13 @@ def make_train_step(
                 logits, auxiliary, model_state = forward_train(
                     model, params, state.model_state, micro["images"], dropout_key
                 )
-            smoothed = smooth(micro["targets"], of_loss["label_smoothing"])
-            loss_sum = cross_entropy(logits, smoothed).sum()
-            total = loss_sum / num_images
-            for head in auxiliary:
-                of_head = cross_entropy(head, smoothed).sum() / num_images
-                total += of_loss["auxiliary_weight"] * of_head
+            loss_sum, total = kind.of_batch(
+                logits, auxiliary, micro["targets"], of_loss, num_images
+            )
+            if kind.has_l2:  # once, not for each part
+                parts = microbatches * shard().num_shards
+                decayed = optimizer.decayed(params)
+                total += kind.of_parameters(params, decayed, of_loss["l2"]) / parts
             errors = jnp.sum(logits.argmax(-1) != micro["labels"], dtype=jnp.float32)
             return total, (loss_sum, errors, model_state)
 

@@ -21,7 +21,6 @@ from cnnjax.net.initialize import abstract_variables
 from tests import ordinary
 from tests.models.entries import (
     ARCHITECTURES,
-    QUICK_TO_COMPILE,
     SHALLOW,
     STRUCTURES,
     few_by_default,
@@ -54,9 +53,7 @@ def trained(name, arguments):
 
 def logits_of(model, variables, images):
     state = {c: tree for c, tree in variables.items() if c != "params"}
-    run = jax.jit(
-        lambda p, s, x: forward_eval(model, p, s, x), compiler_options=QUICK_TO_COMPILE
-    )
+    run = jax.jit(lambda p, s, x: forward_eval(model, p, s, x))
     return np.asarray(run(variables["params"], state, images))
 
 

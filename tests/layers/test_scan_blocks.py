@@ -13,7 +13,6 @@ from cnnjax.layers.dropout import Dropout, random_key
 from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.initialize import abstract_variables, init_variables
-from tests.models.entries import QUICK_TO_COMPILE
 from tests.slow import slow, slow_but
 
 DEPTH, WIDTHS, SHAPE = 14, (4, 6), (8, 8, 1)  # three blocks a stage
@@ -76,7 +75,7 @@ def outcome(model, tree):
     state = {"batch_stats": tree["batch_stats"]}
     images = images_of(6)
 
-    @functools.partial(jax.jit, compiler_options=QUICK_TO_COMPILE)
+    @jax.jit
     def run(params):
         loss = loss_of(model, state, images)
         gradient, (logits, new) = jax.grad(loss, has_aux=True)(params)

@@ -11,13 +11,6 @@ from tests.slow import slow_but
 NUM_IMAGES = 4
 SIZES = (8, 16, 28, 32, 48, 64, 67, 80, 96, 112, 128, 160, 192, 224, 227, 299)
 
-# Compiling is what these tests spend their time on, and each program runs once.
-QUICK_TO_COMPILE = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-}
-
-
 # Nets that take long to compile, with fewer blocks of a kind; whole with `-m slow`.
 SHALLOW = {
     "googlenet_cifar": {"num_blocks": (1, 1, 1), "width": 0.25},

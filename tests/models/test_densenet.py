@@ -7,7 +7,6 @@ import pytest
 from cnnjax.errors import UserError
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.initialize import init_variables, num_params
-from tests.models.entries import QUICK_TO_COMPILE
 
 TINY = {"depth": 0, "layers": (2, 1), "growth_rate": 4}
 
@@ -94,7 +93,7 @@ def one_pass(train, **arguments):
             rngs={"dropout": jax.random.key(0)},
         )
 
-    run = jax.jit(apply, compiler_options=QUICK_TO_COMPILE)
+    run = jax.jit(apply)
     logits, state = run(variables, images)
     return logits, state["intermediates"]
 

@@ -11,7 +11,6 @@ from cnnjax.layers.functional.channels import round_channels
 from cnnjax.models.mobilenet_v3 import early_activation
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.initialize import init_variables, num_params
-from tests.models.entries import QUICK_TO_COMPILE
 
 # Howard et al. 2017, table 1: channels and stride behind each 3x3, at width 1.
 BODY_V1 = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2)]
@@ -96,7 +95,7 @@ def one_pass(name, **arguments):
             mutable=["intermediates"],
         )
 
-    run = jax.jit(apply, compiler_options=QUICK_TO_COMPILE)
+    run = jax.jit(apply)
     _, state = run(variables, images.astype(np.float32))
     return state["intermediates"]
 

@@ -29,7 +29,6 @@ from tests.models.entries import (
     DEEP,
     FEW,
     NUM_IMAGES,
-    QUICK_TO_COMPILE,
     SHALLOW,
     images_of,
     one_seed,
@@ -82,9 +81,7 @@ def trained_once(request):
         total = sum(cross_entropy(head, targets).mean() for head in heads)
         return total, (logits, state)
 
-    run = jax.jit(
-        jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK_TO_COMPILE
-    )
+    run = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, (logits, state)), grads = run(params, images_of(shape))
     return name, model, shape, params, variables, (value, logits, state, grads)
 
@@ -141,8 +138,7 @@ def test_an_image_is_evaluated_alone(trained_once):
     """Its logits do not depend on the other images of the batch."""
     name, model, shape, params, _, (_, _, state, _) = trained_once
     evaluate = jax.jit(
-        lambda params, images: forward_eval(model, params, state, images),
-        compiler_options=QUICK_TO_COMPILE,
+        lambda params, images: forward_eval(model, params, state, images)
     )
     images, others = images_of(shape), images_of(shape, seed=1)
     others[1] = images[1]

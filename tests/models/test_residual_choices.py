@@ -16,7 +16,6 @@ from cnnjax.models.blocks.residual import reduced_width
 from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval, forward_train
 from cnnjax.net.initialize import abstract_variables, init_variables, num_params
-from tests.models.entries import QUICK_TO_COMPILE
 
 INPUT = (32, 32, 3)
 FEW = {"num_blocks": (2, 1), "widths": (8, 16), "stem_width": 8, "num_classes": 4}
@@ -39,7 +38,7 @@ def evaluate(model, tree, images):
     def run(variables, images):
         return forward_eval(model, variables["params"], variables, images)
 
-    return jax.jit(run, compiler_options=QUICK_TO_COMPILE)(tree, images)
+    return jax.jit(run)(tree, images)
 
 
 def kernels(model, block):
@@ -163,7 +162,7 @@ def test_a_dropped_branch_leaves_the_shortcut():
     def logits(params):
         return forward_train(model, params, state, images, jax.random.key(0))[0]
 
-    logits = jax.jit(logits, compiler_options=QUICK_TO_COMPILE)
+    logits = jax.jit(logits)
     got = logits(tree["params"])
     last = tree["params"]["stage1_block1"]["norm2"]
     silent = {"scale": np.zeros_like(last["scale"]), "bias": last["bias"]}

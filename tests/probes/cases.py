@@ -10,6 +10,7 @@ from cnnjax.models.registry import create_model
 from cnnjax.net.forward import forward_eval
 from cnnjax.net.initialize import abstract_variables, draw_variables
 from cnnjax.probes.probe import Subject
+from cnnjax.training.loss import CROSS_ENTROPY
 
 IMAGE_SHAPE = (8, 8, 3)
 NUM_CLASSES = 5
@@ -51,6 +52,7 @@ def make_subject(model, **changes):
             "num_classes": NUM_CLASSES,
             "preprocess": preprocess,
             "forward": forward_eval,
+            "loss": CROSS_ENTROPY,
             "hyperparameters": {"loss": of_loss},
         }
         | changes

@@ -38,7 +38,7 @@ TRAIN = (
     "--seeds=2",
     "--config.data.name=digits",
     "--config.data.num_validation=100",
-    "--config.train.epochs=15",
+    "--config.train.epochs=8",
     "--config.train.steps_per_dispatch=1",
     "--config.checkpoint.every_epochs=0.5",
     "--workdir=run",
@@ -53,14 +53,6 @@ MOMENTS = [
     (CHECKPOINT, 0.3),
     ("run/results.csv", 0.5),  # reporting
 ]
-
-
-@pytest.fixture(scope="module")
-def caching(tmp_path_factory):
-    """Starts programs that keep on disk what they have compiled."""
-    server = Programs(**keeping_programs(tmp_path_factory.mktemp("compiled")))
-    yield server
-    server.close()
 
 
 def finish(programs, here, *command):
@@ -84,23 +76,31 @@ def interrupt(programs, here, command, pattern, delay, signum=signal.SIGKILL):
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory):
-    """Starts programs beside those of `caching`."""
+    """Starts programs beside those of `programs`."""
     server = Programs(**keeping_programs(tmp_path_factory.mktemp("compiled")))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def compiling():
+    """Starts a program that finds nothing compiled."""
+    server = Programs()
     yield server
     server.close()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["TRAIN", "ABLATE"])
-def test_two_at_once(here, caching, other, command):
+def test_two_at_once(here, programs, other, command):
     """One is refused and has changed nothing; the other one's numbers are whole."""
     command = globals()[command]
     whole = here.parent / "whole"
     whole.mkdir()
-    finish(caching, whole, *command)
-    caching.start(here, *command)
+    finish(programs, whole, *command)
+    programs.start(here, *command)
     other.start(here, *command)
-    ends = sorted((caching.wait(), other.wait()))
+    ends = sorted((programs.wait(), other.wait()))
     assert [ended.code for ended in ends] == [0, 2]
     assert re.fullmatch(
         r"error: .* being trained by process \d+ on .*: wait for it, .*\n", ends[1].err
@@ -146,18 +146,18 @@ def finished_cells(folder):
 
 
 @pytest.fixture(scope="module")
-def whole_ablation(tmp_path_factory, caching):
+def whole_ablation(tmp_path_factory, programs):
     """The numbers of an ablation that nobody disturbed, two arms at a time."""
     here = tmp_path_factory.mktemp("whole")
-    finish(caching, here, *ABLATE, "--jobs=2")
+    finish(programs, here, *ABLATE, "--jobs=2")
     return numbers(here / "run")
 
 
 @pytest.fixture(scope="module")
-def whole_training(tmp_path_factory, caching):
+def whole_training(tmp_path_factory, programs):
     """The numbers of a single training that nobody disturbed."""
     here = tmp_path_factory.mktemp("whole")
-    finish(caching, here, *TRAIN)
+    finish(programs, here, *TRAIN)
     return numbers(here / "run")
 
 
@@ -178,75 +178,76 @@ def test_what_is_compared(whole_ablation):
 
 
 @pytest.mark.slow
-def test_one_arm_at_a_time_gives_the_same(whole_ablation, here, caching):
-    finish(caching, here, *ABLATE, "--jobs=1")
+def test_one_arm_at_a_time_gives_the_same(whole_ablation, here, programs):
+    finish(programs, here, *ABLATE, "--jobs=1")
     assert numbers(here / "run") == whole_ablation
 
 
 @pytest.mark.slow
-def test_ablation_killed_again_and_again(whole_ablation, here, caching):
+def test_ablation_killed_again_and_again(whole_ablation, here, programs):
     run, command = here / "run", (*ABLATE, "--jobs=2")
     draw, finished = random.Random(0), {}
     for pattern, longest_delay in MOMENTS:
         delay = draw.uniform(0, longest_delay)
-        assert interrupt(caching, here, command, pattern, delay).code == -signal.SIGKILL
+        assert (
+            interrupt(programs, here, command, pattern, delay).code == -signal.SIGKILL
+        )
         assert finished.items() <= finished_cells(run).items()
         finished = finished_cells(run)
     assert len(finished) == 8
-    finish(caching, here, *command)
+    finish(programs, here, *command)
     assert numbers(run) == whole_ablation
     assert finished_cells(run) == finished
 
 
 @pytest.mark.slow
-def test_ablation_asked_to_stop(whole_ablation, here, caching):
+def test_ablation_asked_to_stop(whole_ablation, here, programs):
     command = (*ABLATE, "--jobs=2")
-    ended = interrupt(caching, here, command, CHECKPOINT, 0, signal.SIGTERM)
+    ended = interrupt(programs, here, command, CHECKPOINT, 0, signal.SIGTERM)
     assert (ended.code, ended.err) == (128 + signal.SIGTERM, "")
     assert ended.out.endswith("interrupted; the same command resumes\n")
-    finish(caching, here, *command)
+    finish(programs, here, *command)
     assert numbers(here / "run") == whole_ablation
     # And once more when all is done.
     finished = finished_cells(here / "run")
-    assert "4 of 4 cells are already done" in finish(caching, here, *command)
+    assert "4 of 4 cells are already done" in finish(programs, here, *command)
     assert finished_cells(here / "run") == finished
     assert numbers(here / "run") == whole_ablation
 
 
 @pytest.mark.slow
-def test_cells_in_processes_of_their_own(whole_ablation, here, caching):
-    finish(caching, here, *ABLATE, "--launcher=local", "--jobs=2")
+def test_cells_in_processes_of_their_own(whole_ablation, here, programs):
+    finish(programs, here, *ABLATE, "--launcher=local", "--jobs=2")
     assert numbers(here / "run") == whole_ablation
 
 
-def test_training_killed_again_and_again(whole_training, here, caching):
+def test_training_killed_again_and_again(whole_training, here, programs):
     draw = random.Random(1)
     for _ in range(3):
         delay = draw.uniform(0, 0.2)
-        ended = interrupt(caching, here, TRAIN, "run/checkpoints/*", delay)
+        ended = interrupt(programs, here, TRAIN, "run/checkpoints/*", delay)
         assert ended.code == -signal.SIGKILL
-    assert "resumes at step" in finish(caching, here, *TRAIN)
+    assert "resumes at step" in finish(programs, here, *TRAIN)
     assert numbers(here / "run") == whole_training
 
 
 @pytest.mark.parametrize(
     "signum", [signal.SIGTERM, slow(signal.SIGINT), slow(signal.SIGHUP)]
 )
-def test_training_asked_to_stop(whole_training, here, caching, signum):
-    ended = interrupt(caching, here, TRAIN, "run/checkpoints/*", 0.1, signum)
+def test_training_asked_to_stop(whole_training, here, programs, signum):
+    ended = interrupt(programs, here, TRAIN, "run/checkpoints/*", 0.1, signum)
     assert (ended.code, ended.err) == (128 + signum, "")
     step = re.search(r"stopped at step (\d+); the same command resumes", ended.out)[1]
     assert (here / "run" / "checkpoints" / step).is_dir()
-    assert f"resumes at step {step}," in finish(caching, here, *TRAIN)
+    assert f"resumes at step {step}," in finish(programs, here, *TRAIN)
     assert numbers(here / "run") == whole_training
 
 
 @pytest.mark.slow
-def test_asked_to_stop_while_compiling(whole_training, here, programs, caching):
-    # What `programs` keeps is of other trainings: it has to compile.
+def test_asked_to_stop_while_compiling(whole_training, here, compiling, programs):
     record = "run/provenance.json"
-    ended = interrupt(programs, here, TRAIN, record, 0, signal.SIGTERM)
+    ended = interrupt(compiling, here, TRAIN, record, 0, signal.SIGTERM)
     assert (ended.code, ended.err) == (128 + signal.SIGTERM, "")
     assert "stopped at step 0; the same command resumes" in ended.out
-    finish(caching, here, *TRAIN)
+    finish(programs, here, *TRAIN)
     assert numbers(here / "run") == whole_training

@@ -23,7 +23,7 @@ from tests.slow import slow
 NOISY = {
     "arguments": {"dropout_rate": 0.2},
     "augment__crop_pad": 1,
-    "augment__mixup_alpha": 0.4,
+    "augment__cutout": 2,
     "seeds__count": 2,
     "train__steps_per_dispatch": 2,
     "eval__statistics": "precise",

@@ -26,6 +26,7 @@ BASE = {
     "optimizer__epsilon": 1e-3,
     "optimizer__clip_norm": 1.0,
     "loss__label_smoothing": 0.1,
+    "loss__l2": 0.01,
     "train__ema_decay": 0.5,
     "schedule__kind": "step",
     "schedule__learning_rate": 0.01,
@@ -43,6 +44,7 @@ TRACED = {
     "optimizer.clip_norm": {"optimizer__clip_norm": 0.3},
     "loss.label_smoothing": {"loss__label_smoothing": 0.0},
     "loss.auxiliary_weight": {"loss__auxiliary_weight": 0.0},
+    "loss.l2": {"loss__l2": 0.1},
     "train.ema_decay": {"train__ema_decay": 0.8},
 }
 # Likewise every key that only the host needs.
@@ -70,6 +72,7 @@ CHANGES = TRACED | HOST
 QUICK = ("optimizer.momentum", "loss.label_smoothing", "schedule.learning_rate")
 # Keys that are compiled, of sections whose builders tell what is.
 STATIC = {
+    "loss.kind": "sigmoid",
     "optimizer.name": "adamw",
     "optimizer.nesterov": True,
     "optimizer.decay": "decoupled",

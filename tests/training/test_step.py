@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from cnnjax.data.order import batch_indices
+from cnnjax.errors import UserError
 from cnnjax.net.forward import forward_train
 from cnnjax.run.delivery import resident_batches, resident_data
 from cnnjax.run.setup import initial_state
 from cnnjax.training.chunk import make_train_chunk
-from cnnjax.training.loss import cross_entropy, smooth
+from cnnjax.training.loss import KINDS, cross_entropy, smooth
 from cnnjax.training.state import stream_key
 from cnnjax.training.step import make_train_step
 from tests.run.tiny import RESNET, tiny_run
@@ -28,7 +29,9 @@ NOISY = {
 
 def step_of(run):
     """(state, batch) -> (state, metrics), at the first learning rate."""
-    step = make_train_step(run.model, run.optimizer, run.augment.train)
+    step = make_train_step(
+        run.model, run.optimizer, run.augment.train, run.train.microbatches, run.loss
+    )
     return lambda state, batch: step(state, batch, run.schedule(0), run.hyperparameters)
 
 
@@ -286,3 +289,37 @@ def test_training_learns_the_training_set():
     _, rows = program(start(run), data, np.int32(0), np.int32(90))
     assert rows["errors"][0][:3].sum() > 8
     assert rows["errors"][0][-3:].sum() == 0
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_an_l2_term_is_coupled_weight_decay(microbatches):
+    more = {
+        "norm__kind": "group",
+        "train__microbatches": microbatches,
+        "optimizer__decay_exclude": ("norm",),
+    }
+    net = ("resnet20_cifar", RESNET)
+    as_term = tiny_run(*net, loss__l2=0.1, optimizer__weight_decay=0.0, **more)
+    as_decay = tiny_run(*net, loss__l2=0.0, optimizer__weight_decay=0.1, **more)
+    a, b = (
+        jax.jit(step_of(run))(start(run), first_batch(run))[0].params
+        for run in (as_term, as_decay)
+    )
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6), a, b)
+    first = start(as_term).params["stem_conv"]["kernel"]
+    assert np.abs(a["stem_conv"]["kernel"] - first).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_loss_goes_down(kind):
+    run = tiny_run(loss__kind=kind, schedule__learning_rate=0.02)
+    step, state, losses = jax.jit(step_of(run)), start(run), []
+    for _ in range(8):
+        state, metrics = step(state, first_batch(run))
+        losses.append(float(metrics["loss"][0]))
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_a_hinge_and_mixed_images_are_refused():
+    with pytest.raises(UserError, match=r"one class for each.*augment.mixup_alpha"):
+        tiny_run(loss__kind="hinge", augment__mixup_alpha=0.2)

@@ -1,6 +1,6 @@
 """What a definition may say: axes, arms, published numbers, claims, scales."""
 
-from cnnjax.ablation.define.axes import Axis, Scale
+from cnnjax.ablation.define.axes import Axis, Gate, Scale
 from cnnjax.ablation.define.claims import (
     above,
     below,
@@ -16,6 +16,7 @@ from cnnjax.ablation.define.spec import Ablation
 __all__ = [
     "Ablation",
     "Axis",
+    "Gate",
     "Paper",
     "Published",
     "Scale",

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cnnjax.ablation.define import checks
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, unknown_name
 from cnnjax.names import check_names
 
 SEEDS_KEY = "seeds.count"  # which the seeds of a scale set
+GATE_METRICS = ("train_loss", "train_error")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,27 @@ class Arm:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What the arms must reach in training before they say anything.
+
+    A claim is judged only if the control reaches it, and one on images that are not
+    trained on only if all its arms do. Claims on costs, on gradients at initialisation
+    and on the share of failed runs need no gate.
+
+    Attributes:
+      at_most: mean over the runs of an arm that did not fail to train.
+      because: why this value, and why it can be reached.
+      metric: 'train_loss' or 'train_error'.
+      control: the arm that must reach it for any claim; '' for none.
+    """
+
+    at_most: float
+    because: str
+    metric: str = "train_loss"
+    control: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Scale:
     """One size of the same question.
 
@@ -80,6 +102,7 @@ class Scale:
       claims: names of those that this scale is to decide; () for all whose arms it has.
       as_published: whether data, budget and evaluation are those of the source, so that
         its numbers can be compared with ours.
+      gate: what must be reached in training; None for nothing.
     """
 
     recipe: str
@@ -90,6 +113,7 @@ class Scale:
     jobs: int = 0
     claims: Sequence[str] = ()
     as_published: bool = False
+    gate: Gate | None = None
 
     def __post_init__(self) -> None:
         _check_grids(self.grids)
@@ -131,6 +155,19 @@ def check_scale(scale: Scale, where: str) -> None:
     checks.check_text(scale.note, "note", where)
     checks.check_whole(scale.jobs, 0, "jobs", where)
     checks.check_list(scale.claims, "claims", where)
+    if scale.gate is not None:
+        checks.check_instances([scale.gate], Gate, "gate", where)
+        _check_gate(scale.gate, where)
+
+
+def _check_gate(gate: Gate, where: str) -> None:
+    checks.check_number(gate.at_most, "at_most of its gate", where)
+    for field in ("because", "metric", "control"):
+        checks.check_text(getattr(gate, field), f"{field} of its gate", where)
+    if gate.metric not in GATE_METRICS:
+        raise unknown_name("metric of its gate", gate.metric, GATE_METRICS, where)
+    if not gate.because:
+        raise UserError(f"{where} has a gate without a reason: say it in because=")
 
 
 def _check_grids(grids: Any) -> None:

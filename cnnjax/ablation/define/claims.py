@@ -6,67 +6,13 @@ claims that arm 'plain-56' has a higher training error than arm 'plain-20'. Besi
 keywords of its own each function takes those of `Details`.
 """
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypedDict, Unpack
 
-from cnnjax.ablation.define.checks import (
-    check_mapping,
-    check_number,
-    check_text,
-    is_number,
-)
+from cnnjax.ablation.define.checks import is_number
+from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.errors import UserError, shown, unknown_name
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A statement that the runs can support or contradict; see the functions below.
-
-    It says that the sum of coefficient * metric(arm) is above `margin`: 'at most 1
-    point higher than b' is that b minus a is above -1.
-
-    Attributes:
-      name: short, unique.
-      text: the statement in words.
-      source: paper and the table or figure.
-      metric: a key of `METRICS`.
-      contrast: arm name -> coefficient.
-      margin: in the unit of the metric.
-      published: what the source measured, in words; None to quote its numbers, if any.
-
-    Raises:
-      UserError: there is no source, the metric is unknown, or a coefficient is zero.
-    """
-
-    name: str
-    text: str
-    source: str
-    metric: str
-    contrast: Mapping[str, float]
-    margin: float = 0.0
-    published: str | None = None
-
-    def __post_init__(self) -> None:
-        where = f"claim {shown(self.name)}"
-        for field in ("name", "text", "source", "metric"):
-            check_text(getattr(self, field), field, where)
-        if self.published is not None:
-            check_text(self.published, "published", where)
-        check_number(self.margin, "margin", where)
-        check_mapping(self.contrast, "contrast", where)
-        if self.metric not in METRICS:
-            raise unknown_name("metric", self.metric, METRICS, where)
-        if not self.source:
-            raise UserError(f"{where} has no source: give the paper and its table")
-        coefficients = self.contrast.values()
-        if not self.contrast or not all(is_number(c) and c for c in coefficients):
-            raise UserError(
-                f"{where} has the coefficients {dict(self.contrast)}, which must be "
-                "finite and not zero: compare arms that differ"
-            )
-
 
 # Of the functions below, beside those of `Details`.
 KEYWORDS = ("than", "margin", "times", "tolerance", "bound")
@@ -82,12 +28,23 @@ class Details(TypedDict, total=False):
       name: a short, unique name for plots; else made from the arms and the metric.
       published: what the source measured, in words; else the numbers of `Published`
         are quoted, if all arms of the claim have one.
+      matters: smallest distance from the margin that matters, as in `Claim`; runs can
+        then show that there is no difference beyond it.
+      because: the reason for `matters`.
+      headline: whether the claim answers the question of the ablation.
+      test: that decides, as in `Claim`.
+      failures: what becomes of runs that failed to train, as in `Claim`.
     """
 
     source: str
     sentence: str
     name: str
     published: str | None
+    matters: float | None
+    because: str
+    headline: bool
+    test: str
+    failures: str
 
 
 def higher(
@@ -297,6 +254,11 @@ def _claim(
         contrast=contrast,
         margin=float(margin),
         published=details.get("published"),
+        matters=details.get("matters"),
+        because=details.get("because", ""),
+        headline=details.get("headline", False),
+        test=details.get("test", ""),
+        failures=details.get("failures", ""),
     )
 
 

@@ -41,6 +41,10 @@ COST_KEYS = (
     "memory_bytes",
 )
 
+# Share of the runs of an arm that failed to train, by the rule of the definition: the
+# one metric that no run measures.
+FAILED = "failed"
+
 METRICS: dict[str, Metric] = {
     "train_error": Metric("training error", "%", ("final", "train", "error")),
     "train_loss": Metric("training loss", "", ("final", "train", "loss")),
@@ -86,4 +90,23 @@ METRICS: dict[str, Metric] = {
     "memory_mib": Metric(
         "memory of training per seed", "MiB", ("cost", "memory_bytes"), factor=2.0**-20
     ),
+    FAILED: Metric("share of runs that failed to train", "%", (FAILED,)),
 }
+
+_BEFORE_TRAINING = ("gradient_ratio",)
+_OF_TRAINING_IMAGES = ("train_error", "train_loss", "layer_response")
+
+
+def needs_training(metric: str) -> bool:
+    """Whether a metric says something only of runs that could train.
+
+    The cost of a net, its gradients at initialisation and the share of runs that failed
+    do not.
+    """
+    is_cost = METRICS[metric].path[0] == "cost"
+    return not is_cost and metric not in (*_BEFORE_TRAINING, FAILED)
+
+
+def is_held_out(metric: str) -> bool:
+    """Whether a metric is about images that a net was not trained on."""
+    return needs_training(metric) and metric not in _OF_TRAINING_IMAGES

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnjax.ablation.define import checks
 from cnnjax.ablation.define.axes import Arm, Axis, Scale, check_axis, check_scale
-from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define.claim import COUNTED, FISHER, OF_FAILURES, Claim
 from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
 from cnnjax.ablation.define.papers import (
     NOT_RECORDED,
@@ -55,6 +55,10 @@ class Ablation:
       limits: what this set-up cannot show.
       diverged_error: percent that errors count as in runs whose loss became infinite,
         such as that of guessing; None leaves these runs out of averages and claims.
+      failed_above: training error, in percent, above which a run that ended has failed
+        to train; None if only runs whose loss became infinite have.
+      failure_test: exact test of how many runs of the arms of a claim failed: 'fisher',
+        or 'mcnemar' where the runs of a seed fail together.
 
     Raises:
       UserError: if the parts do not fit together.
@@ -75,6 +79,8 @@ class Ablation:
     background: str = ""
     limits: str = ""
     diverged_error: float | None = None
+    failed_above: float | None = None
+    failure_test: str = FISHER
 
     def __post_init__(self) -> None:
         _check_kinds(self)
@@ -155,6 +161,11 @@ def _check_kinds(ablation: Ablation) -> None:
     checks.check_list(ablation.metrics, "metrics", where)
     if ablation.diverged_error is not None:
         checks.check_number(ablation.diverged_error, "diverged_error", where)
+    if ablation.failed_above is not None:
+        checks.check_number(ablation.failed_above, "failed_above", where)
+    checks.check_text(ablation.failure_test, "failure_test", where)
+    if ablation.failure_test not in OF_FAILURES:
+        raise unknown_name("failure_test", ablation.failure_test, OF_FAILURES, where)
 
 
 def _filled_in(ablation: Ablation, axes: Mapping[str, str]) -> str:
@@ -246,6 +257,8 @@ def _check_scales(ablation: Ablation) -> None:
                 f"{counts[arm_name]} arms are named {arm_name!r}: arm_name must tell "
                 f"all arms apart, in {where}"
             )
+        if scale.gate and scale.gate.control not in ("", *counts):
+            raise unknown_name("control of its gate", scale.gate.control, counts, where)
 
 
 def _check_metrics(ablation: Ablation) -> None:
@@ -269,8 +282,19 @@ def _check_claims(ablation: Ablation) -> None:
         for arm in claim.contrast:
             if arm not in arms:
                 raise unknown_name("arm", arm, arms, where)
+        if claim.failures == COUNTED and ablation.diverged_error is None:
+            raise UserError(
+                f"{where} counts failures: say by diverged_error= of the ablation as "
+                "which error"
+            )
     for name, scale in ablation.scales.items():
         where = f"scale {name!r} in {_where(ablation)}"
+        headlines = [claim.name for claim in ablation.posed(name) if claim.headline]
+        if len(headlines) > 1:
+            raise UserError(
+                f"{where} has the headlines {', '.join(headlines)}: one claim answers "
+                "the question, so keep one"
+            )
         posed = {claim.name for claim in ablation.posed(name)}
         for wanted in scale.claims:
             if wanted not in counts:

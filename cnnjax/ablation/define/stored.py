@@ -8,6 +8,9 @@ be read:
   published: one row per arm, with data and protocol. Earlier rows have neither but a
     free `note`, which is read as the protocol; such numbers are shown, never quoted.
   claims: as in `Claim`, with the numbers already quoted in `published`.
+
+Fields that earlier versions did not have are left out at their defaults, which mean
+what was done then.
 """
 
 import dataclasses
@@ -16,23 +19,29 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.ablation.define.axes import SEEDS_KEY, Axis, Scale
-from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define.axes import SEEDS_KEY, Axis, Gate, Scale
+from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.papers import NOT_RECORDED, Published
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
 from cnnjax.schema import text_again
 
+# Later than the form above, which lacks them where they say what was done before.
+_LATER = {
+    Claim: ("matters", "because", "headline", "test", "failures"),
+    Scale: ("gate",),
+    Ablation: ("failed_above", "failure_test"),
+}
 _UNFIT = (UserError, AttributeError, KeyError, TypeError, ValueError)
 
 
 def spec_to_dict(ablation: Ablation, scale: str) -> dict[str, Any]:
     """The definition and the chosen scale as plain dicts, for `plan.json`."""
     ablation.scale(scale)
-    fields = dataclasses.asdict(ablation)
+    fields = _fields(ablation)
     fields["claims"] = [
-        dataclasses.asdict(claim) | {"published": ablation.evidence(claim)}
+        _fields(claim) | {"published": ablation.evidence(claim)}
         for claim in ablation.claims
     ]
     fields["published"] = [
@@ -95,8 +104,17 @@ def _with_texts(stored: Any) -> Any:
     }
 
 
+def _fields(part: Ablation | Claim | Scale) -> dict[str, Any]:
+    usual = {field.name: field.default for field in dataclasses.fields(part)}
+    left_out = {
+        name for name in _LATER[type(part)] if getattr(part, name) == usual[name]
+    }
+    fields = dataclasses.asdict(part)
+    return {name: value for name, value in fields.items() if name not in left_out}
+
+
 def _scale_to_dict(scale: Scale) -> dict[str, Any]:
-    fields = dataclasses.asdict(scale)
+    fields = _fields(scale)
     first, *others = fields.pop("grids")
     if not scale.claims:  # as before there was this field
         del fields["claims"]
@@ -108,6 +126,8 @@ def _scale(stored: Mapping[str, Any]) -> Scale:
     grids = [fields.pop("axes"), *fields.pop("also")]
     seeds = fields.pop("num_seeds")
     fields["overrides"] = _without_seeds(fields["overrides"])
+    if gate := fields.get("gate"):
+        fields["gate"] = Gate(**gate)
     return Scale(grids=grids, seeds=seeds, **fields)
 
 

@@ -1,6 +1,9 @@
-"""Adds seeds until each claim is decided or the budget is spent.
+"""Adds seeds until each claim is decided, or more are futile, or the budget is spent.
 
-The verdicts use `judge.sequential`, so they may be inspected after every round.
+The verdicts use `judge.sequential`, so they may be inspected after every round, and the
+rounds may stop for any reason: no error becomes more frequent. A claim that further
+seeds would decide with a chance below 10% gets no more (`power.chance_to_decide` has
+the method and its sources).
 """
 
 import dataclasses
@@ -9,11 +12,18 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from cnnjax.ablation.define.claim import Claim
+from cnnjax.ablation.define.metrics import FAILED
+from cnnjax.ablation.execute.needs import needs, sentences
 from cnnjax.ablation.judge.collect import Sweep, collect
-from cnnjax.ablation.judge.verdicts import UNDECIDED, Verdict, judge
+from cnnjax.ablation.judge.power import FUTILE, chance_to_decide
+from cnnjax.ablation.judge.stats import ALPHA
+from cnnjax.ablation.judge.verdict import NO_INFORMATION, UNDECIDED, Verdict
+from cnnjax.ablation.judge.verdicts import judge
 from cnnjax.ablation.plan import Plan
 from cnnjax.devices.distributed import num_processes
 from cnnjax.errors import UserError
+from cnnjax.records import is_writer
 from cnnjax.screen import say
 
 AUTO = "auto"  # --seeds
@@ -72,7 +82,15 @@ def train_seeds(
         rounds = functools.partial(make, sequential=True)
         return train_until_decided(rounds, train, budget, say)
     plan = make(num_seeds=parse_seeds(seeds))
+    say_needs(plan, say)
     return train(plan), plan
+
+
+def say_needs(plan: Plan, say: Callable[[str], None], most: int = 0) -> None:
+    """Prints how many seeds the claims need, before anything runs; see `needs`."""
+    if is_writer():
+        for sentence in sentences(*needs(plan, most)):
+            say(sentence)
 
 
 def parse_seeds(seeds: str) -> int | None:
@@ -114,6 +132,8 @@ def train_until_decided(
                 "--seeds=auto needs independent runs, and those of --folds share "
                 "images: give a number of seeds"
             )
+        if counts is None:
+            say_needs(plan, say, budget.seeds)
         trained = time.monotonic()
         code = train(plan)
         if code > CRASHED:
@@ -123,9 +143,18 @@ def train_until_decided(
             say("some runs have not ended; run the same command when they have")
             return code, plan
         verdicts = judge(sweep)
-        open_claims = [v for v in verdicts if v.verdict == UNDECIDED]
+        undecided = [v for v in verdicts if v.verdict == UNDECIDED]
+        if not undecided:
+            say(_ending(verdicts))
+            return code, plan
+        open_claims = worth_seeds(undecided, budget.seeds)
         if not open_claims:
-            say(f"all {len(verdicts)} claims are decided")
+            names = ", ".join(v.claim.name for v in undecided)
+            say(
+                f"{len(undecided)} claims stay undecided, and more seeds are futile: "
+                f"up to --max_seeds={budget.seeds} they decide with a chance below "
+                f"{FUTILE:.0%} ({names})"
+            )
             return code, plan
         counts = next_counts(plan, sweep, open_claims, budget.seeds)
         added = {a: n - sum(_seeds(plan, a)) for a, n in counts.items()}
@@ -145,6 +174,40 @@ def train_until_decided(
         say(
             f"{len(open_claims)} claims are undecided: more seeds for {', '.join(arms)}"
         )
+
+
+def worth_seeds(undecided: Sequence[Verdict], most: int) -> list[Verdict]:
+    """The claims that seeds up to a limit have a chance to decide.
+
+    Args:
+      undecided: claims; by Holm's method each is decided at a level that they share,
+        but for the headline.
+      most: seeds of an arm in all.
+    """
+    sharing = sum(not verdict.claim.headline for verdict in undecided)
+    found = []
+    for verdict in undecided:
+        claim = verdict.claim
+        alpha = ALPHA if claim.headline else ALPHA / sharing
+        numbers = verdict.tested.numbers if verdict.tested else ()
+        many = len(numbers) < 2 or claim.metric == FAILED
+        if many or _chance(claim, numbers, most, alpha) >= FUTILE:
+            found.append(verdict)
+    return found
+
+
+def _chance(claim: Claim, numbers: Sequence[float], most: int, alpha: float) -> float:
+    return chance_to_decide(numbers, claim.matters, most, alpha, claim.decided_by)
+
+
+def _ending(verdicts: Sequence[Verdict]) -> str:
+    silent = sum(v.verdict == NO_INFORMATION for v in verdicts)
+    if not silent:
+        return f"all {len(verdicts)} claims are decided"
+    return (
+        f"{len(verdicts) - silent} of {len(verdicts)} claims are decided, and seeds do "
+        "not help the others: the report says why"
+    )
 
 
 def next_counts(

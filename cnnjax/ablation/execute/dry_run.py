@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.ablation.execute.inline import require_test_images
+from cnnjax.ablation.execute.needs import needs, sentences
 from cnnjax.ablation.execute.taken import takeable
 from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, load_ablation, make_plan
@@ -175,14 +176,18 @@ def _for_planning(config: ConfigDict) -> ConfigDict:
 
 
 def print_plan(
-    plan: Plan, console: Console | None = None, published: Published | None = None
+    plan: Plan,
+    published: Published | None = None,
+    most: int = 0,
+    console: Console | None = None,
 ) -> None:
-    """Prints the dry run: arms, parameters, multiply-adds, time; writes nothing.
+    """Prints the dry run: arms, time, the seeds that claims need; writes nothing.
 
     Args:
       plan: of `make_plan`.
-      console: where to print; the terminal if None.
       published: as of `estimate`.
+      most: as of `needs`.
+      console: where to print; the terminal if None.
     """
     console = console or terminal()
     found, speed = estimate(plan, published), machine_speed(processor())
@@ -213,6 +218,8 @@ def print_plan(
         "estimate, and a warm cache of compiled programs shortens it."
     )
     console.print(total, soft_wrap=True, highlight=False)
+    for words in sentences(*needs(plan, most)):
+        console.print(words, soft_wrap=True, markup=False, highlight=False)
 
 
 def jobs_of(plan: Plan) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
+from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, FAILED, METRICS
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_from_dict
 from cnnjax.ablation.judge.comparable import exclude_others, lacking
@@ -104,6 +104,11 @@ class Sweep:
 
     def values(self, metric: str) -> dict[str, dict[Replicate, float]]:
         """Arm -> seed, or (fold, seed) -> value, of the runs that count."""
+        if metric == FAILED:
+            return {
+                arm: {key: 100.0 * failed for key, failed in own.items()}
+                for arm, own in self.failed.items()
+            }
         table: dict[str, dict[Replicate, float]] = {arm: {} for arm in self.arm_names}
         for row in self.rows:
             value = row.metric(metric)
@@ -112,6 +117,20 @@ class Sweep:
                 table[row.arm][row.replicate] = guess
             elif row.status == "done" and math.isfinite(value):
                 table[row.arm][row.replicate] = value
+        return table
+
+    @property
+    def failed(self) -> dict[str, dict[Replicate, bool]]:
+        """Arm -> seed, or (fold, seed) -> whether it failed to train.
+
+        Of the runs that ended by themselves; `Ablation.failed_above` has the rule.
+        """
+        table: dict[str, dict[Replicate, bool]] = {arm: {} for arm in self.arm_names}
+        most = self.ablation.failed_above
+        for row in self.rows:
+            if row.status == "done" or row.diverged:
+                stuck = most is not None and row.metric("train_error") > most
+                table[row.arm][row.replicate] = row.diverged or stuck
         return table
 
     def resolution(self, metric: str) -> float:

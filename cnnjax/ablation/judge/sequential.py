@@ -1,4 +1,4 @@
-"""A paired t test that may be inspected after every seed.
+"""Paired tests that may be inspected after every seed.
 
 A fixed-n p-value that is inspected again and again until it is small falls below 0.05
 far too often. The numbers here hold at all sample sizes at once, so seeds may be added
@@ -8,7 +8,13 @@ The evidence after n seeds is a Bayes factor: the likelihood of the t statistic 
 standardised effect is drawn from N(0, g), over its likelihood when the effect is zero.
 Whatever the standard deviation, it is a nonnegative martingale of mean 1 if there is no
 effect, so by Ville's inequality the probability that it ever reaches 1 / alpha is at
-most alpha. Like the t test it assumes normal differences.
+most alpha. So 1 over the evidence *of the seeds that there are* is a p-value whenever
+one stops, and the interval has the margins whose p is at least alpha: the two agree.
+Like the t test it assumes normal differences. For differences with a heavy tail there
+is the same for signs alone, which assumes that each is as often above as below.
+
+Stopping for futility costs no error of this kind, because every way of stopping is
+covered; it costs power, see `power.chance_to_decide`.
 
 Source: Lai 1976, "On confidence sequences"; Rouder et al. 2009, "Bayesian t tests"
 (the integrand of equation 1, with a normal prior); Wang and Ramdas 2024, "Anytime-valid
@@ -18,9 +24,6 @@ the p-values, which are valid at any moment.
 """
 
 import math
-
-import numpy as np
-from numpy.typing import ArrayLike
 
 # Variance of the standardised effect under the alternative: that of one seed.
 PRIOR_VARIANCE = 1.0
@@ -41,26 +44,21 @@ def log_evidence(t: float, n: int) -> float:
     return 0.5 * (n * ratio - math.log(growth))
 
 
-def anytime_p(differences: ArrayLike, least_sd: float = 0.0) -> float:
-    """A p-value of mean zero that is valid however the number of seeds was chosen.
+def evidence_of_signs(agreeing: int, n: int) -> float:
+    """Logarithm of the evidence of n signs of which so many agree.
+
+    A Bayes factor against even odds, with a uniform prior on their probability; without
+    more than half of them there is none.
 
     Args:
-      differences: in the order in which the seeds were run, at least 2.
-      least_sd: standard deviation assumed where all differences so far are equal.
-
-    Returns:
-      1 over the largest evidence so far, at most 1.
+      agreeing: differences on one side; ties belong to the other.
+      n: number of differences.
     """
-    x = np.asarray(differences, dtype=float)
-    largest = 0.0
-    for n in range(2, x.size + 1):
-        mean, sd = float(x[:n].mean()), float(x[:n].std(ddof=1))
-        error = max(sd, least_sd if np.ptp(x[:n]) == 0 else 0.0) / math.sqrt(n)
-        if error == 0 and mean == 0:
-            continue
-        t = mean / error if error else math.inf
-        largest = max(largest, log_evidence(t, n))
-    return math.exp(-largest)
+    if 2 * agreeing <= n:
+        return -math.inf
+    others = n - agreeing
+    chance = math.lgamma(agreeing + 1) + math.lgamma(others + 1) - math.lgamma(n + 2)
+    return n * math.log(2) + chance
 
 
 def anytime_critical(n: int, alpha: float) -> float:

@@ -1,4 +1,4 @@
-"""Statistics over seeds: intervals, paired contrasts, correction, power.
+"""Statistics over seeds: intervals, paired contrasts, correction.
 
 All functions take plain numbers. A contrast is paired: the runs of one seed share data
 order and augmentation in all arms, so their values are combined first, and one number
@@ -6,25 +6,26 @@ per seed is tested.
 """
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize, special, stats
 
-from cnnjax.ablation.judge.sequential import anytime_critical, anytime_p
+from cnnjax.ablation.define.claim import SIGN_FLIP, WILCOXON, T
+from cnnjax.ablation.judge.one_sample import (
+    EQUAL_WITHIN,
+    AnytimeSigns,
+    AnytimeT,
+    OneSample,
+    SignFlip,
+    TTest,
+    Wilcoxon,
+)
+from cnnjax.ablation.judge.power import least_seeds, smallest_detectable
 
-ALPHA = 0.05  # two-sided, over the whole report
-POWER = 0.8
-# 2^16 sign patterns take milliseconds; beyond that they are sampled.
-MAX_EXACT_SEEDS = 16
-NUM_SAMPLED_PATTERNS = 9999
-NUM_QUANTILES = 2000  # of the integral over the sample spread
-# Relative difference below which values differ by rounding only.
-EQUAL_WITHIN = 1e-9
+ALPHA = 0.05  # two-sided, over the claims of a report
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,19 +58,23 @@ class Contrast:
 
     Attributes:
       n: number of seeds.
-      effect: mean of the per-seed contrasts, in the unit of the metric.
+      effect: where the per-seed contrasts lie, in the unit of the metric: their mean,
+        or what belongs to the test.
       sd: their sample standard deviation.
       low: lower end of the 95% interval of the effect, not corrected for the number
-        of claims.
+        of claims; it has the margins whose p is at least 0.05.
       high: upper end.
-      p: two-sided p-value of the paired t test of effect = margin, or `anytime_p`.
+      p: two-sided p-value of effect = margin, by the test that decides.
       permutation_p: two-sided sign-flip p-value of the same; nan where n was chosen
         while looking at results, or the runs are folds.
       permutation_floor: the smallest value that permutation_p can take at this n.
       effect_size: d_z = (effect - margin) / sd; nan where sd is zero.
       detectable: distance from the margin that a test at level `alpha` detects with
         80% power, given this n and this sd.
-      no_spread: whether all seeds agree, so that the sd is that of the resolution.
+      no_spread: whether all seeds agree: signs alone then decide.
+      test: that decides.
+      p_equal: p-value of an effect that matters, small where there is none; nan where
+        it is not said what matters.
     """
 
     n: int
@@ -83,6 +88,8 @@ class Contrast:
     effect_size: float
     detectable: float
     no_spread: bool
+    test: str = T
+    p_equal: float = math.nan
 
 
 def summarize(values: Sequence[float], confidence: float = 1 - ALPHA) -> Summary:
@@ -93,27 +100,33 @@ def summarize(values: Sequence[float], confidence: float = 1 - ALPHA) -> Summary
     mean = float(x.mean())
     if x.size == 1:
         return Summary(1, mean, math.nan, math.nan, math.nan)
-    sd = 0.0 if _all_equal(x) else float(x.std(ddof=1))
-    half = _t_quantile(x.size, 1 - confidence) * sd / math.sqrt(x.size)
-    return Summary(x.size, mean, sd, mean - half, mean + half)
+    sd = 0.0 if all_equal(x) else float(x.std(ddof=1))
+    low, high = TTest(mean, sd / math.sqrt(x.size), x.size).interval(1 - confidence)
+    return Summary(x.size, mean, sd, low, high)
 
 
 def combine_by_seed(
     values: Mapping[str, Mapping[Any, float]], coefficients: Mapping[str, float]
 ) -> tuple[tuple[Any, ...], np.ndarray]:
-    """Computes the contrast of each seed.
+    """Computes the contrast of each seed, or of each fold.
+
+    Seeds on one fold share its images, so they are averaged and count as one.
 
     Args:
       values: arm -> seed, or (fold, seed) -> value.
       coefficients: arm -> coefficient.
 
     Returns:
-      The seeds that every arm of the contrast has, in order, and one number per seed.
+      The seeds or folds that every arm of the contrast has, in order, and one number
+      for each.
     """
     shared = set.intersection(*(set(values.get(arm, ())) for arm in coefficients))
-    seeds = tuple(sorted(shared))
-    sums = [sum(c * values[arm][s] for arm, c in coefficients.items()) for s in seeds]
-    return seeds, np.asarray(sums, dtype=float)
+    groups: dict[Any, list[float]] = {}
+    for key in sorted(shared):
+        one = sum(c * values[arm][key] for arm, c in coefficients.items())
+        groups.setdefault(key[0] if isinstance(key, tuple) else key, []).append(one)
+    means = [sum(group) / len(group) for group in groups.values()]
+    return tuple(groups), np.asarray(means, dtype=float)
 
 
 def paired_contrast(
@@ -122,22 +135,25 @@ def paired_contrast(
     resolution: float = 0.0,
     alpha: float = ALPHA,
     *,
+    test: str = T,
+    matters: float | None = None,
     anytime: bool = False,
     overlap: float = 0.0,
 ) -> Contrast:
-    """Tests whether the mean of per-seed contrasts differs from a margin.
+    """Tests whether per-seed contrasts lie at a margin.
 
-    If all seeds agree, the sample standard deviation is zero and the t test is
-    undefined. An error rate changes in steps of one example, so `resolution` then gives
-    a standard deviation, that of rounding to such steps: resolution / sqrt(12). Without
-    a resolution p, effect size and detectable effect are nan, except that p is 1 where
-    all differences equal the margin. The sign-flip test needs no standard deviation.
+    If all seeds agree, the t test is undefined and no spread is made up for it: signs
+    decide, by the sign-flip test or, while seeds are added, by `sequential`. An error
+    rate changes in steps of one example; the interval then is that of rounding to such
+    steps, with a standard deviation of resolution / sqrt(12).
 
     Args:
-      differences: one number per seed, at least two.
+      differences: one finite number per seed or fold, two or more.
       margin: the value tested against, in the unit of the differences.
       resolution: step of the differences, used only when they are all equal.
       alpha: level of the test for which the detectable effect is computed.
+      test: 't', 'sign_flip' or 'wilcoxon'; folds take 't' only.
+      matters: smallest distance from the margin that matters; None if none is said.
       anytime: whether the number of seeds was chosen while looking at results; p and
         interval are then those of `sequential`.
       overlap: test images per training image in cross-validation. The training sets
@@ -155,56 +171,75 @@ def paired_contrast(
     x = np.asarray(differences, dtype=float)
     if x.size < 2 or not np.isfinite(x).all():
         raise ValueError(f"a contrast needs two or more finite differences, got {x}")
-    n, effect = x.size, float(x.mean())
-    no_spread = _all_equal(x)
-    least_sd = resolution / math.sqrt(12)
-    sd = least_sd if no_spread else float(x.std(ddof=1))
+    n, no_spread = x.size, all_equal(x)
+    sd = resolution / math.sqrt(12) if no_spread else float(x.std(ddof=1))
     error = sd * math.sqrt(1 / n + overlap)
-    half = _critical(n, ALPHA, anytime) * error
-    distance = effect - margin
-    p = anytime_p(x - margin, least_sd) if anytime else _t_test(distance, error, n)
-    permutation_p, floor = math.nan, math.nan
-    if not anytime and not overlap:  # it assumes a fixed n and independent runs
-        permutation_p, floor = sign_flip_test(x - margin)
+    decides = chosen(x, test, error, anytime, bool(overlap))
+    rounding = TTest(float(x.mean()), error, n)
+    low, high = (rounding if no_spread else decides).interval(ALPHA)
+    used = T if overlap else test
+    flips = SignFlip(x) if not anytime and not overlap else None
+    distance = decides.center - margin
     return Contrast(
         n=n,
-        effect=effect,
+        effect=decides.center,
         sd=sd,
-        low=effect - half,
-        high=effect + half,
-        p=p,
-        permutation_p=permutation_p,
-        permutation_floor=floor,
+        low=low,
+        high=high,
+        p=decides.p(margin),
+        # It assumes a fixed n and independent runs.
+        permutation_p=flips.p(margin) if flips else math.nan,
+        permutation_floor=flips.floor if flips else math.nan,
         effect_size=math.nan if no_spread else distance / sd,
-        detectable=_detectable(n, error, alpha, POWER, anytime),
+        detectable=_detectable(n, error, alpha, used, anytime, no_spread),
         no_spread=no_spread,
+        test=used,
+        p_equal=math.nan
+        if matters is None
+        else decides.p_inside(margin - matters, margin + matters),
     )
+
+
+def _detectable(
+    n: int, error: float, alpha: float, test: str, anytime: bool, no_spread: bool
+) -> float:
+    """By the t test, and none where so few seeds can never decide."""
+    if not no_spread and n < least_seeds(alpha, test, anytime):
+        return math.inf
+    return smallest_detectable(n, error * math.sqrt(n), alpha, anytime=anytime)
+
+
+def chosen(
+    x: np.ndarray, test: str, error: float, anytime: bool, folds: bool
+) -> OneSample:
+    """The test that decides; where all seeds agree, that of their signs.
+
+    Args:
+      x: differences.
+      test: 't', 'sign_flip' or 'wilcoxon'.
+      error: standard error of their mean.
+      anytime: whether results decided how many there are.
+      folds: whether they are of folds.
+    """
+    no_spread = all_equal(x)
+    if anytime:
+        by_signs = no_spread or test != T
+        return AnytimeSigns(x) if by_signs else AnytimeT(float(x.mean()), error, x.size)
+    if no_spread or (test == SIGN_FLIP and not folds):
+        return SignFlip(x)
+    if test == WILCOXON and not folds:
+        return Wilcoxon(x)
+    return TTest(float(x.mean()), error, x.size)
 
 
 def sign_flip_test(differences: ArrayLike) -> tuple[float, float]:
     """Two-sided sign-flip permutation test of a mean of zero.
 
-    Exact over all 2^n sign patterns up to n = 16, sampled beyond.
-
     Returns:
       The p-value, and the smallest p-value possible at this n.
     """
-    x = np.asarray(differences, dtype=float)
-    if x.size > MAX_EXACT_SEEDS:
-        result = stats.permutation_test(
-            (x, -x),
-            lambda a, b, axis: np.mean(a - b, axis=axis),
-            permutation_type="samples",
-            vectorized=True,
-            n_resamples=NUM_SAMPLED_PATTERNS,
-            rng=np.random.default_rng(0),
-        )
-        return float(result.pvalue), 2 / (NUM_SAMPLED_PATTERNS + 1)
-    signs = np.array(list(itertools.product((1.0, -1.0), repeat=x.size)))  # [2^n, n]
-    sums = np.abs(signs @ x)
-    # The tolerance counts patterns that tie with the observed one up to rounding.
-    reached = sums >= abs(x.sum()) - EQUAL_WITHIN * max(np.abs(x).sum(), 1e-300)
-    return float(reached.mean()), 2.0 ** (1 - x.size)
+    flips = SignFlip(np.asarray(differences, dtype=float))
+    return flips.p(0.0), flips.floor
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -222,58 +257,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def smallest_detectable(
-    n: int, sd: float, alpha: float = ALPHA, power: float = POWER
-) -> float:
-    """Effect that a two-sided paired t test detects with the given power.
-
-    The noncentral t distribution is integrated here, over the quantiles of the sample
-    standard deviation, because SciPy's is inaccurate at few degrees of freedom.
-
-    Args:
-      n: number of seeds, at least two.
-      sd: standard deviation of the per-seed contrasts, above zero.
-      alpha: level of the test.
-      power: probability of detecting the effect.
-
-    Returns:
-      The effect, in the unit of sd.
-    """
-    return _detectable(n, sd / math.sqrt(n), alpha, power, anytime=False)
-
-
-def _detectable(
-    n: int, error: float, alpha: float, power: float, anytime: bool
-) -> float:
-    """As `smallest_detectable`; nan if sd is zero, inf if no effect is detectable."""
-    critical = _critical(n, alpha, anytime)
-    if error == 0 or math.isinf(critical):
-        return math.inf if error else math.nan
-    quantiles = (np.arange(NUM_QUANTILES) + 0.5) / NUM_QUANTILES
-    thresholds = critical * np.sqrt(stats.chi2.ppf(quantiles, n - 1) / (n - 1))
-
-    def shortfall(shift: float) -> float:
-        found = special.ndtr(shift - thresholds) + special.ndtr(-shift - thresholds)
-        return float(found.mean()) - power
-
-    # The standardised sd has median near 1, so three critical values are always enough.
-    shift = optimize.brentq(shortfall, 0.0, 10.0 + 3.0 * critical)
-    return shift * error
-
-
-def _all_equal(x: np.ndarray) -> bool:
+def all_equal(x: np.ndarray) -> bool:
+    """Whether numbers differ by rounding only."""
     return bool(np.ptp(x) <= EQUAL_WITHIN * max(float(np.abs(x).max()), 1.0))
-
-
-def _critical(n: int, alpha: float, anytime: bool) -> float:
-    return anytime_critical(n, alpha) if anytime else _t_quantile(n, alpha)
-
-
-def _t_quantile(n: int, alpha: float) -> float:
-    return float(stats.t.ppf(1 - alpha / 2, n - 1))
-
-
-def _t_test(distance: float, error: float, n: int) -> float:
-    if error > 0:
-        return float(2 * stats.t.sf(abs(distance) / error, n - 1))
-    return 1.0 if abs(distance) <= EQUAL_WITHIN else math.nan

@@ -11,19 +11,18 @@ from markupsafe import Markup
 
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep, collect, write_csv
-from cnnjax.ablation.judge.verdicts import (
+from cnnjax.ablation.judge.verdict import (
     CONTRADICTED,
+    NO_DIFFERENCE,
+    NO_INFORMATION,
     SUPPORTED,
     UNDECIDED,
-    judge,
-    method,
+    slug,
 )
-from cnnjax.ablation.report import tables
-from cnnjax.ablation.report.plots.figures import (
-    build_groups,
-    inline_svg,
-    save_groups,
-)
+from cnnjax.ablation.judge.verdicts import RULE, judge, rule
+from cnnjax.ablation.report import answer, tables
+from cnnjax.ablation.report.plots.figures import inline_svg, save_groups
+from cnnjax.ablation.report.plots.groups import answer_group, build_groups
 from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.errors import UserError
 from cnnjax.records import write_text
@@ -37,7 +36,13 @@ CHOICE = (
     "error, which belongs to the weights with the lowest validation error. Nothing is "
     "selected on the test set."
 )
-MARKS = {SUPPORTED: "✓", CONTRADICTED: "✗", UNDECIDED: "?"}
+MARKS = {
+    SUPPORTED: "✓",
+    CONTRADICTED: "✗",
+    NO_DIFFERENCE: "=",
+    UNDECIDED: "?",
+    NO_INFORMATION: "∅",
+}
 
 
 def write_report(workdir: str | Path) -> list[Path]:
@@ -67,7 +72,11 @@ def _write(sweep: Sweep, workdir: Path) -> list[Path]:
     context = make_context(sweep)
     plots = workdir / "plots"
     plots.mkdir(exist_ok=True)
-    context["groups"], pictures = save_groups(context["groups"], plots)
+    first = [context["picture"]] if context["picture"] else []
+    groups, pictures = save_groups([*first, *context["groups"]], plots)
+    if first:
+        context["picture"] = groups[0]
+    context["groups"] = groups[len(first) :]
     table = workdir / "results.csv"
     write_csv(sweep, table)
     page, text = workdir / "report.html", workdir / "report.md"
@@ -82,10 +91,16 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
     scale = sweep.ablation.scale(sweep.scale_name)
     posed = sweep.ablation.posed(sweep.scale_name)
     costs = tables.cost_lines(sweep)
+    metrics = tables.measured_metrics(sweep)
+    published = tables.published_metrics(sweep)
+    headline = answer.headline(verdicts)
     return {
+        "headline": headline,
+        "answer": answer.answer(headline) if headline else "",
+        "picture": answer_group(sweep, headline),
         "verdicts": verdicts,
         "not_posed": [c for c in sweep.ablation.claims if c not in posed],
-        "method": method(sweep),
+        "rule": rule(sweep),
         "runs_per_arm": tables.runs_per_arm(sweep),
         "guess": tables.guess_words(sweep),
         "seeds": sorted({row.seed for row in sweep.rows}),
@@ -101,8 +116,9 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "warnings": sweep.warnings,
         "verified": sweep.verified_words,
         "troubles": tables.troubles(sweep),
-        "metrics": tables.measured_metrics(sweep),
-        "published_metrics": tables.published_metrics(sweep),
+        "metrics": metrics,
+        "metric_tables": tables.parts_of(metrics, published),
+        "published_metrics": published,
         "published_label": SAME_SETTING if scale.as_published else OTHER_SETTING,
         "lines": tables.arm_lines(sweep),
         "costs": costs,
@@ -152,11 +168,18 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "p_value": tables.p_value,
         "count": tables.count,
         "seconds": tables.seconds,
+        "slug": slug,
+        "minus": answer.minus,
+        "flags": answer.flags,
+        "effect": answer.effect,
+        "effect_interval": answer.interval,
+        "sign_of_limit": answer.sign_of_limit,
     }
     environment.globals |= {
         "METRICS": METRICS,
         "MARKS": MARKS,
         "CHOICE": CHOICE,
+        "RULE": RULE,
         "tally": lambda verdicts: Counter(v.verdict for v in verdicts),
         "inline_svg": lambda panel, name: Markup(inline_svg(panel, name)),
     }

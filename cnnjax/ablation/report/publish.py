@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cnnjax.ablation.judge.collect import Sweep, collect, write_csv
 from cnnjax.ablation.judge.published import write_published
+from cnnjax.ablation.report import definition
 from cnnjax.ablation.report.overview import (
     Entry,
     gallery_context,
@@ -19,7 +20,8 @@ from cnnjax.ablation.report.replacing import replacing
 from cnnjax.ablation.report.tables import troubles
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
-from cnnjax.records import replace_block, write_bytes, write_text
+from cnnjax.records import replace_block, write_bytes, write_json, write_text
+from cnnjax.texts import as_block
 
 KEPT = ("report.md", "results.csv")
 THUMBNAIL = "plots/thumbnail.png"
@@ -58,6 +60,7 @@ def publish(workdir: Path, repository: Path) -> Path:
         records = _write(entry, workdir, new)
         block = render("readme.md.j2", make_context(records), autoescape=False)
         replace_block(repository / "README.md", name, block)
+    definition.refresh(repository)
     return results / name
 
 
@@ -124,6 +127,7 @@ def publish_atlas(
     links = dict(zip((entry.name for entry in entries), reports, strict=True))
     block = render("readme_atlas.md.j2", context | {"links": links}, autoescape=False)
     replace_block(repository / "README.md", f"atlas-{scale}", block)
+    definition.refresh(repository)
     return folders, left
 
 
@@ -149,11 +153,14 @@ def _write(entry: Entry, workdir: Path, folder: Path) -> Sweep:
     """
     sweep = entry.sweep  # not collected again: this one was found complete
     assert sweep is not None
-    most = MOST_BYTES - _text_bytes(sweep)
+    made_with = definition.of_runs(sweep, workdir)
+    write_json(folder / definition.FILE, made_with)
+    most = MOST_BYTES - _text_bytes(sweep) - (folder / definition.FILE).stat().st_size
     write_published(sweep, workdir, folder, _cleaning(workdir), most)
     with drawn(folder) as (drawing, _):
         for file in KEPT:
             write_bytes(folder / file, (drawing / file).read_bytes())
+        definition.add_note(folder, made_with)
         for picture in sorted((drawing / "plots").glob("*.png")):
             write_bytes(folder / "plots" / picture.name, picture.read_bytes())
         save_thumbnail(entry, folder / THUMBNAIL)
@@ -180,4 +187,7 @@ def _write_gallery(
         if (folder / THUMBNAIL).is_file()
     }
     shown = context | {"links": links, "pictures": pictures}
-    write_text(results / "README.md", render("index.md.j2", shown, autoescape=False))
+    page = render("index.md.j2", shown, autoescape=False)
+    # Filled in by `definition.refresh`.
+    text = f"{page.rstrip()}\n\n{as_block(definition.LIST, '')}\n"
+    write_text(results / "README.md", text)

@@ -10,7 +10,9 @@ from pathlib import Path
 from cnnjax.errors import UserError, printable
 from cnnjax.records import write_failure
 
-FILES = frozenset({"report.md", "results.csv", "plan.json", "records.jsonl"})
+FILES = frozenset(
+    {"report.md", "results.csv", "plan.json", "records.jsonl", "definition.json"}
+)
 PLOTS = "plots"  # a folder of pictures
 PICTURE = ".png"
 

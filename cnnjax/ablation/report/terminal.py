@@ -8,12 +8,9 @@ from rich.table import Table
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.collect import Sweep, collect
 from cnnjax.ablation.judge.stats import Summary
-from cnnjax.ablation.judge.verdicts import (
-    SUPPORTED,
-    Verdict,
-    judge,
-)
-from cnnjax.ablation.report import tables
+from cnnjax.ablation.judge.verdict import SUPPORTED, Verdict
+from cnnjax.ablation.judge.verdicts import judge, rule
+from cnnjax.ablation.report import answer, tables
 from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.screen import plain, show, terminal
 
@@ -39,7 +36,7 @@ def print_summary(workdir: str | Path, console: Console | None = None) -> None:
     for warning in sweep.warnings:
         console.print(f"[yellow]{plain(warning)}[/]")
     if verdicts := judge(sweep):
-        show(_verdict_table(verdicts), console)
+        show(_verdict_table(verdicts, rule(sweep)), console)
     elif sweep.ablation.claims:
         console.print(f"scale {plain(sweep.scale_name)} lacks the arms of all claims")
 
@@ -72,24 +69,20 @@ def _unbroken(summary: Summary, metric: str) -> str:
     return tables.interval(summary, metric).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _verdict_table(verdicts: list[Verdict]) -> Table:
+def _verdict_table(verdicts: list[Verdict], rule: str) -> Table:
     table = Table(
         title="Claims",
-        caption="effect with 95% interval; p corrected for the number of claims (Holm)",
+        caption=f"effect with 95% interval; {rule}",
     )
     table.add_column("claim")
     table.add_column("verdict", no_wrap=True)
     table.add_column("effect", justify="right")
     table.add_column("p", justify="right", no_wrap=True)
     for verdict in verdicts:
-        style, c = COLOURS[verdict.verdict].terminal, verdict.contrast
-        metric = verdict.claim.metric
-        effect = (
-            f"{tables.value(c.effect, metric)}\n[dim]{tables.value(c.low, metric)} to "
-            f"{tables.value(c.high, metric)}[/]"
-            if c
-            else "–"
-        )
+        style = COLOURS[verdict.verdict].terminal
+        effect = answer.effect(verdict)
+        if verdict.shown is not None:
+            effect += f"\n[dim]{answer.interval(verdict)}[/]"
         why = (
             "" if verdict.verdict == SUPPORTED else f"\n[dim]{plain(verdict.reason)}[/]"
         )

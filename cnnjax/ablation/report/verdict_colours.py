@@ -2,7 +2,13 @@
 
 from typing import NamedTuple
 
-from cnnjax.ablation.judge.verdicts import CONTRADICTED, SUPPORTED, UNDECIDED
+from cnnjax.ablation.judge.verdict import (
+    CONTRADICTED,
+    NO_DIFFERENCE,
+    NO_INFORMATION,
+    SUPPORTED,
+    UNDECIDED,
+)
 
 
 class Colours(NamedTuple):
@@ -24,5 +30,7 @@ class Colours(NamedTuple):
 COLOURS = {
     SUPPORTED: Colours("#00694c", "#3fc79a", "bold green", 0),
     CONTRADICTED: Colours("#b04400", "#ff9a52", "bold red", 1),
+    NO_DIFFERENCE: Colours("#0a5c9e", "#6bb8f0", "bold blue", 5),
     UNDECIDED: Colours("#5b6470", "#b4bdc8", "bold yellow", 6),
+    NO_INFORMATION: Colours("#5b6470", "#b4bdc8", "dim", 4),
 }

@@ -20,7 +20,7 @@ from cnnjax.data.prepare.write import (
     write_images,
     write_with_tensorflow,
 )
-from cnnjax.data.sources.description import require_tfds, require_utf8
+from cnnjax.data.sources.description import require_utf8
 from cnnjax.data.sources.source import (
     MissingData,
     check_directory,
@@ -64,7 +64,6 @@ def prepare(name: str, data_dir: str, *, base_url: str | None = None) -> Path:
     name = name.removeprefix(PREFIX)
     if not data_dir:
         raise UserError("--data_dir is empty: give the folder to prepare the set in")
-    require_tfds()
     if name not in SETS:
         check_known(name)
     given = base_url is not None

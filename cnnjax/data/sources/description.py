@@ -5,7 +5,6 @@ template of file names gives, and believes all numbers.
 """
 
 import collections
-import importlib.util
 import json
 import os
 import re
@@ -60,19 +59,6 @@ def require_utf8(folder: Path) -> None:
         ) from error
 
 
-def require_tfds() -> None:
-    """Refuses where the packages of prepared sets are not installed.
-
-    Raises:
-      UserError: they are an extra.
-    """
-    if importlib.util.find_spec("tensorflow_datasets") is None:
-        raise UserError(
-            "prepared sets such as cifar10 are read by tensorflow-datasets, which is "
-            "not installed: set CNNJAX_EXTRA=tfds in front of ./launch.sh"
-        )
-
-
 def check_description(directory: Path) -> None:
     """Refuses a folder in which TFDS would run code of others, or never end.
 
@@ -80,11 +66,10 @@ def check_description(directory: Path) -> None:
       directory: of a version, such as `<data_dir>/mnist/3.0.1`.
 
     Raises:
-      UserError: TFDS is not installed; a class beyond `CLASSES`, a negative number, a
-        description that is no regular file or too large.
+      UserError: a class beyond `CLASSES`, a negative number, a description that is no
+        regular file or too large.
       Exception: what JSON and protobuf raise for files that are none.
     """
-    require_tfds()
     from google.protobuf import json_format
     from tensorflow_datasets.core.proto import dataset_info_pb2, feature_pb2
 

@@ -168,6 +168,13 @@ def test_a_keyword_that_does_not_exist_is_refused():
         ({"source": str.upper}, "source is <method"),
         ({"name": 5}, "name is 5, but must be a text"),
         ({"published": 7.5}, "published is 7.5, but must be a text"),
+        ({"matters": 1.0}, "matters=1.0 and because='': give both"),
+        ({"because": "why"}, "give both, the smallest difference that matters"),
+        ({"matters": 0, "because": "why"}, "matters=0 must be above 0"),
+        ({"matters": "1", "because": "why"}, "matters is '1', but must be a finite"),
+        ({"test": "welch"}, "test='welch': one on test_error takes t, sign_flip or"),
+        ({"test": "fisher"}, "test='fisher': one on test_error takes"),
+        ({"failures": "dropped"}, "failures='dropped': give 'apart' or 'counted'"),
     ],
 )
 def test_mistakes_in_keywords_are_one_sentence(details, message):
@@ -180,3 +187,44 @@ def test_mistakes_in_keywords_are_one_sentence(details, message):
 def test_a_change_is_of_two_arms(change):
     with pytest.raises(UserError, match="must be two arms"):
         rises_more("test_error", change, than=("a", "b"), source="nobody")
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"margin": 5.0}, "compares two arms without a margin"),
+        ({"times": 2.0}, "compares two arms without a margin"),
+        ({"test": "t"}, "one on failed takes fisher or mcnemar"),
+        ({"matters": 5.0, "because": "why"}, "exact test knows no margin"),
+    ],
+)
+def test_a_claim_on_failures_has_an_exact_test(keywords, message):
+    claim = higher("failed", "a", than="b", source=SOURCE)
+    assert claim.decided_by == "fisher"
+    assert claim.text == "a has a higher share of runs that failed to train than b."
+    with pytest.raises(UserError, match=message):
+        higher("failed", "a", than="b", source=SOURCE, **keywords)
+
+
+def test_what_of_a_failed_run_is_no_number_is_not_counted():
+    with pytest.raises(UserError, match="test_loss of a failed run is no number"):
+        higher("test_loss", "a", than="b", source=SOURCE, failures="counted")
+
+
+def test_a_tolerance_says_what_matters():
+    with pytest.raises(UserError, match="has a tolerance, which says what matters"):
+        not_higher(**ARMS, tolerance=1, matters=1, because="why")
+
+
+def test_the_sign_of_a_sentence():
+    """From the contrast that is above its margin to the effect that is spoken of."""
+    claims = [
+        higher(**ARMS),
+        lower(**ARMS),
+        not_higher(**ARMS, tolerance=1.0),
+        above("gradient_ratio", "a", bound=-1.0, source=SOURCE),
+        below("test_error", "a", bound=5.0, source=SOURCE),
+        below("gradient_ratio", "a", bound=-1.0, source=SOURCE),
+        rises_more("test_error", ("a", "b"), than=("c", "d"), source=SOURCE),
+    ]
+    assert [claim.sign for claim in claims] == [1, 1, -1, 1, -1, -1, 1]

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from cnnjax.ablation.define import Ablation, Axis, Published, Scale, higher
+from cnnjax.ablation.define import Ablation, Axis, Gate, Published, Scale, higher
 from cnnjax.ablation.define.stored import spec_from_dict, spec_to_dict
 from cnnjax.config import load_recipe, override
 from cnnjax.errors import UserError
@@ -75,6 +75,18 @@ def _claim(arm):
 
 def _scale(seeds=1, **grid):
     return {"s": Scale(recipe="r", seeds=seeds, grids=[grid])}
+
+
+def _gated(gate):
+    return {"s": Scale(recipe="r", seeds=1, gate=gate)}
+
+
+def _headline(arm):
+    return higher("test_error", arm, than="bn-8", source="nobody", headline=True)
+
+
+def _counting(arm):
+    return dataclasses.replace(_claim(arm), failures="counted")
 
 
 def _published(*arms):
@@ -226,6 +238,22 @@ def _axes(*values, name="depth", title=""):
         ({"claims": [_claim("none-8")] * 2}, "tell them apart by name="),
         ({"claims": ["it is better"]}, "must be of Claim"),
         ({"diverged_error": "90"}, "diverged_error is '90'"),
+        ({"failed_above": "90"}, "failed_above is '90'"),
+        ({"failure_test": "fishr"}, "did you mean 'fisher'"),
+        ({"failure_test": None}, "failure_test is None, but must be a text"),
+        ({"claims": [_headline("bn-14"), _headline("none-8")]}, "keep one"),
+        ({"claims": [_counting("none-8")]}, "say by diverged_error= of the ablation"),
+        ({"scales": _gated({"at_most": 0.1})}, "one of gate is {"),
+        ({"scales": _gated(Gate(at_most=0.1, because=""))}, "without a reason"),
+        ({"scales": _gated(Gate(at_most="0", because="b"))}, "at_most of its gate is"),
+        (
+            {"scales": _gated(Gate(at_most=0.1, because="b", control="bn-9"))},
+            "unknown control of its gate 'bn-9'",
+        ),
+        (
+            {"scales": _gated(Gate(at_most=0.1, because="b", metric="test_error"))},
+            "unknown metric of its gate 'test_error'",
+        ),
         ({"title": 5}, "title is 5, but must be a text"),
     ],
 )

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
-from cnnjax.ablation.define import Axis, Scale
-from cnnjax.ablation.define.claims import Claim
+from cnnjax.ablation.define import Axis, Gate, Scale
+from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.stored import spec_from_dict, spec_to_dict
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, to_line
@@ -106,6 +106,41 @@ def test_the_spec_survives_json():
         assert name == scale
         assert json.dumps(spec_to_dict(read, name)) == written
         assert read.arms(scale) == ablation.arms(scale)
+
+
+def test_what_later_versions_can_say_survives_json():
+    ablation = get_ablation()
+    gate = Gate(at_most=0.1, because="it can be fitted", control="plain-20")
+    scale = dataclasses.replace(ablation.scale("laptop"), gate=gate)
+    first, *others = ablation.claims
+    said = dataclasses.replace(
+        first,
+        matters=0.5,
+        because="half of the effect",
+        headline=True,
+        test="wilcoxon",
+        failures="counted",
+    )
+    changed = dataclasses.replace(
+        ablation,
+        claims=[said, *others],
+        scales=ablation.scales | {"laptop": scale},
+        failed_above=81.0,
+        diverged_error=90.0,
+        failure_test="mcnemar",
+    )
+    stored = json.loads(json.dumps(spec_to_dict(changed, "laptop")))
+    read, name = spec_from_dict(stored)
+    assert read.scale(name).gate == gate
+    # The numbers of the source are quoted when a plan is stored.
+    quoted = dataclasses.replace(said, published=ablation.evidence(said))
+    assert read.claims[0] == quoted
+    assert (read.failed_above, read.failure_test) == (81.0, "mcnemar")
+    # Without them the stored form is that of before.
+    old = spec_to_dict(ablation, "laptop")["ablation"]
+    assert "failed_above" not in old
+    assert "gate" not in old["scales"]["laptop"]
+    assert set(old["claims"][0]) == set(EARLIER["claims"][0])
 
 
 def test_any_of_its_names_may_read_like_a_number():

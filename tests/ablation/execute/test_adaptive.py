@@ -54,6 +54,8 @@ def rounds(tmp_path, *claims, seeds="auto", most=20, minutes=0.0):
 def test_a_clear_claim_ends_it(tmp_path):
     code, counts, said = rounds(tmp_path, CLEAR)
     assert code == 0
+    assert said[0].startswith("seeds for 80% power: no earlier runs say")
+    assert said[1] == "  clear: at least 5; at most 20"
     assert said[-1] == "all 1 claims are decided"
     # More than one round, because four seeds can never decide.
     assert counts["plain-8"] == counts["plain-32"] == 8
@@ -61,7 +63,12 @@ def test_a_clear_claim_ends_it(tmp_path):
     assert collect(tmp_path).sequential
 
 
-def test_only_arms_of_open_claims_get_more_seeds(tmp_path):
+@pytest.fixture
+def never_futile(monkeypatch):
+    monkeypatch.setattr(adaptive, "chance_to_decide", lambda *_: 1.0)
+
+
+def test_only_arms_of_open_claims_get_more_seeds(tmp_path, never_futile):
     _, counts, said = rounds(tmp_path, CLEAR, OPEN, most=12)
     assert counts == {
         "plain-8": 12,
@@ -74,14 +81,14 @@ def test_only_arms_of_open_claims_get_more_seeds(tmp_path):
     assert said[-1] == "1 claims stay undecided at --max_seeds=12"
 
 
-def test_no_time_is_left(tmp_path, monkeypatch):
+def test_no_time_is_left(tmp_path, monkeypatch, never_futile):
     monkeypatch.setattr(adaptive, "_estimate", lambda *_: 61.0)
     _, counts, said = rounds(tmp_path, OPEN, minutes=1.0)
     assert set(counts.values()) == {4}
     assert "more than is left of --budget_minutes" in said[-1]
 
 
-def test_it_goes_on_where_it_was_ended(tmp_path):
+def test_it_goes_on_where_it_was_ended(tmp_path, never_futile):
     rounds(tmp_path, OPEN, most=8)
     _, counts, _ = rounds(tmp_path, OPEN, most=12)
     assert counts["plain-8"] == 12
@@ -93,12 +100,13 @@ def test_nothing_is_added_while_runs_are_still_to_come(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "write_cells", lambda workdir: None)
     _, counts, said = rounds(tmp_path, OPEN)
     assert set(counts.values()) == {4}
-    assert said == ["some runs have not ended; run the same command when they have"]
+    assert said[2:] == ["some runs have not ended; run the same command when they have"]
 
 
 def test_a_number_that_was_set_beforehand(tmp_path):
     _, counts, said = rounds(tmp_path, OPEN, seeds="6")
-    assert (set(counts.values()), said) == ({6}, [])
+    assert set(counts.values()) == {6}
+    assert said[1:] == ["  open: at least 2; planned 6"]
     assert not collect(tmp_path).sequential
 
 
@@ -109,6 +117,27 @@ def test_seeds_added_by_hand_count_as_looked_at(tmp_path):
     after = judge(collect(tmp_path))[0].contrast
     assert collect(tmp_path).sequential
     assert (before.n, after.n) == (6, 7)
+
+
+def test_seeds_that_cannot_help_are_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(adaptive, "chance_to_decide", lambda *_: 0.09)
+    code, counts, said = rounds(tmp_path, OPEN)
+    assert (code, set(counts.values())) == (0, {4})
+    assert said[-1] == (
+        "1 claims stay undecided, and more seeds are futile: up to --max_seeds=20 they "
+        "decide with a chance below 10% (open)"
+    )
+
+
+def test_what_a_chance_is_asked_of(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        adaptive, "chance_to_decide", lambda *given: asked.append(given) or 1.0
+    )
+    rounds(tmp_path, OPEN, dataclasses.replace(OPEN, name="2", margin=2.0), most=8)
+    numbers, matters, most, alpha, test = asked[0]
+    assert len(numbers) == 4
+    assert (matters, most, alpha, test) == (None, 8, 0.05 / 2, "t")
 
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "many", "1.5"])

@@ -57,7 +57,7 @@ def test_published_facts_stand_in_for_data(paper):
 def test_the_dry_run_fits_a_narrow_screen(paper, monkeypatch):
     monkeypatch.setattr(module, "machine_speed", lambda _: Speed(1e12, 1e-4, 1.0))
     console = Console(file=io.StringIO(), width=80, color_system=None)
-    print_plan(paper, console)
+    print_plan(paper, console=console)
     text = console.file.getvalue()
     for word in ("residual-1202", "64,000", "2.829 G", "19.42 M", "6 runs"):
         assert word in text

@@ -1,14 +1,30 @@
 """The test that may be inspected after every seed."""
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from cnnjax.ablation.judge.sequential import anytime_critical, anytime_p, log_evidence
+from cnnjax.ablation.judge.one_sample import AnytimeT
+from cnnjax.ablation.judge.sequential import (
+    PRIOR_VARIANCE,
+    anytime_critical,
+    evidence_of_signs,
+    log_evidence,
+)
 from cnnjax.ablation.judge.stats import ALPHA, paired_contrast
+
+
+def evidence_on_the_way(x: np.ndarray) -> np.ndarray:
+    """Logarithm of the evidence after 2, 3, ... of the seeds in each row."""
+    n = np.arange(2, x.shape[1] + 1)
+    mean = np.cumsum(x, axis=1)[:, 1:] / n
+    square = np.cumsum(x**2, axis=1)[:, 1:] / n
+    t = mean / np.sqrt((square - mean**2) / (n - 1))
+    share, growth = t**2 / (n - 1), 1 + n * PRIOR_VARIANCE
+    ratio = np.log1p(share) - np.log1p(share / growth)
+    return (n * ratio - np.log(growth)) / 2
 
 
 @pytest.mark.parametrize(("n", "t"), [(2, 0.3), (5, 2.5), (5, -7.0), (20, 1.0)])
@@ -42,30 +58,65 @@ def test_the_critical_value_gives_the_evidence(n):
 def test_few_seeds_cannot_decide():
     n = next(n for n in range(2, 100) if math.isfinite(anytime_critical(n, ALPHA)))
     assert n > 2
-    assert anytime_p([1.0] * (n - 1)) > ALPHA > anytime_p([1.0] * n)
+    clear = 1.0 + 1e-6 * np.arange(n)
+    p = [paired_contrast(clear[:k], anytime=True).p for k in (n - 1, n)]
+    assert p[0] > ALPHA > p[1]
 
 
 def test_looking_after_every_seed_keeps_the_level():
     """Without an effect, few sequences ever reject; with a plain t test, many do."""
     rng = np.random.default_rng(0)
-    num_sets, most = 1000, 60
-    x = rng.normal(size=(num_sets, most))
-    anytime = np.array([anytime_p(row) for row in x])
-    assert np.mean(anytime < ALPHA) < ALPHA
-    n = np.arange(2, most + 1)
+    x = rng.normal(size=(4000, 60))
+    evidence = evidence_on_the_way(x)
+    assert np.mean((evidence > math.log(1 / ALPHA)).any(axis=1)) < ALPHA
+    n = np.arange(2, 61)
     mean = np.cumsum(x, axis=1)[:, 1:] / n
     square = np.cumsum(x**2, axis=1)[:, 1:] / n
     sd = np.sqrt((square - mean**2) * n / (n - 1))
     p = 2 * stats.t.sf(np.abs(mean) / (sd / np.sqrt(n)), n - 1)
     assert np.mean(p.min(axis=1) < ALPHA) > 3 * ALPHA
+    ours = paired_contrast(x[0, :9], anytime=True).p
+    assert ours == pytest.approx(min(1.0, math.exp(-evidence[0, 7])))
 
 
-def test_an_effect_is_found_and_what_was_found_stays():
-    rng = np.random.default_rng(1)
-    x = 1.0 + rng.normal(size=40)
-    values = [anytime_p(x[:n]) for n in range(2, 41)]
-    assert values[-1] < 0.001
-    assert all(a >= b for a, b in itertools.pairwise(values))
+def test_p_and_interval_agree_at_every_number_of_seeds():
+    """On paths without effect p is below the level exactly where the margin is out."""
+    rng = np.random.default_rng(3)
+    decided = 0
+    for x in rng.normal(0.4, size=(60, 25)):
+        for n in range(2, 26):
+            error = x[:n].std(ddof=1) / math.sqrt(n)
+            found = AnytimeT(x[:n].mean(), error, n)
+            low, high = found.interval(ALPHA)
+            assert (found.p(0) < ALPHA) == (not low <= 0 <= high)
+            decided += found.p(0) < ALPHA
+    assert decided > 100
+
+
+@pytest.mark.parametrize(("agreeing", "n"), [(5, 5), (7, 9), (30, 40)])
+def test_the_evidence_of_signs_is_a_bayes_factor(agreeing, n):
+    chance, _ = integrate.quad(lambda q: stats.binom.pmf(agreeing, n, q), 0, 1)
+    factor = chance / stats.binom.pmf(agreeing, n, 0.5)
+    assert math.exp(evidence_of_signs(agreeing, n)) == pytest.approx(factor)
+
+
+def test_signs_keep_the_level_where_one_net_in_ten_fails():
+    rng = np.random.default_rng(4)
+    x = rng.standard_cauchy(size=(2000, 40))
+    counts = range(41)
+    most = np.array([[evidence_of_signs(min(k, n), n) for k in counts] for n in counts])
+    above = np.cumsum(x > 0, axis=1)
+    n = np.arange(1, 41)
+    evidence = most[n, np.maximum(above, n - above)]
+    assert np.mean((evidence > math.log(1 / ALPHA)).any(axis=1)) < ALPHA
+
+
+def test_an_effect_is_found():
+    x = 1.0 + np.random.default_rng(1).normal(size=40)
+    assert paired_contrast(x, anytime=True).p < 0.001
+    robust = paired_contrast(x, anytime=True, test="wilcoxon")
+    assert robust.p < ALPHA
+    assert robust.effect == pytest.approx(np.median(x))
 
 
 def test_a_contrast_that_was_looked_at_is_more_careful():
@@ -76,7 +127,6 @@ def test_a_contrast_that_was_looked_at_is_more_careful():
     assert looked.low < fixed.low < fixed.high < looked.high
     assert looked.detectable > fixed.detectable
     assert math.isnan(looked.permutation_p)
-    assert looked.p == anytime_p(x)
 
 
 def test_folds_are_corrected_for_the_images_they_share():

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from cnnjax.ablation.judge.power import smallest_detectable
 from cnnjax.ablation.judge.stats import (
     combine_by_seed,
     holm,
     paired_contrast,
     sign_flip_test,
-    smallest_detectable,
     summarize,
 )
 
@@ -106,24 +106,50 @@ def test_detectable_effect_is_found_in_80_of_100_samples(n, alpha):
     assert np.mean(p < alpha) == pytest.approx(0.8, abs=0.01)
 
 
-def test_equal_differences_are_tested_with_the_spread_of_rounding():
+def test_equal_differences_are_judged_by_their_signs():
+    """A spread that is made up would make p as small as one likes."""
     step = 100 / 1437
     ours = paired_contrast([0.0] * 5, margin=-1.0, resolution=step)
     error = step / math.sqrt(12) / math.sqrt(5)
     assert ours.no_spread
-    assert ours.p == pytest.approx(2 * scipy_stats.t.sf(1.0 / error, 4))
+    assert ours.p == ours.permutation_p == 0.0625
     assert ours.low == pytest.approx(-scipy_stats.t.ppf(0.975, 4) * error)
     assert math.isnan(ours.effect_size)
-    assert ours.permutation_p == 0.0625
+    assert paired_contrast([0.0] * 6, margin=-1.0, resolution=step).p < 0.05
 
 
 def test_equal_differences_without_a_resolution():
     apart = paired_contrast([0.3, 0.1 + 0.2], margin=0.0)
     assert apart.no_spread
     assert (apart.low, apart.high) == (pytest.approx(0.3), pytest.approx(0.3))
-    assert math.isnan(apart.p)
+    assert apart.p == 0.5
     assert math.isnan(apart.detectable)
     assert paired_contrast([0.0, 0.0]).p == 1.0
+
+
+def test_what_signs_cannot_show_with_few_seeds():
+    x = _sample(1, 5)
+    assert math.isfinite(paired_contrast(x).detectable)
+    assert paired_contrast(x, test="wilcoxon").detectable == math.inf
+    assert math.isfinite(paired_contrast(_sample(1, 6), test="wilcoxon").detectable)
+
+
+def test_folds_take_the_t_test():
+    """Whatever a claim asks for: folds are not independent."""
+    x = _sample(2, 6)
+    asked = paired_contrast(x, test="sign_flip", overlap=0.25)
+    assert asked == paired_contrast(x, overlap=0.25)
+    assert asked.test == "t"
+
+
+def test_seeds_on_one_fold_count_once():
+    values = {
+        "a": {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 4.0, (1, 1): 5.0},
+        "b": {(0, 0): 0.0, (0, 1): 0.0, (1, 0): 1.0},
+    }
+    folds, differences = combine_by_seed(values, {"a": 1, "b": -1})
+    assert folds == (0, 1)
+    np.testing.assert_array_equal(differences, [2.0, 3.0])
 
 
 @pytest.mark.parametrize("bad", [[], [1.0], [1.0, math.nan], [1.0, math.inf]])

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from cnnjax.ablation.report import pages
-from cnnjax.ablation.report.overview import read_entry, write_index
+from cnnjax.ablation.report.overview import gallery_context, read_entry, write_index
 from cnnjax.ablation.report.publish import publish, publish_atlas, without_folders
 from cnnjax.errors import UserError
 from tests.ablation.report.test_pages import _Tags
@@ -54,8 +54,25 @@ def test_the_overview_has_a_row_per_question(runs):
     assert page.read_text().count("<svg") == 1
     text = page.with_suffix(".md").read_text()
     assert bars(text) == ({7}, 4)
-    assert "✓ supported: plain degrades" in text
+    verdicts = entries[0].verdicts
+    first = verdicts[0]
+    assert f"**{first.verdict}:** {first.claim.text} **{first.direction}**" in text
+    for other in verdicts[1:]:
+        assert f"{other.claim.text} **{other.direction}**" in text
+        assert other.claim.text in page.read_text()
     assert (page.parent / "thumbnails/degradation.png").stat().st_size < 20_000
+
+
+def test_claims_are_corrected_over_the_whole_atlas(runs):
+    entry = read_entry("degradation", runs / "degradation/laptop")
+    context = gallery_context("laptop", [entry, entry])
+    for shown in context["entries"]:
+        for verdict in shown.verdicts:
+            # The same trainings in two questions are counted once.
+            assert verdict.in_atlas == verdict.verdict
+            if verdict.is_decided:
+                assert verdict.p_atlas == verdict.p_holm
+    assert "over all claims of the atlas" in context["RULE"]
 
 
 def test_a_broken_plan_is_a_sentence_in_the_overview(tmp_path):

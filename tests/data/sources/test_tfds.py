@@ -1,17 +1,14 @@
 """Prepared TFDS sets: subsets, caveats, and what a broken folder says."""
 
 import errno
-import importlib.util
 import io
 import os
 import shutil
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data.prepare import prepare
 from cnnjax.data.sources import tfds as source
 from cnnjax.errors import UserError
 from tests.data.loading import load
@@ -58,16 +55,6 @@ def test_only_what_is_needed_is_decoded(prepared, monkeypatch):
 def test_any_set_by_its_tfds_name(prepared):
     named = load("cifar10", prepared[0])
     assert load("tfds:cifar10", prepared[0]).fingerprint == named.fingerprint
-
-
-def test_the_packages_are_an_extra(prepared, monkeypatch, tmp_path):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(UserError, match="set CNNJAX_EXTRA=tfds in front of"):
-        load("cifar10", prepared[0])
-    with pytest.raises(UserError, match="CNNJAX_EXTRA=tfds"):
-        prepare("cifar10", str(tmp_path / "new"))
-    assert not (tmp_path / "new").exists()
 
 
 def test_highest_version_is_read(copy):

@@ -24,7 +24,6 @@ from tests.interop.seeded import (
     seeded_weights,
 )
 from tests.interop.small_weights import drawn, same
-from tests.models.entries import QUICK_TO_COMPILE
 from tests.slow import slow
 
 RECORDED = pathlib.Path(__file__).parent / "recorded"
@@ -59,10 +58,7 @@ def logits_of(name, variables, images, **overrides):
         net = create_model(name, dtype="float64", **overrides)
         params = variables["params"]
         state = {"batch_stats": variables["batch_stats"]}
-        run = jax.jit(
-            lambda p, s, x: forward_eval(net, p, s, x),
-            compiler_options=QUICK_TO_COMPILE,
-        )
+        run = jax.jit(lambda p, s, x: forward_eval(net, p, s, x))
         return np.asarray(run(params, state, images))
 
 
@@ -105,9 +101,7 @@ def test_training_of_the_port():
     variables = interop.from_torch(name, weights, source="cifar", **overrides)
     with jax.enable_x64(True):
         net = create_model(name, dtype="float64", **overrides)
-        run = jax.jit(
-            jax.value_and_grad(loss, has_aux=True), compiler_options=QUICK_TO_COMPILE
-        )
+        run = jax.jit(jax.value_and_grad(loss, has_aux=True))
         state = {"batch_stats": variables["batch_stats"]}
         (ours, state), grads = run(
             variables["params"], state, seeded_images(4, port["size"])

@@ -64,6 +64,7 @@ def test_pools(pool, size, window, strides, padding, ceil_mode):
         check(lambda x: pool(x, window, strides, padding, ceil_mode=ceil_mode), x)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(
     groups=st.integers(1, 3),
@@ -71,7 +72,16 @@ def test_pools(pool, size, window, strides, padding, ceil_mode):
     size=st.integers(1, 4),
     channels=st.integers(1, 4),
 )
-def test_batch_norm(groups, images, size, channels):
+def test_batch_norm_of_any_shape(groups, images, size, channels):
+    check_batch_norm(groups, images, size, channels)
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 1, 1), (3, 2, 3, 4)])
+def test_batch_norm(shape):
+    check_batch_norm(*shape)
+
+
+def check_batch_norm(groups, images, size, channels):
     with jax.enable_x64(True):
         stream = np.random.RandomState(0)
         x = 3 + 2 * stream.randn(groups, images, size, size, channels)

@@ -1,0 +1,271 @@
+"""With which definition a published report was made, and what has changed since.
+
+`definition.json` lies beside a published report: the commits of its runs, and what of
+the definition decides its numbers: the resolved config of every arm, the seeds and the
+claims. Words and published numbers of others are no part of it. `refresh` compares it
+with the definition as it is now and says on the page what differs, so that a definition
+can be edited at any time and no page shows numbers that pass for those of another one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cnnjax.ablation.define.spec import Ablation
+from cnnjax.ablation.judge.collect import Sweep
+from cnnjax.ablation.plan import load_ablation, make_plan
+from cnnjax.config import deciding_keys, to_dict
+from cnnjax.errors import UserError
+from cnnjax.record_kinds import CONFIG
+from cnnjax.records import (
+    read_json,
+    replace_block,
+    sift_record,
+    write_json,
+    write_text,
+)
+from cnnjax.texts import as_block, block
+
+FILE = "definition.json"
+# The block on the page of a report; that of the lists in README.md and docs/results/.
+BLOCK, LIST = "definition", "definitions"
+# In `definition.json`: sentences about what changed the numbers, not the definition.
+CHANGED = "numbers_changed"
+MOST_NAMED = 4  # arms, or changes, in one sentence
+
+
+def described(
+    ablation: Ablation, scale: str, configs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What of a definition decides numbers, for `definition.json`.
+
+    Args:
+      ablation: the definition.
+      scale: name of the scale.
+      configs: arm -> its resolved config.
+    """
+    flat = {arm: deciding_keys(config) for arm, config in configs.items()}
+    first = next(iter(flat.values()), {})
+    common = {
+        key: value
+        for key, value in first.items()
+        if all(key in own and own[key] == value for own in flat.values())
+    }
+    return {
+        "ablation": ablation.name,
+        "scale": scale,
+        "seeds": ablation.scale(scale).seeds,
+        "config": common,
+        "arms": {
+            arm: {key: value for key, value in own.items() if key not in common}
+            for arm, own in flat.items()
+        },
+        "claims": {
+            claim.name: {
+                "metric": claim.metric,
+                "contrast": dict(claim.contrast),
+                "margin": claim.margin,
+            }
+            for claim in ablation.posed(scale)
+        },
+    }
+
+
+def of_runs(sweep: Sweep, workdir: Path) -> dict[str, Any]:
+    """The definition that the runs of a work folder were made with, and their commits.
+
+    An arm whose config is missing has no keys, and none is compared later.
+    """
+    configs = {
+        arm["name"]: sift_record(_config_of(arm, workdir), CONFIG)[0] or {}
+        for arm in sweep.plan["arms"]
+    }
+    commits = {of_cell.get("git_commit") for of_cell in sweep.provenance.values()}
+    return {
+        "commits": sorted(commit for commit in commits if commit),
+        **described(sweep.ablation, sweep.scale_name, configs),
+    }
+
+
+def _config_of(arm: Mapping[str, Any], workdir: Path) -> Path:
+    return workdir / arm["cells"][0]["name"] / "config.json"
+
+
+def as_defined(name: str, scale: str) -> dict[str, Any] | None:
+    """The same of the definition of `configs/ablations/` as it is now.
+
+    Returns:
+      None where there is none of that name and scale, or it cannot be read.
+    """
+    try:
+        ablation = load_ablation(name)
+        ablation.scale(scale)
+    except UserError:
+        return None
+    plan = make_plan(
+        ablation,
+        scale,
+        num_seeds=None,
+        data_dir="",
+        workdir="/no/such/folder",  # where an earlier plan is sought
+        changes={},
+    )
+    configs = {cell.arm.name: to_dict(cell.config) for cell in plan.cells}
+    return described(ablation, scale, configs)
+
+
+def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between two definitions, a phrase each.
+
+    Args:
+      then: of `definition.json`.
+      now: of `as_defined`.
+    """
+    found = []
+    if then["seeds"] != now["seeds"]:
+        found.append(f"seeds: {then['seeds']} -> {now['seeds']}")
+    found += _gone_or_new("arm", then["arms"], now["arms"])
+    changed: dict[str, list[str]] = {}
+    both = [arm for arm in then["arms"] if arm in now["arms"]]
+    for arm in both:
+        old = {**then["config"], **then["arms"][arm]}
+        new = {**now["config"], **now["arms"][arm]}
+        for key in sorted(old.keys() | new.keys()) if old else ():
+            a, b = old.get(key, "absent"), new.get(key, "absent")
+            if a != b:
+                changed.setdefault(f"{key}: {a} -> {b}", []).append(arm)
+    for phrase, arms in changed.items():
+        which = "" if arms == both else f" ({_several(arms)})"
+        found.append(phrase + which)
+    return found + _other_claims(then["claims"], now["claims"])
+
+
+def note(then: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
+    """The sentences on the page of a report.
+
+    Args:
+      then: of `definition.json`.
+      now: of `as_defined`.
+    """
+    commits = [commit[:10] for commit in then["commits"]]
+    of = f"of commit {' and '.join(commits)}" if commits else "of no known commit"
+    text = f"Made with the definition {of}."
+    if now is None:
+        return f"{text} Today there is no definition of this name and scale."
+    if found := changes(then, now):
+        text += f" The definition has changed since: {_several(found, '; ')}."
+    if found := then.get(CHANGED, ()):
+        text += f" Numbers at scale `smoke` have changed since: {'; '.join(found)}."
+    return text
+
+
+def add_note(folder: Path, made_with: Mapping[str, Any]) -> None:
+    """Puts the note below the title of a page that has none yet.
+
+    Args:
+      folder: of the report.
+      made_with: its definition.
+    """
+    title, rest = (folder / "report.md").read_text("utf-8").split("\n", 1)
+    now = as_defined(made_with["ablation"], made_with["scale"])
+    text = as_block(BLOCK, note(made_with, now))
+    write_text(folder / "report.md", f"{title}\n\n{text}\n{rest}")
+
+
+def expected_blocks(repository: Path) -> dict[Path, tuple[str, str]]:
+    """File -> name and text of its block about definitions, as it must stand there.
+
+    Args:
+      repository: contains README.md and docs/results/.
+    """
+    folders = sorted(path.parent for path in _results(repository).glob(f"*/{FILE}"))
+    notes = {folder: _note_of(folder) for folder in folders}
+    blocks = {folder / "report.md": (BLOCK, text) for folder, text in notes.items()}
+    for page in (repository / "README.md", _results(repository) / "README.md"):
+        blocks[page] = LIST, _list(page, notes)
+    return blocks
+
+
+def refresh(repository: Path) -> list[Path]:
+    """Writes the blocks about definitions of all pages anew; trains nothing.
+
+    Returns:
+      The files that have changed.
+    """
+    expected = expected_blocks(repository).items()
+    return [
+        path
+        for path, (name, text) in expected
+        if path.is_file()
+        and block(path.read_text("utf-8"), name) is not None
+        and replace_block(path, name, text)
+    ]
+
+
+def state_change(repository: Path, names: Sequence[str], sentence: str) -> None:
+    """Notes beside reports that their numbers are others by now, though defined alike.
+
+    Args:
+      repository: contains docs/results/.
+      names: of the reports, such as 'degradation-laptop'.
+      sentence: what has changed, and in which commit.
+
+    Raises:
+      UserError: none is named, there is no such report, or it has no definition.
+    """
+    if not names:
+        raise UserError("--numbers_changed needs --reports: name the pages it is for")
+    for name in names:
+        path = _results(repository) / name / FILE
+        then = read_json(path)
+        known = then.get(CHANGED, [])
+        write_json(path, then | {CHANGED: [*known, sentence]})
+
+
+def _results(repository: Path) -> Path:
+    return repository / "docs" / "results"
+
+
+def _note_of(folder: Path) -> str:
+    then = read_json(folder / FILE)
+    return note(then, as_defined(then["ablation"], then["scale"]))
+
+
+def _list(page: Path, notes: Mapping[Path, str]) -> str:
+    """How many reports are out of date, and which."""
+    old = {folder: text for folder, text in notes.items() if "since" in text}
+    head = f"{len(notes) - len(old)} of {len(notes)} published reports were made with"
+    if not old:
+        return f"{head} today's definitions."
+    root = page.parent
+    lines = [
+        f"- [{folder.name}]({folder.relative_to(root)}/report.md): {text}"
+        for folder, text in old.items()
+    ]
+    return "\n".join([f"{head} today's definitions. The others:", "", *lines])
+
+
+def _other_claims(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Claims are what they state; another name or other words change nothing."""
+    old = [name for name in then if then[name] not in now.values()]
+    new = [name for name in now if now[name] not in then.values()]
+    changed = [f"claim {name!r} is another statement" for name in old if name in new]
+    return changed + _gone_or_new(
+        "claim",
+        [name for name in old if name not in new],
+        [name for name in new if name not in old],
+    )
+
+
+def _gone_or_new(kind: str, then: Iterable[str], now: Iterable[str]) -> list[str]:
+    old, new = list(then), list(now)
+    gone = [name for name in old if name not in new]
+    added = [name for name in new if name not in old]
+    found = [f"{kind} gone: {_several(gone)}"] if gone else []
+    return found + ([f"{kind} added: {_several(added)}"] if added else [])
+
+
+def _several(words: Sequence[str], between: str = ", ") -> str:
+    more = len(words) - MOST_NAMED
+    text = between.join(words[:MOST_NAMED])
+    return f"{text} and {more} more" if more > 0 else text

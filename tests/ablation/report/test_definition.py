@@ -1,0 +1,137 @@
+"""A published report says with which definition it was made, and what changed since."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from cnnjax.ablation.report import definition
+from cnnjax.errors import UserError
+from cnnjax.texts import block
+
+ROOT = Path(__file__).parents[3]
+REPORTS = sorted(path.parent for path in (ROOT / "docs/results").glob("*/report.md"))
+DO = "write it with ./launch.sh publish --refresh"
+THEN = {
+    "commits": ["0123456789abcdef"],
+    "seeds": 2,
+    "config": {"train.epochs": 15},
+    "arms": {"plain": {"model.depth": 8}, "residual": {"model.depth": 20}},
+    "claims": {
+        "a": {"metric": "test_error", "contrast": {"plain": 1}, "margin": 0.0},
+        "b": {"metric": "test_error", "contrast": {"plain": 1}, "margin": 1.0},
+    },
+}
+
+
+def changed(**new):
+    return definition.changes(THEN, THEN | new)
+
+
+def test_what_changed_is_said():
+    assert changed() == []
+    assert changed(seeds=3) == ["seeds: 2 -> 3"]
+    assert changed(config={"train.epochs": 20}) == ["train.epochs: 15 -> 20"]
+    arms = THEN["arms"] | {"plain": {"model.depth": 9}}
+    assert changed(arms=arms) == ["model.depth: 8 -> 9 (plain)"]
+    arms = {"plain": THEN["arms"]["plain"], "dense": {}}
+    assert changed(arms=arms) == ["arm gone: residual", "arm added: dense"]
+    # The key of all has become one of each arm: nothing has changed.
+    moved = {arm: {"train.epochs": 15, **own} for arm, own in THEN["arms"].items()}
+    assert changed(config={}, arms=moved) == []
+
+
+def test_a_claim_is_what_it_states():
+    a, b = THEN["claims"].values()
+    assert changed(claims={"a in other words": a, "b": b}) == []
+    assert changed(claims={"a": a}) == ["claim gone: b"]
+    other = b | {"margin": 2.0}
+    assert changed(claims={"a": a, "b": other}) == ["claim 'b' is another statement"]
+    assert changed(claims={"a": a, "b": b, "c": other}) == ["claim added: c"]
+
+
+def test_the_note_on_the_page():
+    assert (
+        definition.note(THEN, THEN) == "Made with the definition of commit 0123456789."
+    )
+    text = definition.note(THEN, THEN | {"seeds": 3})
+    assert text.endswith("The definition has changed since: seeds: 2 -> 3.")
+    assert "no definition of this name" in definition.note(THEN, None)
+    then = THEN | {definition.CHANGED: ["rounding of batch norm (commit abc)"]}
+    text = definition.note(then, THEN)
+    assert text.endswith("have changed since: rounding of batch norm (commit abc).")
+
+
+def test_pages_are_refreshed(tmp_path):
+    """An edited definition: its page and both lists say so, and nothing else moves."""
+    source = ROOT / "docs/results/degradation-laptop"
+    folder = tmp_path / "docs/results/degradation-laptop"
+    folder.mkdir(parents=True)
+    made_with = json.loads((source / definition.FILE).read_text())
+    (folder / definition.FILE).write_text(json.dumps(made_with | {"seeds": 4}))
+    page = (source / "report.md").read_text()
+    (folder / "report.md").write_text(page)
+    marks = "a\n<!-- begin definitions -->\n<!-- end definitions -->\nb\n"
+    (tmp_path / "README.md").write_text(marks)
+    assert len(definition.refresh(tmp_path)) == 2
+    assert definition.refresh(tmp_path) == []
+    new = (folder / "report.md").read_text()
+    assert "The definition has changed since: seeds: 4 -> 5." in new
+    end = "<!-- end definition -->"
+    assert new.split(end)[1] == page.split(end)[1]
+    readme = (tmp_path / "README.md").read_text()
+    assert "0 of 1 published reports" in readme
+    assert "(docs/results/degradation-laptop/report.md)" in readme
+    assert (readme[:2], readme[-3:]) == ("a\n", "\nb\n")
+
+
+def test_other_numbers_of_the_same_definition_are_told(tmp_path):
+    folder = tmp_path / "docs/results/a-laptop"
+    folder.mkdir(parents=True)
+    (folder / definition.FILE).write_text(json.dumps(THEN))
+    definition.state_change(tmp_path, ["a-laptop"], "rounding (commit abc)")
+    stored = json.loads((folder / definition.FILE).read_text())
+    assert stored == THEN | {definition.CHANGED: ["rounding (commit abc)"]}
+    with pytest.raises(UserError, match="--reports"):
+        definition.state_change(tmp_path, [], "rounding")
+    with pytest.raises(UserError, match="b-laptop"):
+        definition.state_change(tmp_path, ["b-laptop"], "rounding")
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return definition.expected_blocks(ROOT)
+
+
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
+def test_a_published_report_says_what_it_was_made_with(folder, expected):
+    assert (folder / definition.FILE).is_file(), "publish it again: no definition"
+    name, text = expected[folder / "report.md"]
+    assert block((folder / "report.md").read_text(), name) == text, DO
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results/README.md"])
+def test_the_lists_say_which_reports_are_out_of_date(page, expected):
+    name, text = expected[ROOT / page]
+    assert block((ROOT / page).read_text(), name) == text, DO
+
+
+@pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
+def test_a_definition_is_that_of_the_results_beside_it(folder):
+    made_with = json.loads((folder / definition.FILE).read_text())
+    with open(folder / "results.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["arm"] for row in rows} == set(made_with["arms"])
+    assert min(map(len, seeds_of(rows).values())) >= made_with["seeds"]
+    page = (folder / "report.md").read_text()
+    shown = re.findall(r"[0-9a-f]{40}", re.search("git_commit: (.*)", page).group(1))
+    assert set(shown) == set(made_with["commits"])
+
+
+def seeds_of(rows):
+    seeds = {}
+    for row in rows:
+        seeds.setdefault(row["arm"], set()).add(row["seed"])
+    return seeds
