@@ -31,8 +31,8 @@ from cnnjax.run.setup import set_up
 from cnnjax.screen import say, show, terminal
 from cnnjax.texts import one_line
 
-# Of the time in which the programs of training are compiled. A probe looks at each layer
-# by itself, so that equal blocks are compiled one by one.
+# Of the time in which the programs of training are compiled. A probe looks at each
+# layer by itself, so that equal blocks are compiled one by one.
 PROBE_SHARE = 1.0
 
 
