@@ -116,3 +116,20 @@ def test_what_is_measured_fits_its_record(standardize, shape):
     flaws = []
     assert FED.sift(json.loads(json.dumps(fed)), "", flaws) == fed
     assert not flaws
+
+
+def test_texts_of_others_are_no_terminal_codes(exported, tmp_path):
+    with safetensors.safe_open(exported, "numpy") as file:
+        header = file.metadata()
+    training = json.loads(header["training"])
+    training["arm"] = "\x1b]0;owned\x07\x1b[2Jarm\u202e"
+    training["note"] = "\x1b[31mred\r\nsecond line\u2028third"
+    header["training"] = json.dumps(training)
+    path = tmp_path / "edited.safetensors"
+    safetensors.numpy.save_file(safetensors.numpy.load_file(exported), path, header)
+    net = load_export(path)
+    assert (net.arm, net.note) == (training["arm"], training["note"])
+    for shown in (repr(net), str(net), net.words(), repr(net.preprocess)):
+        assert shown.isprintable()
+    assert r"\x1b]0;owned\x07\x1b[2Jarm\u202e" in net.words()
+    assert r"(\x1b[31mred second line third)" in repr(net)
