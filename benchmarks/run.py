@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.rows import regressions, to_json, to_markdown
+from cnnjax.ablation.report.replacing import alone
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
 
@@ -79,8 +80,9 @@ def run_suites(
             for sentence in regressions(stored, read_json(committed)):
                 print(f"slower than committed: {sentence}", file=sys.stderr)
         if publish:
-            write_json(committed, stored)
-            replace_block(repository / "docs" / "benchmarks.md", suite, table)
+            with alone(repository):
+                write_json(committed, stored)
+                replace_block(repository / "docs" / "benchmarks.md", suite, table)
 
 
 def _emulation() -> list[str]:
