@@ -23,6 +23,8 @@ SETTINGS = {
     # All threads take from the one heap that can hold large pieces.
     -8: (1, "glibc.malloc.arena_max", "MALLOC_ARENA_MAX"),
 }
+# Of small programs nobody notices what compiling left.
+LARGE = 2**26
 # Packages by which JAX finds an accelerator.
 ACCELERATORS = ("jax_plugins", "libtpu")
 
@@ -42,6 +44,19 @@ def keep_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     results = [mallopt(key, value) for key, (value, *_) in SETTINGS.items()]
     return all(results)
+
+
+def make_room(num_bytes: int) -> None:
+    """Gives the system what is free now, before a large piece is taken.
+
+    Compiling leaves many small pieces, into which no map fits; giving them back takes
+    some milliseconds.
+
+    Args:
+      num_bytes: of the piece.
+    """
+    if num_bytes >= LARGE and _is_glibc():
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _is_glibc() -> bool:

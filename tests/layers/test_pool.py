@@ -93,6 +93,20 @@ def test_gradients_of_onednn(kind, window, strides, padding, monkeypatch):
     np.testing.assert_allclose(ours(moved)[0], plain(moved)[0], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_second_derivatives_of_onednn(kind, monkeypatch):
+    if not calls.available():
+        pytest.skip("oneDNN is not installed")
+    monkeypatch.setattr(windows, "SMALLEST_WORK", 0)
+    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 2))
+
+    def curvature(impl):
+        gradient = jax.grad(lambda x: (POOLS[kind](x, 2, 2, impl=impl) ** 3).sum())
+        return jax.jvp(gradient, (x,), (x,))[1]
+
+    np.testing.assert_allclose(curvature("auto"), curvature("xla"), rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", POOLS)
 def test_a_window_larger_than_the_map(kind):
     """Kept in ceil mode if it reaches over the end by less than a stride, as in torch.
