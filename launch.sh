@@ -27,6 +27,24 @@ stamp=$venv/cnnjax-ready
 running=$venv/cnnjax-setup-pid
 ours=$venv/cnnjax-unfinished # while .venv is what the first set-up made, and no more
 is_suitable='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+# What uv must know of the settings of pip: of `pip config list`, as NAME=VALUE.
+as_uv_settings='
+import ast, os, sys
+names = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX",
+         "find-links": "UV_FIND_LINKS", "trusted-host": "UV_INSECURE_HOST",
+         "no-index": "UV_NO_INDEX", "cert": "SSL_CERT_FILE", "proxy": "ALL_PROXY"}
+lines = [line.split("=", 1) for line in sys.stdin if "=" in line]
+found = {}
+for section in "global", "install", ":env:":  # the last one counts
+    for key, value in lines:
+        if key.startswith(section + ".") and key[len(section) + 1 :] in names:
+            found[names[key[len(section) + 1 :]]] = ast.literal_eval(value).split()
+if "UV_INDEX" in found:  # as pip: the best version of all
+    found["UV_INDEX_STRATEGY"] = ["unsafe-best-match"]
+for name, values in found.items():
+    if name not in os.environ:
+        print(name, ("," if name == "UV_FIND_LINKS" else " ").join(values), sep="=")
+'
 # Whether everything is there: a set-up that broke off leaves half of a package, which
 # pip takes for a whole one. Packages that the user added are not looked at.
 is_whole='
@@ -43,9 +61,9 @@ def check(constraints):
         for file in package.files or ():
             if file.size and file.locate().stat().st_size < file.size:
                 raise OSError(f"{file.locate()} is cut off")
-    for name in """absl array_record flax jax jinja2 matplotlib ml_collections numpy optax
-            orbax.checkpoint PIL psutil rich sklearn safetensors scipy tensorboardX
-            tensorflow_datasets""".split():
+    for name in """absl array_record flax jax jinja2 matplotlib ml_collections numpy
+            optax orbax.checkpoint PIL psutil rich sklearn safetensors scipy
+            tensorboardX tensorflow_datasets""".split():
         importlib.import_module(name)
 try:
     check(sys.argv[1])
@@ -70,7 +88,7 @@ verbs() { # the names of all programs
 help() { # one line and one example per program, from its docstring
   local verb file
   cat <<'END'
-./launch.sh            compare plain and residual nets by depth on this machine
+./launch.sh            compare plain and residual nets by depth: a first verdict
 ./launch.sh test       run the tests; arguments are passed to pytest
 
 END
@@ -225,18 +243,20 @@ set_up() { # EXTRAS
     (without_settings && make_venv "$python") || give_up $? "making $venv"
   fi
   target=.${extras:+[${extras// /,}]}
-  echo "launch.sh: installing $target under constraints.txt (a minute or two)" >&2
+  echo "launch.sh: installing $target under constraints.txt (seconds to minutes)" >&2
   (cd "$root" && without_settings && install "$target") || give_up $? installing
-  check_set_up
+  check_set_up "$extras"
   rm -f "$ours"
   { printf '%s\n%s\n' "$(fingerprint)" "$extras" >"$stamp"; } 2>/dev/null ||
     give_up 1 "writing $stamp"
   release_set_up
 }
 
-check_set_up() { # removes an incomplete first one, which the next would take for whole
+check_set_up() { # EXTRAS: removes an incomplete first one, which the next would take for whole
   local reason code=0
-  reason=$("$venv/bin/python" -I -c "$is_whole" "$root/constraints.txt" 2>&1) || code=$?
+  # shellcheck disable=SC2086  # the extras are words
+  reason=$("$venv/bin/python" -I -c "$is_whole" "$root/constraints.txt" 2>&1) ||
+    code=$?
   [ $code -ne 0 ] || return 0
   [ $code -le 128 ] || give_up $code "looking at what was installed"
   reason=${reason##*$'\n'}
@@ -275,20 +295,46 @@ make_venv() { # PYTHON
 }
 
 install() { # TARGET
-  if command -v uv >/dev/null; then
-    uv pip install --quiet --python "$venv/bin/python" -c constraints.txt -e "$1"
-  else
-    # A .venv made by uv has no pip.
-    "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
-      "$venv/bin/python" -m ensurepip
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-      -c constraints.txt -e "$1"
+  local uv code=0
+  if uv=$(command -v uv); then
+    uv_install "$uv" "$1"
+    return
   fi
+  # A .venv made by uv has no pip.
+  "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+    "$venv/bin/python" -m ensurepip
+  if add_uv; then # several times as fast
+    (with_settings_of_pip && uv_install "$venv/bin/uv" "$1") || code=$?
+    # One that was ended by a signal was short of memory, as pip would be.
+    { [ $code -ne 0 ] && [ $code -le 128 ]; } || return $code
+    echo "launch.sh: uv could not do it (see above): trying pip" >&2
+  fi
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    -c constraints.txt -e "$1"
+}
+
+uv_install() { # UV TARGET
+  "$1" pip install --quiet --python "$venv/bin/python" -c constraints.txt -e "$2"
+}
+
+add_uv() { # into .venv; fails where the index has none, or programs cannot run there
+  "$venv/bin/uv" --version >/dev/null 2>&1 && return
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --retries 1 \
+    -c constraints.txt uv >/dev/null 2>&1 &&
+    "$venv/bin/uv" --version >/dev/null 2>&1
+}
+
+with_settings_of_pip() { # uv reads none of them
+  local setting
+  while IFS= read -r setting; do
+    export "${setting?}"
+  done < <("$venv/bin/python" -m pip config list 2>/dev/null |
+    "$venv/bin/python" -I -c "$as_uv_settings")
 }
 
 # Work -------------------------------------------------------------------------------
 
-[ $# -gt 0 ] || set -- ablate --ablation=degradation --scale=laptop
+[ $# -gt 0 ] || set -- ablate --ablation=degradation --scale=quick
 verb=$1
 shift
 case $verb in -h | --help) verb=help ;; esac

@@ -7,7 +7,10 @@ from typing import Any
 
 from benchmarks.machine import MATMUL, matmul_peak
 from benchmarks.measure import Times
+from cnnjax.errors import UserError
 
+# The ways of torch in training.
+TORCH = ("torch eager", "torch channels last", "torch compiled")
 # A ratio that is worse than the committed one by this factor, beyond its quartiles, is
 # reported.
 TOLERANCE = 1.15
@@ -100,30 +103,82 @@ def to_json(suite: str, rows: list[Row], about: dict[str, Any]) -> dict[str, Any
     return {"suite": suite, **about, "rows": [dataclasses.asdict(row) for row in rows]}
 
 
+def merged(new: dict[str, Any], committed: dict[str, Any]) -> dict[str, Any]:
+    """The new rows, and the committed ones of cases that were not measured again.
+
+    Raises:
+      UserError: these are of another machine, or of other versions or rounds.
+    """
+    for key in ("machine", "rounds"):
+        if new[key] != committed[key]:
+            raise UserError(
+                f"--publish with --only keeps the other rows of {new['suite']}, which "
+                f"were measured with another {key}: leave out --only, or remove "
+                f"docs/benchmarks/{new['suite']}.json to start anew"
+            )
+    again = {row["case"] for row in new["rows"]}
+    kept = [row for row in committed["rows"] if row["case"] not in again]
+    earlier = committed.get("earlier", {})
+    commits = {
+        row["case"]: earlier.get(row["case"], committed.get("commit")) for row in kept
+    }
+    nets = committed.get("nets", {}) | new.get("nets", {})
+    return new | {"rows": kept + new["rows"], "nets": nets, "earlier": commits}
+
+
 def to_markdown(stored: dict[str, Any]) -> str:
-    """The table of a suite, with the machine on which it was measured."""
+    """The tables of a suite, with the machine on which it was measured."""
     rows = [Row(**row) for row in stored["rows"]]
+    if any(row.way in TORCH for row in rows):
+        return f"{_columns(rows)}\n\n{_listed(rows)}\n\n{_about(stored)}"
+    return f"{_listed(rows)}\n\n{_about(stored)}"
+
+
+def _columns(rows: list[Row]) -> str:
+    """A line per case: the time of each way, and ours over the best of torch."""
+    cases: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        cases.setdefault(row.case, {})[row.way] = row
+    ways = ("cnnjax", *TORCH)
+    lines = [
+        "| case | " + " | ".join(ways) + " | cnnjax / best of torch (quartiles) |",
+        "|---|" + "--:|" * (len(ways) + 1),
+    ]
+    for case, by_way in cases.items():
+        times = [
+            _time(by_way[way].seconds) if way in by_way else "not measured"
+            for way in ways
+        ]
+        lines.append("| " + " | ".join([case, *times, _ratio(by_way["cnnjax"])]) + " |")
+    return "\n".join(lines)
+
+
+def _ratio(row: Row) -> str:
+    if row.ratio is None or row.spread is None:
+        return "1 (reference)"
+    low, high = row.spread
+    return f"{row.ratio:.2f} ({low:.2f} to {high:.2f})"
+
+
+def _listed(rows: list[Row]) -> str:
+    """A line per case and way."""
     lines = [
         "| case | way | time | ratio (quartiles) | images/s | of matmul peak | note |",
         "|---|---|--:|--:|--:|--:|---|",
     ]
     for row in rows:
-        ratio = "1 (reference)"
-        if row.ratio is not None:
-            low, high = row.spread
-            ratio = f"{row.ratio:.2f} ({low:.2f} to {high:.2f})"
         is_measured = not math.isnan(row.seconds)
         cells = (
             row.case,
             row.way,
             f"{_time(row.seconds)}/{row.unit}" if is_measured else "",
-            ratio if is_measured else "",
+            _ratio(row) if is_measured else "",
             "" if row.rate is None else f"{row.rate:,.0f}",
             "" if row.utilisation is None else f"{100 * row.utilisation:.0f}%",
             row.note,
         )
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _about(stored)])
+    return "\n".join(lines)
 
 
 def summary(stored: dict[str, Any]) -> str:
@@ -194,6 +249,9 @@ def _about(stored: dict[str, Any]) -> str:
     machine = stored["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
     commit = f" of commit {stored['commit'][:10]}" if stored.get("commit") else ""
+    older = sorted({c[:10] for c in stored.get("earlier", {}).values() if c})
+    if older and older != [stored["commit"][:10]]:
+        commit += f" (some cases of {', '.join(older)})"
     return (
         f"Measured {stored['date']} by `{stored['command']}`{commit} on "
         f"{machine['processor']}"

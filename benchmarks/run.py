@@ -11,15 +11,25 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.nets import NETS
-from benchmarks.rows import Row, regressions, summary, to_json, to_markdown
+from benchmarks.rows import (
+    Row,
+    merged,
+    regressions,
+    summary,
+    to_json,
+    to_markdown,
+)
+from benchmarks.suites import verdict
+from cnnjax.ablation.report.replacing import alone
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.records import read_json, replace_block, write_json, write_text
 from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
-# Not part of 'all': they need an accelerator or several devices.
-ON_DEVICES = ("accelerator", "scaling")
+# Not part of 'all': they need an accelerator, several devices, or a package index and
+# a quarter of an hour.
+ON_DEVICES = ("accelerator", "scaling", "verdict")
 PEERS = ("torch",)
 
 
@@ -66,8 +76,8 @@ def run_suites(
       dry_run: whether tiny nets are measured; for suite accelerator.
 
     Raises:
-      UserError: there is no such suite or peer, or only part of a suite would be
-        published.
+      UserError: there is no such suite or peer, or a part of a suite would be published
+        beside rows of another machine.
     """
     known = (*SUITES, *ON_DEVICES, "all")
     if name not in known:
@@ -79,8 +89,6 @@ def run_suites(
             f"--against={against}: {against} is not installed (extra `peers`); leave "
             "out --against to measure without it"
         )
-    if publish and only:
-        raise UserError("--publish needs whole suites: leave out --only")
     if dry_run and (publish or name != "accelerator"):
         raise UserError(
             "--dry_run measures nothing that could be published: give it with "
@@ -106,10 +114,18 @@ def run_suites(
             for sentence in regressions(stored, read_json(committed)):
                 print(f"slower than committed: {sentence}", file=sys.stderr)
         if publish:
-            write_json(committed, stored)
-            replace_block(repository / "docs" / "benchmarks.md", suite, table)
-            if suite == "train":
-                replace_block(repository / "README.md", "speed", summary(stored))
+            with alone(repository):
+                if only and committed.is_file():
+                    stored = merged(stored, read_json(committed))
+                write_json(committed, stored)
+                page = repository / "docs" / "benchmarks.md"
+                replace_block(page, suite, to_markdown(stored))
+                if suite == "train":
+                    replace_block(repository / "README.md", "speed", summary(stored))
+                if suite == "verdict":
+                    replace_block(
+                        repository / "README.md", suite, verdict.summary(stored)
+                    )
 
 
 def definition(rows: Sequence[Row]) -> dict:

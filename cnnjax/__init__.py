@@ -11,6 +11,8 @@ net = cnnjax.load_run("runs/train/mine", weights="best")
 import importlib
 from typing import Any
 
+from cnnjax.devices.allocator import keep_memory
+
 # Looked up on first use, so that what reads files alone does not wait for jax.
 _PUBLIC = {
     "create_model": "cnnjax.models.registry",
@@ -20,6 +22,8 @@ _PUBLIC = {
     "interop": None,
 }
 __all__ = sorted(_PUBLIC)
+
+keep_memory()  # works only before JAX starts its threads
 
 
 def __dir__() -> list[str]:

@@ -10,12 +10,11 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.config import parse_changes
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError
 from cnnjax.records import is_writer
-from cnnjax.screen import say
 
 ABLATION = flags.DEFINE_string("ablation", "degradation", "A name, or path of a file.")
-SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
+SCALE = flags.DEFINE_string("scale", "laptop", "smoke, quick, laptop or paper.")
 SEEDS = flags.DEFINE_string("seeds", "", "Per arm; auto adds seeds while they help.")
 MAX_SEEDS = flags.DEFINE_integer(
     "max_seeds", 50, "With --seeds=auto: most seeds per arm.", lower_bound=1
@@ -40,6 +39,7 @@ def main() -> int:
     from cnnjax.ablation.execute.adaptive import AUTO, Budget, parse_seeds, train_seeds
     from cnnjax.ablation.execute.dispatch import train_cells
     from cnnjax.ablation.execute.dry_run import print_plan
+    from cnnjax.ablation.execute.next_scale import print_next
     from cnnjax.ablation.judge.published import read_published
     from cnnjax.ablation.plan import load_ablation, make_plan
     from cnnjax.ablation.report.pages import write_report
@@ -71,7 +71,7 @@ def main() -> int:
         code, plan = train_seeds(make, train, SEEDS.value, budget)
         if code in (0, 1) and launching["wait"] and is_writer():
             print_summary(plan.workdir)
-            say(f"report: {printable(write_report(plan.workdir)[0])}")
+            print_next(plan, ABLATION.value, write_report(plan.workdir)[0])
     return code
 
 

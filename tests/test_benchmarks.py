@@ -8,13 +8,21 @@ import jax
 import pytest
 
 from benchmarks.bounded import not_measured, rows_of_process
+from benchmarks.elsewhere import Elsewhere, interleave_processes
 from benchmarks.idle import busy
 from benchmarks.machine import MATMUL, SIDE
 from benchmarks.measure import Times, interleave
-from benchmarks.nets import NETS
-from benchmarks.rows import regressions, rows_of, to_json, to_markdown
+from benchmarks.nets import FAMILIES, NETS
+from benchmarks.rows import (
+    TORCH,
+    merged,
+    regressions,
+    rows_of,
+    to_json,
+    to_markdown,
+)
 from benchmarks.run import SUITES, Options, run_suites
-from benchmarks.suites import accelerator
+from benchmarks.suites import accelerator, verdict
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, read_json, to_line
 from cnnjax.run.setup import set_up
@@ -94,6 +102,45 @@ def test_a_worse_ratio_is_news_and_a_better_one_is_not():
     assert not regressions(stored((0.3, 0.5, 0.3)), stored())
 
 
+def test_a_part_of_a_suite_replaces_its_rows():
+    old, new = stored(), stored((0.6, 0.6, 0.6))
+    other = old["rows"][0] | {"case": "other net"}
+    both = merged(new, old | {"rows": [other, *old["rows"]]})
+    assert both["rows"] == [other, *new["rows"]]
+    with pytest.raises(UserError, match="another machine"):
+        merged(new, old | {"machine": ABOUT["machine"] | {"cores": 3}})
+
+
+def test_torch_has_a_column_for_each_way():
+    times = {way: Times((0.2, 0.2, 0.2)) for way in TORCH[:2]}
+    times |= {"cnnjax": Times((0.1, 0.1, 0.1))}
+    rows = rows_of("net", times, TORCH[1], unit="step")
+    text = to_markdown(to_json("train", rows, ABOUT))
+    cells = "net | 100 ms | 200 ms | 200 ms | not measured | 0.50 (0.50 to 0.50)"
+    assert f"| {cells} |" in text
+
+
+def test_a_process_runs_its_step_when_asked():
+    def process(code):
+        return Elsewhere("way", code, {"CNNJAX_TEST": "7"})
+
+    counting = """
+import os
+calls = []
+units = int(os.environ["CNNJAX_TEST"])
+def step():
+    print("not an answer")
+    calls.append(bytearray(2**22))
+"""
+    ran = process(counting)
+    times, notes = interleave_processes([ran], {"other": list}, rounds=3)
+    ran.close()
+    assert {name: len(t.seconds) for name, t in times.items()} == {"way": 3, "other": 3}
+    assert "GB" in notes["way"]
+    with pytest.raises(RuntimeError, match="the process of way ended with code 1"):
+        process("raise SystemExit(1)")
+
+
 def test_busy_time_counts_overlaps_once():
     spans = [(5e6, 6e6), (0, 2e6), (1e6, 3e6), (1.5e6, 2e6), (9e6, 10e6)]
     assert busy(spans) == (0.5, 10.0)
@@ -103,8 +150,6 @@ def test_suites_can_be_found(tmp_path):
     options = {"against": "", "rounds": 3, "only": "", "out": tmp_path, "publish": True}
     with pytest.raises(UserError, match="train"):
         run_suites("trian", repository=tmp_path, **options)
-    with pytest.raises(UserError, match="whole suites"):
-        run_suites("train", repository=tmp_path, **options | {"only": "VGG"})
     with pytest.raises(UserError, match="allowed are"):
         run_suites("train", repository=tmp_path, **options | {"against": "numpy"})
 
@@ -116,14 +161,14 @@ def test_every_suite_has_its_place_in_the_docs():
         assert f"<!-- begin {suite} -->" in text
 
 
-@pytest.mark.parametrize("name", slow_but(list(NETS)[:1], NETS))
+@pytest.mark.parametrize("name", slow_but(list(NETS)[:1], NETS | FAMILIES))
 def test_torch_has_the_same_net(name):
     torch_nets = pytest.importorskip(
         "benchmarks.peers.torch_nets",
         reason="compares with torch",
         exc_type=ImportError,
     )
-    net = NETS[name]
+    net = (NETS | FAMILIES)[name]
     config = net.config(1)
     if "scan_blocks" in config.model:
         config.model.scan_blocks = False  # every kernel is a separate leaf, as in torch
@@ -217,3 +262,18 @@ def test_what_an_accelerator_would_run(part):
         return
     assert all(row.seconds > 0 for row in rows)
     assert any(row.ratio for row in rows) == (part != "ResNet-50")
+
+
+def test_the_sentence_of_a_first_verdict():
+    cases = (verdict.SET_UP, verdict.FIRST, verdict.AGAIN, verdict.WHOLE)
+    rows = [
+        verdict.row(case, Times((seconds, seconds + 9.0, seconds - 1.0)))
+        for case, seconds in zip(cases, (12.0, 60.0, 40.0, 200.0), strict=True)
+    ]
+    stored = json.loads(json.dumps(to_json("verdict", rows, ABOUT)))
+    assert verdict.summary(stored) == (
+        "Set-up took 12 s, the first verdict 60 s (40 s with programs in the cache), "
+        "`--scale=laptop` 200 s, from a fresh clone; medians of 3 on P, 2 cores, "
+        "2026-01-01."
+    )
+    assert "59.0 to 69.0 s" in to_markdown(stored)

@@ -24,6 +24,10 @@ case "$*" in
   "-I -V") echo Python 3.12.99 ;;
   "-I -m venv "*) mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
   "-m pip --version") ;;
+  *UV_DEFAULT_INDEX*) printf "%s" "$FAKE_SETTINGS" ;;
+  "-m pip install "*" uv")
+    [ -n "$FAKE_UV" ] || exit 1
+    printf "%s\n" "#!/bin/sh" "$FAKE_UV" >"${{0%/*}}/uv" && chmod +x "${{0%/*}}/uv" ;;
   "-m pip install "*)
     echo "$@" >>"$FAKE_LOG"
     env | grep -E "^(PIP|UV|PYTHON)" >>"$FAKE_LOG.env"
@@ -150,7 +154,7 @@ def test_without_arguments_it_runs_the_main_question(sandbox):
     sandbox.add_python()
     code, out, _ = sandbox.run()
     assert code == 0
-    assert "runs -P -m experiments.ablate --ablation=degradation --scale=laptop" in out
+    assert "runs -P -m experiments.ablate --ablation=degradation --scale=quick" in out
 
 
 def test_set_up_is_done_once_and_again_when_the_pins_change(sandbox):

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cnnjax.ablation.execute import status
-from cnnjax.run.progress import Progress
+from cnnjax.run.progress import Load, Progress
 from cnnjax.screen import plain, say, show, terminal
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +75,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize(("columns", "bars"), [(20, False), (100, True)])
 def test_bars_are_for_terminals_with_room_for_them(monkeypatch, columns, bars):
     monkeypatch.setenv("COLUMNS", str(columns))
-    progress = Progress({"a": 1.0}, stream=Terminal())
+    progress = Progress({"a": Load(1.0)}, stream=Terminal())
     assert (progress.bars is not None) == bars
 
 
@@ -95,7 +95,8 @@ def test_progress_with_codes(monkeypatch, kind):
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TERM", "dumb")
     stream = kind()
-    with Progress({EVIL: 1.0}, stream=stream) as progress:
+    with Progress({EVIL: Load(1.0)}, stream=stream) as progress:
+        progress.prepare_run(EVIL)
         run = progress.start_run(EVIL, total_steps=2)
         run.update(1, {"loss": 1.0}, images_per_second=1.0)
         run.end(f"failed: {EVIL}")
@@ -123,7 +124,7 @@ def test_a_text_between_colons_is_no_emoji(width):
     console.width = width
     show(table, console)
     console.print("[red]:bomb:[/]")
-    with Progress({"": 1.0}, stream=stream) as progress:
+    with Progress({"": Load(1.0)}, stream=stream) as progress:
         progress.say(":bomb:")
     assert stream.getvalue().count(":bomb:") == 4
 

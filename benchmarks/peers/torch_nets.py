@@ -3,6 +3,7 @@
 torch is imported by whoever asks for a net, not by the other suites.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -138,6 +139,15 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+# Ours -> in timm; the others that `BUILDERS` lacks are those of torchvision.
+IN_TIMM = {"se_resnet50": "legacy_seresnet50", "inception_v4": "inception_v4"}
+# Without auxiliary heads, and with weights that are drawn fast.
+ARGUMENTS: dict[str, dict[str, bool]] = {
+    "googlenet": {"aux_logits": False, "init_weights": False},
+    "inception_v3": {"aux_logits": False, "init_weights": False},
+}
+
+
 def build(model: str, num_params: int) -> nn.Module:
     """The net, channels last, with as many parameters as ours.
 
@@ -145,11 +155,43 @@ def build(model: str, num_params: int) -> nn.Module:
       ValueError: it has another number of parameters: not the same net.
     """
     torch.manual_seed(0)
-    net = BUILDERS[model]()
+    net = BUILDERS[model]() if model in BUILDERS else published(model)
     own = sum(p.numel() for p in net.parameters())
     if own != num_params:
         raise ValueError(f"{model} has {own} parameters in torch, {num_params} here")
     return net.to(memory_format=torch.channels_last)
+
+
+def published(model: str) -> nn.Module:
+    """The net of torchvision or timm."""
+    # torchvision wants two compiled operators that its classifiers never call.
+    with contextlib.suppress(RuntimeError):
+        library = torch.library.Library("torchvision", "DEF")
+        library.define("nms(Tensor dets, Tensor scores, float iou) -> Tensor")
+        library.define("qnms(Tensor dets, Tensor scores, float iou) -> Tensor")
+        _declared.append(library)
+    if model in IN_TIMM:
+        import timm
+
+        return timm.create_model(IN_TIMM[model])
+    import torchvision
+
+    arguments = ARGUMENTS.get(model, {})
+    return torchvision.models.get_model(model, weights=None, **arguments)
+
+
+_declared: list[Any] = []  # a library's declarations end with it
+
+
+def channels_first(net: nn.Module, images: Any, labels: Any) -> tuple[nn.Module, Any]:
+    """Net and batch in torch's own layout."""
+    images = images.contiguous(memory_format=torch.contiguous_format)
+    return net.to(memory_format=torch.contiguous_format), (images, labels)
+
+
+def compiled(net: nn.Module) -> Any:
+    """The net through `torch.compile`."""
+    return torch.compile(net)
 
 
 def images_like(batch_size: int, size: int, classes: int) -> tuple[Any, Any]:

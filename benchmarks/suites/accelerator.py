@@ -143,12 +143,13 @@ def seeds_of(case: str) -> Callable[[Sizes, Options], Rows]:
     """One seed of a CIFAR net against five in one program, in each mode."""
 
     def measure(sizes: Sizes, options: Options) -> Rows:
-        alone, *_ = training(sizes.cifar[case], sizes)
+        net = sizes.cifar[case]
+        alone, *_ = training(net, sizes)
         for mode in ("vmap", "loop"):
             changes = {"seeds.count": SEEDS, "train.seed_mode": mode}
-            together, *_ = training(sizes.cifar[case], sizes, changes)
+            together, *_ = training(net, sizes, changes)
             yield rows_of(
-                f"{case}, batch 128, {mode}",
+                f"{case}, batch {net.batch_size}, {mode}",
                 interleave(
                     {"1 seed": alone, f"{SEEDS} seeds, {mode}": together},
                     rounds=options.rounds,

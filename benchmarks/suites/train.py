@@ -1,6 +1,10 @@
-"""Suite train: one optimizer step in cnnjax, in plain Linen and in torch."""
+"""Suite train: one optimizer step in cnnjax, in plain Linen and in torch's ways."""
 
 import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -8,53 +12,95 @@ import numpy as np
 import optax
 from ml_collections import ConfigDict
 
+from benchmarks.elsewhere import Elsewhere, interleave_processes
 from benchmarks.machine import matmul
-from benchmarks.measure import interleave
-from benchmarks.nets import Net, named
-from benchmarks.rows import Row, rows_of
+from benchmarks.nets import FAMILIES, NETS, Net, named
+from benchmarks.rows import TORCH, Row, rows_of
 from cnnjax.devices import parallel
+from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.net.forward import forward_train
 from cnnjax.run.programs import compile_programs
 from cnnjax.run.setup import Run, initial_state, set_up
 
 # Steps per dispatch.
 STEPS = 2
+# The memory of each step from the system, as by default: `cnnjax.devices.allocator`.
+RETURNED = {"MALLOC_MMAP_MAX_": "65536"}
+# Way -> variables of the environment of its process.
+WAYS: dict[str, dict[str, str]] = {
+    "cnnjax": {},
+    "cnnjax, memory returned": RETURNED,
+    "cnnjax without oneDNN": {},
+    "plain Linen": {},
+}
 
 
 def suite(options) -> list[Row]:
     """Rows for every net whose name contains `options.only`."""
-    nets = named(options.only).items()
-    return [row for name, net in nets for row in compare(name, net, options)]
+    rows = []
+    for name, net in named(options.only, NETS | FAMILIES).items():
+        ours = WAYS if name in NETS else tuple(WAYS)[:2]
+        ways = {way: WAYS[way] for way in ours}
+        if options.against == "torch":
+            ways |= {way: {} for way in torch_ways()}
+        rows += compare(name, net, ways, options.rounds)
+    return rows
 
 
-def compare(name: str, net: Net, options) -> list[Row]:
-    """Measures one net in all ways."""
+def torch_ways() -> tuple[str, ...]:
+    """The ways of torch on this machine."""
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        print(f"torch compiled is skipped: there is no {compiler}", file=sys.stderr)
+        return TORCH[:2]
+    return TORCH
+
+
+def compare(name: str, net: Net, ways: dict[str, dict], rounds: int) -> list[Row]:
+    """Measures one net in all ways, each in a process of its own."""
     run = set_up(net.config(STEPS))
-    ways = {
-        "cnnjax": training(run, "auto"),
-        "cnnjax without oneDNN": training(run, "xla"),
-        "plain Linen": plain_linen(set_up(separate_blocks(net)), net),
-    }
-    units = {"cnnjax": STEPS, "cnnjax without oneDNN": STEPS, "plain Linen": 1}
-    reference = "plain Linen"
-    if options.against == "torch":
-        from benchmarks.peers import torch_nets
-
-        peer = torch_nets.build(net.model, run.num_params)
-        batch = torch_nets.images_like(net.batch_size, net.image_size, net.num_classes)
-        reference = "torch"
-        ways["torch"], units["torch"] = torch_nets.training_step(peer, *batch), 1
-    times = interleave(ways | matmul(), rounds=options.rounds)
+    processes = []
+    try:
+        for way, variables in ways.items():
+            code = "from benchmarks.suites.train import build\n"
+            code += f"step, units = build({way!r}, {name!r})"
+            processes.append(Elsewhere(way, code, variables))
+        times, notes = interleave_processes(processes, matmul(), rounds=rounds)
+    finally:
+        for process in processes:
+            process.close()
+    peers = [way for way in ways if way in TORCH]
     return rows_of(
         name,
         times,
-        reference,
+        # The best of torch.
+        min(peers or ["plain Linen"], key=lambda way: times[way].median),
         unit="step",
-        units=units,
         images=net.batch_size,
         # Gradients cost twice the forward pass; a multiply-add is two operations.
         flops=3 * 2 * run.multiply_adds * net.batch_size,
+        notes=notes,
     )
+
+
+def build(way: str, name: str) -> tuple[Callable[[], object], int]:
+    """The step of a net in one way, and how many optimizer steps a call takes."""
+    net = (NETS | FAMILIES)[name]
+    use_compile_cache()
+    if way == "plain Linen":
+        return plain_linen(set_up(separate_blocks(net)), net), 1
+    run = set_up(net.config(STEPS))
+    if way not in TORCH:
+        return training(run, "xla" if "without" in way else "auto"), STEPS
+    from benchmarks.peers import torch_nets
+
+    peer = torch_nets.build(net.model, run.num_params)
+    batch = torch_nets.images_like(net.batch_size, net.image_size, net.num_classes)
+    if way == "torch eager":
+        peer, batch = torch_nets.channels_first(peer, *batch)
+    if way == "torch compiled":
+        peer = torch_nets.compiled(peer)
+    return torch_nets.training_step(peer, *batch), 1
 
 
 def training(run: Run, impl: str):
@@ -67,7 +113,7 @@ def training(run: Run, impl: str):
 
     def steps():
         holder[0], rows = programs.advance(holder[0], 0, STEPS)
-        return rows
+        return jax.block_until_ready(rows)
 
     return steps
 

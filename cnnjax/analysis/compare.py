@@ -3,12 +3,15 @@
 import json
 import math
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cnnjax.analysis.formats import Column, as_csv, as_markdown, as_text
 from cnnjax.errors import UserError
 from cnnjax.models.registry import variant
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GIGA, MEGA = 1e9, 1e6
 DATA = "ImageNet"
@@ -17,6 +20,8 @@ AREA = 6.0
 LEGEND = (5, 25, 100)  # million parameters
 # Okabe and Ito's colours, told apart by the colour-blind.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+# With seven colours no pair is repeated among the first 28 families.
+SHAPES = ("o", "s", "D", "^")
 
 COLUMNS = (
     Column("model", str, left=True),
@@ -73,21 +78,13 @@ def draw_comparison(names: list[str], folder: pathlib.Path) -> list[pathlib.Path
     Raises:
       UserError: nothing is left to draw.
     """
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
     drawn = [name for name in names if accuracy(name) is not None]
     if not drawn:
         raise UserError(
             f"none of {', '.join(names)} has a published {DATA} accuracy to draw "
             "(./launch.sh models --format=json shows which have)"
         )
-    figure, ax = pyplot.subplots(figsize=(9, 6), layout="constrained")
-    _draw_bubbles(ax, drawn)
-    figure.draw_without_rendering()  # fixes the positions that labels keep clear of
-    _label(ax, drawn)
+    figure = draw_bubbles(drawn)
     files = [folder / f"complexity.{kind}" for kind in ("png", "svg")]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,11 +95,25 @@ def draw_comparison(names: list[str], folder: pathlib.Path) -> list[pathlib.Path
             f"cannot write the picture in {folder} ({error.strerror}): choose another "
             "folder with --out"
         ) from error
-    pyplot.close(figure)
     return files
 
 
-def _draw_bubbles(ax, names: list[str]) -> None:
+def draw_bubbles(names: Sequence[str]) -> "Figure":
+    """The picture of `draw_comparison`, of entries with a published accuracy."""
+    # Imported late: tables need no matplotlib.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    _draw_bubbles(ax, names)
+    figure.draw_without_rendering()  # fixes the positions that labels keep clear of
+    _label(ax, names)
+    return figure
+
+
+def _draw_bubbles(ax, names: Sequence[str]) -> None:
     families = list(dict.fromkeys(_family(name) for name in names))
     for i, family in enumerate(families):
         members = [name for name in names if _family(name) == family]
@@ -111,7 +122,8 @@ def _draw_bubbles(ax, names: list[str]) -> None:
             [accuracy(n) for n in members],
             s=[AREA * variant(n).num_params / MEGA for n in members],
             color=COLORS[i % len(COLORS)],
-            alpha=0.55,
+            marker=SHAPES[i // len(COLORS) % len(SHAPES)],
+            alpha=0.6,
             edgecolors="white",
             label=family,
         )
@@ -126,6 +138,12 @@ def _draw_bubbles(ax, names: list[str]) -> None:
     ax.grid(alpha=0.25)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
+    look = {"frameon": False, "loc": "upper left", "borderaxespad": 0.0}
+    legend = ax.legend(title="family", bbox_to_anchor=(1.02, 1.0), **look)
+    for handle in legend.legend_handles:
+        handle.set_sizes([60])
+    ax.add_artist(legend)
+    legend.set_clip_on(False)  # else the layout has no room for it
     sizes = [
         ax.scatter([], [], s=AREA * millions, color="0.6", label=f"{millions} M")
         for millions in LEGEND
@@ -133,9 +151,10 @@ def _draw_bubbles(ax, names: list[str]) -> None:
     ax.legend(
         handles=sizes,
         title="parameters",
-        loc="lower right",
-        frameon=False,
+        bbox_to_anchor=(1.02, 0.36),
         labelspacing=2,
+        borderpad=1.2,
+        **look,
     )
 
 
@@ -143,11 +162,11 @@ def _family(name: str) -> str:
     return variant(name).build.__module__.rpartition(".")[2]
 
 
-def _label(ax, names: list[str]) -> None:
+def _label(ax, names: Sequence[str]) -> None:
     """Names beside their bubbles, each at the nearest place that is still free."""
-    taken: list[Any] = []
+    taken: list[Any] = [_bubble_box(ax, name) for name in names]
     for name in sorted(names, key=lambda n: -variant(n).num_params):
-        radius = math.sqrt(AREA * variant(name).num_params / MEGA / math.pi)
+        radius = _radius(name)
         place = (variant(name).multiply_adds / GIGA, accuracy(name))
         text = ax.annotate(
             name, place, (0, 0), textcoords="offset points", fontsize=7, va="center"
@@ -163,6 +182,20 @@ def _label(ax, names: list[str]) -> None:
         if math.hypot(x, y) > radius + 12:
             line = {"arrowstyle": "-", "color": "0.5", "lw": 0.5, "shrinkA": 0}
             ax.annotate("", place, (x, y), textcoords="offset points", arrowprops=line)
+
+
+def _bubble_box(ax, name: str) -> Any:
+    """Where the middle of a bubble is, in pixels; names may touch its edge."""
+    from matplotlib.transforms import Bbox
+
+    x, y = ax.transData.transform((variant(name).multiply_adds / GIGA, accuracy(name)))
+    half = 0.75 * _radius(name) * ax.figure.dpi / 72
+    return Bbox([[x - half, y - half], [x + half, y + half]])
+
+
+def _radius(name: str) -> float:
+    """Of a bubble, in points."""
+    return math.sqrt(AREA * variant(name).num_params / MEGA / math.pi)
 
 
 def _places(radius: float) -> Iterator[tuple[float, float, str]]:

@@ -11,19 +11,40 @@ from cnnjax.layers.ordinary import as_function
 Activation = Callable[[jax.Array], jax.Array]
 
 
+@jax.custom_jvp
+def relu(x: jax.Array) -> jax.Array:
+    """max(x, 0); its derivative is read off the result, so that x need not be kept."""
+    return jnp.maximum(x, 0)
+
+
+@relu.defjvp
+def _tangent_of_relu(args, tangents):
+    y = relu(*args)
+    (moving,) = tangents
+    return y, jnp.where(y > 0, moving, 0)
+
+
 def _between(x: jax.Array, low: float, high: float) -> jax.Array:
     """Clips x; unlike `jnp.clip`, the gradient at the two corners is 0, as in torch."""
     return jnp.where(x > low, jnp.where(x < high, x, high), low).astype(x.dtype)
 
 
+@jax.custom_jvp
 def relu6(x: jax.Array) -> jax.Array:
-    """min(max(x, 0), 6); Howard et al. 2017, arXiv 1704.04861."""
+    """min(max(x, 0), 6); Howard et al. 2017, arXiv 1704.04861. As `relu`."""
     return _between(x, 0.0, 6.0)
+
+
+@relu6.defjvp
+def _tangent_of_relu6(args, tangents):
+    y = relu6(*args)
+    (moving,) = tangents
+    return y, jnp.where((y > 0) & (y < 6), moving, 0)
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
     """relu6(x + 3) / 6; Howard et al. 2019, arXiv 1905.02244, section 5.2."""
-    return relu6(x + 3.0) / 6.0
+    return _between(x + 3.0, 0.0, 6.0) / 6.0
 
 
 def hard_swish(x: jax.Array) -> jax.Array:
@@ -59,7 +80,7 @@ def identity(x: jax.Array) -> jax.Array:
 
 # A function of x, or a Linen module called as `module()(x)`.
 ACTIVATIONS: dict[str, Activation] = {
-    "relu": jax.nn.relu,
+    "relu": relu,
     "relu6": relu6,
     "leaky_relu": leaky_relu,
     "elu": jax.nn.elu,

@@ -12,16 +12,16 @@ from jax import lax
 
 from cnnjax.errors import unknown_name
 from cnnjax.layers.functional.implementation import chosen
-from cnnjax.layers.functional.max_windows import Windows, max_of_slices
+from cnnjax.layers.functional.max_windows import max_of_slices
+from cnnjax.layers.functional.sum_windows import sum_of_slices
 from cnnjax.layers.functional.window import (
     Padding,
     Pair,
     as_padding,
     as_pair,
     output_size,
-    pad_map,
-    slices,
 )
+from cnnjax.layers.functional.windows import Windows
 
 MAX_SLICES = 9
 
@@ -59,7 +59,7 @@ def max_pool(
     window, strides = as_pair(window), as_pair(strides)
     out, pads = _fit(x, window, strides, as_padding(padding), ceil_mode, layer)
     if window[0] * window[1] <= MAX_SLICES and chosen(impl) != "lax":
-        return max_of_slices(Windows(window, strides, pads, out), x)
+        return max_of_slices(Windows(window, strides, pads, out, chosen(impl)), x)
     return lax.reduce_window(
         x,
         -jnp.inf,
@@ -104,8 +104,7 @@ def avg_pool(
     window, strides, padding = as_pair(window), as_pair(strides), as_padding(padding)
     out, pads = _fit(x, window, strides, padding, ceil_mode, layer)
     if window[0] * window[1] <= MAX_SLICES and chosen(impl) != "lax":
-        padded = pad_map(x, pads, 0.0)
-        total = sum(slices(padded, window, strides, out))
+        total = sum_of_slices(Windows(window, strides, pads, out, chosen(impl)), x)
     else:
         total = lax.reduce_window(
             x,

@@ -75,7 +75,13 @@ def layers_of(
       images: float [N, H, W, C]; evaluated, not trained on.
     """
     layers: list[Layer] = []
-    norms = norms_of(model)
+    record = _recording(layers, norms_of(model))
+    _observed(model, params, model_state, images, record)
+    return layers
+
+
+def _recording(layers: list[Layer], norms: tuple[type, ...]) -> Callable:
+    """What adds the convolutions that it observes to a list."""
 
     def record(call: Call):
         output = call.run()
@@ -91,44 +97,47 @@ def layers_of(
             layers[-1] = dataclasses.replace(layers[-1], normed=output)
         return output
 
-    _observed(model, params, model_state, images, record)
-    return layers
+    return record
 
 
-@functools.lru_cache(maxsize=32)
 def layers_of_shape(
     model: nn.Module, image_shape: tuple[int, ...]
 ) -> tuple[Layer, ...]:
     """`layers_of` with shapes in place of arrays; nothing is computed."""
-    found: list[Layer] = []
+    return _parts_of(model, image_shape)[0]
 
-    def run(*args):
-        for layer in layers_of(*args):
-            shapes = jax.eval_shape(lambda *x: x, layer.output, layer.normed)
-            output, normed = shapes
-            found.append(dataclasses.replace(layer, output=output, normed=normed))
 
-    _trace(model, image_shape, run)
-    return tuple(found)
+def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the residual blocks, and of their plain twins, that keep the shape."""
+    return _parts_of(model, image_shape)[1]
 
 
 @functools.lru_cache(maxsize=32)
-def blocks_of(model: nn.Module, image_shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Names of the residual blocks, and of their plain twins, that keep the shape."""
+def _parts_of(
+    model: nn.Module, image_shape: tuple[int, ...]
+) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
+    """Layers and blocks, in one trace: for a deep net it takes half a second."""
+    found: list[Layer] = []
     names: list[str] = []
 
-    def record(call: Call):
-        output = call.run()
-        is_block = isinstance(call.module, ResidualBlock)
-        if is_block and output.shape == call.args[0].shape:
-            names.append(call.path)
-        return output
-
     def run(net, params, model_state, images):
+        layers: list[Layer] = []
+        record_layer = _recording(layers, norms_of(net))
+
+        def record(call: Call):
+            output = record_layer(call)
+            is_block = isinstance(call.module, ResidualBlock)
+            if is_block and output.shape == call.args[0].shape:
+                names.append(call.path)
+            return output
+
         _observed(net, params, model_state, images, record)
+        for layer in layers:
+            output, normed = jax.eval_shape(lambda *x: x, layer.output, layer.normed)
+            found.append(dataclasses.replace(layer, output=output, normed=normed))
 
     _trace(model, image_shape, run)
-    return tuple(names)
+    return tuple(found), tuple(names)
 
 
 def forward_without(

@@ -6,6 +6,7 @@ checkpoints, weights for other libraries, features by name. So nobody else needs
 how the blocks were executed; every conversion goes through this file.
 """
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,11 @@ def stacks_of_net(model: nn.Module, input_shape: tuple[int, ...]) -> Stacks:
     """`stacks_of` a net for images of (height, width, channels)."""
     if getattr(model, "scan_blocks", False) is False:
         return {}
+    return _stacks_of_net(model, tuple(input_shape))
+
+
+@functools.lru_cache(maxsize=32)  # of a deep net it takes a fifth of a second
+def _stacks_of_net(model: nn.Module, input_shape: tuple[int, ...]) -> Stacks:
     return stacks_of(abstract_variables(model, input_shape))
 
 

@@ -1,1 +1,1 @@
-"""Convolutions of the oneDNN library as operations of a compiled program on CPU."""
+"""Convolutions and pools of the oneDNN library as operations of programs on CPU."""

@@ -1,8 +1,8 @@
-"""oneDNN's convolutions as operations of a compiled JAX program on CPU.
+"""oneDNN's primitives as operations of a compiled JAX program on CPU.
 
 XLA calls one function of ours, through its stable foreign function interface (version
 0 of xla/ffi/api/c_api.h, which jaxlib carries), with the addresses of the arrays and
-the text of a `Spec`.
+the text of a specification.
 """
 
 import ctypes
@@ -16,13 +16,14 @@ import jax
 from cnnjax.onednn.check import refusal
 from cnnjax.onednn.convolutions import Convolution, Spec
 from cnnjax.onednn.library import FORCE, VARIABLE, library, library_path
+from cnnjax.onednn.pooling import ALGORITHMS, Pooling, PoolingSpec
 from cnnjax.screen import say
 
 TARGET = "cnnjax_onednn_convolution"
 
 # Places within structures, in words of eight bytes.
 _EXTENSION, _API, _STAGE = 1, 2, 4
-_ARGS, _RESULTS, _ATTRIBUTES = 9, 14, 20
+_NUM_ARGS, _ARGS, _RESULTS, _ATTRIBUTES = 7, 9, 14, 20
 _FRAME_WORDS = 21
 _BUFFER_DATA = 3
 _ERROR_CREATE = 6
@@ -67,29 +68,32 @@ class _ErrorArguments(ctypes.Structure):
     )
 
 
-_prepared: dict[tuple[int, bytes], Convolution] = {}
+Primitive = Convolution | Pooling
+
+_prepared: dict[tuple[int, bytes], Primitive] = {}
 
 
 def _execute(frame: ctypes.Array) -> None:
-    first, second = _Two.from_address(frame[_ARGS])
+    args = (ctypes.c_uint64 * frame[_NUM_ARGS]).from_address(frame[_ARGS])
     (result,) = (ctypes.c_uint64 * 1).from_address(frame[_RESULTS])
     (attribute,) = (ctypes.c_uint64 * 1).from_address(frame[_ATTRIBUTES])
     start, length = _Two.from_address(attribute)
     text = ctypes.string_at(start, length)
     key = (threading.get_ident(), text)
-    convolution = _prepared.get(key)
-    if convolution is None:
-        spec = Spec.decode(text.decode())
-        cores = len(os.sched_getaffinity(0))
-        lib = library()
-        assert lib is not None  # or the target would not be registered
-        convolution = Convolution(lib, spec, cores)
-        _prepared[key] = convolution
-    convolution(
-        _Four.from_address(first)[_BUFFER_DATA],
-        _Four.from_address(second)[_BUFFER_DATA],
-        _Four.from_address(result)[_BUFFER_DATA],
-    )
+    primitive = _prepared.get(key)
+    if primitive is None:
+        primitive = _prepared[key] = _prepare(text.decode())
+    buffers = (*args, result)
+    primitive(*(_Four.from_address(buffer)[_BUFFER_DATA] for buffer in buffers))
+
+
+def _prepare(text: str) -> Primitive:
+    cores = len(os.sched_getaffinity(0))
+    lib = library()
+    assert lib is not None  # or the target would not be registered
+    if text.partition(" ")[0] in ALGORITHMS:
+        return Pooling(lib, PoolingSpec.decode(text), cores)
+    return Convolution(lib, Spec.decode(text), cores)
 
 
 def _handle(address: int) -> int | None:
@@ -146,17 +150,19 @@ def register() -> None:
     jax.ffi.register_ffi_target(TARGET, jax.ffi.pycapsule(address), platform="cpu")
 
 
-def call(spec: Spec, shape: tuple[int, ...], a: jax.Array, b: jax.Array) -> jax.Array:
-    """Puts a convolution into the program that is being traced.
+def call(
+    spec: Spec | PoolingSpec, shape: tuple[int, ...], *arrays: jax.Array
+) -> jax.Array:
+    """Puts a primitive into the program that is being traced.
 
     Args:
-      spec: the convolution.
+      spec: what to compute.
       shape: of the result.
-      a: first input, float32: images, or filters for the gradient of the images.
-      b: second input, float32: filters, or the cotangent of the output.
+      *arrays: its inputs of rank 4, float32: images, filters or cotangents in the order
+        of `convolutions.ROLES` and `pooling.ALGORITHMS`.
     """
     # Of the type of an input: inside `shard_map` that says over which axes it varies.
-    result = jax.eval_shape(lambda a: jax.numpy.full(shape, a[0, 0, 0, 0]), a)
+    result = jax.eval_shape(lambda a: jax.numpy.full(shape, a[0, 0, 0, 0]), arrays[0])
     return jax.ffi.ffi_call(TARGET, result, vmap_method="sequential")(
-        a, b, spec=spec.encode()
+        *arrays, spec=spec.encode()
     )

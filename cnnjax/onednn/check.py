@@ -25,7 +25,7 @@ from cnnjax.records import read_json, write_json
 # First and last release of jaxlib whose layouts `calls` was tested with.
 TESTED = (0, 10), (0, 12)
 # Goes up when the comparison below changes.
-VERSION = 1
+VERSION = 2
 LONGEST_SECONDS = 120.0
 # What a process of `trial` prints in the end where all is well.
 GOOD = "as XLA"

@@ -85,8 +85,8 @@ class Convolution:
         self.lib, self.scratch, self.num_threads = lib, _scratch(), num_threads
         # The library divides the work when a primitive is made.
         lib.set_threads(num_threads)
-        images = _nhwc(lib, spec.images)
-        outputs = _nhwc(lib, (spec.images[0], *spec.out, spec.kernel[3]))
+        images = nhwc(lib, spec.images)
+        outputs = nhwc(lib, (spec.images[0], *spec.out, spec.kernel[3]))
         kernel, any_kernel = _kernel_layouts(lib, spec)
         description = _describe(lib, spec, images, any_kernel, outputs)
         order, of_images, of_outputs, of_kernel, query = ROLES[spec.kind]
@@ -95,7 +95,7 @@ class Convolution:
         self.inner = lib.memory(wanted)
         x, y, w = lib.memory(images), lib.memory(outputs), lib.memory(kernel)
         self.arrays = tuple({"x": x, "y": y, "w": w}[name] for name in order)
-        compute = _call(
+        compute = primitive_call(
             lib, description, {of_images: x, of_outputs: y, of_kernel: self.inner}
         )
         if spec.kind == "kernel_gradient":
@@ -113,16 +113,11 @@ class Convolution:
         for memory, address in zip(self.arrays, addresses, strict=True):
             lib.place(memory, address)
         lib.place(self.inner, self.scratch.at_least(self.size))
-        lib.set_threads(self.num_threads)
-        stream = lib.stream()
-        for primitive, arguments in self.calls:
-            status = lib.run(primitive, stream, len(arguments), arguments)
-            if status:
-                raise RuntimeError(f"oneDNN failed with status {status}")
+        lib.run_all(self.calls, self.num_threads)
 
 
 class Scratch:
-    """Memory for the filters of the running convolution of one thread."""
+    """Memory for what is only needed while a primitive runs, in one thread."""
 
     def __init__(self):
         self.size, self.address, self.buffer = 0, 0, None
@@ -190,16 +185,20 @@ def _reorder(lib: OneDNN, from_layout, source, to_layout, target):
         lib.engine,
         None,
     )
-    return _call(lib, description, {dnn.REORDER_FROM: source, dnn.REORDER_TO: target})
+    return primitive_call(
+        lib, description, {dnn.REORDER_FROM: source, dnn.REORDER_TO: target}
+    )
 
 
-def _call(lib: OneDNN, description, arguments: dict):
+def primitive_call(lib: OneDNN, description, arguments: dict):
+    """A primitive and its arguments (role -> memory), for `OneDNN.run_all`."""
     primitive = lib.make("dnnl_primitive_create", description)
     pairs = [dnn.Argument(role, memory) for role, memory in arguments.items()]
     return primitive, (dnn.Argument * len(pairs))(*pairs)
 
 
-def _nhwc(lib: OneDNN, shape: tuple[int, ...]):
+def nhwc(lib: OneDNN, shape: tuple[int, ...]):
+    """The layout of images, channels last."""
     n, height, width, channels = shape
     strides = (height * width * channels, 1, width * channels, channels)
     return lib.layout((n, channels, height, width), strides)

@@ -1,4 +1,4 @@
-"""The oneDNN library, if it is installed, as far as convolutions need it.
+"""The oneDNN library, if it is installed, as far as convolutions and pools need it.
 
 The wheel `onednn-cpu-gomp` (extra `onednn`) holds a shared library and no Python code;
 it is called through its C interface of version 3, which is stable.
@@ -11,6 +11,7 @@ import functools
 import importlib.metadata
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 # Path of another libdnnl.so.3; empty for none at all; `FORCE` for the one of the wheel,
@@ -23,8 +24,8 @@ CPU, FLOAT32, ANY_LAYOUT = 1, 3, 1
 FORWARD_TRAINING, DIRECT = 64, 1
 SOURCE, TARGET, WEIGHTS = 1, 17, 33
 SOURCE_GRADIENT, TARGET_GRADIENT, WEIGHTS_GRADIENT = 129, 145, 161
-REORDER_FROM, REORDER_TO = 1, 17
-QUERY_WEIGHTS, QUERY_WEIGHTS_GRADIENT = 131, 132
+REORDER_FROM, REORDER_TO, WORKSPACE = 1, 17, 64
+QUERY_WEIGHTS, QUERY_WEIGHTS_GRADIENT, QUERY_WORKSPACE = 131, 132, 135
 
 Dims = ctypes.c_int64 * 12
 
@@ -80,6 +81,19 @@ class OneDNN:
         if thread not in self._streams:
             self._streams[thread] = self.make("dnnl_stream_create", self.engine, 1)
         return self._streams[thread]
+
+    def run_all(self, calls: Iterable[tuple], num_threads: int) -> None:
+        """Runs primitives with their arguments, one after another.
+
+        Raises:
+          RuntimeError: the library refuses.
+        """
+        self.set_threads(num_threads)
+        stream = self.stream()
+        for primitive, arguments in calls:
+            status = self.run(primitive, stream, len(arguments), arguments)
+            if status:
+                raise RuntimeError(f"oneDNN failed with status {status}")
 
     def layout(self, dims: tuple, strides: tuple | None = None) -> ctypes.c_void_p:
         """Describes a float32 array; without strides, the library may choose them."""

@@ -11,6 +11,7 @@ from cnnjax.onednn import calls
 from cnnjax.onednn.check import GOOD
 from cnnjax.onednn.convolutions import ROLES, Spec
 from cnnjax.onednn.library import OneDNN
+from cnnjax.onednn.pooling import PoolingSpec
 
 # Far above rounding, far below any mistake.
 TOLERANCE = 1e-4
@@ -21,18 +22,50 @@ _FIELDS = ("images", "kernel", "out", "strides", "padding", "dilation", "groups"
 
 
 def wrong_result() -> str | None:
-    """The first convolution whose result is not that of XLA; None if all agree.
+    """The first primitive whose result is not that of XLA; None if all agree.
 
     Needs a library that `calls` has registered.
     """
     for window, stride, groups in _GEOMETRIES:
         spec, arrays = _example(window, stride, groups)
-        for kind, (ours, theirs) in _both(spec, *arrays).items():
-            error = np.abs(np.asarray(ours) - np.asarray(theirs)).max()
-            # Also where it is not a number.
-            if not error <= TOLERANCE * np.abs(np.asarray(theirs)).max():
+        for kind, pair in _both(spec, *arrays).items():
+            if _differ(*pair):
                 return f"{kind} of {window}x{window}/{stride}, {groups} groups, differs"
+    for kind, pair in _pools().items():
+        if _differ(*pair):
+            return f"{kind} of a pool differs"
     return None
+
+
+def _differ(ours, theirs) -> bool:
+    error = np.abs(np.asarray(ours) - np.asarray(theirs)).max()
+    # Also where it is not a number.
+    return not error <= TOLERANCE * np.abs(np.asarray(theirs)).max()
+
+
+def _pools():
+    """Kind -> what the library and what XLA compute."""
+    images, maps = (_IMAGES, _SIDE, _SIDE, _CHANNELS), (_SIDE + 1) // 2
+    stream = np.random.RandomState(0)
+    x = jnp.asarray(stream.randn(*images), jnp.float32)
+    y = jnp.asarray(stream.randn(_IMAGES, maps, maps, _CHANNELS), jnp.float32)
+
+    def pooled(function, empty):
+        pads = ((0, 0), (1, 1), (1, 1), (0, 0))
+        sizes = (1, 3, 3, 1), (1, 2, 2, 1), pads
+        _, pull_back = jax.vjp(
+            lambda x: lax.reduce_window(x, empty, function, *sizes), x
+        )
+        return pull_back(y)[0]
+
+    def ours(kind, *arrays):
+        spec = PoolingSpec(kind, images, (maps, maps), (3, 3), (2, 2), (1,) * 4)
+        return calls.call(spec, images, *arrays)
+
+    return {
+        "max_gradient": (ours("max_gradient", x, y), pooled(lax.max, -jnp.inf)),
+        "average_gradient": (ours("average_gradient", y), pooled(lax.add, 0.0) / 9),
+    }
 
 
 def _example(window: int, stride: int, groups: int):

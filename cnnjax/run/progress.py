@@ -1,5 +1,8 @@
-"""What the user sees during training: a live display, or plain lines in a log."""
+"""What the user sees during training: a live display, or plain lines; the time left."""
 
+import dataclasses
+import heapq
+import math
 import sys
 import threading
 import time
@@ -13,58 +16,155 @@ from cnnjax.screen import NARROW, terminal
 from cnnjax.texts import one_line, sentence
 
 _UNKNOWN = "-:--"
+# Of the time of training, where nothing but errors is measured at the end.
+SHARE_OF_END = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """What a run has to do, in units common to all runs of a forecast.
+
+    Attributes:
+      work: of its training, such as multiply-adds.
+      layers: variables of its net, blocks counted one by one.
+      probed: whether anything is measured at its end beside errors.
+    """
+
+    work: float
+    layers: int = 1
+    probed: bool = False
+
+    def of(self, phase: str) -> float:
+        """The size of a phase, to which its time is in proportion.
+
+        Compiling grows slower than the net, whose equal blocks are compiled once.
+        Probes are compiled for every layer; without any, only splits are evaluated.
+        """
+        if phase == "training":
+            return self.work
+        if phase == "start":
+            return math.sqrt(self.layers)
+        return float(self.layers) if self.probed else self.work
+
+
+class _Seen:
+    """One run so far: when each phase began, and which part of the training is done."""
+
+    def __init__(self, load: Load):
+        self.load = load
+        self.began: dict[str, float] = {}
+        self.first = self.fraction = (
+            0.0  # of the training, by earlier processes and now
+        )
+        self.updated: float | None = None
+        self.ended: float | None = None
+
+    def took(self, phase: str) -> tuple[float, float] | None:
+        """(seconds, size) of what is over of a phase; None if nothing is."""
+        if phase not in self.began:
+            return None
+        size = self.load.of(phase)
+        if phase == "training":
+            if self.updated is None:
+                return None
+            done = self.fraction - self.first
+            return self.updated - self.began[phase], size * done
+        over = self.began.get("training") if phase == "start" else self.ended
+        return None if over is None else (over - self.began[phase], size)
+
+    def left(self, phase: str, rate: float, now: float) -> float:
+        """Seconds of a phase that are still to come."""
+        if self.ended is not None:
+            return 0.0
+        whole = rate * self.load.of(phase)
+        if phase == "training":
+            since = now - self.updated if self.updated is not None else 0.0
+            return max((1 - self.fraction) * whole - since, 0.0)
+        if phase == "start" and "training" in self.began:
+            return 0.0
+        return max(whole - (now - self.began.get(phase, now)), 0.0)
 
 
 class Forecast:
     """Estimates the time left of runs that train side by side.
 
-    A run takes some time until its first update (set-up, compilation) and from there on
-    a time in proportion to its work. The two are estimated apart, because compilation
-    is a large part of a short run.
+    A run has three phases: its start (programs are compiled), its training, and its end
+    (evaluation and probes). The time of each is taken to be in proportion to its size,
+    by what was seen of all runs so far; then runs are dealt out to those who train
+    them, as they will be.
 
     Args:
-      work: work of each run still to do, by name, in a unit common to all, such as
-        multiply-adds.
+      loads: of each run still to do, by name, in the order in which they start.
       now: gives the time in seconds.
+      jobs: runs that train at a time.
     """
 
-    def __init__(self, work: Mapping[str, float], now: Callable[[], float]):
-        self._work, self._left, self._now = dict(work), dict(work), now
-        self._started: dict[str, float] = {}
-        # (time, work left) at the first and at the last update of each run.
-        self._first: dict[str, tuple[float, float]] = {}
-        self._last: dict[str, tuple[float, float]] = {}
-        self._active: set[str] = set()
+    def __init__(
+        self, loads: Mapping[str, Load], now: Callable[[], float], jobs: int = 1
+    ):
+        self._runs = {name: _Seen(load) for name, load in loads.items()}
+        self._now, self._jobs = now, jobs
+
+    def prepare(self, name: str) -> None:
+        """A run begins: it is compiled next."""
+        self._runs[name].began["start"] = self._now()
 
     def start(self, name: str, fraction: float) -> None:
-        """A run starts with this share of its work done by an earlier process."""
-        self._started[name] = self._now()
-        self._left[name] = (1 - fraction) * self._work[name]
-        self._active.add(name)
+        """A run trains from here, with this share of its work done before."""
+        run = self._runs[name]
+        run.began["training"] = self._now()
+        run.first = run.fraction = fraction
 
     def update(self, name: str, fraction: float) -> None:
-        """This share of a run's work is done."""
-        self._left[name] = (1 - fraction) * self._work[name]
-        self._last[name] = (self._now(), self._left[name])
-        self._first.setdefault(name, self._last[name])
+        """This share of a run's training is done."""
+        run = self._runs[name]
+        run.fraction, run.updated = fraction, self._now()
+        if fraction >= 1:
+            run.began["end"] = self._now()
 
     def end(self, name: str) -> None:
         """A run is over, done or not."""
-        self._left[name] = 0.0
-        self._active.discard(name)
+        self._runs[name].ended = self._now()
 
-    def seconds_left(self) -> float | None:
-        """Of all runs; None as long as no rate has been measured."""
-        pairs = [(self._first[name], self._last[name]) for name in self._first]
-        done = sum(first[1] - last[1] for first, last in pairs)
-        seconds = sum(last[0] - first[0] for first, last in pairs)
-        if done <= 0 or seconds <= 0:
+    def seconds_left(self, name: str | None = None) -> float | None:
+        """Of a run, or of all; None as long as no rate of training has been seen."""
+        training = self._rate("training")
+        if training is None:
             return None
-        starts = [self._first[name][0] - self._started[name] for name in self._first]
-        to_start = sum(n not in self._first and self._left[n] > 0 for n in self._work)
-        alone = sum(self._left.values()) * seconds / done
-        alone += to_start * sum(starts) / len(starts)
-        return alone / max(len(self._active), 1)
+        start = self._rate("start") or 0.0
+        end = self._rate("end") or self._guess_of_end(start, training)
+        rates = {"start": start, "training": training, "end": end}
+        left = {key: self._left(run, rates) for key, run in self._runs.items()}
+        if name is not None:
+            return left[name]
+        active = {key for key, run in self._runs.items() if run.began}
+        # When each of those who train is free for the next run.
+        free = [left[key] for key in active if self._runs[key].ended is None]
+        free += [0.0] * (self._jobs - len(free))
+        heapq.heapify(free)
+        for key in self._runs:
+            if key not in active:
+                heapq.heappush(free, heapq.heappop(free) + left[key])
+        return max(free)
+
+    def _left(self, run: _Seen, rates: Mapping[str, float]) -> float:
+        now = self._now()
+        return sum(run.left(phase, rate, now) for phase, rate in rates.items())
+
+    def _rate(self, phase: str) -> float | None:
+        """Seconds per unit of a phase, over all runs."""
+        seen = [took for run in self._runs.values() if (took := run.took(phase))]
+        size = sum(size for _, size in seen)
+        seconds = sum(seconds for seconds, _ in seen)
+        return seconds / size if size > 0 and seconds > 0 else None
+
+    def _guess_of_end(self, start: float, training: float) -> float:
+        """Before the first end: probes take as long as a start."""
+        loads = [run.load for run in self._runs.values()]
+        if not any(load.probed for load in loads):
+            return SHARE_OF_END * training
+        starts = sum(load.of("start") for load in loads)
+        return start * starts / sum(load.of("end") for load in loads)
 
 
 class Progress:
@@ -76,7 +176,8 @@ class Progress:
     threads.
 
     Args:
-      work: as in `Forecast`; the runs still to do, in any order.
+      loads: as in `Forecast`; the runs still to do.
+      jobs: likewise.
       interval_seconds: least time between two plain lines of a run.
       stream: where to show it; None is the standard output.
       now: gives the time in seconds.
@@ -84,15 +185,16 @@ class Progress:
 
     def __init__(
         self,
-        work: Mapping[str, float],
+        loads: Mapping[str, Load],
         *,
+        jobs: int = 1,
         interval_seconds: float = 5.0,
         stream: TextIO | None = None,
         now: Callable[[], float] = time.monotonic,
     ):
         self._stream = stream or sys.stdout
-        self.forecast = Forecast(work, now)
-        self.num_runs, self._num_ended = len(work), 0
+        self.forecast = Forecast(loads, now, jobs)
+        self.num_runs, self._num_ended = len(loads), 0
         self.interval_seconds, self.now = interval_seconds, now
         self._lock = threading.RLock()
         wide = terminal(self._stream).width >= NARROW
@@ -115,6 +217,12 @@ class Progress:
                 self.bars.console.print(line, markup=False, highlight=False)
             else:
                 print(line, file=self._stream, flush=True)
+
+    def prepare_run(self, name: str) -> None:
+        """A run begins; its programs are compiled before it starts."""
+        self.forecast.prepare(name)
+        if self.bars is None:
+            self.say(f"{name}  compiling")
 
     def start_run(
         self, name: str, total_steps: int, first_step: int = 0
@@ -181,9 +289,7 @@ class RunProgress:
         words = [f"{name} {value:.4g}" for name, value in metrics.items()]
         words.append(f"{images_per_second:,.0f} images/s")
         text, count = "  ".join(words), f"{step:,}/{self._total_steps:,}"
-        elapsed = whole.now() - self._started
-        rest = self._total_steps - step
-        left = duration(rest * elapsed / max(step - self._first_step, 1))
+        left = duration(whole.forecast.seconds_left(self._name))
         all_left = whole.all_left()
         if whole.bars is not None:
             whole.bars.update(

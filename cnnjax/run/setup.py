@@ -27,12 +27,14 @@ from cnnjax.devices.layout import choose_layout, describe
 from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
 from cnnjax.layers.functional.implementation import checked
+from cnnjax.layers.init import Declared
 from cnnjax.layers.norm import Norm, norm_of
 from cnnjax.models.registry import create_model
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stacks_of
 from cnnjax.probes import check_probes
 from cnnjax.run.divisible import check_batch, check_net, why_not
+from cnnjax.run.progress import Load
 from cnnjax.run.settings import (
     CheckpointSettings,
     EvalSettings,
@@ -147,6 +149,14 @@ class Run:
         """Multiply-adds of the whole run: forward, and twice that for the gradient."""
         images = self.total_steps * self.train.batch_size * len(self.seeds)
         return 3.0 * self.multiply_adds * images
+
+    def load(self) -> Load:
+        """What it has to do, for a forecast."""
+        leaves = jax.tree.leaves(
+            self.declared["params"], is_leaf=lambda leaf: isinstance(leaf, Declared)
+        )
+        blocks = [len(leaf.stacked[1]) if leaf.stacked else 1 for leaf in leaves]
+        return Load(self.work(), sum(blocks), probed=bool(self.eval.probes))
 
 
 def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:

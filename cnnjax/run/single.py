@@ -37,13 +37,14 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
     """Trains with a live display and prints the errors; returns an exit code."""
     use_compile_cache()
     run = set_up(config)
-    with catching_signals() as stop, Progress({name: run.work()}) as progress:
+    with catching_signals() as stop, Progress({name: run.load()}) as progress:
         for line in split_lines(run.dataset):
             progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
         for sentence in cautions(run).values():
             progress.say(f"note: {sentence}")
+        progress.prepare_run(name)
         try:
             results = fit(
                 run,

@@ -94,7 +94,7 @@ def run_range_test(
         set_up(config), schedule=lambda step: rates[np.minimum(step, steps - 1)]
     )
     name = f"{config.model.name}, rates {lowest:g} to {highest:g}"
-    with Progress({name: run.work()}) as progress:
+    with Progress({name: run.load()}) as progress:
         shown = progress.start_run(name, steps)
         start = initial_state(run)
         programs = compile_programs(run, start)

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from cnnjax.analysis.compare import accuracy
+from cnnjax.analysis.compare import LEGEND, accuracy, draw_bubbles
 from cnnjax.analysis.complexity import model_multiply_adds
 from cnnjax.analysis.features import features
 from cnnjax.analysis.formats import thousands
@@ -170,3 +170,19 @@ def test_published_accuracies_are_of_imagenet_alone():
     for name in drawn:
         assert variant(name).num_classes == 1000
         assert 30 < accuracy(name) < 90
+
+
+def test_families_differ_in_colour_or_shape_and_nothing_is_cut_off():
+    names = [name for name in list_models() if accuracy(name) is not None]
+    figure = draw_bubbles(names)
+    (ax,) = figure.axes
+    families = ax.collections[: -len(LEGEND)]
+    looks = {
+        (tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes())
+        for c in families
+    }
+    assert len(looks) == len(families) > 7
+    box = ax.get_tightbbox()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1

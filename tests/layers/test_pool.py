@@ -9,7 +9,9 @@ import pytest
 from flax import linen as nn
 
 from cnnjax.errors import UserError
+from cnnjax.layers.functional import windows
 from cnnjax.layers.pool import (
+    MAX_SLICES,
     AdaptiveAvgPool,
     AvgPool,
     GlobalAvgPool,
@@ -20,6 +22,7 @@ from cnnjax.layers.pool import (
     max_pool,
     pool_of,
 )
+from cnnjax.onednn import calls
 
 WINDOWS = [(2, 2, 0), (2, 1, 1), (3, 2, 1), (3, 1, 1), (3, 3, 0), (5, 2, 2)]
 POOLS = {
@@ -68,6 +71,40 @@ def test_agrees_with_torch(kind, ceil_mode, window, strides, padding):
     np.testing.assert_allclose(ours, y, rtol=1e-5, atol=1e-6)
     (of_x,) = pull_back(jnp.arange(1.0, 1 + y.size).reshape(y.shape))
     np.testing.assert_allclose(of_x, gradient, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+@pytest.mark.parametrize(("window", "strides", "padding"), WINDOWS)
+def test_gradients_of_onednn(kind, window, strides, padding, monkeypatch):
+    """As for large maps: the same places where values tie, the same sums."""
+    if not calls.available():
+        pytest.skip("oneDNN is not installed")
+    if window**2 > MAX_SLICES:
+        pytest.skip("XLA computes large windows")
+    monkeypatch.setattr(windows, "SMALLEST_WORK", 0)
+    x = jnp.asarray(tied_images(9, 12))
+    pool = functools.partial(POOLS[kind], window=window, strides=strides)
+    ours = jax.vjp(lambda x: pool(x, padding=padding), x)[1]
+    plain = jax.vjp(lambda x: pool(x, padding=padding, impl="xla"), x)[1]
+    y = pool(x, padding=padding)
+    moved = jax.random.normal(jax.random.key(0), y.shape)
+    assert calls.TARGET in jax.jit(ours).lower(moved).as_text()
+    assert calls.TARGET not in jax.jit(plain).lower(moved).as_text()
+    np.testing.assert_allclose(ours(moved)[0], plain(moved)[0], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_second_derivatives_of_onednn(kind, monkeypatch):
+    if not calls.available():
+        pytest.skip("oneDNN is not installed")
+    monkeypatch.setattr(windows, "SMALLEST_WORK", 0)
+    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 2))
+
+    def curvature(impl):
+        gradient = jax.grad(lambda x: (POOLS[kind](x, 2, 2, impl=impl) ** 3).sum())
+        return jax.jvp(gradient, (x,), (x,))[1]
+
+    np.testing.assert_allclose(curvature("auto"), curvature("xla"), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", POOLS)

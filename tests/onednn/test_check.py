@@ -11,6 +11,7 @@ from cnnjax import cache
 from cnnjax.onednn import calls, check, trial
 from cnnjax.onednn.convolutions import Convolution
 from cnnjax.onednn.library import FORCE, VARIABLE, library, library_path
+from cnnjax.onednn.pooling import Pooling
 from tests.onednn.test_convolutions import lowered
 
 installed = pytest.mark.skipif(
@@ -119,11 +120,18 @@ def test_how_a_trial_ends(code, output, expected, monkeypatch):
 
 
 @installed
-def test_a_wrong_result_is_noticed(monkeypatch):
+@pytest.mark.parametrize(
+    ("primitive", "problem"),
+    [
+        (Convolution, "forward of 3x3/2, 1 groups, differs"),
+        (Pooling, "max_gradient of a pool differs"),
+    ],
+)
+def test_a_wrong_result_is_noticed(primitive, problem, monkeypatch):
     monkeypatch.setattr(trial, "_GEOMETRIES", ((3, 2, 1),))
     assert trial.wrong_result() is None
-    monkeypatch.setattr(Convolution, "__call__", lambda *_: None)  # computes nothing
-    assert trial.wrong_result() == "forward of 3x3/2, 1 groups, differs"
+    monkeypatch.setattr(primitive, "__call__", lambda *_: None)  # computes nothing
+    assert trial.wrong_result() == problem
 
 
 def test_another_library_is_noticed(capsys):

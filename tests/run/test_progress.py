@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from cnnjax.run.progress import Forecast, Progress
+from cnnjax.run.progress import Load, Progress
 
 
 class Clock:
@@ -25,38 +25,10 @@ def clock():
     return Clock()
 
 
-def test_forecast_is_exact_when_time_is_start_plus_work_side_by_side(clock):
-    """5 s to start and 2 s per unit of work, two runs at a time, a third to come."""
-    forecast = Forecast({"a": 10.0, "b": 30.0, "c": 20.0}, clock)
-    forecast.start("a", 0.0)
-    forecast.start("b", 0.0)
-    clock.seconds = 5.0 + 2.0
-    forecast.update("a", 1 / 10)
-    forecast.update("b", 1 / 30)
-    assert forecast.seconds_left() is None  # compiled, but no rate yet
-    clock.seconds += 8.0
-    forecast.update("a", 5 / 10)
-    forecast.update("b", 5 / 30)
-    # 50 of 60 units are left, and one start (7 s, its first update included), for two.
-    assert forecast.seconds_left() == pytest.approx((50 * 2 + 7) / 2)
-    forecast.end("b")  # failed: nothing of it is left
-    assert forecast.seconds_left() == pytest.approx(25 * 2 + 7)
-
-
-def test_forecast_counts_only_the_rest_of_a_resumed_run(clock):
-    forecast = Forecast({"a": 10.0}, clock)
-    forecast.start("a", 0.6)
-    assert forecast.seconds_left() is None
-    for share in (0.7, 0.8):
-        clock.seconds += 2.0
-        forecast.update("a", share)
-    assert forecast.seconds_left() == pytest.approx(4.0)
-
-
 def test_plain_lines_are_rare_and_the_last_one_is_shown(clock):
     stream = io.StringIO()
     with Progress(
-        {"plain-20": 1.0}, stream=stream, now=clock, interval_seconds=5
+        {"plain-20": Load(1.0)}, stream=stream, now=clock, interval_seconds=5
     ) as progress:
         shown = progress.start_run("plain-20", total_steps=100)
         for step in range(1, 101):
@@ -73,7 +45,9 @@ def test_plain_lines_are_rare_and_the_last_one_is_shown(clock):
 
 def test_plain_lines_name_a_resume_a_failure_and_the_whole(clock):
     stream = io.StringIO()
-    with Progress({"a": 1.0, "b": 1.0}, stream=stream, now=clock) as progress:
+    with Progress(
+        {"a": Load(1.0), "b": Load(1.0)}, stream=stream, now=clock
+    ) as progress:
         shown = progress.start_run("a", total_steps=10, first_step=4)
         for step in (5, 6):
             clock.seconds += 1.0
@@ -82,8 +56,8 @@ def test_plain_lines_name_a_resume_a_failure_and_the_whole(clock):
         shown.end("failed: the loss is not finite at step 6")
     text = stream.getvalue()
     assert "a  resumes at step 4, 10 steps\n" in text
-    # Four steps of a, ten of b, and a second to start b.
-    assert "left 0:04, of all 0:15\n" in text
+    # Four steps of a and ten of b.
+    assert "left 0:04, of all 0:14\n" in text
     assert "a checkpoint is damaged\n" in text
     assert "a  failed: the loss is not finite at step 6  (1/2 runs)\n" in text
 
@@ -92,7 +66,9 @@ def test_terminal_shows_a_bar_per_run_and_one_for_all(monkeypatch, clock):
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
-    with Progress({"[plain]-20": 1.0, "b": 1.0}, stream=stream, now=clock) as progress:
+    with Progress(
+        {"[plain]-20": Load(1.0), "b": Load(1.0)}, stream=stream, now=clock
+    ) as progress:
         first = progress.start_run("[plain]-20", total_steps=1000)
         second = progress.start_run("b", total_steps=100)
         for part in (1, 2):
@@ -105,8 +81,8 @@ def test_terminal_shows_a_bar_per_run_and_one_for_all(monkeypatch, clock):
         first.end("done")
         second.end("done")
     assert re.search(
-        r"\[plain\]-20 .*200/1,000  loss 2.5  1,000 images/s  1:20 left", shown
+        r"\[plain\]-20 .*200/1,000  loss 2.5  1,000 images/s  1:22 left", shown
     )
     assert re.search(r"b .*20/100  loss 1.5  500 images/s", shown)
-    assert re.search(r"all runs .* 1:20 left", shown)
+    assert re.search(r"all runs .* 1:22 left", shown)
     assert "something to know" in shown

@@ -59,6 +59,9 @@ class Shown:
         self.stop, self.stop_at = StopRequest(), stop_at
         self.first_step, self.updates, self.ended = None, [], None
 
+    def prepare_run(self, name):
+        """Is told before programs are compiled."""
+
     def start_run(self, name, total_steps, first_step):
         self.first_step = first_step
         return self

@@ -107,7 +107,7 @@ FAULTS = {
         lambda: run_of("netdetached"),
         gradients,
         "a layer is detached",
-        {GRADIENTS},
+        {GRADIENTS, DIFFERENCES},
     ),
     "missing activations": (
         lambda: run_of(*RESIDUAL, model__act="identity"),

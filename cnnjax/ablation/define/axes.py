@@ -99,6 +99,7 @@ class Scale:
       note: data and budget in words.
       jobs: arms at a time where --jobs does not say; 0 for one per core. 1 where the
         time of a step is compared.
+      claims: names of those that this scale is to decide; () for all whose arms it has.
       as_published: whether data, budget and evaluation are those of the source, so that
         its numbers can be compared with ours.
       gate: what must be reached in training; None for nothing.
@@ -110,6 +111,7 @@ class Scale:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     note: str = ""
     jobs: int = 0
+    claims: Sequence[str] = ()
     as_published: bool = False
     gate: Gate | None = None
 
@@ -152,6 +154,7 @@ def check_scale(scale: Scale, where: str) -> None:
     _check_overrides(scale.overrides, where)
     checks.check_text(scale.note, "note", where)
     checks.check_whole(scale.jobs, 0, "jobs", where)
+    checks.check_list(scale.claims, "claims", where)
     if scale.gate is not None:
         checks.check_instances([scale.gate], Gate, "gate", where)
         _check_gate(scale.gate, where)

@@ -149,6 +149,11 @@ def _check_test(claim: Claim, where: str) -> None:
             f"{where} has failures={shown(claim.failures)}: give 'apart' or 'counted', "
             "or leave it out"
         )
+    if claim.failures == COUNTED and not claim.metric.endswith("_error"):
+        raise UserError(
+            f"{where} has failures='counted', but {claim.metric} of a failed run is no "
+            "number: leave it out, or choose an error"
+        )
     if is_failed and (claim.margin or sorted(claim.contrast.values()) != [-1, 1]):
         raise UserError(
             f"{where} is about runs that failed, whose exact test compares two arms "

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 from cnnjax.ablation.define import checks
 from cnnjax.ablation.define.axes import Arm, Axis, Scale, check_axis, check_scale
-from cnnjax.ablation.define.claim import FISHER, OF_FAILURES, Claim
+from cnnjax.ablation.define.claim import COUNTED, FISHER, OF_FAILURES, Claim
 from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
 from cnnjax.ablation.define.papers import (
     NOT_RECORDED,
@@ -109,9 +109,14 @@ class Ablation:
         return tuple(self._arm(scale, choice) for choice in choices)
 
     def posed(self, scale_name: str) -> list[Claim]:
-        """The claims all of whose arms this scale has."""
+        """The claims that this scale names, or all whose arms it has."""
         names = {arm.name for arm in self.arms(scale_name)}
-        return [claim for claim in self.claims if names >= set(claim.contrast)]
+        chosen = self.scale(scale_name).claims
+        return [
+            claim
+            for claim in self.claims
+            if names >= set(claim.contrast) and (not chosen or claim.name in chosen)
+        ]
 
     @property
     def published_numbers(self) -> list[PublishedNumber]:
@@ -277,13 +282,28 @@ def _check_claims(ablation: Ablation) -> None:
         for arm in claim.contrast:
             if arm not in arms:
                 raise unknown_name("arm", arm, arms, where)
-    for scale in ablation.scales:
-        headlines = [claim.name for claim in ablation.posed(scale) if claim.headline]
+        if claim.failures == COUNTED and ablation.diverged_error is None:
+            raise UserError(
+                f"{where} counts failures: say by diverged_error= of the ablation as "
+                "which error"
+            )
+    for name, scale in ablation.scales.items():
+        where = f"scale {name!r} in {_where(ablation)}"
+        headlines = [claim.name for claim in ablation.posed(name) if claim.headline]
         if len(headlines) > 1:
             raise UserError(
-                f"{_where(ablation)} has the headlines {', '.join(headlines)} at scale "
-                f"{scale!r}: one claim answers the question, so keep one"
+                f"{where} has the headlines {', '.join(headlines)}: one claim answers "
+                "the question, so keep one"
             )
+        posed = {claim.name for claim in ablation.posed(name)}
+        for wanted in scale.claims:
+            if wanted not in counts:
+                raise unknown_name("claim", wanted, counts, where)
+            if wanted not in posed:
+                raise UserError(
+                    f"{where} is to decide the claim {wanted!r} and lacks one of its "
+                    "arms: add it to grids, or leave the claim out"
+                )
 
 
 def _check_published(ablation: Ablation) -> None:

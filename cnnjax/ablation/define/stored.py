@@ -3,7 +3,8 @@
 The stored form is older than the classes, and stays, so that reports of any version can
 be read:
 
-  scales: the first grid is `axes`, the others are `also`; `seeds` is `num_seeds`.
+  scales: the first grid is `axes`, the others are `also`; `seeds` is `num_seeds`;
+    `claims` is left out where it is empty.
   published: one row per arm, with data and protocol. Earlier rows have neither but a
     free `note`, which is read as the protocol; such numbers are shown, never quoted.
   claims: as in `Claim`, with the numbers already quoted in `published`.
@@ -115,6 +116,8 @@ def _fields(part: Ablation | Claim | Scale) -> dict[str, Any]:
 def _scale_to_dict(scale: Scale) -> dict[str, Any]:
     fields = _fields(scale)
     first, *others = fields.pop("grids")
+    if not scale.claims:  # as before there was this field
+        del fields["claims"]
     return fields | {"axes": first, "also": others, "num_seeds": fields.pop("seeds")}
 
 

@@ -68,7 +68,7 @@ def train_alone(workdir: Path, name: str, stop: StopRequest) -> int:
     use_compile_cache()
     run = set_up(stored_config(folder / "config.json"))
     shared = Shared(shared_keys(run))
-    with Progress({name: run.work()}) as progress:
+    with Progress({name: run.load()}) as progress:
         train_cell(folder, name, run, progress, stop, shared)
     return 0 if RunFolder(folder, run, name).finished_results() else 1
 

@@ -1,6 +1,7 @@
 """Estimates what a plan would train and how long it takes, without training."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,18 @@ from cnnjax.data.dataset import Dataset
 from cnnjax.data.published_sizes import describe_dataset
 from cnnjax.data.request import Request
 from cnnjax.data.standardize import STANDARDIZE
-from cnnjax.devices.speed import training_rate
+from cnnjax.devices.available import is_accelerated
+from cnnjax.devices.speed import Speed, machine_speed
 from cnnjax.errors import UserError
 from cnnjax.run.cautions import cautions_of_arms
+from cnnjax.run.provenance import processor
 from cnnjax.run.setup import set_up
 from cnnjax.screen import say, show, terminal
 from cnnjax.texts import one_line
+
+# Of the time in which the programs of training are compiled. A probe looks at each
+# layer by itself, so that equal blocks are compiled one by one.
+PROBE_SHARE = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +48,9 @@ class ArmEstimate:
       num_params: parameters of the net.
       multiply_adds: forward pass of one image.
       work: multiply-adds of all its runs.
+      variables: of the net, blocks counted one by one.
+      num_probes: what is measured beside errors.
+      num_cells: of which each is compiled.
     """
 
     arm: str
@@ -50,6 +60,22 @@ class ArmEstimate:
     num_params: int
     multiply_adds: int
     work: float
+    variables: int = 1
+    num_probes: int = 0
+    num_cells: int = 1
+
+    def narrow_seconds(self, speed: Speed) -> float:
+        """Compiling, and what a narrow net takes beside its multiply-adds, on a core.
+
+        A probe counts like the programs of training.
+        """
+        programs = self.num_cells * (1 + PROBE_SHARE * self.num_probes)
+        steps = self.steps * self.num_runs * self.variables * speed.layer_seconds
+        return programs * speed.start_seconds(self.variables) + steps
+
+    def seconds(self, speed: Speed) -> float:
+        """Of all runs of the arm, alone on the machine."""
+        return self.work / speed.rate + self.narrow_seconds(speed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +102,18 @@ class Estimate:
     def work(self) -> float:
         """Multiply-adds."""
         return sum(arm.work for arm in self.arms)
+
+    def seconds(self, speed: Speed, jobs: int) -> float:
+        """Of all arms: narrow nets and compilers keep one core busy each.
+
+        Args:
+          speed: of the machine.
+          jobs: arms at a time.
+        """
+        todo = [arm for arm in self.arms if arm.num_runs]
+        longest = max((arm.seconds(speed) for arm in todo), default=0.0)
+        shared = sum(arm.narrow_seconds(speed) for arm in todo) / jobs
+        return max(longest, self.work / speed.rate + shared)
 
 
 def estimate(plan: Plan, published: Published | None = None) -> Estimate:
@@ -109,6 +147,9 @@ def estimate(plan: Plan, published: Published | None = None) -> Estimate:
                 num_params=run.num_params,
                 multiply_adds=run.multiply_adds,
                 work=run.work() / len(run.seeds) * num_runs,
+                variables=run.load().layers,
+                num_probes=len(cells[0].config.eval.probes),
+                num_cells=sum(cell.name not in taken for cell in cells),
             )
         )
     absent = dict.fromkeys(note for _, note in data.values() if note)
@@ -150,7 +191,7 @@ def print_plan(
       console: where to print; the terminal if None.
     """
     console = console or terminal()
-    found, rate = estimate(plan, published), training_rate()
+    found, speed = estimate(plan, published), machine_speed(processor())
     title = f"{plan.ablation.name}, scale {plan.scale}"
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0))
     table.add_column("arm", overflow="fold")
@@ -165,20 +206,27 @@ def print_plan(
             large(arm.num_params),
             large(arm.multiply_adds),
             tflop(arm.work),
-            duration(arm.work / rate),
+            duration(arm.seconds(speed)),
         )
     show(table, console)
     for note in (*found.data, *found.notes):
         console.print(one_line(note), soft_wrap=True, markup=False, highlight=False)
+    jobs = jobs_of(plan)
     total = (
         f"{found.num_runs} runs, {tflop(found.work)} TFLOP: about "
-        f"{duration(found.work / rate)} of computing on this machine, one arm at a "
-        f"time, at a {rate_words(rate)}, without compiling. This is a rough estimate: "
-        "small nets compute less efficiently."
+        f"{duration(found.seconds(speed, jobs))} on this machine, {jobs} at a time, "
+        f"with compiling and probes, at a {rate_words(speed.rate)}. This is a rough "
+        "estimate, and a warm cache of compiled programs shortens it."
     )
     console.print(total, soft_wrap=True, highlight=False)
     for words in sentences(*needs(plan, most)):
         console.print(words, soft_wrap=True, markup=False, highlight=False)
+
+
+def jobs_of(plan: Plan) -> int:
+    """Arms that train at a time in this process."""
+    cores = 1 if is_accelerated() else os.cpu_count() or 1
+    return plan.ablation.scale(plan.scale).jobs or cores
 
 
 def rate_words(rate: float) -> str:
@@ -228,7 +276,7 @@ def print_atlas(
     Returns:
       0, or 1 if an ablation was refused, which is also printed.
     """
-    rate, all_found = training_rate(), []
+    speed, all_found = machine_speed(processor()), []
     for name in names:
         try:
             workdir = str(root / name / scale)
@@ -237,16 +285,17 @@ def print_atlas(
         except UserError as error:
             say(f"{name}: refused: {error}")
             continue
-        all_found.append(found)
+        all_found.append((found, jobs_of(plan)))
         absent = " (published sizes of missing data)" if found.is_declared else ""
-        say(f"{name}: {len(found.arms)} arms, {_totals([found], rate)}{absent}")
-    say(f"all: {_totals(all_found, rate)}, at a {rate_words(rate)}")
+        say(f"{name}: {len(found.arms)} arms, {_totals(all_found[-1:], speed)}{absent}")
+    say(f"all: {_totals(all_found, speed)}, at a {rate_words(speed.rate)}")
     return int(len(all_found) < len(names))
 
 
-def _totals(found: Sequence[Estimate], rate: float) -> str:
-    work = sum(one.work for one in found)
+def _totals(all_found: Sequence[tuple[Estimate, int]], speed: Speed) -> str:
+    work = sum(found.work for found, _ in all_found)
+    seconds = sum(found.seconds(speed, jobs) for found, jobs in all_found)
     return (
-        f"{sum(one.num_runs for one in found):,} runs, {tflop(work)} TFLOP, "
-        f"about {duration(work / rate)} here"
+        f"{sum(found.num_runs for found, _ in all_found):,} runs, {tflop(work)} TFLOP, "
+        f"about {duration(seconds)} here"
     )

@@ -101,8 +101,9 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     laid_out = {r.laid_out() for r in runs.values() if r.parallel.layout != ONE_DEVICE}
     if num_processes() > 1 or any(r.parallel.layout.data > 1 for r in runs.values()):
         jobs = 1  # processes and devices that synchronise need the same order of work
-    work = {name: run.work() for name, run in todo.items()}
-    with catching_signals() as stop, Progress(work) as progress:
+    todo = in_order(todo)
+    loads = {name: run.load() for name, run in todo.items()}
+    with catching_signals() as stop, Progress(loads, jobs=jobs) as progress:
         datasets = [source_lines(run.dataset) for run in runs.values()]
         for words in dict.fromkeys("\n".join(lines) for lines in datasets):
             progress.say(words)
@@ -115,7 +116,7 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
                 f"{len(runs) - len(todo)} of {len(runs)} cells are already done"
             )
         try:
-            run_cells(plan, in_order(todo), jobs, progress, stop)
+            run_cells(plan, todo, jobs, progress, stop)
         except Stopped:
             progress.say("interrupted; the same command resumes")
             return stop.exit_code
@@ -206,6 +207,7 @@ def train_cell(
     shared: Shared,
 ) -> None:
     """Trains one cell; a crash in it is recorded and does not end the others."""
+    progress.prepare_run(name)
     try:
         fit(
             run,

@@ -116,11 +116,8 @@ class Look:
         )
 
     def _p_of_numbers(self, x: np.ndarray) -> tuple[float, float]:
-        decides, margin, matters = (
-            self._chosen(x),
-            self.claim.margin,
-            self.claim.matters,
-        )
+        decides, margin = self._chosen(x), self.claim.margin
+        matters = self.claim.matters
         if matters is None:
             return decides.p(margin), math.nan
         return decides.p(margin), decides.p_inside(margin - matters, margin + matters)

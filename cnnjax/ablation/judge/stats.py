@@ -23,7 +23,7 @@ from cnnjax.ablation.judge.one_sample import (
     TTest,
     Wilcoxon,
 )
-from cnnjax.ablation.judge.power import smallest_detectable
+from cnnjax.ablation.judge.power import least_seeds, smallest_detectable
 
 ALPHA = 0.05  # two-sided, over the claims of a report
 
@@ -177,6 +177,7 @@ def paired_contrast(
     decides = chosen(x, test, error, anytime, bool(overlap))
     rounding = TTest(float(x.mean()), error, n)
     low, high = (rounding if no_spread else decides).interval(ALPHA)
+    used = T if overlap else test
     flips = SignFlip(x) if not anytime and not overlap else None
     distance = decides.center - margin
     return Contrast(
@@ -190,13 +191,22 @@ def paired_contrast(
         permutation_p=flips.p(margin) if flips else math.nan,
         permutation_floor=flips.floor if flips else math.nan,
         effect_size=math.nan if no_spread else distance / sd,
-        detectable=smallest_detectable(n, error * math.sqrt(n), alpha, anytime=anytime),
+        detectable=_detectable(n, error, alpha, used, anytime, no_spread),
         no_spread=no_spread,
-        test=test,
+        test=used,
         p_equal=math.nan
         if matters is None
         else decides.p_inside(margin - matters, margin + matters),
     )
+
+
+def _detectable(
+    n: int, error: float, alpha: float, test: str, anytime: bool, no_spread: bool
+) -> float:
+    """By the t test, and none where so few seeds can never decide."""
+    if not no_spread and n < least_seeds(alpha, test, anytime):
+        return math.inf
+    return smallest_detectable(n, error * math.sqrt(n), alpha, anytime=anytime)
 
 
 def chosen(

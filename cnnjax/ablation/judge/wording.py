@@ -100,9 +100,9 @@ def amount(number: float, metric: str) -> str:
 
 
 def direction(claim: Claim, effect: float) -> str:
-    """The effect in words: '15.9 points lower', '59.4 points more', '3.4 points'."""
+    """The effect in words: '15.9 points lower', '59.4 points more', '3.4%'."""
     if len(claim.contrast) == 1:
-        return amount(claim.sign * effect, claim.metric)
+        return _level(claim.sign * effect, claim.metric)
     size = amount(abs(effect), claim.metric)
     if not _compares_two(claim):
         return f"{size} {'more' if effect >= 0 else 'less'}"
@@ -117,7 +117,7 @@ def finding(claim: Claim, effect: float) -> str:
     words = direction(claim, effect)
     arm, _ = _subject(claim)
     if len(claim.contrast) == 1:
-        return f"{arm} has {words}"
+        return f"{arm} is at {words}"
     if not _compares_two(claim):
         return f"The effect is {words}"
     other = next(name for name in claim.contrast if name != arm)
@@ -128,7 +128,7 @@ def claimed(claim: Claim) -> str:
     """What the claim says of it: 'at most 1 point higher', 'lower', 'below 5%'."""
     size = amount(abs(claim.margin), claim.metric)
     if len(claim.contrast) == 1:
-        limit = amount(claim.sign * claim.margin, claim.metric)
+        limit = _level(claim.sign * claim.margin, claim.metric)
         return f"{'above' if claim.sign > 0 else 'below'} {limit}"
     if claim.is_tolerance:
         return f"at most {size} {'lower' if _subject(claim)[1] > 0 else 'higher'}"
@@ -192,6 +192,13 @@ def equal(claim: Claim) -> str:
         f"A difference{where} of {size} is excluded, the smallest that matters "
         f"({claim.because.rstrip('.')})."
     )
+
+
+def _level(value: float, metric: str) -> str:
+    """A value of a metric itself: '3.4%', '2 ms'."""
+    if METRICS[metric].unit == "%":
+        return f"{value:.3g}%"
+    return amount(value, metric)
 
 
 def _subject(claim: Claim) -> tuple[str, float]:

@@ -15,8 +15,10 @@ from cnnjax.ablation.judge.verdicts import judge, over_atlas
 from cnnjax.ablation.judge.wording import RULE_OF_ATLAS
 from cnnjax.ablation.plan import load_ablation
 from cnnjax.ablation.report import tables
+from cnnjax.ablation.report.answer import answer, headline
 from cnnjax.ablation.report.pages import render
-from cnnjax.ablation.report.plots.figures import Panel, first_panel, png_of
+from cnnjax.ablation.report.plots.figures import Panel, png_of
+from cnnjax.ablation.report.plots.groups import answer_group
 from cnnjax.errors import UserError
 from cnnjax.records import write_bytes, write_text
 
@@ -95,9 +97,25 @@ class Entry:
         return Counter(verdict.verdict for verdict in self.verdicts)
 
     @property
+    def headline(self) -> Verdict | None:
+        """The verdict that answers the question."""
+        return headline(self.verdicts)
+
+    @property
+    def answer(self) -> str:
+        """The answer in a sentence; '' without a claim."""
+        return answer(self.headline) if self.headline else ""
+
+    @property
+    def others(self) -> list[Verdict]:
+        """The verdicts beside the headline."""
+        return [verdict for verdict in self.verdicts if verdict is not self.headline]
+
+    @property
     def panel(self) -> Panel | None:
-        """The first of the report; None if nothing was measured."""
-        return first_panel(self.sweep) if self.sweep else None
+        """The picture that answers the question; None if nothing was measured."""
+        group = answer_group(self.sweep, self.headline) if self.sweep else None
+        return group.panels[0] if group else None
 
 
 def read_entry(name: str, workdir: Path, trouble: str = "", scale: str = "") -> Entry:
@@ -166,20 +184,21 @@ def gallery_context(scale: str, entries: Sequence[Entry]) -> dict[str, Any]:
         "entries": entries,
         "num_started": len(run),
         "all_verdicts": [verdict for entry in entries for verdict in entry.verdicts],
+        "headlines": [entry.headline for entry in entries if entry.headline],
         "num_runs": sum(entry.num_done + entry.num_failed for entry in run),
         "total_seconds": sum(e.seconds for e in run if e.seconds == e.seconds),
     }
 
 
 def save_thumbnail(entry: Entry, path: Path) -> bool:
-    """Writes the first panel of a report as a small PNG.
+    """Writes the picture that answers the question as a small PNG.
 
     Returns:
       False if it has none, or one that cannot be drawn, as the report then says.
     """
     try:
         panel = entry.panel
-        content = png_of([panel], 1, path.stem, THUMBNAIL_DPI) if panel else b""
+        content = png_of(panel, path.stem, THUMBNAIL_DPI) if panel else b""
     except Exception:
         content = b""
     if content:

@@ -20,12 +20,9 @@ from cnnjax.ablation.judge.verdict import (
     slug,
 )
 from cnnjax.ablation.judge.verdicts import RULE, judge, rule
-from cnnjax.ablation.report import tables
-from cnnjax.ablation.report.plots.figures import (
-    build_groups,
-    inline_svg,
-    save_groups,
-)
+from cnnjax.ablation.report import answer, tables
+from cnnjax.ablation.report.plots.figures import inline_svg, save_groups
+from cnnjax.ablation.report.plots.groups import answer_group, build_groups
 from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.errors import UserError
 from cnnjax.records import write_text
@@ -75,7 +72,11 @@ def _write(sweep: Sweep, workdir: Path) -> list[Path]:
     context = make_context(sweep)
     plots = workdir / "plots"
     plots.mkdir(exist_ok=True)
-    context["groups"], pictures = save_groups(context["groups"], plots)
+    first = [context["picture"]] if context["picture"] else []
+    groups, pictures = save_groups([*first, *context["groups"]], plots)
+    if first:
+        context["picture"] = groups[0]
+    context["groups"] = groups[len(first) :]
     table = workdir / "results.csv"
     write_csv(sweep, table)
     page, text = workdir / "report.html", workdir / "report.md"
@@ -90,7 +91,13 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
     scale = sweep.ablation.scale(sweep.scale_name)
     posed = sweep.ablation.posed(sweep.scale_name)
     costs = tables.cost_lines(sweep)
+    metrics = tables.measured_metrics(sweep)
+    published = tables.published_metrics(sweep)
+    headline = answer.headline(verdicts)
     return {
+        "headline": headline,
+        "answer": answer.answer(headline) if headline else "",
+        "picture": answer_group(sweep, headline),
         "verdicts": verdicts,
         "not_posed": [c for c in sweep.ablation.claims if c not in posed],
         "rule": rule(sweep),
@@ -109,8 +116,9 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "warnings": sweep.warnings,
         "verified": sweep.verified_words,
         "troubles": tables.troubles(sweep),
-        "metrics": tables.measured_metrics(sweep),
-        "published_metrics": tables.published_metrics(sweep),
+        "metrics": metrics,
+        "metric_tables": tables.parts_of(metrics, published),
+        "published_metrics": published,
         "published_label": SAME_SETTING if scale.as_published else OTHER_SETTING,
         "lines": tables.arm_lines(sweep),
         "costs": costs,
@@ -161,6 +169,11 @@ def render(name: str, context: Mapping[str, Any], autoescape: bool) -> str:
         "count": tables.count,
         "seconds": tables.seconds,
         "slug": slug,
+        "minus": answer.minus,
+        "flags": answer.flags,
+        "effect": answer.effect,
+        "effect_interval": answer.interval,
+        "sign_of_limit": answer.sign_of_limit,
     }
     environment.globals |= {
         "METRICS": METRICS,

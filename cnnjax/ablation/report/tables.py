@@ -16,6 +16,7 @@ RATES = ("%", "points")  # units of rates and of their differences
 # Metrics that the tables of every ablation show, if they were measured.
 ALWAYS = ("best_test_error", "generalization_gap")
 MOST_DECIMALS = 5
+MOST_COLUMNS = 5  # metrics in a table of arms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +96,20 @@ def measured_metrics(sweep: Sweep) -> list[str]:
     """
     metrics = list(dict.fromkeys((*sweep.ablation.metrics, *ALWAYS)))
     return [m for m in metrics if any(sweep.values(m).values())] or metrics
+
+
+def parts_of(metrics: Sequence[str], published: Sequence[str]) -> list[Sequence[str]]:
+    """The metrics of each table of arms: so many as a page or a sheet is wide.
+
+    Args:
+      metrics: of all tables.
+      published: those with published numbers, which are columns of the first table.
+    """
+    first = max(1, MOST_COLUMNS - len(published))
+    rest = metrics[first:]
+    count = max(1, -(-len(rest) // MOST_COLUMNS))
+    size = max(1, -(-len(rest) // count))
+    return [metrics[:first], *(rest[i : i + size] for i in range(0, len(rest), size))]
 
 
 def published_metrics(sweep: Sweep) -> list[str]:

@@ -43,6 +43,8 @@ LINES = {
 }
 QUANTITIES = {"error": "error (%)", "loss": "loss", "learning_rate": "learning rate"}
 FACTS = ("num_params", "multiply_adds", "step", "epochs", "config_hash")
+# What a training is for: the first of these that it has.
+ANSWERS = ("test_error", "validation_error", "train_error")
 # On a screen of 80 columns.
 SCREEN = ("train_error", "validation_error", "test_error", "best_test_error")
 CAPTION = (
@@ -210,6 +212,7 @@ def _context(training: Training) -> dict[str, Any]:
     return {
         "training": training,
         "state": _state(training),
+        "answer": _answer(training, done),
         "question": _what(training.config),
         "troubles": _troubles(training),
         "metrics": training.metrics,
@@ -221,13 +224,25 @@ def _context(training: Training) -> dict[str, Any]:
     }
 
 
+def _answer(training: Training, done: Sequence[Row]) -> str:
+    """The error that was asked for, in a sentence; '' before a seed has finished."""
+    shown = [metric for metric in ANSWERS if metric in training.metrics]
+    if not done or not shown:
+        return ""
+    summary = summarize([row.metric(shown[0]) for row in done])
+    about = METRICS[shown[0]]
+    over = f"over {len(done)} seeds, ± 95%" if len(done) > 1 else "of one seed"
+    title = f"{about.title[:1].upper()}{about.title[1:]}"
+    return f"{title} {tables.interval(summary, shown[0])} {about.unit} ({over})."
+
+
 def _what(config: Mapping[str, Any]) -> str:
     """Net, data and budget, in words; the config may be cut."""
     budget = "an unknown number"
     if steps := config.get("train.steps"):
         budget = f"{steps:,} steps"
     elif epochs := config.get("train.epochs"):
-        budget = f"{epochs:g} epochs"
+        budget = f"{epochs:g} epoch{'s' * (epochs != 1)}"
     return (
         f"{config['model.name']} on {config['data.name']}, {budget} of "
         f"{config['train.batch_size']:,} images"

@@ -30,3 +30,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// What is folded is part of a printed page.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details")) folded.open = true;
+});

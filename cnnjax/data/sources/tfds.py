@@ -279,10 +279,10 @@ def _understood(directory: Path) -> Iterator[None]:
 
 
 def _open_builder(directory: Path):
+    check_description(directory)
     # TFDS is imported here, and not above, because it takes half a second.
     import tensorflow_datasets as tfds
 
-    check_description(directory)
     builder = tfds.builder_from_directory(directory)
     stored = builder.info.file_format
     if stored is None or stored.value != "array_record":

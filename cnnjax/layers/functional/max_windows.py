@@ -8,29 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from cnnjax.layers.functional.operation import apply
-from cnnjax.layers.functional.window import Pair, pad_map, slices
-
-
-@dataclasses.dataclass(frozen=True)
-class Windows:
-    """Where the windows lie.
-
-    Attributes:
-      window: height and width.
-      strides: steps between windows.
-      pads: ((top, bottom), (left, right)), so that the last windows fit exactly.
-      out: number of windows along each axis.
-    """
-
-    window: Pair
-    strides: Pair
-    pads: tuple[Pair, Pair]
-    out: Pair
-
-    def slices(self, x, value):
-        """What each tap of the windows sees, in reading order."""
-        padded = pad_map(x, self.pads, value)
-        return slices(padded, self.window, self.strides, self.out)
+from cnnjax.layers.functional.windows import Windows
 
 
 def max_of_slices(windows: Windows, x: jax.Array) -> jax.Array:
@@ -85,7 +63,10 @@ class _Placed:
         chosen = functools.partial(_chosen, self.windows, x, y)
         return jax.vjp(chosen, x)[1](cotangent)
 
-    on_cpu = plain
+    def on_cpu(self, x, y, cotangent):
+        if self.windows.are_for_onednn(x.shape, x.dtype):
+            return (self.windows.by_onednn("max_gradient", x.shape, x, cotangent),)
+        return self.plain(x, y, cotangent)
 
     def tangents(self, args, results, tangents):
         return _of_last(self, args, tangents)

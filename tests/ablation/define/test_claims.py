@@ -206,6 +206,11 @@ def test_a_claim_on_failures_has_an_exact_test(keywords, message):
         higher("failed", "a", than="b", source=SOURCE, **keywords)
 
 
+def test_what_of_a_failed_run_is_no_number_is_not_counted():
+    with pytest.raises(UserError, match="test_loss of a failed run is no number"):
+        higher("test_loss", "a", than="b", source=SOURCE, failures="counted")
+
+
 def test_a_tolerance_says_what_matters():
     with pytest.raises(UserError, match="has a tolerance, which says what matters"):
         not_higher(**ARMS, tolerance=1, matters=1, because="why")

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from cnnjax.ablation.define import Ablation, Axis, Gate, Published, Scale, higher
+from cnnjax.ablation.define.stored import spec_from_dict, spec_to_dict
 from cnnjax.config import load_recipe, override
 from cnnjax.errors import UserError
 from configs import base
@@ -84,6 +85,10 @@ def _headline(arm):
     return higher("test_error", arm, than="bn-8", source="nobody", headline=True)
 
 
+def _counting(arm):
+    return dataclasses.replace(_claim(arm), failures="counted")
+
+
 def _published(*arms):
     return [
         Published(source="nobody", metric="test_error", data="d", values={arm: 1.0})
@@ -153,6 +158,24 @@ def test_a_claim_is_posed_where_all_its_arms_are_run():
     assert ablation.posed("laptop") == list(ablation.claims)
 
 
+def with_claims(**changes):
+    ablation = get_ablation()
+    scale = dataclasses.replace(ablation.scale("laptop"), **changes)
+    return dataclasses.replace(ablation, scales={**ablation.scales, "laptop": scale})
+
+
+def test_a_scale_may_name_its_claims():
+    names = [claim.name for claim in get_ablation().claims[1:3]]
+    ablation = with_claims(claims=names)
+    assert [claim.name for claim in ablation.posed("laptop")] == names
+    again, scale = spec_from_dict(spec_to_dict(ablation, "laptop"))
+    assert [claim.name for claim in again.posed(scale)] == names
+    with pytest.raises(UserError, match="unknown claim 'depht'"):
+        with_claims(claims=["depht"])
+    with pytest.raises(UserError, match=r"is to decide the claim .* lacks one of its"):
+        with_claims(claims=names, grids=[{"net": ["plain"]}])
+
+
 def test_the_config_takes_the_net_of_an_arm():
     mlp = base.model_section("mlp", widths=(64,))
     ablation = dataclasses.replace(
@@ -219,6 +242,7 @@ def _axes(*values, name="depth", title=""):
         ({"failure_test": "fishr"}, "did you mean 'fisher'"),
         ({"failure_test": None}, "failure_test is None, but must be a text"),
         ({"claims": [_headline("bn-14"), _headline("none-8")]}, "keep one"),
+        ({"claims": [_counting("none-8")]}, "say by diverged_error= of the ablation"),
         ({"scales": _gated({"at_most": 0.1})}, "one of gate is {"),
         ({"scales": _gated(Gate(at_most=0.1, because=""))}, "without a reason"),
         ({"scales": _gated(Gate(at_most="0", because="b"))}, "at_most of its gate is"),

@@ -126,6 +126,7 @@ def test_what_later_versions_can_say_survives_json():
         claims=[said, *others],
         scales=ablation.scales | {"laptop": scale},
         failed_above=81.0,
+        diverged_error=90.0,
         failure_test="mcnemar",
     )
     stored = json.loads(json.dumps(spec_to_dict(changed, "laptop")))

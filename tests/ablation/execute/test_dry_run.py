@@ -1,5 +1,6 @@
 """Dry runs: what a plan would train, without data."""
 
+import dataclasses
 import io
 
 import pytest
@@ -8,6 +9,8 @@ from rich.console import Console
 from cnnjax.ablation.define import Ablation, Axis, Scale
 from cnnjax.ablation.execute import dry_run as module
 from cnnjax.ablation.execute.dry_run import (
+    ArmEstimate,
+    Estimate,
     duration,
     estimate,
     large,
@@ -16,6 +19,7 @@ from cnnjax.ablation.execute.dry_run import (
     tflop,
 )
 from cnnjax.ablation.plan import load_ablation, make_plan
+from cnnjax.devices.speed import Speed
 
 OPTIONS = {"num_seeds": 3, "data_dir": "", "workdir": "", "changes": {}}
 
@@ -51,7 +55,7 @@ def test_published_facts_stand_in_for_data(paper):
 
 
 def test_the_dry_run_fits_a_narrow_screen(paper, monkeypatch):
-    monkeypatch.setattr(module, "training_rate", lambda: 1e12)
+    monkeypatch.setattr(module, "machine_speed", lambda _: Speed(1e12, 1e-4, 1.0))
     console = Console(file=io.StringIO(), width=80, color_system=None)
     print_plan(paper, console=console)
     text = console.file.getvalue()
@@ -61,8 +65,24 @@ def test_the_dry_run_fits_a_narrow_screen(paper, monkeypatch):
     assert "published facts" in text
 
 
+def test_time_is_compiling_probes_and_steps_of_what_runs_side_by_side():
+    speed = Speed(rate=100.0, layer_seconds=0.01, compile_seconds=2.0)
+    arm = ArmEstimate(
+        "a", num_runs=3, steps=10, epochs=1.0, num_params=1, multiply_adds=1,
+        work=500.0, variables=4, num_probes=2,
+    )  # fmt: skip
+    # 5 s of multiply-adds; 4 s of programs and of each probe; 30 steps of 0.04 s.
+    assert arm.seconds(speed) == pytest.approx(5 + 4 + 8 + 1.2)
+    found = Estimate((arm, arm, arm), (), is_declared=False)
+    assert found.seconds(speed, 2) == pytest.approx(15 + 1.5 * 13.2)
+    # Never less than its longest arm.
+    assert found.seconds(speed, 100) == pytest.approx(5 + 13.2)
+    done = dataclasses.replace(arm, num_runs=0, num_cells=0, work=0.0)
+    assert Estimate((done,), (), is_declared=False).seconds(speed, 2) == 0
+
+
 def test_one_line_an_ablation_and_the_totals(monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "training_rate", lambda: 1e9)
+    monkeypatch.setattr(module, "machine_speed", lambda _: Speed(1e9, 1e-4, 1.0))
     lines = []
     names = ["degradation", "no such", "bottleneck"]
     options = {key: value for key, value in OPTIONS.items() if key != "workdir"}

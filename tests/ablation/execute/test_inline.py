@@ -67,7 +67,7 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(
     monkeypatch.setattr(inline, "RunFolder", Folder)
     (tmp_path / "bad").mkdir()
     cells = {name: SimpleNamespace(seeds=(0, 1)) for name in ("bad", "good")}
-    progress = SimpleNamespace(say=said.append)
+    progress = SimpleNamespace(say=said.append, prepare_run=lambda name: None)
     plan = SimpleNamespace(workdir=tmp_path)
     inline.run_cells(plan, cells, 1, progress, StopRequest())
     reason = f"{kind.__name__}: {told}"

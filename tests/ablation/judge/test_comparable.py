@@ -49,7 +49,8 @@ def test_copies_of_a_seed_are_not_further_seeds(sweep_dir):
             shutil.copytree(folder.with_name("seed-0"), folder)
     sweep = excluded(sweep_dir, "the result of seed 0")
     assert all(len(v) == 1 for v in sweep.values("train_error").values())
-    assert {verdict.verdict for verdict in judge(sweep)} == {"undecided"}
+    said = {verdict.verdict for verdict in judge(sweep)}
+    assert said <= {"undecided", "no information"}
 
 
 @pytest.mark.parametrize("is_sealed", [True, False])

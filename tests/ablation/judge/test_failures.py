@@ -139,7 +139,8 @@ def test_no_run_that_trained_leaves_no_information(sweep):
     assert of_failures.contrast.p == pytest.approx(2 / 252)
     assert of_failures.direction == "100 points higher"
     counted = dataclasses.replace(CLAIM, failures="counted")
-    (verdict,) = judge(with_errors(with_claims(sweep, counted), errors, failed))
+    ready = with_claims(sweep, counted, diverged_error=90.0)
+    (verdict,) = judge(with_errors(ready, errors, failed))
     assert verdict.verdict == "contradicted"
     assert verdict.caveat.endswith("these count.")
 

@@ -37,6 +37,22 @@ def test_seeds_to_see_are_those_of_the_noncentral_t(share, alpha):
     assert power_of_t(n - 1, share, alpha) < POWER + 0.005
 
 
+@pytest.mark.parametrize(
+    ("share", "alpha", "theirs"),
+    [
+        (0.2, ALPHA, 198.150820955562),
+        (0.5, ALPHA, 33.36713118431779),
+        (0.5, ALPHA / 8, 54.91294326874402),
+        (1.0, ALPHA, 9.93785094105438),
+        (1.0, ALPHA / 8, 16.581082025173053),
+        (2.0, ALPHA / 8, 6.919664046133244),
+    ],
+)
+def test_seeds_to_see_are_those_of_statsmodels(share, alpha, theirs):
+    """Recorded: TTestPower().solve_power(share, None, alpha, 0.8) of version 0.15.0."""
+    assert seeds_to_see(share, 1.0, alpha) == math.ceil(theirs)
+
+
 def test_seeds_that_nobody_has_are_none():
     assert seeds_to_see(0.001, 3.0, ALPHA) is None
     assert seeds_to_see(0.0, 0.0, ALPHA) is None

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnjax.ablation.define import Gate, Published, higher, lower, not_higher
+from cnnjax.ablation.define import (
+    Gate,
+    Published,
+    below,
+    higher,
+    lower,
+    not_higher,
+)
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.stats import combine_by_seed
 from cnnjax.ablation.judge.verdict import WORDS, slug
@@ -156,6 +163,14 @@ def test_an_effect_has_the_sign_of_its_sentence(sweep, claim, value, limit, most
     assert verdict.shown.value == pytest.approx(value, abs=0.05)
     assert (verdict.shown.limit, verdict.shown.most) == (limit, most)
     assert verdict.direction == "3.02 points lower"
+
+
+def test_the_level_of_one_arm_has_its_own_unit(sweep):
+    claim = below("test_error", A, bound=12.0, source=SOURCE)
+    (verdict,) = judged(sweep, claim, a=NEARLY, b=NEARLY)
+    assert verdict.verdict == "supported"
+    assert verdict.reason == "plain-20 is at 10%; claimed is below 12%."
+    assert verdict.shown.value == pytest.approx(10.0)
 
 
 def test_borderline_by_one_seed(sweep):

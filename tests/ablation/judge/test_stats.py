@@ -127,6 +127,21 @@ def test_equal_differences_without_a_resolution():
     assert paired_contrast([0.0, 0.0]).p == 1.0
 
 
+def test_what_signs_cannot_show_with_few_seeds():
+    x = _sample(1, 5)
+    assert math.isfinite(paired_contrast(x).detectable)
+    assert paired_contrast(x, test="wilcoxon").detectable == math.inf
+    assert math.isfinite(paired_contrast(_sample(1, 6), test="wilcoxon").detectable)
+
+
+def test_folds_take_the_t_test():
+    """Whatever a claim asks for: folds are not independent."""
+    x = _sample(2, 6)
+    asked = paired_contrast(x, test="sign_flip", overlap=0.25)
+    assert asked == paired_contrast(x, overlap=0.25)
+    assert asked.test == "t"
+
+
 def test_seeds_on_one_fold_count_once():
     values = {
         "a": {(0, 0): 1.0, (0, 1): 3.0, (1, 0): 4.0, (1, 1): 5.0},

@@ -54,7 +54,12 @@ def test_the_overview_has_a_row_per_question(runs):
     assert page.read_text().count("<svg") == 1
     text = page.with_suffix(".md").read_text()
     assert bars(text) == ({7}, 4)
-    assert "✓ supported: plain degrades" in text
+    verdicts = entries[0].verdicts
+    first = verdicts[0]
+    assert f"**{first.verdict}:** {first.claim.text} **{first.direction}**" in text
+    for other in verdicts[1:]:
+        assert f"{other.claim.text} **{other.direction}**" in text
+        assert other.claim.text in page.read_text()
     assert (page.parent / "thumbnails/degradation.png").stat().st_size < 20_000
 
 

@@ -64,7 +64,7 @@ def broken(tmp_path_factory):
 def test_all_files_are_written(finished):
     folder, paths = finished
     names = {str(path.relative_to(folder)) for path in paths}
-    plots = {f"plots/{n}.{e}" for n in ("error", "effects", "curves") for e in ("png", "svg")}  # fmt: skip  # noqa: E501
+    plots = {f"plots/{n}.{e}" for n in ("answer", "error", "effects", "curves") for e in ("png", "svg")}  # fmt: skip  # noqa: E501
     assert names == {"report.html", "report.md", "results.csv"} | plots
     assert all(path.stat().st_size > 500 for path in paths)
 
@@ -91,7 +91,7 @@ def test_pictures_take_the_colour_of_the_page(finished):
     page = (finished[0] / "report.html").read_text()
     assert "currentColor" in page
     assert "#010203" not in page
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 8
 
 
 def test_the_page_says_what_was_asked_found_and_published(finished):
@@ -114,9 +114,9 @@ def test_the_page_says_what_was_asked_found_and_published(finished):
 def test_failed_and_missing_cells_are_prominent_and_escaped(broken):
     page = (broken / "report.html").read_text()
     assert "8 of 40 runs do not count" in page
-    assert page.index("do not count") < page.index("<h2>Verdicts")
+    assert page.index("do not count") < page.index("<h2>Claims")
     assert "the loss was &lt;b&gt;not finite&lt;/b&gt;" in page
-    assert "1/5 failed" in page
+    assert ">1/5</text>" in page
     text = (broken / "report.md").read_text()
     assert "**residual-32**, seeds 0, 1, 2, 3, 4: missing (not started)" in text
     assert "ran with another config than the plan" in text
@@ -140,7 +140,8 @@ def test_diverged_runs_that_count_as_guessing_are_named(tmp_path, monkeypatch):
 
 def test_every_markdown_table_is_rectangular(broken):
     blocks = re.findall(r"(?:^\|.*\n)+", (broken / "report.md").read_text(), re.M)
-    assert len(blocks) == 4
+    # Claims, two of arms, published numbers, cost.
+    assert len(blocks) == 5
     for block in blocks:
         bars = [len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()]
         assert len(set(bars)) == 1

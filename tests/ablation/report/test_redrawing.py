@@ -12,7 +12,7 @@ from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report import pages, redrawing
 from cnnjax.ablation.report import publish as publishing
 from cnnjax.ablation.report.pages import write_report
-from cnnjax.ablation.report.plots.figures import build_groups
+from cnnjax.ablation.report.plots.groups import build_groups
 from cnnjax.ablation.report.publish import publish, without_folders
 from cnnjax.ablation.report.redrawing import write_report_from
 from cnnjax.ablation.report.replacing import FILES
@@ -110,7 +110,7 @@ def test_the_pictures_are_the_published_ones(runs, tmp_path, monkeypatch):
     published = publish(runs, tmp_path)
     write_report_from(published, tmp_path / "out", Console(file=io.StringIO()))
     names = [path.name for path in (tmp_path / "out/plots").glob("*.png")]
-    assert set(names) == {"error.png", "effects.png", "curves.png"}
+    assert set(names) == {"answer.png", "error.png", "effects.png", "curves.png"}
     assert not differing(tmp_path / "out/plots", published / "plots", names)
 
 

@@ -19,11 +19,13 @@ from cnnjax.ablation.define import Ablation, Axis, Scale, higher
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.stats import Contrast
 from cnnjax.ablation.judge.verdicts import Verdict, judge
+from cnnjax.ablation.judge.wording import shown
 from cnnjax.ablation.report import tables
 from cnnjax.ablation.report.overview import read_entry, write_index
 from cnnjax.ablation.report.pages import make_context, render, write_report
-from cnnjax.ablation.report.plots import draw
-from cnnjax.ablation.report.plots.figures import Group, Panel, build_groups, save_groups
+from cnnjax.ablation.report.plots import draw, effects
+from cnnjax.ablation.report.plots.figures import Group, Panel, save_groups
+from cnnjax.ablation.report.plots.groups import build_groups
 from cnnjax.ablation.report.terminal import print_summary
 from cnnjax.ablation.report.training import print_training, write_training_report
 from cnnjax.config import digest
@@ -113,8 +115,8 @@ def ablation_of(words, title, name):
         "train_error",
         "one",
         than="two",
-        **dict.fromkeys(("source", "sentence", "published"), words),
-        name=name,
+        **dict.fromkeys(("source", "published"), words),
+        **dict.fromkeys(("name", "sentence"), name),
     )
     return Ablation(
         name="toy",
@@ -172,15 +174,17 @@ def test_a_report(folder):
     assert after - before == set(paths)  # no temporary file is left either
     check_page((folder / "report.html").read_text("utf-8"))
     text = (folder / "report.md").read_text("utf-8")
-    check_markdown(text, "# a\n" + 9 * "## a\n")
+    check_markdown(text, "# a\n## a\n## a\n## a\n" + 4 * "### a\n" + 3 * "## a\n")
     check_table((folder / "results.csv").read_text("utf-8"))
-    assert check_pictures(folder / "plots") == {"error", "effects", "curves", "norms"}
+    assert check_pictures(folder / "plots") == {
+        *("answer", "error", "effects", "curves", "norms")
+    }
 
 
 def test_mathematics_are_drawn_only_where_a_title_asks(usual, tmp_path):
     sweep = collect(usual)
-    error, effects, _, norms = build_groups(sweep, judge(sweep))
-    save_groups([error, effects, norms], tmp_path)
+    error, of_claims, _, norms = build_groups(sweep, judge(sweep))
+    save_groups([error, of_claims, norms], tmp_path)
     assert "$x_1^$" in (tmp_path / "effects.svg").read_text("utf-8")
     picture = re.sub("<!--.*?-->", "", (tmp_path / "error.svg").read_text("utf-8"))
     assert "σ" in picture
@@ -197,7 +201,7 @@ def test_an_overview(folder, tmp_path):
     page = write_index(tmp_path / "atlas", "laptop", entries)
     check_page(page.read_text("utf-8"))
     text = page.with_suffix(".md").read_text("utf-8")
-    check_markdown(text, "# Atlas\n")
+    check_markdown(text, "# Atlas\n## The answers\n## a\n## a\n")
     assert "](../a%20b%20%28c%29/laptop/report.md)" in text
 
 
@@ -262,10 +266,10 @@ def test_a_figure_that_cannot_be_drawn_leaves_the_rest(usual, tmp_path, capsys):
     context = make_context(collect(usual)) | {"groups": groups[:1]}
     page = render("report.html.j2", context, autoescape=True)
     assert "A cannot be drawn (IndexError)." in page
-    assert "Statistics of the claims" in page
+    assert "Claims and their statistics" in page
     text = render("report.md.j2", context, autoescape=False)
     assert "A cannot be drawn (IndexError)." in text
-    assert "plots/" not in text
+    assert "plots/effects" not in text
 
 
 def test_an_overview_outlives_a_picture(usual, tmp_path, monkeypatch):
@@ -326,7 +330,11 @@ def test_effects_of_any_size_are_drawn(effect, half):
         no_spread=False,
     )  # fmt: skip
     ax = Figure().add_subplot()
-    draw.draw_effects(ax, [Verdict(claim, "undecided", "", contrast, 1.0)], "effect")
+    effects.draw_effects(
+        ax,
+        [Verdict(claim, "undecided", "", contrast, shown=shown(claim, contrast))],
+        "effect",
+    )
     low, high = ax.get_xlim()
     assert low < min(effect, 2.0)
     assert high > max(effect, 2.0)

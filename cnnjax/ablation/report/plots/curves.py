@@ -13,6 +13,7 @@ from cnnjax.ablation.report.plots.series import (
     show_legend,
     style,
     x_labels,
+    x_name,
 )
 from cnnjax.ablation.report.plots.words import drawn
 
@@ -35,6 +36,8 @@ def curve_sets(sweep: Sweep, most: int) -> list[tuple[str, list[str]]]:
 def draw_curves(ax: Axes, sweep: Sweep, arms: Sequence[str], split: str) -> None:
     """Draws the error of some arms over epochs: mean and range over seeds.
 
+    All panels of a report have the same axes, so that they can be compared.
+
     Args:
       ax: axes.
       sweep: the runs.
@@ -48,13 +51,32 @@ def draw_curves(ax: Axes, sweep: Sweep, arms: Sequence[str], split: str) -> None
             short_label(sweep, arm): [c for c in all_curves if c.arm == arm]
             for arm in arms
         },
+        x_name(sweep),
     )
+    drawn_curves = [c for s in splits_drawn(sweep) for c in curves_of(sweep, s)]
     metric = "validation_error" if split == "validation" else "train_error"
-    show_values(ax, "y", metric, [e for c in all_curves for e in c.errors])
+    show_values(ax, "y", metric, [e for c in drawn_curves for e in c.errors])
+    last = max(c.epochs[-1] for c in drawn_curves)
+    ax.set_xlim(-0.03 * last, 1.03 * last)
 
 
-def draw_lines(ax: Axes, lines: Mapping[str, Sequence[Curve]]) -> None:
-    """Draws mean and range over seeds against epochs, one line per label."""
+def splits_drawn(sweep: Sweep) -> dict[str, str]:
+    """Split -> what its error is called; on batches where no whole set was evaluated.
+
+    See `Curve` for the splits.
+    """
+    train = "train" if curves_of(sweep, "train") else "running"
+    return {train: "training error", "validation": "validation error"}
+
+
+def draw_lines(ax: Axes, lines: Mapping[str, Sequence[Curve]], title: str = "") -> None:
+    """Draws mean and range over seeds against epochs, one line per label.
+
+    Args:
+      ax: axes.
+      lines: label -> a curve per seed.
+      title: of the legend.
+    """
     for index, (label, curves) in enumerate(lines.items()):
         if not curves:
             continue
@@ -65,7 +87,7 @@ def draw_lines(ax: Axes, lines: Mapping[str, Sequence[Curve]]) -> None:
         ax.plot(epochs, table.mean(0), label=drawn(label), **look)
     ax.set_xlabel("epochs (passes over the training set)")
     ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    show_legend(ax)
+    show_legend(ax, title)
 
 
 def curves_of(sweep: Sweep, split: str) -> list[Curve]:

@@ -5,7 +5,6 @@ it fits light and dark pages.
 """
 
 import dataclasses
-import functools
 import io
 import re
 import textwrap
@@ -17,28 +16,22 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
-from cnnjax.ablation.define.metrics import METRICS
-from cnnjax.ablation.judge.collect import Sweep
-from cnnjax.ablation.judge.verdict import Verdict
-from cnnjax.ablation.report.plots import curves, draw, profiles
-from cnnjax.ablation.report.plots.series import legend_rows, x_title
+from cnnjax.ablation.report.plots.scales import PANEL_SIZE
+from cnnjax.ablation.report.plots.series import legend_rows
 from cnnjax.ablation.report.plots.words import drawn
 from cnnjax.errors import in_words
 from cnnjax.records import write_bytes, write_text
 from cnnjax.screen import say
 
-# A colour used nowhere else; replaced by currentColor in SVG.
-SENTINEL = "#010203"
-PAPER_INK = "#1b1f24"
-PANEL_SIZE = (4.8, 3.6)  # inches
-EFFECTS_WIDTH = 7.2
-TITLE_LETTERS = 40
+# Of text, axes and grid: used nowhere else, and replaced by currentColor in SVG.
+INK = "#010203"
+TITLE_LETTERS = 36
+TITLE_HEIGHT = 0.25  # inches
 PNG_DPI = 120
 PNG_COLORS = 96  # small files, still with smooth edges
-MOST_COLUMNS = 3
-CURVES_A_PANEL = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +70,6 @@ class Group:
     columns: int
 
 
-def build_groups(sweep: Sweep, verdicts: Sequence[Verdict]) -> list[Group]:
-    """The figures of a report that are not empty."""
-    groups = [_metric_group(sweep), _effect_group(verdicts), _curve_group(sweep)]
-    groups += _probe_groups(sweep)
-    return [group for group in groups if group.panels]
-
-
 def save_groups(
     groups: Sequence[Group], folder: Path
 ) -> tuple[list[Group], list[Path]]:
@@ -102,8 +88,7 @@ def save_groups(
     for group in groups:
         png, svg = folder / f"{group.name}.png", folder / f"{group.name}.svg"
         try:
-            as_png = png_of(group.panels, group.columns, group.name)
-            as_svg = _svg(group.panels, group.columns, group.name, titles=True)
+            as_png, as_svg = _both(group)
         except Exception as error:  # of matplotlib, for numbers or texts of any kind
             for path in (png, svg):  # of an earlier report
                 path.unlink(missing_ok=True)
@@ -118,14 +103,23 @@ def save_groups(
     return shown, paths
 
 
-def png_of(
-    panels: Sequence[Panel], columns: int, name: str, dpi: int = PNG_DPI
-) -> bytes:
-    """Panels with a small palette, which makes files three times smaller."""
+def _both(group: Group) -> tuple[bytes, str]:
+    """PNG and SVG of one drawing."""
+    with matplotlib.rc_context(style_of(group.name)):
+        figure = draw_figure(group.panels, group.columns, titles=True)
+        return _png(figure, PNG_DPI), _svg(figure, group.name)
+
+
+def png_of(panel: Panel, name: str, dpi: int) -> bytes:
+    """One panel as a PNG."""
+    with matplotlib.rc_context(style_of(name)):
+        return _png(draw_figure([panel], 1, titles=True), dpi)
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    """The figure with a small palette, which makes files three times smaller."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context(_style(PAPER_INK, name)):
-        figure = _figure(panels, columns, titles=True)
-        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     image = Image.open(buffer, formats=["PNG"]).convert("RGB")
     few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
     content = io.BytesIO()
@@ -140,181 +134,90 @@ def inline_svg(panel: Panel, name: str) -> str:
       panel: to draw.
       name: begins the ids in the element, so it is of letters, digits and '-'.
     """
-    text = _svg([panel], 1, name, titles=False)
+    with matplotlib.rc_context(style_of(name)):
+        text = _svg(draw_figure([panel], 1, titles=False), name)
     text = text[text.index("<svg") :]
     head, rest = text.split(">", 1)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
     return f'{head} role="img" aria-labelledby="{name}-title">{rest}'
 
 
-def first_panel(sweep: Sweep) -> Panel | None:
-    """The panel of a report in an overview; None if nothing is measured."""
-    panels = _metric_group(sweep).panels
-    return panels[0] if panels else None
+def draw_figure(panels: Sequence[Panel], columns: int, titles: bool) -> Figure:
+    """Draws panels side by side, by the rc parameters; no text leaves the picture.
 
-
-def _metric_group(sweep: Sweep) -> Group:
-    size = draw.metric_size(sweep, PANEL_SIZE)
-    shown = draw.plotted_metrics(sweep)
-    panels = [
-        Panel(
-            _upper(METRICS[metric].title),
-            functools.partial(draw.draw_metric, sweep=sweep, metric=metric),
-            *size,
-        )
-        for metric in shown
-    ]
-    caption = (
-        "Large markers: mean over seeds; bars: 95% t interval of the mean; small "
-        "markers: single seeds. Where errors span more than a factor of ten, the axis "
-        "is linear below 1% and logarithmic above."
-    )
-    if any(row.status == "failed" for row in sweep.rows):
-        caption += " Crosses at the end of the axis: runs that failed."
-    rates = all(METRICS[metric].unit == "%" for metric in shown)
-    what = "Error" if rates else " and ".join(METRICS[m].title for m in shown)
-    columns = 2 if size[0] == PANEL_SIZE[0] else 1
-    title = f"{_upper(what)} against {_axis(sweep)}"
-    return Group("error", title, caption, panels, columns)
-
-
-def _effect_group(verdicts: Sequence[Verdict]) -> Group:
-    by_title: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.contrast is not None:
-            title = f"effect ({effect_unit(verdict.claim.metric)})"
-            by_title.setdefault(title, []).append(verdict)
-    caption = (
-        "A claim states that its effect is larger than its margin, the vertical bar. "
-        "Effects are paired over seeds; the 95% intervals are not corrected for the "
-        "number of claims. Circles: supported; squares: contradicted; crosses: "
-        "undecided."
-    )
-    if draw.has_endless(verdicts):
-        caption += (
-            " Bars that reach the edge have no end: where results decide how many "
-            "seeds there are, so few of them bound nothing."
-        )
-    panels = [
-        Panel(
-            "Effect per claim" if len(by_title) == 1 else _upper(title),
-            functools.partial(draw.draw_effects, verdicts=own, title=title),
-            EFFECTS_WIDTH,
-            1.2 + 0.34 * len(own),
-        )
-        for title, own in by_title.items()
-    ]
-    return Group("effects", "Effects", caption, panels, 1)
-
-
-def effect_unit(metric: str) -> str:
-    """The unit of a difference of two values of a metric; its title if it has none.
-
-    Differences of rates are percentage points.
+    Args:
+      panels: in reading order.
+      columns: panels in a row.
+      titles: whether each has its title.
     """
-    about = METRICS[metric]
-    if about.unit in ("%", "points"):
-        return "percentage points"
-    return about.unit or about.title
-
-
-def _curve_group(sweep: Sweep) -> Group:
-    exact = curves.curves_of(sweep, "train")
-    train = "train" if exact else "running"
-    names = {train: "training error", "validation": "validation error"}
-    sets = curves.curve_sets(sweep, CURVES_A_PANEL)
-    panels = [
-        Panel(
-            _upper(f"{title}: {name}".removeprefix(": ")),
-            functools.partial(curves.draw_curves, sweep=sweep, arms=arms, split=split),
-        )
-        for split, name in names.items()
-        for title, arms in sets
-        if any(curve.arm in arms for curve in curves.curves_of(sweep, split))
-    ]
-    how = (
-        "over the whole training set"
-        if exact
-        else "over augmented training batches, averaged since the previous point"
-    )
-    caption = (
-        f"By {_axis(sweep)}. Lines: mean over seeds; bands: smallest to "
-        f"largest seed. Training error {how}."
-    )
-    columns = min(len(sets), MOST_COLUMNS)
-    return Group("curves", "Training curves", caption, panels, columns)
-
-
-def _probe_groups(sweep: Sweep) -> list[Group]:
-    """One group per probe; its profiles in rows, sets of arms in columns."""
-    sets = curves.curve_sets(sweep, CURVES_A_PANEL)
-    panels: dict[str, list[Panel]] = {}
-    for profile in profiles.profiles_of(sweep):
-        for title, arms in sets:
-            if profile.values.keys() & set(arms):
-                drawing = functools.partial(
-                    profiles.draw_profile, sweep=sweep, profile=profile, arms=arms
-                )
-                name = _upper(", ".join(filter(None, (title, profile.name))))
-                panels.setdefault(profile.probe, []).append(Panel(name, drawing))
-    caption = "Lines: mean over seeds; bands: smallest to largest seed."
-    columns = min(len(sets), MOST_COLUMNS)
-    return [
-        Group(probe, _upper(probe.replace("_", " ")), caption, own, columns)
-        for probe, own in panels.items()
-    ]
-
-
-def _axis(sweep: Sweep) -> str:
-    """Title of the horizontal axis, without its unit."""
-    return x_title(sweep).split(" (")[0]
-
-
-def _upper(title: str) -> str:
-    return title[:1].upper() + title[1:]
-
-
-def _figure(panels: Sequence[Panel], columns: int, titles: bool) -> Figure:
     columns = min(columns, len(panels))
     rows = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     heights = [max(panel.height for panel in row) for row in rows]
     width = max(panel.width for panel in panels)
-    figure = Figure(figsize=(width * columns, sum(heights)))
-    figure.set_layout_engine("constrained")
+    extra = TITLE_HEIGHT if titles else 0.0
+    size = (width * columns, sum(heights) + extra * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
     for index, panel in enumerate(panels):
         ax = figure.add_subplot(grid[divmod(index, columns)])
         panel.draw(ax)
         if titles:
-            labels = ax.get_legend_handles_labels()[1]
-            pad = 8 + 16 * legend_rows(labels)
+            pad = 8 + 16 * _rows_above(ax)
             title = "\n".join(textwrap.wrap(drawn(panel.title), TITLE_LETTERS))
             ax.set_title(title, loc="left", fontweight="bold", pad=pad)
+    _shrink_long_texts(figure, width)
     return figure
 
 
-def _svg(panels: Sequence[Panel], columns: int, name: str, titles: bool) -> str:
+def _rows_above(ax: Axes) -> int:
+    """Rows of the legend, with its title."""
+    legend = ax.get_legend()
+    if legend is None:
+        return 0
+    labels = [text.get_text().replace("\n", " ") for text in legend.get_texts()]
+    return legend_rows(labels) + bool(legend.get_title().get_text())
+
+
+def _shrink_long_texts(figure: Figure, width: float) -> None:
+    """Makes texts smaller that leave their panel, such as long ones of others."""
+    figure.draw_without_rendering()
+    most, ends, has_shrunk = 0.94 * width * figure.dpi, figure.bbox, False
+    for text in figure.findobj(Text):
+        if not text.get_visible() or not text.get_text():
+            continue
+        box = text.get_window_extent()
+        # Of a text that is centred, half is on each side.
+        out = 2 * max(-box.x0, box.x1 - ends.x1, -box.y0, box.y1 - ends.y1, 0.0)
+        longest = max(box.width, box.height)
+        if (room := min(most, longest - out)) < longest:
+            share = max(room / longest, 0.2)
+            text.set_fontsize(text.get_fontsize() * share)
+            has_shrunk = True
+    if not has_shrunk:
+        figure.set_layout_engine("none")  # not once more for each file
+
+
+def _svg(figure: Figure, name: str) -> str:
     buffer = io.StringIO()
-    with matplotlib.rc_context(_style(SENTINEL, name)):
-        _figure(panels, columns, titles).savefig(
-            buffer,
-            format="svg",
-            transparent=True,
-            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
-        )
-    text = buffer.getvalue().replace(SENTINEL, "currentColor")
+    figure.savefig(
+        buffer,
+        format="svg",
+        transparent=True,
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
+    text = buffer.getvalue().replace(INK, "currentColor")
     # Several pictures share one page: their ids must differ.
     text = re.sub(r'\bid="', f'id="{name}-', text)
     return text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
 
 
-def _style(ink: str, salt: str) -> dict[Any, Any]:
-    """The rc parameters."""
+def style_of(name: str) -> dict[Any, Any]:
+    """The rc parameters of a picture with this name."""
     inked = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color")
     return {
         **matplotlib.rcParamsDefault,
-        **dict.fromkeys((*inked, "ytick.color", "grid.color"), ink),
+        **dict.fromkeys((*inked, "ytick.color", "grid.color"), INK),
         "axes.axisbelow": True,
         "axes.spines.right": False,
         "axes.spines.top": False,
@@ -324,6 +227,6 @@ def _style(ink: str, salt: str) -> dict[Any, Any]:
         "legend.fontsize": 9.5,
         "lines.linewidth": 1.8,
         "svg.fonttype": "none",
-        "svg.hashsalt": salt,
+        "svg.hashsalt": name,
         "text.parse_math": False,  # see plots.words
     }

@@ -10,8 +10,12 @@ from matplotlib.ticker import MaxNLocator
 
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.report.plots.curves import short_label
-from cnnjax.ablation.report.plots.scales import log_locator, plain_ticks
-from cnnjax.ablation.report.plots.series import show_legend, style
+from cnnjax.ablation.report.plots.scales import (
+    log_locator,
+    plain_ticks,
+    wrapped_title,
+)
+from cnnjax.ablation.report.plots.series import show_legend, style, x_name
 from cnnjax.ablation.report.plots.words import drawn
 
 # Values that span more than this factor are drawn on a logarithmic axis.
@@ -61,9 +65,14 @@ def draw_profile(ax: Axes, sweep: Sweep, profile: Profile, arms: Sequence[str]) 
     Args:
       ax: axes.
       sweep: the runs.
-      profile: to draw; all panels of one profile share a scale.
+      profile: to draw; the profiles of a probe with the same titles share their axes.
       arms: names, in the order of the legend.
     """
+    alike = [
+        other
+        for other in profiles_of(sweep)
+        if (other.probe, other.x, other.y) == (profile.probe, profile.x, profile.y)
+    ]
     for index, arm in enumerate(arms):
         if arm not in profile.values:
             continue
@@ -79,12 +88,12 @@ def draw_profile(ax: Axes, sweep: Sweep, profile: Profile, arms: Sequence[str]) 
             markevery=max(1, len(positions) // MOST_MARKED),
             **look,
         )
-    ax.set_xlabel(drawn(profile.x))
-    ax.set_ylabel(drawn(profile.y))
+    ax.set_xlabel(wrapped_title(drawn(profile.x)))
+    ax.set_ylabel(wrapped_title(drawn(profile.y), "y"))
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.grid(axis="y")
-    _show_values(ax, profile)
-    show_legend(ax)
+    _share_axes(ax, alike)
+    show_legend(ax, x_name(sweep))
 
 
 def _table(seeds: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
@@ -95,14 +104,19 @@ def _table(seeds: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     return np.array(seeds[0]["positions"]), np.array(values, float)
 
 
-def _show_values(ax: Axes, profile: Profile) -> None:
-    """Sets one scale for all panels of a profile, so that they can be compared."""
-    values = np.concatenate([table.ravel() for _, table in profile.values.values()])
+def _share_axes(ax: Axes, profiles: Sequence[Profile]) -> None:
+    """Sets one scale for all panels of these profiles, so that they can be compared."""
+    pairs = [pair for profile in profiles for pair in profile.values.values()]
+    positions = np.concatenate([positions for positions, _ in pairs])
+    first, last = positions.min(), positions.max()
+    side = 0.04 * ((last - first) or 1)
+    ax.set_xlim(first - side, last + side)
+    values = np.concatenate([table.ravel() for _, table in pairs])
     values = values[np.isfinite(values)]
     if not len(values):
         return
     low, high = values.min(), values.max()
-    if low > 0 and high > MOST_LINEAR * low and not profile.y.endswith("(%)"):
+    if low > 0 and high > MOST_LINEAR * low and not profiles[0].y.endswith("(%)"):
         ax.set_yscale("log")
         plain_ticks(ax, "y", log_locator(low, high))
         ax.set_ylim(low / 1.3, 1.3 * high)

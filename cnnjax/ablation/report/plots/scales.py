@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import (
     FixedLocator,
@@ -18,13 +19,16 @@ from matplotlib.ticker import (
 
 from cnnjax.ablation.define.checks import is_mathematics
 from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.report.plots.rows import Rows, rows_of
 from cnnjax.ablation.report.plots.words import drawn
 
 Letter = Literal["x", "y"]
 
+PANEL_SIZE = (4.8, 3.6)  # inches
 AXIS_LENGTH = 3.9  # inches, approximate length of the horizontal axis of a panel
 LETTER = 0.086  # inches
 MOST_LINES = 3  # of a label under the axis
+TITLE_LETTERS = {"x": 44, "y": 30}  # in a line of the title of an axis
 ERROR_TICKS = (0, 0.5, 1, 2, 5, 10, 20, 50, 100)
 # The error axis is linear below one percent, to include zero, and logarithmic above, so
 # that 2 against 5 is as visible as 20 against 50.
@@ -41,14 +45,18 @@ class Places:
       at: label -> position, in the unit of the axis.
       texts: label -> its text, perhaps wrapped.
       kind: 'linear' or 'log' for numbers, 'names' for equally spaced labels.
-      vertical: whether the labels are on the vertical axis, because they are too long
-        for the horizontal one.
+      rows: of the labels, where they are too long for the horizontal axis; else None.
     """
 
     at: Mapping[str, float]
     texts: Mapping[str, str]
     kind: str
-    vertical: bool = False
+    rows: Rows | None = None
+
+    @property
+    def vertical(self) -> bool:
+        """Whether the labels are on the vertical axis."""
+        return self.rows is not None
 
     @property
     def span(self) -> float:
@@ -63,11 +71,12 @@ class Places:
         return min(gaps, default=self.span)
 
 
-def place(labels: Sequence[str]) -> Places:
+def place(labels: Sequence[str], num_lines: int = 1) -> Places:
     """Places numbers by value and all other labels equally spaced, in the given order.
 
     Positive numbers that span a factor of ten get a logarithmic scale. Decreasing
-    numbers run from right to left, which keeps the given order.
+    numbers run from right to left, which keeps the given order. Labels that do not fit
+    side by side get rows, with room for this number of lines.
     """
     same = {label: label for label in labels}
     for kind, numbers in _by_value(labels):
@@ -76,8 +85,13 @@ def place(labels: Sequence[str]) -> Places:
     at = {label: float(i) for i, label in enumerate(labels)}
     texts = _wrapped(labels)
     if texts is None:
-        wide = {label: "\n".join(textwrap.wrap(label, 30)) for label in labels}
-        return Places({k: -v for k, v in at.items()}, wide, "names", vertical=True)
+        rows = rows_of(labels, 0.12 + 0.16 * num_lines)
+        return Places(
+            dict(zip(labels, rows.at, strict=True)),
+            dict(zip(labels, rows.labels, strict=True)),
+            "names",
+            rows,
+        )
     return Places(at, texts, "names")
 
 
@@ -129,16 +143,18 @@ def show_labels(ax: Axes, places: Places, title: str, beside: float = 0.0) -> No
       title: of the axis of a definition, which has checked the mathematics in it.
       beside: largest distance of a marker from its label.
     """
-    letter = "y" if places.vertical else "x"
-    ticks = getattr(ax, f"set_{letter}ticks")
+    if places.rows is not None:
+        places.rows.show(ax)
+        return
     wrapped = [places.texts[label].split("\n") for label in places.at]
     texts = ["\n".join(map(drawn, lines)) for lines in wrapped]
-    ticks(list(places.at.values()), texts)
+    ax.set_xticks(list(places.at.values()), texts)
     side = 0.6 if places.kind == "names" else 0.05 * places.span + beside
-    ends = min(places.at.values()) - side, max(places.at.values()) + side
-    getattr(ax, f"set_{letter}lim")(*ends)
-    parse = is_mathematics(title)
-    getattr(ax, f"set_{letter}label")(drawn(title), parse_math=parse)
+    ax.set_xlim(min(places.at.values()) - side, max(places.at.values()) + side)
+    if is_mathematics(title):
+        ax.set_xlabel(drawn(title), parse_math=True)
+    else:
+        ax.set_xlabel(wrapped_title(drawn(title)))
 
 
 def show_values(
@@ -159,7 +175,7 @@ def show_values(
     """
     about = METRICS[metric]
     unit = f" ({about.unit})" if about.unit else ""
-    getattr(ax, f"set_{letter}label")("\n".join(textwrap.wrap(about.title + unit, 40)))
+    getattr(ax, f"set_{letter}label")(wrapped_title(about.title + unit, letter))
     ax.grid(axis=letter)
     values = [value for value in values if math.isfinite(value)]
     low, high = min(values, default=0.0), max(values, default=1.0)
@@ -167,17 +183,35 @@ def show_values(
     if about.unit == "%" and high > MOST_LINEAR * max(low, LINEAR_BELOW):
         set_scale("symlog", linthresh=LINEAR_BELOW, linscale=0.6)
         plain_ticks(ax, letter, FixedLocator(ERROR_TICKS))
-        top = high * 1.3 * (high / max(low, 0.1)) ** headroom
-        set_limits(-0.12 if low < LINEAR_BELOW else 0.8 * low, top)
+        set_limits(-0.12 if low < LINEAR_BELOW else 0.8 * low, 1.3 * high)
     elif about.unit != "%" and low > 0 and high > MOST_LINEAR * low:
         set_scale("log")
         plain_ticks(ax, letter, log_locator(low, high))
-        set_limits(low / 1.3, 1.3 * high * (high / low) ** headroom)
+        set_limits(low / 1.3, 1.3 * high)
     else:
         # The axis of rates far from zero does not start at zero.
         start = 0.0 if about.unit == "%" and low < 0.5 * high else low
         span = (high - start) or max(abs(high), 0.1)
-        set_limits(start - 0.06 * span, high + (0.1 + headroom) * span)
+        set_limits(start - 0.06 * span, high + 0.1 * span)
+    if headroom:
+        _keep_free(ax, letter, headroom)
+
+
+def wrapped_title(title: str, letter: Letter = "x") -> str:
+    """The title of an axis on several lines."""
+    return "\n".join(textwrap.wrap(title, TITLE_LETTERS[letter]))
+
+
+def _keep_free(ax: Axes, letter: Letter, room: float) -> None:
+    """Moves the upper end of an axis so far out that a fraction of it is free."""
+    axis = ax.xaxis if letter == "x" else ax.yaxis
+    low, high = axis.get_view_interval()
+    ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+    scaled = axis.get_transform()
+    start, end = scaled.transform(np.array([low, high]))
+    top = scaled.inverted().transform(np.array([start + (end - start) / (1 - room)]))
+    getattr(ax, f"set_{letter}lim")(low, float(top[0]))
+    axis.set_major_locator(FixedLocator(ticks))  # none among what is no value
 
 
 def log_locator(low: float, high: float) -> LogLocator:

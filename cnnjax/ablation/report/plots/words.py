@@ -8,11 +8,11 @@ from cnnjax.ablation.define.checks import MOST_DRAWN
 from cnnjax.texts import sentence
 
 
-def drawn(text: str) -> str:
+def drawn(text: str, most: int = MOST_DRAWN) -> str:
     """A text that may be anyone's, for matplotlib, on one line.
 
     What is hidden is escaped, because SVG files must not hold it. A label that starts
     with an underscore would be left out of the legend.
     """
-    line = sentence(text, MOST_DRAWN)
+    line = sentence(text, most)
     return f" {line}" if line.startswith("_") else line

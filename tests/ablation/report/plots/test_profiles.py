@@ -5,7 +5,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from cnnjax.ablation.judge.collect import collect
-from cnnjax.ablation.report.plots.figures import build_groups, save_groups
+from cnnjax.ablation.report.plots.figures import save_groups
+from cnnjax.ablation.report.plots.groups import build_groups
 from cnnjax.ablation.report.plots.profiles import draw_profile, profiles_of
 from tests.ablation.synthetic_sweep import edit_result
 

@@ -113,7 +113,7 @@ def test_every_arm_is_on_one_line(grid):
 def test_units_and_failed_runs_are_in_picture_and_tables(grid):
     write_report(grid)
     page, text = (grid / "report.html").read_text(), (grid / "report.md").read_text()
-    assert "3/3 failed" in page
+    assert ">3/3</text>" in page
     assert "time of a step per seed (ms)" in page
     assert "effect (ms)" in page
     assert "effect (percentage points)" in page
