@@ -10,9 +10,9 @@ from pathlib import Path
 
 from benchmarks.machine import describe
 from benchmarks.rows import regressions, to_json, to_markdown
-from cnnjax.ablation.report.replacing import alone
+from cnnjax.ablation.report.replacing import alone, replace_block
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.records import read_json, replace_block, write_json, write_text
+from cnnjax.records import read_json, write_json, write_text
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")

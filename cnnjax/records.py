@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +292,30 @@ def _rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], dict[int, str]
     return rows, flaws
 
 
+def refuse_foreign(folder: Path, ours: Mapping[str, Kind | None], mark: str) -> None:
+    """Refuses a folder that is not ours yet and holds files that would be replaced.
+
+    Args:
+      folder: where something is about to be written; it may be missing.
+      ours: file -> what it holds if we wrote it; None where that does not show.
+      mark: the file that a folder of ours has.
+
+    Raises:
+      UserError: there is such a file, and no `mark`.
+    """
+    if is_there(folder / mark):
+        return
+    for name, kind in ours.items():
+        if not is_there(folder / name):
+            continue
+        if kind is None or sift_record(folder / name, kind)[0] is None:
+            raise UserError(
+                f"{printable(folder)} has a {name} that no run wrote (there is no "
+                f"{mark}), and it would be replaced: move it away, or give another "
+                "--workdir"
+            )
+
+
 def no_run(
     workdir: str | os.PathLike,
     wanted: str,
@@ -372,20 +396,3 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
-
-
-def replace_block(path: Path, name: str, text: str) -> None:
-    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
-
-    Raises:
-      UserError: the file has no such pair of marks.
-    """
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    content = path.read_text("utf-8")
-    if begin not in content or end not in content:
-        raise UserError(
-            f"{path} has no block between {begin} and {end}: add both marks"
-        )
-    head, rest = content.split(begin, 1)
-    tail = rest.split(end, 1)[1]
-    write_text(path, f"{head}{begin}\n{text.strip()}\n{end}{tail}")

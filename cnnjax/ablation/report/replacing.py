@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cnnjax.errors import UserError, printable
 from cnnjax.lock import LOCK, Lock, locked
-from cnnjax.records import write_failure
+from cnnjax.records import write_failure, write_text
 
 FILES = frozenset({"report.md", "results.csv", "plan.json", "records.jsonl"})
 PLOTS = "plots"  # a folder of pictures
@@ -119,3 +119,20 @@ def _remove(folder: Path) -> None:
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:
     """Whether it is of a kind of `stat`, and no link to one."""
     return os.path.lexists(path) and kind(path.lstat().st_mode)
+
+
+def replace_block(path: Path, name: str, text: str) -> None:
+    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Raises:
+      UserError: the file has no such pair of marks.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    content = path.read_text("utf-8")
+    if begin not in content or end not in content:
+        raise UserError(
+            f"{path} has no block between {begin} and {end}: add both marks"
+        )
+    head, rest = content.split(begin, 1)
+    tail = rest.split(end, 1)[1]
+    write_text(path, f"{head}{begin}\n{text.strip()}\n{end}{tail}")
