@@ -6,7 +6,7 @@ Whatever is wrong in it would end the start, also where another checkpoint is wh
 import json
 from pathlib import Path
 
-from cnnjax.files import read_regular
+from cnnjax.files import UnfitFile, read_regular
 from cnnjax.record_kinds import COUNT
 from cnnjax.run.checkpoints.damaged import DamagedError
 from cnnjax.schema import Maybe, Object, Table, Text
@@ -41,6 +41,8 @@ def check_metadata(folder: Path) -> None:
         text = read_regular(folder / NAME, _MOST_BYTES).decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return  # Orbax does without
+    except UnfitFile as error:
+        raise DamagedError(str(error)) from error
     flaws: list[str] = []
     try:
         _KIND.sift(json.loads(text), "", flaws)
