@@ -20,9 +20,9 @@ from benchmarks.rows import (
     to_markdown,
 )
 from benchmarks.suites import verdict
-from cnnjax.ablation.report.replacing import alone
+from cnnjax.ablation.report.replacing import alone, replace_block
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.records import read_json, replace_block, write_json, write_text
+from cnnjax.records import read_json, write_json, write_text
 from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.

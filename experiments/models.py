@@ -9,7 +9,6 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.analysis.formats import check_format
-from cnnjax.records import replace_block
 
 PATTERN = flags.DEFINE_string(
     "pattern", "*", "Names or shell patterns, separated by commas."
@@ -20,7 +19,7 @@ PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into the README."
 
 def main() -> None:
     # Imported late: --help and flag errors need no jax.
-    from cnnjax.ablation.report.replacing import alone
+    from cnnjax.ablation.report.replacing import alone, replace_block
     from cnnjax.analysis.listing import find_models, render_listing
 
     check_format(FORMAT.value)

@@ -26,7 +26,7 @@ FOLDERS = {
     "interrupt": set(),
     "schema": {"names", "errors"},
     "record_kinds": {"schema", "errors"},
-    "records": {"record_kinds", "schema", "files", "texts", "errors"},
+    "records": {"record_kinds", "schema", "files", "errors"},
     "seal": {"records", "files"},
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},

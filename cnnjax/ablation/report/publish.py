@@ -16,11 +16,11 @@ from cnnjax.ablation.report.overview import (
 )
 from cnnjax.ablation.report.pages import make_context, render
 from cnnjax.ablation.report.redrawing import drawn
-from cnnjax.ablation.report.replacing import alone, replacing
+from cnnjax.ablation.report.replacing import alone, replace_block, replacing
 from cnnjax.ablation.report.tables import troubles
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
-from cnnjax.records import replace_block, write_bytes, write_json, write_text
+from cnnjax.records import write_bytes, write_json, write_text
 from cnnjax.texts import as_block
 
 KEPT = ("report.md", "results.csv")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from cnnjax.errors import UserError, printable
 from cnnjax.lock import LOCK, Lock, locked
-from cnnjax.records import write_failure
+from cnnjax.records import write_failure, write_text
+from cnnjax.texts import with_block
 
 FILES = frozenset(
     {"report.md", "results.csv", "plan.json", "records.jsonl", "definition.json"}
@@ -121,3 +122,24 @@ def _remove(folder: Path) -> None:
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:
     """Whether it is of a kind of `stat`, and no link to one."""
     return os.path.lexists(path) and kind(path.lstat().st_mode)
+
+
+def replace_block(path: Path, name: str, text: str) -> bool:
+    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Returns:
+      Whether something else stood there.
+
+    Raises:
+      UserError: the file has no such pair of marks.
+    """
+    content = path.read_text("utf-8")
+    new = with_block(content, name, text)
+    if new is None:
+        raise UserError(
+            f"{path} has no block between <!-- begin {name} --> and <!-- end {name} "
+            "-->: add both marks"
+        )
+    if new != content:
+        write_text(path, new)
+    return new != content

@@ -70,7 +70,10 @@ FED = Object(
     agrees=_fit_images,
 )
 CLASSES = Items(Text(), least=1)
-FED_NET = Object(needs={"class_names": CLASSES, "preprocessing": FED})
+FED_NET = Object(
+    needs={"class_names": CLASSES, "preprocessing": FED},
+    may={"config_hash": SHORT, "data_fingerprint": SHORT},
+)
 # In the header of an exported net.
 EXPORT = Object(
     needs={
