@@ -122,10 +122,12 @@ def test_no_verb_that_prints_alone_succeeds_on_a_full_disk(tmp_path, verb):
     words = {
         "status": ["status.py", f"--workdir={tmp_path}"],
         "models": ["models.py"],
-        "profile": ["profile.py", "--config=resnet_digits"],
+        "profile": ["profile.py", "--model=resnet20_cifar"],
         "help": ["train.py", "--help"],
     }[verb]
-    write_json(tmp_path / "config.json", {"model": {}, "train": {}})
+    config = {"model": {"name": "mlp"}, "data": {"name": "digits"}}
+    config |= {"train": {"batch_size": 8}, "seeds": {"first": 0, "count": 1}}
+    write_json(tmp_path / "config.json", config)
     with open("/dev/full", "w") as full:
         program = ROOT / "experiments" / words[0]
         ended = subprocess.run(
