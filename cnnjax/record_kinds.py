@@ -294,10 +294,12 @@ JOBS = Object(
         "command": Items(Text()),
         "cells": Table(
             Object(
-                needs={"job": SHORT},
+                # A number of the system or of SLURM.
+                needs={"job": Text(100, like=r"[\w+.-]*")},
                 may=_PROCESS
                 | {"attempt": Number(1, 1000, whole=True)}
-                | {"slot": COUNT, "key": SHORT, "log": Text()},
+                | {"slot": COUNT, "key": Text(like="[0-9a-f]{16}")}
+                | {"log": Text(1000, like=r"[^/\0]+_log\.out")},
             )
         ),
     }

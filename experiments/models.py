@@ -20,13 +20,15 @@ PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into the README."
 
 def main() -> None:
     # Imported late: --help and flag errors need no jax.
+    from cnnjax.ablation.report.replacing import alone
     from cnnjax.analysis.listing import find_models, render_listing
 
     check_format(FORMAT.value)
     names = find_models(PATTERN.value)
     if PUBLISH.value:
         readme = pathlib.Path(__file__).parent.parent / "README.md"
-        replace_block(readme, "models", render_listing(names, "md"))
+        with alone(readme.parent):
+            replace_block(readme, "models", render_listing(names, "md"))
         print(f"published: {len(names)} models in {readme}")
         return
     print(render_listing(names, FORMAT.value))

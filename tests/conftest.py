@@ -26,7 +26,7 @@ gc.set_threshold(100_000, 20, 20)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once(request):
+def kept_programs(request, tmp_path_factory):
     """Tests that compile the same program do it once, in whichever process they are.
 
     What is compiled stays in pytest's own cache, for the next time (--cache-clear).
@@ -34,8 +34,12 @@ def compiled_once(request):
     from cnnjax.cache import VARIABLE
     from cnnjax.devices.compile_cache import use_compile_cache
 
+    try:
+        folder = request.config.cache.mkdir("cnnjax")
+    except (AttributeError, OSError):  # switched off, or nothing can be written there
+        folder = tmp_path_factory.mktemp("cnnjax")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(request.config.cache.mkdir("cnnjax")))
+        patch.setenv(VARIABLE, str(folder))
         use_compile_cache()
 
 

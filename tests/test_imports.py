@@ -55,7 +55,7 @@ FOLDERS = {
     },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "names", "record_kinds", "records", "screen", "texts"),
+        *("config", "lock", "names", "record_kinds", "records", "screen", "texts"),
         "errors",
     },
     "ablation/atlas": {

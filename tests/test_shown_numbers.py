@@ -87,6 +87,11 @@ def by_hand(page):
     return CODE.sub("", BLOCK.sub("", text_of(page)))
 
 
+def is_rule(page, measure):
+    """Percentages of the design are levels of tests, not measures."""
+    return page == "docs/design.md" and measure.endswith("%")
+
+
 def converged_sentence():
     """The sentence of the README about the training errors of residual nets."""
     text = " ".join(by_hand("README.md").split())
@@ -104,7 +109,7 @@ def test_a_measure_by_hand_has_a_source(page):
             assert words in text_of(file), f"{page}: {sentence}"
             text = text.replace(sentence, "")
     told, found = TOLD[page], set(MEASURE.findall(text))
-    unknown = found - told.keys()
+    unknown = {m for m in found - told.keys() if not is_rule(page, m)}
     assert not unknown, f"{page} shows {unknown}: say in this file where they come from"
     assert not told.keys() - found, "of this page, and gone"
     for measure, source in told.items():

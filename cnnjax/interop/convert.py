@@ -1,6 +1,7 @@
 """Between our tree of variables and a flat state dict: names and layouts, both ways."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,19 +104,29 @@ class Slot:
         return value
 
 
+# A conversion asks for the same net several times, and tracing takes up to a second.
+@functools.lru_cache(maxsize=32)
+def _shapes_of(
+    model: nn.Module, input_shape: tuple[int, ...]
+) -> tuple[tuple[tuple[str, ...], tuple[int, ...]], ...]:
+    """(path, shape) of every leaf."""
+    tree = meta.unbox(abstract_variables(model, input_shape))
+    flat = traverse_util.flatten_dict(tree)
+    return tuple((path, leaf.shape) for path, leaf in flat.items())
+
+
 def slots_of(
     model: nn.Module, input_shape: tuple[int, ...], namer: Namer
 ) -> list[Slot]:
     """Every leaf of a net, stored separately per block, and its place in a source."""
     model = unscanned(model)
-    tree = meta.unbox(abstract_variables(model, input_shape))
     slots = []
-    for path, leaf in traverse_util.flatten_dict(tree).items():
+    for path, shape in _shapes_of(model, input_shape):
         named = namer(model, "/".join(path[1:-1]))
         if isinstance(named, str):
             named = Named(named)
         name = f"{named.name}.{LEAVES[path[-1]]}"
-        slots.append(Slot(path, leaf.shape, name, named))
+        slots.append(Slot(path, shape, name, named))
     names = [slot.name for slot in slots]
     assert len(set(names)) == len(names), "a namer gives one name to two leaves"
     return slots

@@ -1,19 +1,28 @@
 """The studies as programs: they run, write their files and say what they found."""
 
+import io
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from ml_collections import ConfigDict
+from rich.table import Table
 
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.errors import printable
+from cnnjax.errors import in_range, printable
 from cnnjax.interrupt import Stopped, catching_signals
+from cnnjax.records import write_bytes, write_text
 from cnnjax.run.setup import set_up
-from cnnjax.screen import say
+from cnnjax.screen import plain, say, show
 from cnnjax.studies.checks import check
 from cnnjax.studies.checks.finding import FAILED, PASSED, UNKNOWN
+from cnnjax.studies.prediction_figures import save_figures
+from cnnjax.studies.predictions import predict
 from cnnjax.studies.range_figure import save_figure, words
 from cnnjax.studies.range_test import run_range_test, suggest, write_csv
+from cnnjax.studies.scores import confusion, reliability, scores
+from cnnjax.texts import csv_table
 
 
 def find_rate(
@@ -55,3 +64,63 @@ def check_config(config: ConfigDict, seconds: float) -> int:
     took = time.monotonic() - start
     say(", ".join(f"{n} {status}" for status, n in counts.items()) + f"; {took:.0f} s")
     return 1 if counts[FAILED] else 0
+
+
+def show_predictions(
+    workdirs: Sequence[str],
+    *,
+    split: str,
+    weights: str,
+    tops: Sequence[int],
+    flip: bool,
+    data_dir: str,
+    out: Path | None,
+) -> int:
+    """Predicts, prints a table and writes the files; arguments as of `predict`."""
+    use_compile_cache()
+    found = predict(workdirs, split, weights, flip=flip, data_dir=data_dir)
+    classes = len(found.class_names)
+    for k in tops:
+        in_range("top", k, 1, max(1, classes - 1))
+    named = dict(zip(found.members, found.probabilities, strict=True))
+    together = f"ensemble of {len(named)}"
+    if len(named) > 1:
+        named[together] = found.ensemble()
+    rows = {name: scores(p, found.labels, tops) for name, p in named.items()}
+    heads = ["error %", *(f"top-{k} error %" for k in tops), "loss", "calibration"]
+    table = Table(title=plain(f"{len(found.labels):,} {split} images"))
+    table.add_column("weights")
+    for head in heads:
+        table.add_column(head, justify="right")
+    lines: list[list[object]] = [["weights", *heads]]
+    for name, of in rows.items():
+        numbers = [of.error, *of.top.values(), of.loss, of.calibration]
+        lines.append([name, *numbers])
+        words = [f"{n:.4f}" if n is of.loss else f"{n:.2f}" for n in numbers]
+        table.add_row(plain(name), *words)
+    show(table)
+    if found.note:
+        say(found.note)
+    out = out or Path(workdirs[0]) / "predictions"
+    out.mkdir(parents=True, exist_ok=True)
+    best = named.get(together, found.probabilities[0])
+    matrix = confusion(best, found.labels)
+    write_text(out / "scores.csv", csv_table(lines))
+    write_text(
+        out / "confusion.csv",
+        csv_table(
+            [["class", *found.class_names]]
+            + [
+                [name, *map(int, row)]
+                for name, row in zip(found.class_names, matrix, strict=True)
+            ]
+        ),
+    )
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, probabilities=found.probabilities, labels=found.labels)
+    write_bytes(out / "predictions.npz", buffer.getvalue())
+    few = [found.members[0], *([together] if len(named) > 1 else [])]
+    curves = {name: reliability(named[name], found.labels) for name in few}
+    save_figures(matrix, found.class_names, curves, out)
+    say(f"tables, figures and probabilities in {printable(out)}")
+    return 0

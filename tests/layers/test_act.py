@@ -47,7 +47,7 @@ def test_agrees_with_torch(name):
         pytest.skip(f"{name} has parameters, torch.nn.functional none")
     if name not in IN_TORCH and not hasattr(functions, name):
         pytest.skip(f"torch.nn.functional has no {name}")
-    x = torch.tensor(POINTS, requires_grad=True)
+    x = torch.tensor(POINTS.astype(np.float64), requires_grad=True)
     y = (
         IN_TORCH[name](functions, x)
         if name in IN_TORCH
@@ -55,11 +55,14 @@ def test_agrees_with_torch(name):
     )
     y.sum().backward()
     act = make_act(name)
+    with jax.enable_x64(True):
+        points = jnp.asarray(POINTS, jnp.float64)
+        values, ours = act(points), jax.vmap(jax.grad(act))(points)
+    np.testing.assert_allclose(values, y.detach(), rtol=1e-7, atol=1e-9)
     np.testing.assert_allclose(act(POINTS), y.detach(), rtol=1e-5, atol=1e-6)
     # hard_swish in torch has another one-sided slope at its corners -3 and 3.
     smooth = np.abs(POINTS) != 3 if name == "hard_swish" else np.full(13, True)
-    ours = jax.vmap(jax.grad(act))(jnp.asarray(POINTS))
-    np.testing.assert_allclose(ours[smooth], x.grad[smooth], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ours[smooth], x.grad[smooth], rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -73,9 +73,9 @@ def effect(verdict: Verdict) -> str:
 
 
 def interval(verdict: Verdict) -> str:
-    """'44.85 to 73.48'; '' if the claim is not tested."""
+    """'44.85 to 73.48'; '' if there is none, as of numbers of failures."""
     shown = verdict.shown
-    if shown is None:
+    if shown is None or math.isnan(shown.low + shown.high):
         return ""
     ends = (
         minus(tables.value(end, verdict.claim.metric))
@@ -86,7 +86,10 @@ def interval(verdict: Verdict) -> str:
 
 def _size(verdict: Verdict) -> str:
     n = verdict.contrast.n if verdict.contrast else 0
-    return f"{effect(verdict)} (95% interval {interval(verdict)}; n = {n})"
+    if verdict.shown and math.isinf(verdict.shown.high - verdict.shown.low):
+        return f"{effect(verdict)} (n = {n}, too few for an interval)"
+    ends = f"95% interval {interval(verdict)}; " if interval(verdict) else ""
+    return f"{effect(verdict)} ({ends}n = {n})"
 
 
 def _unit(amount: float, verdict: Verdict) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnjax.errors import UserError, printable
+from cnnjax.lock import LOCK, Lock, locked
 from cnnjax.records import write_failure
 
 FILES = frozenset(
@@ -17,11 +18,28 @@ PLOTS = "plots"  # a folder of pictures
 PICTURE = ".png"
 
 
+def alone(repository: Path) -> contextlib.AbstractContextManager[Lock]:
+    """The lock of all that is published in a repository, which one command has.
+
+    It covers `docs/results/` and the blocks of README.md and docs/benchmarks.md, which
+    are read, changed and written.
+
+    Args:
+      repository: folder that contains README.md and docs/.
+
+    Raises:
+      TakenError: another command publishes.
+    """
+    busy = f"{printable(repository)} is being published into"
+    return locked(repository / "docs" / "results" / LOCK, busy)
+
+
 @contextlib.contextmanager
 def replacing(results: Path, name: str) -> Iterator[Path]:
     """Gives an empty folder that takes the place of a published one in the end.
 
-    Only what `publish` writes is ever deleted, file by file.
+    Only what `publish` writes is ever deleted, file by file. Whoever calls it has the
+    lock `alone`, for what other calls have half written would be deleted as well.
 
     Args:
       results: folder of all published reports; created if missing.

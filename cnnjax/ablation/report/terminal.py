@@ -10,7 +10,7 @@ from cnnjax.ablation.judge.collect import Sweep, collect
 from cnnjax.ablation.judge.stats import Summary
 from cnnjax.ablation.judge.verdict import SUPPORTED, Verdict
 from cnnjax.ablation.judge.verdicts import judge, rule
-from cnnjax.ablation.report import tables
+from cnnjax.ablation.report import answer, tables
 from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.screen import plain, show, terminal
 
@@ -79,14 +79,10 @@ def _verdict_table(verdicts: list[Verdict], rule: str) -> Table:
     table.add_column("effect", justify="right")
     table.add_column("p", justify="right", no_wrap=True)
     for verdict in verdicts:
-        style, c = COLOURS[verdict.verdict].terminal, verdict.contrast
-        metric = verdict.claim.metric
-        effect = (
-            f"{tables.value(c.effect, metric)}\n[dim]{tables.value(c.low, metric)} to "
-            f"{tables.value(c.high, metric)}[/]"
-            if c
-            else "–"
-        )
+        style = COLOURS[verdict.verdict].terminal
+        effect = answer.effect(verdict)
+        if verdict.shown is not None:
+            effect += f"\n[dim]{answer.interval(verdict)}[/]"
         why = (
             "" if verdict.verdict == SUPPORTED else f"\n[dim]{plain(verdict.reason)}[/]"
         )

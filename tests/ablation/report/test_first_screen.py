@@ -1,6 +1,7 @@
 """What a report says first, in which order the rest comes, and that all can be read."""
 
 import dataclasses
+import math
 import re
 from html.parser import HTMLParser
 
@@ -166,6 +167,8 @@ def test_every_verdict_makes_a_sentence(report, word):
     said = answer.answer(verdict)
     assert verdict.claim.text.rstrip(".") in said
     assert ("These runs do not tell" in said) == (word == "no information")
+    endless = dataclasses.replace(verdict.shown, low=-math.inf, high=math.inf)
+    assert "∞" not in answer.answer(dataclasses.replace(verdict, shown=endless))
     untested = dataclasses.replace(verdict, contrast=None, shown=None)
     assert untested.reason in answer.answer(untested)
     assert (answer.effect(untested), answer.interval(untested)) == ("–", "")
@@ -179,3 +182,27 @@ def test_tables_of_arms_are_as_wide_as_a_page():
         assert len(parts[0]) + published <= max(tables.MOST_COLUMNS, published + 1)
         assert all(0 < len(part) <= tables.MOST_COLUMNS for part in parts)
     assert tables.parts_of(["a"], ()) == [["a"]]
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
+        p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts
+    ]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_every_text_has_the_contrast_that_wcag_asks_for(report, mode):
+    """4.5 to 1, of text on the page, in boxes and in warnings."""
+    page = (report / "report.html").read_text()
+    found = re.findall(r"--(\w+): (#[0-9a-f]{6})", page)
+    half = len(found) // 2
+    colours = dict(found[mode * half : (mode + 1) * half])
+    assert {"page", "box", "warn", "ink", "soft", "yes", "no", "open", "same"} <= {
+        *colours
+    }
+    for ground in ("page", "box", "warn"):
+        for text in ("ink", "soft", "yes", "no", "open", "same"):
+            pair = sorted(luminance(colours[name]) for name in (ground, text))
+            assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5, (ground, text)

@@ -181,3 +181,15 @@ def test_a_folder_and_a_command_that_are_not_utf_8(run):
         assert "--workdir=\\xff" in file.read_text("utf-8")
     assert "cannot read \\xff" in table.read_text("utf-8")
     assert "run \\xff" in screen(odd)
+
+
+def test_the_error_and_its_curve_come_first(run):
+    page, text, *_ = (path.read_text() for path in write_training_report(run)[:2])
+    errors = [result["final"]["test"]["error"] for result in results(run)]
+    for written, parts in (
+        (page, ("<h1>", "Test error", "<svg", "<h2>Seeds", "<h2>More curves")),
+        (text, ("# my run", "**Test error", "plots/curves.png", "## Seeds")),
+    ):
+        places = [written.index(part) for part in parts]
+        assert places == sorted(places)
+        assert f"Test error {np.mean(errors):.2f} ±" in written

@@ -13,7 +13,7 @@ from cnnjax.data.dataset import load_dataset
 from cnnjax.data.request import Request
 from cnnjax.devices.watchdog import EXIT_LOST, LOST_AFTER_SECONDS
 from cnnjax.records import read_json, read_metrics
-from tests.devices.processes.conftest import ROOT, SMALL, free_port, launch
+from tests.devices.processes.conftest import ROOT, SMALL, free_port
 from tests.devices.processes.small import get_config
 
 ENDLESS = "--config.train.steps=400000"
@@ -48,12 +48,11 @@ def images_of_test():
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, shared_cache):
+def alone(tmp_path_factory, programs):
     """`records` of one process."""
     folder = tmp_path_factory.mktemp("alone")
-    process = launch(folder, shared_cache, SMALL, "--workdir=run")
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
+    ended = programs.run(folder, "train", SMALL, "--workdir=run")
+    assert ended.code == 0, ended
     return records(folder / "run")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.define.metrics import FAILED, METRICS
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.judge.stats import summarize
 from cnnjax.ablation.report.plots.scales import (
@@ -36,6 +36,7 @@ from cnnjax.ablation.report.plots.words import drawn
 
 # Fraction of the axis of values for the marks of failed runs, which no value reaches.
 FAILED_ROOM = 0.22
+LEGEND_LINE = 0.22  # inches
 MOST_ROWS = 8  # of a picture that answers a question; of more, those of the claim
 
 
@@ -79,11 +80,12 @@ class Shown:
     @property
     def size(self) -> tuple[float, float]:
         """Width and height of the panel, in inches."""
-        rows = self.places.rows
-        if rows is None:
-            return PANEL_SIZE
+        width, height = PANEL_SIZE
         labels = [line.label for line in self.lines if line.label and line.arms]
-        return PANEL_SIZE[0], rows.height + 0.25 * (legend_rows(labels) + bool(labels))
+        legend = legend_rows(labels) + bool(labels)
+        if self.places.rows is None:
+            return width, height + LEGEND_LINE * max(legend - 2, 0)
+        return width, self.places.rows.height + LEGEND_LINE * legend
 
 
 def answering(sweep: Sweep, metric: str, arms: Collection[str]) -> Shown:
@@ -101,7 +103,7 @@ def draw_metric(ax: Axes, shown: Shown) -> None:
     places = shown.places
     lines = [(i, line) for i, line in enumerate(shown.lines) if line.arms]
     values = sweep.values(metric)
-    failed = Counter(row.arm for row in sweep.rows if row.status == "failed")
+    failed = failed_runs(sweep, metric)
     has_failed = False
     for order, (index, line) in enumerate(lines):
         arms = {x: line.arms[x] for x in places.at if x in line.arms}
@@ -134,6 +136,13 @@ def plotted_metrics(sweep: Sweep) -> list[str]:
     """Those of the first two metrics of the ablation that were measured."""
     metrics = sweep.ablation.metrics[:2]
     return [m for m in metrics if any(sweep.values(m).values())]
+
+
+def failed_runs(sweep: Sweep, metric: str) -> Counter[str]:
+    """Arm -> runs that are marked as failed; none where the metric counts them."""
+    if metric == FAILED:
+        return Counter()
+    return Counter(row.arm for row in sweep.rows if row.status == "failed")
 
 
 def _shift(places: Places, index: int, num_lines: int) -> float:
@@ -222,7 +231,7 @@ def _mark_failed(ax: Axes, places: Places, at: float, text: str, index: int) -> 
     words: dict[str, Any] = {"ha": "center", "va": "top"}
     if places.vertical:
         text, words = f"{text} failed", {"ha": "right", "va": "center"}
-    ax.text(x, y, text, transform=across, color=color, fontsize=8, **words)
+    ax.text(x, y, text, transform=across, fontsize=8, **words)
 
 
 def _values_alike(sweep: Sweep, metric: str) -> list[float]:
@@ -232,8 +241,9 @@ def _values_alike(sweep: Sweep, metric: str) -> list[float]:
     two runs may be very wide.
     """
     unit = METRICS[metric].unit
-    alike = [m for m in plotted_metrics(sweep) if unit and METRICS[m].unit == unit]
-    tables = [sweep.values(m) for m in alike or [metric]]
+    plotted = plotted_metrics(sweep)
+    alike = [m for m in plotted if unit and METRICS[m].unit == unit]
+    tables = [sweep.values(m) for m in (alike if metric in alike else [metric])]
     arms = [list(seeds.values()) for table in tables for seeds in table.values()]
     ends = [summarize(seeds).high for seeds in arms if len(seeds) > 2]
     if unit == "%":

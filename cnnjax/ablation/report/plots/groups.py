@@ -39,15 +39,17 @@ def answer_group(sweep: Sweep, headline: Verdict | None) -> Group | None:
     """
     metrics = draw.plotted_metrics(sweep)
     arms: tuple[str, ...] = ()
-    if headline is not None and any(sweep.values(headline.claim.metric).values()):
-        metrics, arms = [headline.claim.metric], tuple(headline.claim.contrast)
+    if headline is not None:
+        values = sweep.values(headline.claim.metric)
+        arms = tuple(arm for arm in headline.claim.contrast if values[arm])
+        metrics = [headline.claim.metric] if any(values.values()) else metrics
     if not metrics:
         return None
     shown = draw.answering(sweep, metrics[0], arms)
     caption = MARKERS
     if arms:
         caption += " Rings: the nets that are compared."
-    caption += _of_failures(sweep)
+    caption += _of_failures(sweep, metrics[0])
     title = f"{_upper(METRICS[metrics[0]].title)} against {x_name(sweep)}"
     return Group("answer", title, caption, [_metric_panel(shown, title)], 1)
 
@@ -67,15 +69,15 @@ def _metric_group(sweep: Sweep) -> Group:
         f"{MARKERS} Where errors span more than a factor of ten, the axis is linear "
         "below 1% and logarithmic above."
     )
-    caption += _of_failures(sweep)
+    caption += _of_failures(sweep, shown[0] if shown else "")
     rates = all(METRICS[metric].unit == "%" for metric in shown)
     what = "Error" if rates else " and ".join(METRICS[m].title for m in shown)
     title = f"{_upper(what)} against {x_name(sweep)}"
     return Group("error", title, caption, panels, 2)
 
 
-def _of_failures(sweep: Sweep) -> str:
-    if any(row.status == "failed" for row in sweep.rows):
+def _of_failures(sweep: Sweep, metric: str) -> str:
+    if draw.failed_runs(sweep, metric):
         return " Crosses in the shaded strip: how many runs failed."
     return ""
 

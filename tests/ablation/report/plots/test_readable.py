@@ -185,3 +185,29 @@ def test_verdicts_differ_in_shape_and_all_are_named(sweep):
     all_words = [dataclasses.replace(verdict, verdict=word) for word in WORDS]
     said = effects.shapes_in_words(all_words)
     assert all(f": {word}" in said for word in WORDS)
+
+
+def test_the_answer_on_failed_runs_shows_their_share_and_nothing_twice(tmp_path):
+    ablation = KINDS["numbers"]
+    claim = higher("failed", "plain-20", than="plain-32", source="x", headline=True)
+    ablation = dataclasses.replace(ablation, claims=[claim])
+    write_sweep(tmp_path, "s", seeds=(0, 1, 2), ablation=ablation)
+    for seed in range(3):
+        edit_result(tmp_path / f"plain-20/seed-{seed}", **FAILURE)
+    found = collect(tmp_path)
+    group = answer_group(found, judge(found)[0])
+    assert "strip" not in group.caption
+    (ax,) = figure_of(group.panels, 1, False).axes
+    assert ax.get_ylim()[1] > 100
+    assert not ax.texts
+
+
+def test_a_long_legend_takes_nothing_from_the_picture(tmp_path):
+    heights = []
+    for nets in (["plain", "residual"], ["plain", *(f"kind {i}" for i in range(15))]):
+        folder = tmp_path / str(len(nets))
+        write_sweep(folder, "s", (0, 1), ablation=ablation_of(nets, ["20", "32"]))
+        group = answer_group(collect(folder), None)
+        (ax,) = figure_of(group.panels, 1, False).axes
+        heights.append(ax.get_window_extent().height)
+    assert heights[1] > 0.85 * heights[0]

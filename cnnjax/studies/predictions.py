@@ -1,0 +1,184 @@
+"""Probabilities that trained nets give to images, one by one and as an ensemble."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from cnnjax.config import splat
+from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.data.request import Request
+from cnnjax.devices.parallel import compile_program
+from cnnjax.errors import UserError, unknown_name
+from cnnjax.net.forward import forward_eval
+from cnnjax.record_kinds import WHOLE_CONFIG
+from cnnjax.records import read_record
+from cnnjax.run.single import stored_config
+from cnnjax.run.trained.cells import find_cell, seeds_of
+from cnnjax.run.trained.load import load_run
+from cnnjax.run.trained.net import TrainedNet
+
+SPLITS = ("train", "validation", "test")
+BATCH = 250  # images
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What several nets say of the same images.
+
+    Attributes:
+      members: names of the nets: folder and seed.
+      probabilities: float32 [M, N, classes], of each of them.
+      labels: int32 [N].
+      class_names: of the labels.
+      note: caveat about the data; may be empty.
+    """
+
+    members: tuple[str, ...]
+    probabilities: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    note: str
+
+    def ensemble(self, members: Sequence[int] | None = None) -> np.ndarray:
+        """Mean of the probabilities of some members, or of all: [N, classes]."""
+        chosen = slice(None) if members is None else list(members)
+        return self.probabilities[chosen].mean(axis=0)
+
+
+def predict(
+    workdirs: Sequence[str | Path],
+    split: str = "test",
+    weights: str = "last",
+    *,
+    flip: bool = False,
+    data_dir: str = "",
+) -> Predictions:
+    """Predicts a split with all seeds of some runs.
+
+    Args:
+      workdirs: folders of trainings, or of arms of ablations.
+      split: 'train', 'validation' or 'test' of the first of them.
+      weights: see `load_run`.
+      flip: averages the probabilities of each image and its mirror image.
+      data_dir: folder of the data set; '' for that of the first run's config.
+
+    Raises:
+      UserError: no such run, split or weights; runs of other classes or other data.
+    """
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS, "--split")
+    if not workdirs:
+        raise UserError("--workdir is missing: give the folder of a run, or several")
+    members = _members(workdirs, weights, data_dir)
+    dataset = _data(Path(workdirs[0]), members, data_dir)
+    images = getattr(dataset, split)
+    if not len(images):
+        raise UserError(
+            f"data set {dataset.name} has no {split} images: choose --split"
+        )
+    labels, rows = np.empty(0, np.int32), []
+    for _, net in members:
+        probabilities, labels = _of_net(net, images, flip)
+        rows.append(probabilities)
+    if (labels < 0).any():
+        raise UserError(
+            f"the {split} images of {dataset.name} have no labels to compare with"
+        )
+    return Predictions(
+        members=tuple(name for name, _ in members),
+        probabilities=np.stack(rows),
+        labels=labels,
+        class_names=tuple(dataset.class_names),
+        note=dataset.note,
+    )
+
+
+def _members(
+    workdirs: Sequence[str | Path], weights: str, data_dir: str
+) -> list[tuple[str, TrainedNet]]:
+    found: list[tuple[str, TrainedNet]] = []
+    for workdir in workdirs:
+        for seed in _seeds(Path(workdir)):
+            net = load_run(workdir, weights, seed, data_dir=data_dir)
+            name = f"{Path(workdir).name} seed {seed}"
+            if found and net.class_names != found[0][1].class_names:
+                raise UserError(
+                    f"{name} has other classes than {found[0][0]}: give runs of the "
+                    "same data"
+                )
+            found.append((name, net))
+    names = [name for name, _ in found]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"{max(names, key=names.count)} is given twice: leave one of them out"
+        )
+    return found
+
+
+def _seeds(workdir: Path) -> list[int]:
+    """All seeds of a run, those of further cells of an arm included."""
+    folders = [workdir, *sorted(workdir.glob("seeds-*"))]
+    seeds = [
+        seed
+        for folder in folders
+        if (folder / "config.json").is_file()
+        for seed in seeds_of(read_record(folder / "config.json", WHOLE_CONFIG))
+    ]
+    return seeds or [0]  # which `load_run` refuses with a sentence
+
+
+def _data(
+    workdir: Path, members: Sequence[tuple[str, TrainedNet]], data_dir: str
+) -> Dataset:
+    """The data of the first run; refuses runs that did not hold the same images out."""
+    seed = members[0][1].seed
+    config = stored_config(find_cell(workdir, seed) / "config.json")
+    # The names of a folder are local, and how images are read is no part of them.
+    ignored = ("data_dir", "delivery", "num_train")
+    for name, net in members:
+        for key, value in config.data.items():
+            other = net.config.data.get(key, value)
+            if key not in ignored and other != value:
+                raise UserError(
+                    f"{name} has config.data.{key}={other!r}, {members[0][0]} has "
+                    f"{value!r}: their splits are not the same images"
+                )
+    if data_dir:
+        config.data.data_dir = data_dir
+    return load_dataset(splat("data", Request, config.data))
+
+
+def _of_net(net: TrainedNet, images: Any, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(probabilities [N, classes], labels [N]) of one net."""
+    params, state = _divided(net.variables)
+
+    def probabilities(params, state, x):
+        one = jax.nn.softmax(forward_eval(net.network, params, state, x))
+        if not flip:
+            return one
+        mirrored = forward_eval(net.network, params, state, jnp.flip(x, axis=2))
+        return (one + jax.nn.softmax(mirrored)) / 2
+
+    size, program = min(BATCH, len(images)), None
+    rows, labels = [], []
+    for start in range(0, len(images), size):
+        # The last batch is filled up with the end of the one before.
+        first = min(start, len(images) - size)
+        pixels, of_batch = images.read(np.arange(first, first + size))
+        x = jnp.asarray(net.preprocess(pixels))
+        if program is None:
+            program = compile_program(probabilities, (params, state, x))
+        new = start - first
+        rows.append(np.asarray(program(params, state, x))[new:])
+        labels.append(np.asarray(of_batch)[new:])
+    return np.concatenate(rows), np.concatenate(labels)
+
+
+def _divided(variables: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    state = dict(variables)
+    return state.pop("params"), state
