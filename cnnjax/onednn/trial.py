@@ -12,6 +12,7 @@ from cnnjax.onednn.check import GOOD
 from cnnjax.onednn.convolutions import ROLES, Spec
 from cnnjax.onednn.library import OneDNN
 from cnnjax.onednn.pooling import PoolingSpec
+from cnnjax.screen import say
 
 # Far above rounding, far below any mistake.
 TOLERANCE = 1e-4
@@ -117,7 +118,7 @@ def main(path: str) -> int:
         problem = wrong_result()
     except (OSError, AttributeError, RuntimeError) as error:
         problem = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-    print(problem or GOOD)
+    say(problem or GOOD)
     return 1 if problem else 0
 
 
