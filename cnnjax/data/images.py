@@ -220,7 +220,7 @@ def _viewed(name: str, image: Image.Image) -> Image.Image:
             "meant: store that frame alone"
         )
     depth = _depth(image)
-    if image.format == "PNG" and getattr(image, "tile", ()):
+    if depth is not None:  # a PNG that is not loaded yet
         _check_sums(image)
     image.load()  # opening alone reads no further than the header
     _scale_key(name, image, depth)

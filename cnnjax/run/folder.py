@@ -26,7 +26,7 @@ from cnnjax.records import (
 )
 from cnnjax.run.provenance import commits_from, describe, earlier_commits
 from cnnjax.run.setup import Run
-from cnnjax.seal import broken, sealed, unlike
+from cnnjax.seal import SEAL, broken, result_digest, sealed, unlike
 
 # How images become the input of the net: for its use where the data set is not.
 PREPROCESSING = "preprocessing.json"
@@ -97,6 +97,7 @@ class RunFolder:
             **self.identity,
         }
         # One line: a mean image has thousands of numbers.
+        fed[SEAL] = result_digest(fed)
         write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
 
     def starts_at(self, step: int, metadata: dict[str, Any] | None) -> None:

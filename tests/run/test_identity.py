@@ -13,7 +13,7 @@ from cnnjax.interrupt import Stopped
 from cnnjax.records import read_json, write_json
 from cnnjax.run import loop, provenance, single
 from cnnjax.run.folder import RunFolder
-from cnnjax.seal import broken, sealed
+from cnnjax.seal import SEAL, broken, result_digest, sealed
 from tests.run.tiny import fit, rows_of, tiny_run
 
 COMPILED = []
@@ -210,6 +210,8 @@ def say_other_data(folder, *files):
             record["data"]["fingerprint"] = OTHER
         else:
             record["data_fingerprint"] = OTHER
+        if name == "preprocessing.json":
+            record[SEAL] = result_digest(record)
         if name.endswith("result.json"):
             record = sealed(record, path.parent / "metrics.jsonl")
         write_json(path, record)
@@ -248,6 +250,7 @@ def test_images_are_never_prepared_as_for_another_run(folder):
             "fingerprint"
         ],
     }
+    changed[SEAL] = result_digest(changed)
     write_json(folder / "preprocessing.json", changed)
     with pytest.raises(UserError, match=r"\(config_hash 0123456789ab, not "):
         load_run(folder, "last", 0)

@@ -72,7 +72,7 @@ FED = Object(
 CLASSES = Items(Text(), least=1)
 FED_NET = Object(
     needs={"class_names": CLASSES, "preprocessing": FED},
-    may={"config_hash": SHORT, "data_fingerprint": SHORT},
+    may=dict.fromkeys(("config_hash", "data_fingerprint", "digest"), SHORT),
 )
 # In the header of an exported net.
 EXPORT = Object(

@@ -13,16 +13,12 @@ from flax.core import meta
 from ml_collections import ConfigDict
 
 from cnnjax.config import differences, digest, splat, to_dict
-from cnnjax.data.dataset import load_dataset
-from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.request import Request
-from cnnjax.data.standardize import measure_split
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
 from cnnjax.record_kinds import PROVENANCE
-from cnnjax.records import is_there, read_record
+from cnnjax.records import read_record
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import read_statistics, seeds_in_words
 from cnnjax.run.folder import (
@@ -35,7 +31,7 @@ from cnnjax.run.folder import (
 from cnnjax.run.settings import TrainSettings
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, name_of, seeds_of
-from cnnjax.run.trained.kinds import FED_NET
+from cnnjax.run.trained.fed import read_fed
 from cnnjax.run.trained.net import WEIGHTS, TrainedNet, architecture_of, build_network
 
 # Where a checkpoint keeps (params, model_state).
@@ -84,7 +80,7 @@ def load_run(
         refuse_without_weights(folder)
     config = stored_config(folder / "config.json")
     ours = _identity_of(folder, config)
-    fed = _fed(folder, config, ours, data_dir)
+    fed = read_fed(folder, config, ours, data_dir)
     architecture = architecture_of(config, len(fed.class_names), plain=False)
     network = build_network(architecture)
     image_shape = fed.preprocess.image_shape
@@ -105,15 +101,6 @@ def load_run(
         test_error=loaded.test_error,
         note="; ".join(note for note in notes if note),
     )
-
-
-class _Fed(NamedTuple):
-    """Preprocessing and class names of a net."""
-
-    preprocess: Preprocess
-    class_names: tuple[str, ...]
-    notes: list[str]
-    record: Mapping[str, Any] = {}
 
 
 class _Loaded(NamedTuple):
@@ -141,43 +128,6 @@ def _identity_of(folder: Path, config: ConfigDict) -> dict[str, str]:
         "data_fingerprint": _data_of(folder)["fingerprint"],
         "seeds": seeds_in_words(seeds_of(config)),
     }
-
-
-def _fed(
-    folder: Path, config: ConfigDict, ours: Mapping[str, str], data_dir: str
-) -> _Fed:
-    path = folder / PREPROCESSING
-    if is_there(path):
-        record = read_record(path, FED_NET)
-        require_own(path, record, {"data_fingerprint": ours["data_fingerprint"]})
-        preprocess = Preprocess.of_record(record["preprocessing"])
-        return _Fed(preprocess, tuple(record["class_names"]), [], record)
-    # Sets were always in memory before this key was there.
-    section = {"delivery": "resident", **config.data}
-    if data_dir:
-        section["data_dir"] = data_dir
-    try:
-        dataset = load_dataset(splat("data", Request, section))
-    except UserError as error:
-        raise UserError(
-            f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and its "
-            f"data set cannot be read instead ({error}): give its folder as data_dir "
-            "(--data_dir)"
-        ) from error
-    trained_on = ours["data_fingerprint"]
-    if dataset.fingerprint != trained_on:
-        raise UserError(
-            f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and was "
-            f"trained on other data than what is there (fingerprint {trained_on}, now "
-            f"{dataset.fingerprint}): give data_dir (--data_dir)"
-        )
-    kind = config.augment.standardize
-    statistics = measure_split(kind, dataset.train, dataset.fingerprint)
-    return _Fed(
-        Preprocess(dataset.image_shape, kind, statistics, config.data.channels == 1),
-        dataset.class_names,
-        ["standardisation measured again on the data set, as the run stored none"],
-    )
 
 
 def _load(
