@@ -113,7 +113,8 @@ def merged(new: dict[str, Any], committed: dict[str, Any]) -> dict[str, Any]:
         if new[key] != committed[key]:
             raise UserError(
                 f"--publish with --only keeps the other rows of {new['suite']}, which "
-                f"were measured with another {key}: leave out --only"
+                f"were measured with another {key}: leave out --only, or remove "
+                f"docs/benchmarks/{new['suite']}.json to start anew"
             )
     again = {row["case"] for row in new["rows"]}
     kept = [row for row in committed["rows"] if row["case"] not in again]

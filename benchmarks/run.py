@@ -20,8 +20,9 @@ from benchmarks.rows import (
     to_markdown,
 )
 from benchmarks.suites import verdict
+from cnnjax.ablation.report.replacing import alone, replace_block
 from cnnjax.errors import UserError, unknown_name
-from cnnjax.records import read_json, replace_block, write_json, write_text
+from cnnjax.records import read_json, write_json, write_text
 from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
@@ -113,15 +114,18 @@ def run_suites(
             for sentence in regressions(stored, read_json(committed)):
                 print(f"slower than committed: {sentence}", file=sys.stderr)
         if publish:
-            if only and committed.is_file():
-                stored = merged(stored, read_json(committed))
-            write_json(committed, stored)
-            page = repository / "docs" / "benchmarks.md"
-            replace_block(page, suite, to_markdown(stored))
-            if suite == "train":
-                replace_block(repository / "README.md", "speed", summary(stored))
-            if suite == "verdict":
-                replace_block(repository / "README.md", suite, verdict.summary(stored))
+            with alone(repository):
+                if only and committed.is_file():
+                    stored = merged(stored, read_json(committed))
+                write_json(committed, stored)
+                page = repository / "docs" / "benchmarks.md"
+                replace_block(page, suite, to_markdown(stored))
+                if suite == "train":
+                    replace_block(repository / "README.md", "speed", summary(stored))
+                if suite == "verdict":
+                    replace_block(
+                        repository / "README.md", suite, verdict.summary(stored)
+                    )
 
 
 def definition(rows: Sequence[Row]) -> dict:

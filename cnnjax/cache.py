@@ -3,8 +3,8 @@
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
 from pathlib import Path
+from re import Pattern
 
 # Another place for the cache; empty for none at all.
 VARIABLE = "CNNJAX_CACHE_DIR"
@@ -31,16 +31,22 @@ def cache_folder(kind: str) -> Path | None:
         return None
 
 
-def remove_oldest(entries: Iterable[Path], most_bytes: int) -> None:
-    """Removes the oldest files until the rest is small enough.
+def remove_oldest(folder: Path, ours: Pattern[str], most_bytes: int) -> None:
+    """Removes the oldest entries of a cache until the rest is small enough.
+
+    Only files that bear a name of ours, directly in the folder, count and are removed:
+    a person may have chosen a folder that holds other things as well.
 
     Args:
-      entries: whatever is no regular file stays, and counts nothing. Several names of
-        one file count once, and go together.
+      folder: of one kind of entries.
+      ours: fits the names of entries as a whole. Several names of one file count once,
+        and go together; whatever is no regular file stays.
       most_bytes: the sum of the sizes that may stay.
     """
     files: dict[tuple[int, int], tuple[os.stat_result, list[Path]]] = {}
-    for entry in entries:
+    for entry in folder.iterdir():
+        if not ours.fullmatch(entry.name):
+            continue
         with contextlib.suppress(FileNotFoundError):  # removed by another process
             found = entry.lstat()
             if stat.S_ISREG(found.st_mode):

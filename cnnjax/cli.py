@@ -34,7 +34,7 @@ from cnnjax.errors import (
     shown,
 )
 from cnnjax.interrupt import end_with_parent
-from cnnjax.screen import outlive_readers
+from cnnjax.screen import lost_text, outlive_readers
 from cnnjax.texts import sentence
 
 _OUT_OF_MEMORY = (
@@ -120,11 +120,12 @@ def processes() -> dict[str, Any]:
     }
 
 
-def run(main: Callable[[], int | None]) -> None:
+def run(main: Callable[[], int | None], *, only_prints: bool = False) -> None:
     """Parses the flags and runs a program.
 
     Args:
       main: takes nothing (it reads its flags) and returns an exit code or None.
+      only_prints: its one result is its text, so that losing some is a failure.
     """
     # Warnings of libraries do not help the user.
     logging.set_verbosity(logging.ERROR)
@@ -134,7 +135,7 @@ def run(main: Callable[[], int | None]) -> None:
     end_with_parent()
     if HELP & set(sys.argv[1:]):
         print(help_text())
-        sys.exit(0)
+        sys.exit(_code_of_text())
     try:
         parse(sys.argv)
         code = main()
@@ -155,7 +156,20 @@ def run(main: Callable[[], int | None]) -> None:
         code = 130
     except SystemExit as error:  # which could say 0 for work that was not done
         raise RuntimeError("a part of the program asked it to end") from error
+    if only_prints and not code:
+        code = _code_of_text()
     sys.exit(code or 0)
+
+
+def _code_of_text() -> int:
+    """0 if all that was printed could be written, or its reader ended; 2 if not."""
+    if (lost := lost_text()) is None:
+        return 0
+    why = lost.strerror or str(lost)
+    _tell(
+        f"the output is cut off ({why}): send it elsewhere, and run the command again"
+    )
+    return 2
 
 
 def _tell(error: object) -> None:

@@ -147,13 +147,13 @@ def _is_restarted_job(heartbeat: Mapping[str, Any]) -> bool:
 def _born(pid: int) -> int | None:
     """When a process started, in 1/100 s since the machine did; None if it ended."""
     with contextlib.suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
+        if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             return None
         # The difference of two times of day, so that setting the clock is harmless,
         # unless it is set between the two.
         for _ in range(5):
-            booted, created = psutil.boot_time(), process.create_time()
+            booted = psutil.boot_time()
+            created = psutil.Process(pid).create_time()  # anew, as an object keeps it
             if booted == psutil.boot_time():
                 return round(100 * (created - booted))
     return None

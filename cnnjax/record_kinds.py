@@ -294,10 +294,12 @@ JOBS = Object(
         "command": Items(Text()),
         "cells": Table(
             Object(
-                needs={"job": SHORT},
+                # A number of the system or of SLURM.
+                needs={"job": Text(100, like=r"[\w+.-]*")},
                 may=_PROCESS
                 | {"attempt": Number(1, 1000, whole=True)}
-                | {"slot": COUNT, "key": SHORT, "log": Text()},
+                | {"slot": COUNT, "key": Text(like="[0-9a-f]{16}")}
+                | {"log": Text(1000, like=r"[^/\0]+_log\.out")},
             )
         ),
     }
@@ -329,6 +331,24 @@ VERIFIED = Object(
     },
     may={"git_commit": Maybe(SHORT)},
 )
+# What a run, and an ablation, write beside the file that marks their folder, see
+# `records.refuse_foreign`: none of it ever replaces a file of somebody else.
+FILES_OF_RUN: Final[dict[str, Kind | None]] = {
+    "provenance.json": PROVENANCE,
+    "data.json": DATA,
+    "preprocessing.json": Object(
+        needs={"class_names": Items(Text()), "preprocessing": Object()}
+    ),
+    "progress.json": Object(needs={"status": SHORT, "updated": AMOUNT}),
+    "verified.json": VERIFIED,
+    **dict.fromkeys(
+        ("statistics.safetensors", "crash.txt", "report.html", "report.md")
+    ),
+}
+FILES_OF_ABLATION: Final[dict[str, Kind | None]] = {
+    "verified.json": VERIFIED,
+    **dict.fromkeys(("results.csv", "report.html", "report.md")),
+}
 # Of the atlas: ablation -> why it ended early.
 TROUBLES = Table(Text(), key=Name("ablation"))
 

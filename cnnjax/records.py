@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from cnnjax.errors import (
 from cnnjax.files import UnfitFile, read_regular
 from cnnjax.record_kinds import METRICS_ROW
 from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
-from cnnjax.texts import with_block
 
 # No record is larger: the mean of large images, or the rows of a million evaluations.
 MOST_BYTES = 256 * 2**20
@@ -293,6 +292,30 @@ def _rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], dict[int, str]
     return rows, flaws
 
 
+def refuse_foreign(folder: Path, ours: Mapping[str, Kind | None], mark: str) -> None:
+    """Refuses a folder that is not ours yet and holds files that would be replaced.
+
+    Args:
+      folder: where something is about to be written; it may be missing.
+      ours: file -> what it holds if we wrote it; None where that does not show.
+      mark: the file that a folder of ours has.
+
+    Raises:
+      UserError: there is such a file, and no `mark`.
+    """
+    if is_there(folder / mark):
+        return
+    for name, kind in ours.items():
+        if not is_there(folder / name):
+            continue
+        if kind is None or sift_record(folder / name, kind)[0] is None:
+            raise UserError(
+                f"{printable(folder)} has a {name} that no run wrote (there is no "
+                f"{mark}), and it would be replaced: move it away, or give another "
+                "--workdir"
+            )
+
+
 def no_run(
     workdir: str | os.PathLike,
     wanted: str,
@@ -373,24 +396,3 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
-
-
-def replace_block(path: Path, name: str, text: str) -> bool:
-    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
-
-    Returns:
-      Whether something else stood there.
-
-    Raises:
-      UserError: the file has no such pair of marks.
-    """
-    content = path.read_text("utf-8")
-    new = with_block(content, name, text)
-    if new is None:
-        raise UserError(
-            f"{path} has no block between <!-- begin {name} --> and <!-- end {name} "
-            "-->: add both marks"
-        )
-    if new != content:
-        write_text(path, new)
-    return new != content

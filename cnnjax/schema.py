@@ -7,6 +7,7 @@ take what is left.
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -91,10 +92,12 @@ class Text:
     Args:
       most: characters.
       of: the strings that fit; () for all.
+      like: a regular expression that fits them as a whole.
     """
 
     most: int = MOST_CHARACTERS
     of: tuple[str, ...] = ()
+    like: str = ""
 
     def sift(self, value: Any, at: str, flaws: list[str]) -> Any:
         value = text_again(value)
@@ -104,6 +107,8 @@ class Text:
             return _misfit(value, at, f"a text of at most {self.most:,} letters", flaws)
         if self.of and value not in self.of:
             return _misfit(value, at, f"one of {', '.join(self.of)}", flaws)
+        if self.like and not re.fullmatch(self.like, value):
+            return _misfit(value, at, f"a text like {self.like}", flaws)
         return value
 
 

@@ -103,7 +103,12 @@ class Outliving(io.FileIO):
 
     After `| head`, when its terminal is closed, or the disk of its log is full: results
     are in files. What cannot be shown from then on goes nowhere.
+
+    Attributes:
+      lost: why it takes nothing, unless its reader has ended.
     """
+
+    lost: OSError | None = None
 
     def write(self, content: Any) -> int:
         try:
@@ -112,11 +117,23 @@ class Outliving(io.FileIO):
             if error.errno not in (errno.EPIPE, *OF_MACHINE):
                 raise
             if error.errno != errno.EPIPE:  # who ends the reader knows
+                self.lost = error
                 _warn_beside(self.fileno(), error)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, self.fileno())
         os.close(null)
         return len(content)
+
+
+def lost_text() -> OSError | None:
+    """Why the standard output has lost text, all of it written now; None if it has not.
+
+    The end of a reader, as in `| head`, counts as wanted.
+    """
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    below = getattr(sys.stdout, "buffer", None)
+    return getattr(getattr(below, "raw", below), "lost", None)
 
 
 def _warn_beside(number: int, error: OSError) -> None:

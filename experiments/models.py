@@ -9,7 +9,6 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.analysis.formats import check_format
-from cnnjax.records import replace_block
 
 PATTERN = flags.DEFINE_string(
     "pattern", "*", "Names or shell patterns, separated by commas."
@@ -20,17 +19,19 @@ PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into the README."
 
 def main() -> None:
     # Imported late: --help and flag errors need no jax.
+    from cnnjax.ablation.report.replacing import alone, replace_block
     from cnnjax.analysis.listing import find_models, render_listing
 
     check_format(FORMAT.value)
     names = find_models(PATTERN.value)
     if PUBLISH.value:
         readme = pathlib.Path(__file__).parent.parent / "README.md"
-        replace_block(readme, "models", render_listing(names, "md"))
+        with alone(readme.parent):
+            replace_block(readme, "models", render_listing(names, "md"))
         print(f"published: {len(names)} models in {readme}")
         return
     print(render_listing(names, FORMAT.value))
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, only_prints=True)

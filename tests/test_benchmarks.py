@@ -22,7 +22,7 @@ from benchmarks.rows import (
     to_markdown,
 )
 from benchmarks.run import SUITES, Options, run_suites
-from benchmarks.suites import accelerator
+from benchmarks.suites import accelerator, verdict
 from cnnjax.errors import UserError
 from cnnjax.records import from_line, read_json, to_line
 from cnnjax.run.setup import set_up
@@ -262,3 +262,18 @@ def test_what_an_accelerator_would_run(part):
         return
     assert all(row.seconds > 0 for row in rows)
     assert any(row.ratio for row in rows) == (part != "ResNet-50")
+
+
+def test_the_sentence_of_a_first_verdict():
+    cases = (verdict.SET_UP, verdict.FIRST, verdict.AGAIN, verdict.WHOLE)
+    rows = [
+        verdict.row(case, Times((seconds, seconds + 9.0, seconds - 1.0)))
+        for case, seconds in zip(cases, (12.0, 60.0, 40.0, 200.0), strict=True)
+    ]
+    stored = json.loads(json.dumps(to_json("verdict", rows, ABOUT)))
+    assert verdict.summary(stored) == (
+        "Set-up took 12 s, the first verdict 60 s (40 s with programs in the cache), "
+        "`--scale=laptop` 200 s, from a fresh clone; medians of 3 on P, 2 cores, "
+        "2026-01-01."
+    )
+    assert "59.0 to 69.0 s" in to_markdown(stored)

@@ -26,7 +26,7 @@ FOLDERS = {
     "interrupt": set(),
     "schema": {"names", "errors"},
     "record_kinds": {"schema", "errors"},
-    "records": {"record_kinds", "schema", "files", "texts", "errors"},
+    "records": {"record_kinds", "schema", "files", "errors"},
     "seal": {"records", "files"},
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
@@ -55,7 +55,7 @@ FOLDERS = {
     },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "names", "record_kinds", "records", "screen", "texts"),
+        *("config", "lock", "names", "record_kinds", "records", "screen", "texts"),
         "errors",
     },
     "ablation/atlas": {

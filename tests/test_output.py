@@ -1,6 +1,7 @@
 """Output that is missing or breaks off ends no program; errors of the machine."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from cnnjax import cli
 from cnnjax.errors import UserError
+from cnnjax.records import write_json
 from cnnjax.screen import Outliving
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +84,61 @@ def test_no_flag_is_that_long(monkeypatch, capsys, word):
     assert said.startswith("error: unknown flag --xxx")
     assert said.endswith("xxx; --help lists all flags\n")
     assert len(said) < 200
+
+
+def broken_pipe():
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+@pytest.mark.parametrize(
+    ("opened", "only_prints", "code"),
+    [
+        (lambda: os.open("/dev/full", os.O_WRONLY), True, 2),
+        (lambda: os.open("/dev/full", os.O_WRONLY), False, 0),
+        (broken_pipe, True, 0),  # as `status | head`
+    ],
+)
+def test_a_list_that_is_cut_off_is_no_success(
+    monkeypatch, capfd, opened, only_prints, code
+):
+    """As `status > /dev/full`; a training has its results in files."""
+    monkeypatch.setattr(cli, "outlive_readers", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["program"])
+    raw = Outliving(opened(), "w")
+    with io.TextIOWrapper(io.BufferedWriter(raw)) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        with pytest.raises(SystemExit) as ended:
+            cli.run(lambda: print("a row of a table"), only_prints=only_prints)
+    assert ended.value.code == code
+    cut = "error: the output is cut off (No space" in capfd.readouterr().err
+    assert cut == (code == 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", ["status", "models", "profile", "help"])
+def test_no_verb_that_prints_alone_succeeds_on_a_full_disk(tmp_path, verb):
+    words = {
+        "status": ["status.py", f"--workdir={tmp_path}"],
+        "models": ["models.py"],
+        "profile": ["profile.py", "--model=resnet20_cifar"],
+        "help": ["train.py", "--help"],
+    }[verb]
+    config = {"model": {"name": "mlp"}, "data": {"name": "digits"}}
+    config |= {"train": {"batch_size": 8}, "seeds": {"first": 0, "count": 1}}
+    write_json(tmp_path / "config.json", config)
+    with open("/dev/full", "w") as full:
+        program = ROOT / "experiments" / words[0]
+        ended = subprocess.run(
+            [sys.executable, program, *words[1:]],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert ended.returncode == 2
+    assert "error: the output is cut off (No space left on device)" in ended.stderr
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from cnnjax.process import identity, is_running, seems_alive
@@ -36,6 +37,28 @@ def test_a_process_lives_until_it_ends(child):
 
 def test_a_number_that_was_given_again_is_another_process():
     assert not is_running(identity() | {"born": 1})
+
+
+def test_a_clock_that_is_set_between_two_reads_changes_no_start(monkeypatch):
+    """The system gives both as times of day, by the clock as it is."""
+    before, clock, real = identity(), [0.0], psutil.boot_time()
+    create_time, reads = psutil.Process.create_time, []
+
+    def boot_time():
+        reads.append(clock[0])
+        if len(reads) == 2:
+            clock[0] += 3600  # just before the second look
+        return real + clock[0]
+
+    def kept(self):
+        if not hasattr(self, "_kept"):
+            self._kept = create_time(self) + clock[0]
+        return self._kept
+
+    monkeypatch.setattr(psutil, "boot_time", boot_time)
+    monkeypatch.setattr(psutil.Process, "create_time", kept)
+    assert identity()["born"] == pytest.approx(before["born"], abs=1)
+    assert len(reads) == 4
 
 
 def test_of_another_machine_nothing_is_known():

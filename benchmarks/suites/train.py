@@ -39,7 +39,8 @@ def suite(options) -> list[Row]:
     """Rows for every net whose name contains `options.only`."""
     rows = []
     for name, net in named(options.only, NETS | FAMILIES).items():
-        ways = dict(WAYS) if name in NETS else {"cnnjax": {}}
+        ours = WAYS if name in NETS else tuple(WAYS)[:2]
+        ways = {way: WAYS[way] for way in ours}
         if options.against == "torch":
             ways |= {way: {} for way in torch_ways()}
         rows += compare(name, net, ways, options.rounds)

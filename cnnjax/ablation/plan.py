@@ -15,8 +15,20 @@ from cnnjax.ablation.define.stored import spec_to_dict, to_plain
 from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions
 from cnnjax.errors import UserError
-from cnnjax.record_kinds import CONFIG, PLAN, RESULT
-from cnnjax.records import is_there, read_record, sift_record, write_json
+from cnnjax.record_kinds import (
+    CONFIG,
+    FILES_OF_ABLATION,
+    FILES_OF_RUN,
+    PLAN,
+    RESULT,
+)
+from cnnjax.records import (
+    is_there,
+    read_record,
+    refuse_foreign,
+    sift_record,
+    write_json,
+)
 
 FOLDERS = ("configs", "ablations")  # of our definitions
 
@@ -284,13 +296,15 @@ def refuse_other_configs(plan: Plan) -> None:
     """Compares a plan with what its folder holds by now; writes nothing.
 
     Raises:
-      UserError: the folder holds another plan, more cells than this one, or other
-        configs.
+      UserError: the folder holds another plan, more cells than this one, other
+        configs, or files that are not of an ablation and would be replaced.
     """
+    refuse_foreign(plan.workdir, FILES_OF_ABLATION, "plan.json")
     if (earlier := earlier_plan(plan.workdir)) is not None:
         _refuse_other_plan(plan, earlier)
     for cell in plan.cells:
         path = plan.workdir / cell.name / "config.json"
+        refuse_foreign(path.parent, FILES_OF_RUN, path.name)
         new = to_dict(cell.config)
         if not is_there(path):
             continue

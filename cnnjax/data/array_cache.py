@@ -5,6 +5,7 @@ Entries are zip files, whose checksums tell a damaged one.
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import numpy as np
 from cnnjax.cache import cache_folder, remove_oldest
 from cnnjax.files import open_regular
 
+# The names of entries, and of what killed processes left.
+_NEW, _END = "cnnjax-new-", ".npz"
+OURS = re.compile(rf"([0-9a-f]{{32}}|{_NEW}[a-z0-9_]{{8}}){re.escape(_END)}")
 MOST_BYTES = 2**33  # of an entry; the largest is half of what `decoded_cache` keeps
 
 
@@ -22,7 +26,7 @@ def find(kind: str, key: str, names: tuple[str, ...]) -> list[np.ndarray] | None
 
     Args:
       kind: name of the folder in the cache.
-      key: of the entry, a legal file name.
+      key: of the entry, 32 hexadecimal digits.
       names: of the arrays.
     """
     folder = cache_folder(kind)
@@ -32,7 +36,7 @@ def find(kind: str, key: str, names: tuple[str, ...]) -> list[np.ndarray] | None
     # open where it is given a name and finds damage.
     with (
         contextlib.suppress(Exception),
-        open_regular(folder / f"{key}.npz", MOST_BYTES) as file,
+        open_regular(folder / f"{key}{_END}", MOST_BYTES) as file,
     ):
         entry = np.load(file)
         return [entry[name] for name in names]
@@ -49,13 +53,13 @@ def keep(kind: str, key: str, most_bytes: int, **arrays: np.ndarray) -> None:
     size = sum(array.nbytes for array in arrays.values())
     if folder is not None and 2 * size <= most_bytes:
         with contextlib.suppress(OSError):
-            _store(folder / f"{key}.npz", arrays)
-            remove_oldest(folder.iterdir(), most_bytes)
+            _store(folder / f"{key}{_END}", arrays)
+            remove_oldest(folder, OURS, most_bytes)
 
 
 def _store(path: Path, arrays: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
+    handle, temporary = tempfile.mkstemp(prefix=_NEW, suffix=_END, dir=path.parent)
     try:
         with open(handle, "wb") as file:
             np.savez(file, **arrays)

@@ -23,6 +23,8 @@ SETTINGS = {
     # All threads take from the one heap that can hold large pieces.
     -8: (1, "glibc.malloc.arena_max", "MALLOC_ARENA_MAX"),
 }
+# Of small programs nobody notices what compiling left.
+LARGE = 2**26
 # Packages by which JAX finds an accelerator.
 ACCELERATORS = ("jax_plugins", "libtpu")
 
@@ -44,12 +46,16 @@ def keep_memory() -> bool:
     return all(results)
 
 
-def give_back() -> None:
-    """Gives the system what is free now: after work that needed more than is to come.
+def make_room(num_bytes: int) -> None:
+    """Gives the system what is free now, before a large piece is taken.
 
-    Compiling leaves many small free pieces, into which no map fits.
+    Compiling leaves many small pieces, into which no map fits; giving them back takes
+    some milliseconds.
+
+    Args:
+      num_bytes: of the piece.
     """
-    if _is_glibc():
+    if num_bytes >= LARGE and _is_glibc():
         ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -10,6 +10,7 @@ name, and begins with a digest. What does not fit its digest, or belongs to anot
 import contextlib
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from cnnjax.files import UnfitFile, open_regular
 # Oldest entries go first beyond this.
 MOST_BYTES = 4 * 2**30
 MOST_BYTES_OF_ENTRY = 2**30
+# What stands in the folder: entries by JAX's keys, those of earlier versions with the
+# endings of JAX's own cache, and what killed processes left.
+_NEW = "cnnjax-new-"
+OURS = re.compile(rf"[\w.<>-]+-[0-9a-f]{{64}}(-cache|-atime)?|{_NEW}[a-z0-9_]{{8}}")
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -37,8 +42,7 @@ def use_compile_cache() -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # All files: also what killed processes left, of this machine or of others.
-        remove_oldest(folder.rglob("*"), MOST_BYTES)
+        remove_oldest(folder, OURS, MOST_BYTES)
         _replace_cache_of_jax(folder)
     except (OSError, ImportError, AttributeError):  # also of another JAX than today's
         return
@@ -83,7 +87,7 @@ def read_entry(path: Path) -> bytes | None:
 def write_entry(path: Path, value: bytes) -> None:
     """Writes an entry so that nobody ever sees half of it; no entry on a full disk."""
     with contextlib.suppress(OSError):
-        handle, new = tempfile.mkstemp(prefix="new-", dir=path.parent)
+        handle, new = tempfile.mkstemp(prefix=_NEW, dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(hashlib.sha256(value).digest())

@@ -19,7 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from cnnjax.devices import pmap
-from cnnjax.devices.allocator import give_back
+from cnnjax.devices.allocator import make_room
 from cnnjax.devices.available import chosen_devices
 from cnnjax.devices.collectives import Divided, OfDevice
 from cnnjax.devices.distributed import num_processes
@@ -269,7 +269,8 @@ def _compile(staged: Any, example: Any, *, impl: str, **options: bool) -> Callab
     options = compiler_options(jax.default_backend(), **options)
     with implementation(impl):
         compiled = staged.lower(*example).compile(compiler_options=options)
-    give_back()
+    if (needed := compiled.memory_analysis()) is not None:  # not every backend knows
+        make_room(needed.temp_size_in_bytes)
     return compiled
 
 

@@ -7,11 +7,18 @@ from typing import Any
 from cnnjax.config import differences, digest, to_dict
 from cnnjax.data.contents import data_record
 from cnnjax.errors import UserError, printable
-from cnnjax.record_kinds import CHECKPOINT, CONFIG, PROVENANCE, RESULT
+from cnnjax.record_kinds import (
+    CHECKPOINT,
+    CONFIG,
+    FILES_OF_RUN,
+    PROVENANCE,
+    RESULT,
+)
 from cnnjax.records import (
     is_there,
     is_writer,
     read_record,
+    refuse_foreign,
     sift_record,
     to_line,
     write_json,
@@ -19,7 +26,7 @@ from cnnjax.records import (
 )
 from cnnjax.run.provenance import commits_from, describe, earlier_commits
 from cnnjax.run.setup import Run
-from cnnjax.seal import broken, sealed, unlike
+from cnnjax.seal import SEAL, broken, result_digest, sealed, unlike
 
 # How images become the input of the net: for its use where the data set is not.
 PREPROCESSING = "preprocessing.json"
@@ -41,6 +48,11 @@ class RunFolder:
         self.path, self.run, self.name = path, run, name
         self.config = to_dict(run.config)
         self.config_hash = digest(run.config)
+        # What each record says of its run, and its readers compare (`require_own`).
+        self.identity = {
+            "config_hash": self.config_hash,
+            "data_fingerprint": run.dataset.fingerprint,
+        }
         # Which commit trained from which step on, known once training starts.
         self.commits: list[dict[str, Any]] = []
         self._refuse_other_run()
@@ -59,12 +71,8 @@ class RunFolder:
         Raises:
           UserError: a result cannot be read, was changed, or is not of this run.
         """
-        ours = {
-            "config_hash": self.config_hash,
-            "data_fingerprint": self.run.dataset.fingerprint,
-        }
         found = [
-            read_result(self.seed_folder(seed), {"seed": seed} | ours)
+            read_result(self.seed_folder(seed), {"seed": seed} | self.identity)
             for seed in self.run.seeds
         ]
         known = [result for result in found if result and not result.get("crashed")]
@@ -86,8 +94,10 @@ class RunFolder:
         fed = {
             "class_names": self.run.dataset.class_names,
             "preprocessing": self.run.preprocess.record(),
+            **self.identity,
         }
         # One line: a mean image has thousands of numbers.
+        fed[SEAL] = result_digest(fed)
         write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
 
     def starts_at(self, step: int, metadata: dict[str, Any] | None) -> None:
@@ -108,8 +118,7 @@ class RunFolder:
             "arm": self.name,
             "step": step,
             "config": self.config,
-            "config_hash": self.config_hash,
-            "data_fingerprint": self.run.dataset.fingerprint,
+            **self.identity,
             "commits": self.commits,
             "loop": loop,
         }
@@ -187,8 +196,7 @@ class RunFolder:
             "cost": cost,
             "num_params": run.num_params,
             "multiply_adds": run.multiply_adds,
-            "config_hash": self.config_hash,
-            "data_fingerprint": run.dataset.fingerprint,
+            **self.identity,
             "commits": self.commits,
         }
 
@@ -203,6 +211,7 @@ class RunFolder:
                     "--workdir"
                 )
         config, provenance = self.path / "config.json", self.path / "provenance.json"
+        refuse_foreign(self.path, FILES_OF_RUN, "config.json")
         if not is_there(config):
             return
         old = read_record(config, CONFIG)
@@ -247,12 +256,32 @@ def read_result(folder: Path, ours: Mapping[str, Any]) -> dict[str, Any] | None:
     result = read_record(path, RESULT)
     if result.get("crashed"):
         return result
-    if wrong := unlike(result, ours) or broken(result, folder / "metrics.jsonl"):
-        raise UserError(
-            f"{printable(path)} is not the result of this run ({wrong}): "
-            "restore it, move it away, or give another --workdir"
-        )
+    require_own(path, result, ours)
+    if wrong := broken(result, folder / "metrics.jsonl"):
+        raise _not_of_this_run(path, wrong)
     return result
+
+
+def require_own(path: Path, record: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Refuses a record that says it is of another run.
+
+    Args:
+      path: of the record, for the message.
+      record: what it holds; one of an earlier version may say nothing of its run.
+      ours: what it must say where it says it, such as 'data_fingerprint'.
+
+    Raises:
+      UserError: it says otherwise.
+    """
+    if wrong := unlike(record, ours):
+        raise _not_of_this_run(path, wrong)
+
+
+def _not_of_this_run(path: Path, wrong: str) -> UserError:
+    return UserError(
+        f"{printable(path)} is not of this run ({wrong}): restore it, move it away, or "
+        "give another --workdir"
+    )
 
 
 def refuse_without_weights(folder: Path) -> None:

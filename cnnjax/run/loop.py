@@ -199,7 +199,7 @@ class Loop:
         if self.run.eval.statistics == "precise":
             of_best = best_weights and best_weights[1]
             settled = {"final": weights[1], "best": of_best}
-            save_statistics(self.folder.path, self.run, self.step, settled)
+            save_statistics(self.folder, self.step, settled)
         self.cost.run_seconds += time.perf_counter() - start
         if not self.all_failed:
             self.measuring.look(self.step, *weights)

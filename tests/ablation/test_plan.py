@@ -6,6 +6,7 @@ import pytest
 
 from cnnjax.ablation.plan import earlier_plan, load_ablation, make_plan, write_plan
 from cnnjax.errors import UserError
+from cnnjax.record_kinds import FILES_OF_ABLATION, FILES_OF_RUN
 from cnnjax.records import read_json, write_json
 
 FACTS = {"num_params": 1, "multiply_adds": 1, "epochs": 1.0, "steps": 20}
@@ -49,6 +50,21 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"batch_size: 64 -> 32"):
         plan_in(tmp_path, **{"train.batch_size": 32})
     assert (tmp_path / "plan.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "file", [*FILES_OF_ABLATION, *(f"plain-8/{name}" for name in FILES_OF_RUN)]
+)
+def test_files_of_the_user_are_never_replaced(tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text("mine")
+    with pytest.raises(UserError, match=r"that no run wrote .*--workdir"):
+        plan_in(tmp_path)
+    assert [str(p.relative_to(tmp_path)) for p in files_in(tmp_path)] == [file]
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def test_more_seeds_are_cells_of_their_own(tmp_path):

@@ -140,3 +140,48 @@ def test_a_file_that_breaks_on_loading_is_a_sentence(content):
     closed.close()
     with pytest.raises(UserError, match="the image is not a readable image"):
         as_viewed("the image", closed)
+
+
+# -- checksums of PNG ------------------------------------------------------------------
+
+
+def test_a_flipped_bit_of_a_png_is_found_or_changes_nothing():
+    """One in a hundred gave other pixels, of drawings more."""
+    rng = np.random.default_rng(0)
+    for image in (COLOUR.resize((32, 32)), GREY.resize((32, 32), Image.Resampling.BOX)):
+        content = encoded(image)
+        want, found = decoded(content), 0
+        for place in rng.integers(8, len(content), 200):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << rng.integers(8)
+            try:
+                np.testing.assert_array_equal(decoded(bytes(damaged)), want)
+            except UserError:
+                found += 1
+        assert found > 150
+
+
+def test_a_checksum_that_is_wrong_is_named():
+    """Of what holds pixels, and of what stands behind them and may turn them."""
+    png = encoded(COLOUR)
+    _, note = next(notes(6))
+    cut = {
+        "IDAT": png[: -END - 1] + bytes([png[-END - 1] ^ 1]) + png[-END:],
+        "eXIf": png[:-END] + note[:-1] + bytes([note[-1] ^ 1]) + png[-END:],
+    }
+    for kind, content in cut.items():
+        sentence = rf"file is not a readable image \(the checksum of b'{kind}' is wrong"
+        with pytest.raises(UserError, match=sentence):
+            decoded(content)
+        with pytest.raises(UserError, match="the checksum of"):
+            as_viewed("file", opened(content))
+
+
+def test_what_stands_behind_the_end_of_a_png_or_is_missing_there():
+    want = decoded(encoded(COLOUR))
+    for content in (
+        encoded(COLOUR)[:-END],
+        encoded(COLOUR)[:-3],
+        encoded(COLOUR) + b"more\0\0\0\0and more",
+    ):
+        np.testing.assert_array_equal(decoded(content), want)

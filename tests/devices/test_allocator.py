@@ -30,7 +30,7 @@ def take_twice():
     take()
     take()
 take_twice()
-allocator.give_back()
+allocator.make_room(allocator.LARGE)
 take()
 thread = threading.Thread(target=take_twice)
 thread.start()

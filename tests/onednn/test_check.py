@@ -1,5 +1,6 @@
 """The library is used where it was tested, loads and computes what XLA computes."""
 
+import ctypes
 import subprocess
 from pathlib import Path
 
@@ -130,7 +131,12 @@ def test_how_a_trial_ends(code, output, expected, monkeypatch):
 def test_a_wrong_result_is_noticed(primitive, problem, monkeypatch):
     monkeypatch.setattr(trial, "_GEOMETRIES", ((3, 2, 1),))
     assert trial.wrong_result() is None
-    monkeypatch.setattr(primitive, "__call__", lambda *_: None)  # computes nothing
+
+    def wrong(self, *addresses):
+        """Left as it is, the memory may hold the result of the trial before."""
+        ctypes.memset(addresses[-1], 0x40, 64)  # floats of 3
+
+    monkeypatch.setattr(primitive, "__call__", wrong)
     assert trial.wrong_result() == problem
 
 

@@ -1,13 +1,16 @@
 """Whose folder a work folder is, before anything is written there."""
 
 import json
+import os
 
 import pytest
 
 from cnnjax.config import to_dict
 from cnnjax.errors import UserError
+from cnnjax.record_kinds import FILES_OF_RUN
 from cnnjax.run.folder import RunFolder
-from tests.run.tiny import tiny_run
+from cnnjax.run.heartbeat import write_heartbeat
+from tests.run.tiny import fit, tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +51,35 @@ def test_other_files_do_no_harm(run, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     RunFolder(tmp_path, run, "tiny").write_records()
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+MINE = {
+    "an object": '{"chapters": [1, 2]}',
+    "a list": "[1, 2]",
+    "no JSON": "my own notes",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("content", MINE)
+@pytest.mark.parametrize("file", FILES_OF_RUN)
+def test_a_file_of_the_user_is_never_replaced(run, tmp_path, file, content):
+    """A name of ours, in a folder that is not."""
+    (tmp_path / file).write_text(MINE[content])
+    with pytest.raises(UserError, match=rf"has a {file} that no run wrote .*--workdir"):
+        RunFolder(tmp_path, run, "tiny")
+    with pytest.raises(UserError, match=rf"has a {file} that no run wrote"):
+        fit(run, tmp_path)
+    assert (tmp_path / file).read_text() == MINE[content]
+    assert os.listdir(tmp_path) == [file]
+
+
+def test_what_a_killed_start_left_is_ours(run, tmp_path):
+    """A heartbeat comes first, then the records, then reports."""
+    write_heartbeat(tmp_path, "starting")
+    RunFolder(tmp_path, run, "tiny").write_records()
+    (tmp_path / "config.json").unlink()
+    RunFolder(tmp_path, run, "tiny").write_records()
+    for name in ("report.md", "crash.txt"):
+        (tmp_path / name).write_text("ours, beside config.json")
+    RunFolder(tmp_path, run, "tiny")

@@ -13,7 +13,7 @@ from cnnjax.interrupt import Stopped
 from cnnjax.records import read_json, write_json
 from cnnjax.run import loop, provenance, single
 from cnnjax.run.folder import RunFolder
-from cnnjax.seal import broken, sealed
+from cnnjax.seal import SEAL, broken, result_digest, sealed
 from tests.run.tiny import fit, rows_of, tiny_run
 
 COMPILED = []
@@ -144,7 +144,7 @@ def test_a_foreign_or_changed_result_is_refused(run, folder, exchange):
     with pytest.raises(UserError, match=words):
         fit(run, folder)
     assert {p: p.read_bytes() for p in folder.rglob("*.json*")} == before
-    if exchange not in (of_another_config, of_other_data):  # it reads no data
+    if exchange is not of_another_config:  # which took config.json away
         with pytest.raises(UserError, match=words):
             load_run(folder, "last", 1)
 
@@ -194,6 +194,79 @@ def test_checkpoints_of_another_config_are_no_weights_of_this(folder):
         (folder / f"seed-{seed}" / "result.json").unlink()
     with pytest.raises(UserError, match=r"another config than .*momentum"):
         load_run(folder, "last", 0)
+
+
+# -- a net that is loaded --------------------------------------------------------------
+
+OTHER = "0123456789abcdef"
+
+
+def say_other_data(folder, *files):
+    """Lets files of a cell be those of a training of the same config on other data."""
+    for name in files:
+        path = folder / name
+        record = read_json(path)
+        if name == "provenance.json":
+            record["data"]["fingerprint"] = OTHER
+        else:
+            record["data_fingerprint"] = OTHER
+        if name == "preprocessing.json":
+            record[SEAL] = result_digest(record)
+        if name.endswith("result.json"):
+            record = sealed(record, path.parent / "metrics.jsonl")
+        write_json(path, record)
+
+
+RECORDS = ("provenance.json", "preprocessing.json", "seed-0/result.json")
+MIXED = {
+    "all but the checkpoints": (RECORDS, r"checkpoints.9 is not of this run"),
+    "the result": (RECORDS[2:], r"seed-0.result\.json is not of this run"),
+    "what images become": (RECORDS[1:2], r"preprocessing\.json is not of this run"),
+    "the provenance": (RECORDS[:1], r"preprocessing\.json is not of this run"),
+}
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_files_of_trainings_on_different_data_are_no_net(folder, case):
+    """One config on two data folders: nothing but the fingerprint differs."""
+    files, words = MIXED[case]
+    say_other_data(folder, *files)
+    with pytest.raises(UserError, match=rf"{words} \(data_fingerprint .*, not "):
+        load_run(folder, "last", 0)
+    (folder / "seed-0" / "result.json").unlink()
+    if case != "the result":
+        with pytest.raises(UserError, match=words):
+            load_run(folder, "last", 0)
+
+
+def test_images_are_never_prepared_as_for_another_run(folder):
+    say_other_data(folder, "preprocessing.json")
+    with pytest.raises(UserError, match=r"preprocessing\.json is not of this run"):
+        load_run(folder, "initial", 0)
+    record = read_json(folder / "preprocessing.json")
+    changed = record | {
+        "config_hash": "0123456789ab",
+        "data_fingerprint": read_json(folder / "provenance.json")["data"][
+            "fingerprint"
+        ],
+    }
+    changed[SEAL] = result_digest(changed)
+    write_json(folder / "preprocessing.json", changed)
+    with pytest.raises(UserError, match=r"\(config_hash 0123456789ab, not "):
+        load_run(folder, "last", 0)
+
+
+def test_files_that_say_nothing_of_their_run_are_still_read(run, folder):
+    """As earlier versions wrote them."""
+    record = read_json(folder / "preprocessing.json")
+    old = {key: record[key] for key in ("class_names", "preprocessing")}
+    write_json(folder / "preprocessing.json", old)
+    for seed in (0, 1):
+        path = folder / f"seed-{seed}" / "result.json"
+        kept = {k: v for k, v in read_json(path).items() if not k.startswith("data_")}
+        write_json(path, kept)
+        as_before(path)
+    assert load_run(folder, "last", 1).test_error is not None
 
 
 # -- who trained it --------------------------------------------------------------------

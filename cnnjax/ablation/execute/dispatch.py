@@ -24,13 +24,14 @@ from cnnjax.ablation.execute.jobs import (
     refuse_other_jobs,
     write_jobs,
 )
-from cnnjax.ablation.execute.launchers import Local, Slurm
+from cnnjax.ablation.execute.launchers import Local, Slurm, last_lines
 from cnnjax.ablation.execute.slurm import cancel_line, parse_options
 from cnnjax.ablation.execute.status import read_cells, summary
 from cnnjax.ablation.execute.taken import take_published
 from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
 from cnnjax.errors import UserError, unknown_name
+from cnnjax.files import UnfitFile
 from cnnjax.interrupt import StopRequest, catching_signals
 from cnnjax.lock import LOCK, holder
 from cnnjax.records import write_text
@@ -45,7 +46,6 @@ LAUNCHERS = ("inline", "local", "slurm")
 ATTEMPTS = 2
 NOTICE = b"\ninterrupted\n"
 SHOW_SECONDS = 5.0
-LOG_LINES = 30  # of a killed cell, copied to its crash.txt
 
 
 def train_cells(
@@ -168,7 +168,7 @@ class Launch:
                     "queued: run the command again when SLURM answers"
                 )
             for name in list(self.queue):
-                record = self.system.found(known["cells"].get(name, {}))
+                record = self.system.found(name, known["cells"].get(name, {}))
                 if record and self._is_active(name, record):
                     self._take_over(name, record)
         if self.active:
@@ -290,11 +290,10 @@ class Launch:
             return
         log = self.system.log(record)
         if not crashed:
-            with contextlib.suppress(OSError):
-                last = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+            with contextlib.suppress(OSError, UnfitFile):
                 write_text(
                     self.plan.workdir / name / "crash.txt",
-                    "\n".join([f"{reason}; the end of {log}:", *last, ""]),
+                    "\n".join([f"{reason}; the end of {log}:", *last_lines(log), ""]),
                 )
         folder, seeds = self._folder(name), self.runs[name].seeds
         reason = f"{reason} ({ATTEMPTS} attempts)"

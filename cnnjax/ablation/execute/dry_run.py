@@ -31,8 +31,9 @@ from cnnjax.run.setup import set_up
 from cnnjax.screen import say, show, terminal
 from cnnjax.texts import one_line
 
-# Of the time in which the programs of training are compiled.
-PROBE_SHARE = 0.5
+# Of the time in which the programs of training are compiled. A probe looks at each
+# layer by itself, so that equal blocks are compiled one by one.
+PROBE_SHARE = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class ArmEstimate:
     def narrow_seconds(self, speed: Speed) -> float:
         """Compiling, and what a narrow net takes beside its multiply-adds, on a core.
 
-        A probe is a program about half as large as those of training.
+        A probe counts like the programs of training.
         """
         programs = self.num_cells * (1 + PROBE_SHARE * self.num_probes)
         steps = self.steps * self.num_runs * self.variables * speed.layer_seconds

@@ -5,6 +5,7 @@ A job is described by a record for `jobs.json`. That of SLURM uses submitit.
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -18,12 +19,18 @@ import psutil
 from cnnjax.ablation.execute import slurm
 from cnnjax.ablation.execute.jobs import Record
 from cnnjax.errors import UserError
+from cnnjax.files import open_regular
 from cnnjax.process import how_it_ended, identity, is_running
 
 # SLURM refuses longer arrays by default (MaxArraySize).
 ARRAY_SIZE = 1000
+# Of the log of a killed cell, copied to its crash.txt.
+LOG_LINES, LOG_BYTES = 30, 2**16
 # Time before the limit at which a cell is told to save and requeue.
 WARNING_SECONDS = 120
+# What a cell executes; workdir, name and key stand behind it.
+CODE = "import sys; from {} import {} as run; run(*sys.argv[1:3])"
+_ANY_CODE = re.compile(re.escape(CODE).replace(r"\{\}", r"[\w.]+"))
 PROBE = "import jax; d = jax.local_devices(); print(d[0].platform, len(d))"
 
 
@@ -89,8 +96,7 @@ class Local:
         """Starts a process per cell, and completes its record."""
         started = []
         for cell, record in zip(cells, records, strict=True):
-            call = f"from {function.__module__} import {function.__name__} as run"
-            code = f"import sys; {call}; run(*sys.argv[1:3])"
+            code = CODE.format(function.__module__, function.__name__)
             gpu = str(self._gpus[record["slot"]]) if self._gpus else ""
             self._folder.mkdir(parents=True, exist_ok=True)
             with open(self.log(record), "ab") as log:
@@ -108,15 +114,33 @@ class Local:
             started.append(record | {"job": str(process.pid)} | identity(process.pid))
         return started
 
-    def found(self, record: Record) -> Record:
-        """The record, with the process of one that had not been written to the end."""
+    def found(self, name: str, record: Record) -> Record:
+        """The record, with the process of one that had not been written to the end.
+
+        Args:
+          name: of the cell.
+          record: of it, in a file that anyone may have written.
+        """
         key = record.get("key")
         if record.get("pid") or not key:
             return record
-        for process in psutil.process_iter(["cmdline"]):
-            if key in (process.info["cmdline"] or ()):
+        for process in psutil.process_iter():
+            if self._arguments(process.pid) == [name, key]:
                 return record | {"job": str(process.pid)} | identity(process.pid)
         return record
+
+    def _arguments(self, pid: int) -> list[str] | None:
+        """Name and key of the cell that a process trains; None if it is none of ours.
+
+        A number in a file may by now be that of any process.
+        """
+        with contextlib.suppress(psutil.Error):
+            found = psutil.Process(pid).cmdline()[-5:]
+            is_cell = len(found) == 5 and _ANY_CODE.fullmatch(found[1])
+            here = found[:1] + found[2:3] == ["-c", str(self._folder.parent)]
+            if is_cell and here and pid != os.getpid():
+                return found[3:]
+        return None
 
     def poll(self) -> bool:
         """Notes how processes have ended; always True, as no scheduler is asked."""
@@ -129,8 +153,11 @@ class Local:
         return True
 
     def is_active(self, record: Record) -> bool:
-        """Whether the process lives; one on another machine counts as ended."""
-        return bool(is_running(record))
+        """Whether it lives and trains a cell; one on another machine has ended."""
+        return bool(is_running(record)) and (
+            self._started.get(record.get("key", "")) == record["pid"]
+            or self._arguments(record["pid"]) is not None
+        )
 
     def state(self, record: Record) -> str:
         """Empty: there is no scheduler."""
@@ -198,7 +225,7 @@ class Slurm:
         """Nothing is known of jobs before SLURM numbers them."""
         return []
 
-    def found(self, record: Record) -> Record:
+    def found(self, name: str, record: Record) -> Record:
         """The record: SLURM knows its job."""
         return record
 
@@ -296,6 +323,20 @@ def last_line(text: str) -> str:
     """The last line that says anything."""
     lines = (line.strip() for line in reversed(text.splitlines()))
     return next(filter(None, lines), "no reason given")
+
+
+def last_lines(log: Path) -> list[str]:
+    """The end of a log, which is no pipe and no link to what is not a log.
+
+    Raises:
+      UnfitFile: it is.
+      OSError: it cannot be read.
+    """
+    with open_regular(log, sys.maxsize, follow=False) as file:
+        size = os.fstat(file.fileno()).st_size
+        file.seek(max(0, size - LOG_BYTES))
+        text = file.read(LOG_BYTES).decode(errors="replace")
+    return text.splitlines()[-LOG_LINES:]
 
 
 def _submitit() -> Any:

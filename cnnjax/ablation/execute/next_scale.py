@@ -60,7 +60,7 @@ def additions(plan: Plan, larger: Plan) -> list[str]:
         (posed[1] - posed[0], "claims"),
     )
     words = [f"{count:g} {what}" for count, what in counts if count > 0]
-    return [*words, *(f"the probe {name}" for name in probes)]
+    return [*words, *(f"probe {name}" for name in probes)]
 
 
 def seconds_of(plan: Plan, larger: Plan) -> float | None:

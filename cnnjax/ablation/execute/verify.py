@@ -95,8 +95,12 @@ def _store(workdir: Path, rows: list[dict[str, Any]]) -> None:
 
     What came out once stays where weights are gone since.
     """
-    today = datetime.datetime.now(datetime.UTC)
+    today = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    about = {"created": today, "git_commit": git_commit()}
     earlier, _ = sift_record(workdir / FILE, VERIFIED)
+    if earlier and all(row["outcome"] == UNVERIFIED for row in rows):
+        # Nothing was evaluated today.
+        about = {key: earlier[key] for key in about if key in earlier}
     known = {_of(row): row for row in (earlier or {"runs": []})["runs"]}
     for row in rows:
         old = known.get(_of(row))
@@ -106,8 +110,7 @@ def _store(workdir: Path, rows: list[dict[str, Any]]) -> None:
     write_json(
         workdir / FILE,
         {
-            "created": today.isoformat(timespec="seconds"),
-            "git_commit": git_commit(),
+            **about,
             "points": POINTS,
             "share": SHARE,
             "runs": list(known.values()),

@@ -15,12 +15,12 @@ from typing import Any
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.plan import load_ablation, make_plan
+from cnnjax.ablation.report.replacing import replace_block
 from cnnjax.config import deciding_keys, to_dict
 from cnnjax.errors import UserError
 from cnnjax.record_kinds import CONFIG
 from cnnjax.records import (
     read_json,
-    replace_block,
     sift_record,
     write_json,
     write_text,

@@ -16,11 +16,11 @@ from cnnjax.ablation.report.overview import (
 )
 from cnnjax.ablation.report.pages import make_context, render
 from cnnjax.ablation.report.redrawing import drawn
-from cnnjax.ablation.report.replacing import replacing
+from cnnjax.ablation.report.replacing import alone, replace_block, replacing
 from cnnjax.ablation.report.tables import troubles
 from cnnjax.errors import UserError
 from cnnjax.names import check_name
-from cnnjax.records import replace_block, write_bytes, write_json, write_text
+from cnnjax.records import write_bytes, write_json, write_text
 from cnnjax.texts import as_block
 
 KEPT = ("report.md", "results.csv")
@@ -56,7 +56,7 @@ def publish(workdir: Path, repository: Path) -> Path:
         )
     name = _report_name(sweep.ablation.name, sweep.scale_name)
     results = repository / "docs" / "results"
-    with replacing(results, name) as new:
+    with alone(repository), replacing(results, name) as new:
         records = _write(entry, workdir, new)
         block = render("readme.md.j2", make_context(records), autoescape=False)
         replace_block(repository / "README.md", name, block)
@@ -103,6 +103,13 @@ def publish_atlas(
     Raises:
       UserError: none could be published, or the README lacks that block.
     """
+    with alone(repository):
+        return _publish_atlas(root, scale, repository, names)
+
+
+def _publish_atlas(
+    root: Path, scale: str, repository: Path, names: Sequence[str]
+) -> tuple[list[Path], dict[str, str]]:
     results = repository / "docs" / "results"
     entries, folders, left = [], [], {}
     for name in names:

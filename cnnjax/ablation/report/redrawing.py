@@ -14,6 +14,8 @@ from cnnjax.errors import UserError, printable
 from cnnjax.records import write_bytes
 from cnnjax.screen import terminal
 
+_FILES = {"report.html", "report.md", "results.csv"}
+
 
 @contextlib.contextmanager
 def drawn(folder: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -50,7 +52,8 @@ def write_report_from(
       The page.
 
     Raises:
-      UserError: there are no such records, or `workdir` holds runs.
+      UserError: there are no such records, or `workdir` holds runs or files that are
+        not of such a report.
     """
     console = console or terminal()
     workdir = workdir or Path("runs", "published", folder.absolute().name)
@@ -59,6 +62,7 @@ def write_report_from(
             f"{printable(workdir)} holds runs of its own ({held[0]}): give another "
             "--workdir for the report"
         )
+    _refuse_foreign(workdir)
     with drawn(folder) as (drawing, warnings):
         print_summary(drawing, console)
         for warning in warnings:
@@ -68,3 +72,17 @@ def write_report_from(
         for path in (drawing / "plots").iterdir():
             write_bytes(workdir / "plots" / path.name, path.read_bytes())
     return workdir / "report.html"
+
+
+def _refuse_foreign(workdir: Path) -> None:
+    """Refuses a folder with files that no `report --from` wrote.
+
+    Raises:
+      UserError: there are some; what is there would be replaced.
+    """
+    there = {path.name for path in workdir.iterdir()} if workdir.is_dir() else set()
+    if there and (more := (there ^ _FILES) - {"plots"}):
+        raise UserError(
+            f"{printable(workdir)} is neither empty nor the folder of such a report "
+            f"(see {printable(min(more))}): give another --workdir"
+        )

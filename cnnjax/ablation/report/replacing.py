@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnjax.errors import UserError, printable
-from cnnjax.records import write_failure
+from cnnjax.lock import LOCK, Lock, locked
+from cnnjax.records import write_failure, write_text
+from cnnjax.texts import with_block
 
 FILES = frozenset(
     {"report.md", "results.csv", "plan.json", "records.jsonl", "definition.json"}
@@ -17,11 +19,28 @@ PLOTS = "plots"  # a folder of pictures
 PICTURE = ".png"
 
 
+def alone(repository: Path) -> contextlib.AbstractContextManager[Lock]:
+    """The lock of all that is published in a repository, which one command has.
+
+    It covers `docs/results/` and the blocks of README.md and docs/benchmarks.md, which
+    are read, changed and written.
+
+    Args:
+      repository: folder that contains README.md and docs/.
+
+    Raises:
+      TakenError: another command publishes.
+    """
+    busy = f"{printable(repository)} is being published into"
+    return locked(repository / "docs" / "results" / LOCK, busy)
+
+
 @contextlib.contextmanager
 def replacing(results: Path, name: str) -> Iterator[Path]:
     """Gives an empty folder that takes the place of a published one in the end.
 
-    Only what `publish` writes is ever deleted, file by file.
+    Only what `publish` writes is ever deleted, file by file. Whoever calls it has the
+    lock `alone`, for what other calls have half written would be deleted as well.
 
     Args:
       results: folder of all published reports; created if missing.
@@ -103,3 +122,24 @@ def _remove(folder: Path) -> None:
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:
     """Whether it is of a kind of `stat`, and no link to one."""
     return os.path.lexists(path) and kind(path.lstat().st_mode)
+
+
+def replace_block(path: Path, name: str, text: str) -> bool:
+    """Replaces what stands between `<!-- begin NAME -->` and `<!-- end NAME -->`.
+
+    Returns:
+      Whether something else stood there.
+
+    Raises:
+      UserError: the file has no such pair of marks.
+    """
+    content = path.read_text("utf-8")
+    new = with_block(content, name, text)
+    if new is None:
+        raise UserError(
+            f"{path} has no block between <!-- begin {name} --> and <!-- end {name} "
+            "-->: add both marks"
+        )
+    if new != content:
+        write_text(path, new)
+    return new != content

@@ -5,6 +5,7 @@ template of file names gives, and believes all numbers.
 """
 
 import collections
+import io
 import json
 import os
 import re
@@ -66,8 +67,8 @@ def check_description(directory: Path) -> None:
       directory: of a version, such as `<data_dir>/mnist/3.0.1`.
 
     Raises:
-      UserError: a class beyond `CLASSES`, a negative number, a description that is no
-        regular file or too large.
+      UserError: a class beyond `CLASSES`, a negative number, more or fewer names than
+        classes, a description that is no regular file or too large.
       Exception: what JSON and protobuf raise for files that are none.
     """
     from google.protobuf import json_format
@@ -87,6 +88,9 @@ def check_description(directory: Path) -> None:
     for outer in named:
         for feature in _features(outer):
             _check_feature(directory, feature)
+        for key, feature in outer.features_dict.features.items():
+            if feature.WhichOneof("content") == "class_label":
+                _check_names(directory, key, feature.class_label.num_classes)
     for name in (info.name, *(split.name for split in info.splits)):
         if "/" in name:
             raise UserError(
@@ -147,6 +151,25 @@ def check_shard(directory: Path, path: os.PathLike) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _check_names(directory: Path, key: str, num_classes: int) -> None:
+    """Compares names of classes with their number; TFDS lets the names decide it."""
+    path = directory / f"{key}.labels.txt"
+    if "/" in key or not os.path.lexists(path):
+        return  # TFDS then numbers them
+    do = "correct that file, or delete it to have the classes numbered"
+    try:
+        # Lines as TFDS reads them.
+        lines = io.StringIO(_text(path), newline=None).read().split("\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{printable(path)} is no UTF-8: {do}") from error
+    names = sum(bool(line.strip()) for line in lines)
+    if names != num_classes:
+        raise UserError(
+            f"{printable(path)} names {names:,} classes, but features.json says "
+            f"{num_classes:,}: {do}"
+        )
 
 
 def _text(path: Path) -> str:

@@ -6,13 +6,12 @@ several versions the highest is read.
 
 import collections
 import contextlib
-import errno
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl.logging import get_absl_logger
@@ -22,7 +21,15 @@ from cnnjax.data.contents import Ignored
 from cnnjax.data.decoded_cache import key_of
 from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
 from cnnjax.data.request import Request
-from cnnjax.data.sources.description import check_description, check_shard
+from cnnjax.data.sources.description import check_description
+from cnnjax.data.sources.shards import (
+    MOST_SHOWN,
+    blocks,
+    most_of_record,
+    readable,
+    record_sizes,
+    require_records,
+)
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
@@ -40,18 +47,9 @@ NAMES = ("cifar10", "cifar100", "mnist", "fashion_mnist", "svhn_cropped")
 POOLS = ("train", "validation", "test")
 # Published as exact pixels: JPEG inside means somebody has changed them.
 LOSSLESS = NAMES
-BLOCK = 1024  # records read at once
-# Labels on disk: oldest entries go first beyond this.
+CACHE = "labels"
+# Of them on disk: oldest entries go first beyond this.
 MOST_BYTES = 2**28
-MOST_SHOWN = 200  # characters of what a library says
-# Errors of the system that say nothing of what is in a file.
-_REFUSED = tuple(
-    os.strerror(number)
-    for number in (
-        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO, errno.ENODEV),
-        *(errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM),
-    )
-)
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
 
 
@@ -82,18 +80,23 @@ def open_source(request: Request) -> Source:
                 f"{directory} has no record in the split 'train': delete that folder "
                 "and prepare it again"
             )
-        _require_records(directory, builder)
+        # Before the library of the records sees them.
+        known = _known(directory, builder.info, list(sizes), image_key, label_key)
+        require_records(directory, builder.info, POOLS)
+        for pool, num in sizes.items():
+            with readable(directory, pool):
+                if len(known.bytes[pool]) != num:
+                    raise ValueError("the index and the records of a file differ")
         sources = {pool: _open_split(builder, pool) for pool in sizes}
 
     def records(pool: str, indices: np.ndarray) -> Iterator[tuple[str, Any]]:
         from tensorflow_datasets.proto import tf_example_pb2
 
-        for start in range(0, len(indices), BLOCK):
-            block = [int(i) for i in indices[start : start + BLOCK]]
-            with _readable(directory, pool):
-                raw = sources[pool].__getitems__(block)
+        for block in blocks(indices, known.bytes[pool]):
+            with readable(directory, pool):
+                raw = sources[pool].__getitems__(block.tolist())
             for index, content in zip(block, raw, strict=True):
-                with _readable(directory, pool):
+                with readable(directory, pool):
                     # Parsing the field that matters is several times faster than going
                     # through TFDS's feature decoding.
                     fields = tf_example_pb2.Example.FromString(content).features.feature
@@ -101,23 +104,25 @@ def open_source(request: Request) -> Source:
 
     def images(pool: str, indices: np.ndarray) -> Iterator[tuple[str, bytes]]:
         for where, fields in records(pool, indices):
-            with _readable(directory, pool):
+            with readable(directory, pool):
                 yield where, _only(fields[image_key].bytes_list.value)
 
     def labels(pool: str) -> Iterator[int]:
         for _, fields in records(pool, np.arange(sizes[pool])):
-            with _readable(directory, pool):
+            with readable(directory, pool):
                 yield _only(fields[label_key].int64_list.value)
 
     def files() -> Iterator[str]:
         names = os.listdir(directory)
         return (name for name in names if os.path.isfile(directory / name))
 
-    found = _labels_once(directory, files(), label_key, sizes, labels)
+    found = known.labels or known.keep(
+        {p: np.fromiter(labels(p), np.int64, num) for p, num in sizes.items()}
+    )
     size, channels = request.image_size, request.channels
     first_name, first = next(images("train", np.array([0])))
-    known = channels or {1: 1, 3: 3, 4: 3}.get(stored, 0)
-    shape = decoded_shape(first, first_name, size, known)
+    certain = channels or {1: 1, 3: 3, 4: 3}.get(stored, 0)
+    shape = decoded_shape(first, first_name, size, certain)
 
     def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         encoded, convert = images(pool, indices), channels == 1
@@ -137,59 +142,56 @@ def open_source(request: Request) -> Source:
             Ignored(f"record of the split {split!r}", splits[split].num_examples)
             for split in sorted(splits.keys() - sizes.keys())
         ),
-        certain=bool(known) or shape[2] == 3,
+        certain=bool(certain) or shape[2] == 3,
     )
 
 
-def _require_records(directory: Path, builder: Any) -> None:
-    """Refuses a set of which a file holds more or fewer records than it says.
+class _Known(NamedTuple):
+    """What the user's cache folder keeps of records, so that they are read once.
 
-    The same of a file that two splits have, or one split twice.
+    Args:
+      key: of the files as they are.
+      bytes: pool -> what each record unpacks to, int64.
+      labels: pool -> as they are, int64; empty where they were not read yet.
     """
-    from array_record.python.array_record_module import ArrayRecordReader
 
-    pools: dict[tuple[int, int], str] = {}  # file -> pool
-    for pool in POOLS:
-        if pool not in builder.info.splits:
-            continue
-        parts = builder.info.splits[pool].file_instructions
-        for part in parts:
-            file = check_shard(directory, part.filename)
-            if file in pools:
-                raise UserError(
-                    f"{printable(part.filename)} of split {pool!r} is a file of split "
-                    f"{pools[file]!r} as well: delete that folder and prepare it again"
-                )
-            if file:
-                pools[file] = pool
-            with _readable(directory, pool):
-                reader = ArrayRecordReader(os.fspath(part.filename))
-                held = reader.num_records()
-                reader.close()
-            if held != part.examples_in_shard:
-                raise UserError(
-                    f"{printable(part.filename)} holds {held:,} records, but "
-                    f"dataset_info.json says {part.examples_in_shard:,}: delete that "
-                    "folder and prepare it again"
-                )
+    key: str
+    bytes: dict[str, np.ndarray]
+    labels: dict[str, np.ndarray]
+
+    def keep(self, labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The labels, and the cache has them."""
+        sizes = {f"bytes of {pool}": array for pool, array in self.bytes.items()}
+        array_cache.keep(CACHE, self.key, MOST_BYTES, **labels, **sizes)
+        return labels
 
 
-def _labels_once(
-    directory: Path,
-    files: Iterable[str],
-    label_key: str,
-    sizes: dict[str, int],
-    labels: Callable[[str], Iterator[int]],
-) -> dict[str, np.ndarray]:
-    """The labels of each pool, int64, as they are; kept in the user's cache folder."""
-    key = key_of((directory / file for file in files), ("labels", label_key))
-    found = array_cache.find("labels", key, tuple(sizes))
-    if found is None:
-        found = [np.fromiter(labels(p), np.int64, num) for p, num in sizes.items()]
-        array_cache.keep(
-            "labels", key, MOST_BYTES, **dict(zip(sizes, found, strict=True))
+def _known(
+    directory: Path, info: Any, pools: list[str], image_key: str, label_key: str
+) -> _Known:
+    most = most_of_record(info.features[image_key])
+    files = (file for file in directory.iterdir() if file.is_file())
+    key = key_of(files, (CACHE, label_key, str(most)))
+    of_bytes = [f"bytes of {pool}" for pool in pools]
+    found = array_cache.find(CACHE, key, (*pools, *of_bytes))
+    if found is not None:
+        labels, sizes = found[: len(pools)], found[len(pools) :]
+        return _Known(
+            key,
+            dict(zip(pools, sizes, strict=True)),
+            dict(zip(pools, labels, strict=True)),
         )
-    return dict(zip(sizes, found, strict=True))
+    measured = {}
+    for pool in pools:
+        with readable(directory, pool):
+            measured[pool] = np.concatenate(
+                [
+                    record_sizes(directory, part.filename, most)
+                    for part in info.splits[pool].file_instructions
+                ]
+                or [np.zeros(0, np.int64)]
+            )
+    return _Known(key, measured, {})
 
 
 def find_prepared(name: str, data_dir: str) -> Path:
@@ -299,7 +301,8 @@ def check_prepared(directory: Path) -> None:
       UserError: says what is wrong with which file.
     """
     with _understood(directory):
-        _require_records(directory, _open_builder(directory))
+        builder = _open_builder(directory)
+        require_records(directory, builder.info, POOLS)
 
 
 def _open_split(builder, split: str):
@@ -348,26 +351,6 @@ def _only(values: Any) -> Any:
     if len(values) != 1:
         raise ValueError(f"{len(values):,} images or labels in a record, not one")
     return values[0]
-
-
-@contextlib.contextmanager
-def _readable(directory: Path, split: str):
-    from google.protobuf.message import DecodeError
-
-    try:
-        yield
-    except (RuntimeError, ValueError, IndexError, DecodeError) as error:
-        reason = sentence(error, MOST_SHOWN)
-        what = f"the records of split {split!r} in {directory}"
-        if any(words in str(error) for words in _REFUSED):
-            raise UserError(
-                f"{what} cannot be read now ({reason}): look after the disk or its "
-                "network, or permit reading, and run the command again"
-            ) from error
-        raise UserError(
-            f"{what} are missing, cut short or corrupt ({reason}): delete that folder "
-            "and prepare it again"
-        ) from error
 
 
 def _is_no_group_size(record: logging.LogRecord) -> bool:

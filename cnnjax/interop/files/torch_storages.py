@@ -50,6 +50,8 @@ class Stretches:
         Raises:
           PickleError: the file does not hold them.
         """
+        if lacking := sizes.keys() - set(keys):
+            raise PickleError(f"its list of storages lacks {len(lacking):,}")
         at, end = self.file.tell(), self.file.seek(0, 2)
         for key in keys:
             self.file.seek(at)

@@ -1,6 +1,8 @@
 """Checkpoints that cannot be read: damaged ones are moved aside, never deleted.
 
-A file that the system refuses to read is not damage.
+Only what readers say of data counts as damage. Whatever else ends a reading, such as an
+error of the system, a lack of threads or a module that cannot be imported, says nothing
+of the checkpoint, and ends the start with a sentence.
 
 Nothing that could not be read is deleted: it may be whole, and the fault elsewhere.
 """
@@ -25,7 +27,16 @@ _T = TypeVar("_T")
 # Beside the checkpoints; no number, so that Orbax leaves it alone.
 FOLDER = "damaged"
 # Files that are not there, or are of another kind, are damage.
-_DAMAGE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+# And what parsers and TensorStore say of what is in them: a wrong value (also of JSON,
+# UTF-8 and Zarr), a field that is missing, JSON that is nested too deeply.
+_WRONG_DATA = (ValueError, LookupError, RecursionError, EOFError, StopIteration)
+# TensorStore begins some of its messages with a code; these are of data.
+_CODE = re.compile(r"([A-Z]+(?:_[A-Z]+)*): ")
+_CODES_OF_DATA = (
+    *("DATA_LOSS", "NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION"),
+    *("OUT_OF_RANGE", "UNIMPLEMENTED"),
+)
 # TensorStore gives the system's error number in its message only; which way depends
 # on its version.
 _NUMBER = re.compile(r"\[(?:OS error |os_error_code=')(\d+)")
@@ -56,7 +67,7 @@ def reading(folder: Path, link: Path) -> Iterator[None]:
 
     Raises:
       DamagedError: what is in the files is not what was written.
-      UserError: the system refuses to read it.
+      UserError: something else ended the reading, such as the system.
     """
     try:
         yield
@@ -69,7 +80,36 @@ def reading(folder: Path, link: Path) -> Iterator[None]:
                 "to its permissions and its disk, and start again, or choose another "
                 "--workdir"
             ) from error
-        raise DamagedError(_in_short(error, folder, link)) from error
+        words = _in_short(error, folder, link)
+        if not _is_damage(error):
+            raise UserError(
+                f"cannot read checkpoint {folder}: {words}; nothing was changed: see "
+                "to the memory and the processes that this machine allows (ulimit -u), "
+                "and start again; where it stays so, move the checkpoint away, or "
+                "choose another --workdir"
+            ) from error
+        raise DamagedError(words) from error
+
+
+def _is_damage(error: BaseException) -> bool:
+    """Whether it, and all errors behind it, are of data."""
+    for found in _chain(error):
+        code = _CODE.match(str(found))
+        if not isinstance(found, (DamagedError, *_MISSING, *_WRONG_DATA)) or (
+            code is not None and code[1] not in _CODES_OF_DATA
+        ):
+            return False
+    return True
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and those behind it; one that is raised again may be behind itself."""
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in seen:
+        yield found
+        seen.append(found)
+        found = found.__cause__ or found.__context__
 
 
 def twice(read: Callable[..., _T], *args: Any) -> _T:
@@ -127,24 +167,21 @@ def system_error(error: BaseException, but: tuple = ()) -> OSError | None:
     Returns:
       The error, or None if there is none.
     """
-    seen: BaseException | None = error
-    while seen is not None:
-        found: BaseException = seen
-        if match := _NUMBER.search(str(seen)):
+    for found in _chain(error):
+        if match := _NUMBER.search(str(found)):
             found = OSError(int(match[1]), os.strerror(int(match[1])))
         if isinstance(found, OSError) and not isinstance(found, but):
             return found
-        seen = seen.__cause__ or seen.__context__
     return None
 
 
 def _refusal(folder: Path, error: Exception) -> str | None:
     """Why the system refuses to read the files; None if it does not."""
-    refused = system_error(error, but=_DAMAGE)
+    refused = system_error(error, but=_MISSING)
     if refused is None:
         try:
             _read_all(folder)
-        except _DAMAGE:
+        except _MISSING:
             return None
         except OSError as found:
             refused = found

@@ -35,6 +35,7 @@ from cnnjax.run.checkpoints.damaged import (
     system_error,
     twice,
 )
+from cnnjax.run.checkpoints.of_orbax import check_metadata
 from cnnjax.run.checkpoints.packing import (
     PACKED,
     differences,
@@ -264,7 +265,7 @@ class Checkpoints:
         self._remove_leftovers()
 
     def _keep_from_orbax(self, writable: bool) -> None:
-        """Moves aside what Orbax would open and wait for, such as a pipe."""
+        """Moves aside what Orbax would wait for, such as a pipe, or fail on."""
         for folder in sorted(self._directory.glob("[0-9]*")):
             if writable and folder.is_symlink():
                 raise UserError(
@@ -275,6 +276,7 @@ class Checkpoints:
             try:
                 with reading(folder, folder):
                     check_files(folder)
+                    check_metadata(folder)
             except DamagedError as error:
                 if not writable:
                     raise UserError(

@@ -50,7 +50,7 @@ def make_record(metadata: dict[str, Any], table: dict[str, list]) -> dict[str, A
 
 def open_record(record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list]]:
     """(metadata, table) of `make_record`; raises DamagedError if it has changed."""
-    if record["crc"] != _crc(record):
+    if not isinstance(record, dict) or record["crc"] != _crc(record):
         raise DamagedError("its record has changed")
     return from_line(record["metadata"]), record["leaves"]
 

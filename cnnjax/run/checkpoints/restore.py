@@ -1,7 +1,7 @@
 """How a run saves its arrays and finds those to resume from: one copy per block."""
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cnnjax.files import open_regular
 from cnnjax.net.stacked import stack, stacks_of, unstack
 from cnnjax.records import unreadable, write_bytes
 from cnnjax.run.checkpoints.manager import Checkpoints
+from cnnjax.run.folder import RunFolder, require_own
 from cnnjax.run.setup import Run
 
 BLOCK_AXIS = 1  # blocks are stacked behind the seeds
@@ -59,32 +60,47 @@ def restore_latest(
     return step, stack(tree, stacks, BLOCK_AXIS), metadata
 
 
-def save_statistics(folder: Path, run: Run, step: int, settled: dict[str, Any]) -> None:
+def save_statistics(folder: RunFolder, step: int, settled: dict[str, Any]) -> None:
     """Keeps the re-estimated statistics that the reported errors were computed with.
 
     Args:
       folder: of the run.
-      run: what was trained there.
       step: its last.
       settled: 'final' and 'best' -> model state of all seeds, or None.
     """
+    run = folder.run
     known = {name: state for name, state in settled.items() if state is not None}
     on_host = run.parallel.to_host(known)
     written = unstack(on_host, stacks_of(run.declared), BLOCK_AXIS)
     flat = traverse_util.flatten_dict(written, sep=".")
     leaves = {name: np.ascontiguousarray(leaf) for name, leaf in flat.items()}
     sums = {f"crc.{which}": _crc(_part(leaves, which)) for which in settled}
-    content = safetensors.numpy.save(leaves, {"step": str(step), **sums})
-    write_bytes(folder / STATISTICS, content)
+    about = {"step": str(step), **folder.identity, "seeds": seeds_in_words(run.seeds)}
+    content = safetensors.numpy.save(leaves, about | sums)
+    write_bytes(folder.path / STATISTICS, content)
 
 
-def read_statistics(folder: Path, which: str, step: int) -> dict[str, Any] | None:
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """The seeds of a run as the file of its statistics names them."""
+    return " ".join(map(str, seeds))
+
+
+def read_statistics(
+    folder: Path, which: str, step: int, ours: Mapping[str, str]
+) -> dict[str, Any] | None:
     """What `save_statistics` kept as 'final' or 'best': name -> leaf of all seeds.
 
     None where nothing was kept for this last step.
 
+    Args:
+      folder: of the run.
+      which: 'final' or 'best'.
+      step: the last of the run.
+      ours: the 'config_hash', 'data_fingerprint' and 'seeds' of the run, which the file
+        must have; files of earlier versions say nothing of their run.
+
     Raises:
-      UserError: the file is damaged, or cannot be read now.
+      UserError: the file is damaged, is of another run, or cannot be read now.
     """
     path = folder / STATISTICS
     try:
@@ -93,6 +109,7 @@ def read_statistics(folder: Path, which: str, step: int) -> dict[str, Any] | Non
             known = file.metadata() or {}
             if known.get("step") != str(step):
                 return None
+            require_own(path, known, ours)
             names = [name for name in file.keys() if name.startswith(f"{which}.")]  # noqa: SIM118
             leaves = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:

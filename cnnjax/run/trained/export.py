@@ -152,7 +152,7 @@ def _say_what_is_odd(path: Path, flat: dict[str, np.ndarray]) -> None:
     said = {"weights that are not finite": infinite, "negative variances": below}
     for what, names in said.items():
         if names:
-            _LOG.warning("%s has %s (%s)", path, what, listed(names))
+            _LOG.warning("%s has %s (%s)", printable(path), what, listed(names))
 
 
 def _known(path: Path, header: dict[str, str]) -> dict[str, Any]:

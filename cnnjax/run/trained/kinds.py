@@ -2,26 +2,58 @@
 
 from typing import Any
 
-from cnnjax.record_kinds import COUNT, ERROR_RATE, REAL, SEED, SHORT, WHOLE_CONFIG
+from cnnjax.data.standardize import STANDARDIZE
+from cnnjax.net.execution import EXECUTION
+from cnnjax.record_kinds import COUNT, ERROR_RATE, SEED, SHORT, WHOLE_CONFIG
 from cnnjax.schema import Anything, Flag, Items, Number, Object, Text
+
+# On the scale where white is 1. A channel that hardly varies is not divided, so that
+# those that are vary by more than the least.
+STATISTICS = {"mean": Number(0, 1), "std": Number(1e-6, 1)}
 
 
 def _fit_images(record: dict[str, Any]) -> str | None:
-    """A number for all, one a channel, or [H][W][C]."""
+    """Statistics of another shape, or of another kind, than is said."""
     image = tuple(record[key] for key in ("height", "width", "channels"))
-    for key in ("mean", "std"):
-        if _shape(record[key]) not in ((), image[2:], image):
-            return f"has a {key} that does not fit images of {image}"
+    channels, kind = image[2:], record["standardize"]
+    whole = image if image[:2] != (1, 1) else channels  # as `Preprocess.record` has it
+    shapes = {"channel": (channels, channels), "pixel_mean": (whole, ())}
+    for key, shape in zip(STATISTICS, shapes.get(kind, ((), ())), strict=True):
+        if _shape(record[key], STATISTICS[key]) != shape:
+            return f"has a {key} that is none of images of {image} for {kind!r}"
+    plain = record["mean"] == 0 and record["std"] == 1
+    if record["per_image"] != (kind == "image") or not (plain or kind in shapes):
+        return f"subtracts or divides by something else than {kind!r} says"
     return None
 
 
-def _shape(value: Any, most: int = 3) -> tuple[int, ...] | None:
+def _shape(value: Any, kind: Number, most: int = 3) -> tuple[int, ...] | None:
     """Of numbers in lists of equal lengths, at most so deep; None otherwise."""
     if not isinstance(value, list):
-        return () if REAL.sift(value, "", []) is value else None
-    shapes = {_shape(item, most - 1) for item in value} if most else set()
+        return () if kind.sift(value, "", []) is value else None
+    shapes = {_shape(item, kind, most - 1) for item in value} if most else set()
     inner = shapes.pop() if len(shapes) == 1 else None
     return None if inner is None else (len(value), *inner)
+
+
+def _of_one_net(header: dict[str, Any]) -> str | None:
+    """Sections of different nets, of which pages and words would tell the wrong one."""
+    architecture, config = header["architecture"], header["config"]
+    outputs, names = architecture["num_classes"], len(header["classes"])
+    if names != outputs:
+        return f"names {names:,} classes of a net with {outputs:,} outputs"
+    told = {"model": _computed(config["model"]), "norm": config.get("norm")}
+    if told != {key: _computed(architecture[key]) for key in told}:
+        return "has the config of another net"
+    standardize = config.get("augment", {}).get("standardize")
+    if standardize not in (None, header["preprocessing"]["standardize"]):
+        return f"has a preprocessing other than the {standardize!r} of its config"
+    return None
+
+
+def _computed(section: dict[str, Any]) -> dict[str, Any]:
+    """Without what says how blocks are executed."""
+    return {key: value for key, value in section.items() if key not in EXECUTION}
 
 
 FED = Object(
@@ -29,7 +61,7 @@ FED = Object(
         "height": Number(1, 2**16, whole=True),
         "width": Number(1, 2**16, whole=True),
         "channels": Number(1, 4, whole=True),
-        "standardize": SHORT,
+        "standardize": Text(of=tuple(STANDARDIZE)),
         "mean": Anything(),
         "std": Anything(),
         "per_image": Flag(),
@@ -38,7 +70,10 @@ FED = Object(
     agrees=_fit_images,
 )
 CLASSES = Items(Text(), least=1)
-FED_NET = Object(needs={"class_names": CLASSES, "preprocessing": FED})
+FED_NET = Object(
+    needs={"class_names": CLASSES, "preprocessing": FED},
+    may=dict.fromkeys(("config_hash", "data_fingerprint", "digest"), SHORT),
+)
 # In the header of an exported net.
 EXPORT = Object(
     needs={
@@ -63,5 +98,6 @@ EXPORT = Object(
             }
         ),
         "config": WHOLE_CONFIG,
-    }
+    },
+    agrees=_of_one_net,
 )

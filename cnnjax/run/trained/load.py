@@ -13,28 +13,25 @@ from flax.core import meta
 from ml_collections import ConfigDict
 
 from cnnjax.config import differences, digest, splat, to_dict
-from cnnjax.data.dataset import load_dataset
-from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.request import Request
-from cnnjax.data.standardize import measure_split
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
 from cnnjax.record_kinds import PROVENANCE
-from cnnjax.records import is_there, read_record
+from cnnjax.records import read_record
 from cnnjax.run.checkpoints.manager import Checkpoints
-from cnnjax.run.checkpoints.restore import read_statistics
+from cnnjax.run.checkpoints.restore import read_statistics, seeds_in_words
 from cnnjax.run.folder import (
     PREPROCESSING,
     read_result,
     refuse_without_weights,
     require_metadata,
+    require_own,
 )
 from cnnjax.run.settings import TrainSettings
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, name_of, seeds_of
-from cnnjax.run.trained.kinds import FED_NET
+from cnnjax.run.trained.fed import read_fed
 from cnnjax.run.trained.net import WEIGHTS, TrainedNet, architecture_of, build_network
 
 # Where a checkpoint keeps (params, model_state).
@@ -73,7 +70,8 @@ def load_run(
       statistics, its note tells what differs.
 
     Raises:
-      UserError: no run there, or no such seed or weights; names those that are.
+      UserError: no run there, or no such seed or weights (names those that are), or
+        files in the folder are of different runs.
     """
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "weights (--weights)")
@@ -81,10 +79,14 @@ def load_run(
     if weights != "initial":
         refuse_without_weights(folder)
     config = stored_config(folder / "config.json")
-    fed = _fed(folder, config, data_dir)
+    ours = _identity_of(folder, config)
+    fed = read_fed(folder, config, ours, data_dir)
     architecture = architecture_of(config, len(fed.class_names), plain=False)
     network = build_network(architecture)
-    loaded = _load(folder, config, network, fed.preprocess.image_shape, weights, seed)
+    image_shape = fed.preprocess.image_shape
+    loaded = _load(folder, config, ours, network, image_shape, weights, seed)
+    # Of its config last: the checkpoint tells more of what differs.
+    require_own(folder / PREPROCESSING, fed.record, ours)
     notes = [*fed.notes, *loaded.notes, _data_of(folder).get("note", "")]
     return TrainedNet(
         network=network,
@@ -99,14 +101,6 @@ def load_run(
         test_error=loaded.test_error,
         note="; ".join(note for note in notes if note),
     )
-
-
-class _Fed(NamedTuple):
-    """Preprocessing and class names of a net."""
-
-    preprocess: Preprocess
-    class_names: tuple[str, ...]
-    notes: list[str]
 
 
 class _Loaded(NamedTuple):
@@ -127,43 +121,19 @@ class _Checkpoint(NamedTuple):
     warnings: list[str]
 
 
-def _fed(folder: Path, config: ConfigDict, data_dir: str) -> _Fed:
-    path = folder / PREPROCESSING
-    if is_there(path):
-        record = read_record(path, FED_NET)
-        preprocess = Preprocess.of_record(record["preprocessing"])
-        return _Fed(preprocess, tuple(record["class_names"]), [])
-    # Sets were always in memory before this key was there.
-    section = {"delivery": "resident", **config.data}
-    if data_dir:
-        section["data_dir"] = data_dir
-    try:
-        dataset = load_dataset(splat("data", Request, section))
-    except UserError as error:
-        raise UserError(
-            f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and its "
-            f"data set cannot be read instead ({error}): give its folder as data_dir "
-            "(--data_dir)"
-        ) from error
-    trained_on = _data_of(folder)["fingerprint"]
-    if dataset.fingerprint != trained_on:
-        raise UserError(
-            f"{folder} has no {PREPROCESSING}, as runs of earlier versions, and was "
-            f"trained on other data than what is there (fingerprint {trained_on}, now "
-            f"{dataset.fingerprint}): give data_dir (--data_dir)"
-        )
-    kind = config.augment.standardize
-    statistics = measure_split(kind, dataset.train, dataset.fingerprint)
-    return _Fed(
-        Preprocess(dataset.image_shape, kind, statistics, config.data.channels == 1),
-        dataset.class_names,
-        ["standardisation measured again on the data set, as the run stored none"],
-    )
+def _identity_of(folder: Path, config: ConfigDict) -> dict[str, str]:
+    """What every file in the folder must say of its run, where it says anything."""
+    return {
+        "config_hash": digest(config),
+        "data_fingerprint": _data_of(folder)["fingerprint"],
+        "seeds": seeds_in_words(seeds_of(config)),
+    }
 
 
 def _load(
     folder: Path,
     config: ConfigDict,
+    ours: Mapping[str, str],
     network: nn.Module,
     image_shape: tuple[int, ...],
     weights: str,
@@ -171,9 +141,8 @@ def _load(
 ) -> _Loaded:
     if weights == "initial":
         return _Loaded(_initial(config, network, image_shape, seed), 0, None, [])
-    ours = {"seed": seed, "config_hash": digest(config)}
-    result = read_result(folder / f"seed-{seed}", ours)
-    found = _newest(folder, config)
+    result = read_result(folder / f"seed-{seed}", {"seed": seed, **ours})
+    found = _newest(folder, config, ours)
     i = seeds_of(config).index(seed)
     _refuse_failed(folder, config, found, result, seed)
     places = _places(folder, found, weights, i)
@@ -186,7 +155,7 @@ def _load(
         notes.append("statistics of the raw weights, as the run averaged none")
     leaves = found.leaves
     if test_error is not None:
-        settled, words = _settled(folder, config, weights, places[1], found.step)
+        settled, words = _settled(folder, config, ours, weights, places[1], found.step)
         leaves = leaves | settled
         notes += [words]
     variables = _variables(folder, network, image_shape, leaves, places, i)
@@ -207,7 +176,7 @@ def _data_of(folder: Path) -> dict[str, Any]:
     return read_record(folder / "provenance.json", PROVENANCE)["data"]
 
 
-def _newest(folder: Path, config: ConfigDict) -> _Checkpoint:
+def _newest(folder: Path, config: ConfigDict, ours: Mapping[str, str]) -> _Checkpoint:
     warnings: list[str] = []
     found = None
     if (folder / "checkpoints").is_dir():
@@ -228,6 +197,8 @@ def _newest(folder: Path, config: ConfigDict) -> _Checkpoint:
             f"{folder} holds checkpoints of another config than its config.json "
             f"({'; '.join(changed)}): restore the file, or move the checkpoints away"
         )
+    of_data = {"data_fingerprint": ours["data_fingerprint"]}
+    require_own(folder / "checkpoints" / str(step), metadata, of_data)
     return _Checkpoint(step, leaves, metadata["loop"], warnings)
 
 
@@ -301,7 +272,12 @@ def _reported(
 
 
 def _settled(
-    folder: Path, config: ConfigDict, weights: str, place: str, step: int
+    folder: Path,
+    config: ConfigDict,
+    ours: Mapping[str, str],
+    weights: str,
+    place: str,
+    step: int,
 ) -> tuple[dict[str, np.ndarray], str]:
     """Statistics that the reported error was computed with, by the checkpoint's names.
 
@@ -318,7 +294,7 @@ def _settled(
     if kind == "running":
         return {}, ""
     which = "best" if weights == "best" else "final"
-    kept = read_statistics(folder, which, step)
+    kept = read_statistics(folder, which, step, ours)
     if kept is None:
         return {}, (
             "the reported error was computed with re-estimated statistics, which the "

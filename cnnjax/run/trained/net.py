@@ -12,6 +12,7 @@ from cnnjax.layers.norm import Norm
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.execution import EXECUTION
 from cnnjax.net.stacked import unscan
+from cnnjax.texts import one_line
 
 WEIGHTS = ("last", "best", "ema", "initial")
 _IN_WORDS = {
@@ -55,7 +56,7 @@ class TrainedNet:
     note: str
 
     def __repr__(self) -> str:
-        return f"<{self.words()}{f' ({self.note})' if self.note else ''}>"
+        return one_line(f"<{self.words()}{f' ({self.note})' if self.note else ''}>")
 
     def words(self) -> str:
         """A description in one line."""
@@ -63,7 +64,7 @@ class TrainedNet:
         error = (
             "" if self.test_error is None else f", test error {self.test_error:.2f}%"
         )
-        return (
+        return one_line(
             f"{_net_in_words(self.config)} of {self.arm}, seed {self.seed}: "
             f"{_IN_WORDS[self.weights]}, step {self.step:,}{error}; images "
             f"{height}x{width}x{channels}, {len(self.class_names)} classes"

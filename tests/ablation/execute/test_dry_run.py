@@ -71,11 +71,12 @@ def test_time_is_compiling_probes_and_steps_of_what_runs_side_by_side():
         "a", num_runs=3, steps=10, epochs=1.0, num_params=1, multiply_adds=1,
         work=500.0, variables=4, num_probes=2,
     )  # fmt: skip
-    # 5 s of multiply-adds; 4 s of programs and as much of probes; 30 steps of 0.04 s.
-    assert arm.seconds(speed) == pytest.approx(5 + 4 + 4 + 1.2)
+    # 5 s of multiply-adds; 4 s of programs and of each probe; 30 steps of 0.04 s.
+    assert arm.seconds(speed) == pytest.approx(5 + 4 + 8 + 1.2)
     found = Estimate((arm, arm, arm), (), is_declared=False)
-    assert found.seconds(speed, 2) == pytest.approx(15 + 1.5 * 9.2)
-    assert found.seconds(speed, 100) == pytest.approx(15 + 0.03 * 9.2)
+    assert found.seconds(speed, 2) == pytest.approx(15 + 1.5 * 13.2)
+    # Never less than its longest arm.
+    assert found.seconds(speed, 100) == pytest.approx(5 + 13.2)
     done = dataclasses.replace(arm, num_runs=0, num_cells=0, work=0.0)
     assert Estimate((done,), (), is_declared=False).seconds(speed, 2) == 0
 

@@ -34,7 +34,7 @@ def test_the_next_command_and_what_it_adds(plan, tmp_path, monkeypatch):
     assert lines[1].startswith(
         "next: ./launch.sh ablate --ablation=degradation --scale=laptop adds 8 arms"
     )
-    assert "the probe lesion" in lines[1]
+    assert ", probe lesion" in lines[1]
     assert " claims, " in lines[1]
 
 

@@ -3,13 +3,15 @@
 import errno
 import os
 import signal
+import subprocess
 
 import psutil
 import pytest
 
-from cnnjax.ablation.execute import dispatch
+from cnnjax.ablation.execute import dispatch, launchers
 from cnnjax.ablation.execute.jobs import alone, read_jobs, write_jobs
 from cnnjax.ablation.execute.launchers import Local
+from cnnjax.errors import UserError
 from cnnjax.interrupt import StopRequest
 from cnnjax.lock import LOCK, LostError, holder
 from cnnjax.process import identity
@@ -24,6 +26,7 @@ from tests.ablation.execute.test_dispatch import (
 )
 
 __all__ = ["light"]  # a fixture
+KEY = "0123456789abcdef"
 
 
 def test_a_process_is_recorded_before_it_starts(tmp_path):
@@ -126,9 +129,117 @@ def test_a_record_without_a_process_is_never_asked_nor_ended(
     """Signals to 0 and -1 reach groups of processes."""
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("a signal was sent"))
     system = Local(tmp_path, 1)
-    record = {"job": "", "key": "none has it", "slot": 0} | identity() | {"pid": pid}
-    assert not system.is_active(system.found(record))
+    record = {"job": "", "key": KEY, "slot": 0} | identity() | {"pid": pid}
+    assert not system.is_active(system.found("a", record))
     system.stop([record])
+
+
+# -- records of others: any text may stand in them -------------------------------------
+
+
+@pytest.fixture
+def sleeper():
+    process = subprocess.Popen(["sleep", "7777"])
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_process_of_another_program_is_never_a_cell(tmp_path, sleeper):
+    """By its arguments, or by all that a record can tell of it."""
+    system = Local(tmp_path / "launcher", 1)
+    by_argument = {"job": "", "key": "7777", "slot": 0}
+    assert system.found("a", by_argument) == by_argument
+    whole = by_argument | {"key": KEY} | identity(sleeper.pid)
+    assert not system.is_active(whole)
+    system.stop([whole])
+    assert sleeper.poll() is None
+
+
+def test_a_command_does_not_wait_for_itself(tmp_path):
+    own = psutil.Process().cmdline()
+    system = Local(tmp_path / "launcher", 1)
+    for argument in own:
+        assert "pid" not in system.found("a", {"job": "", "key": argument})
+    assert not system.is_active({"job": "", "key": KEY} | identity())
+
+
+CODE = launchers.CODE.format("package.module", "run_cell")
+
+
+def cell_arguments(workdir, name="a", key=KEY, code=CODE):
+    return ["python", "-P", "-u", "-c", code, str(workdir), name, key]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_ours"),
+    [
+        (lambda folder: cell_arguments(folder), True),
+        (lambda folder: cell_arguments(folder.parent), False),
+        (lambda folder: cell_arguments(folder, name="b"), False),
+        (lambda folder: cell_arguments(folder, key=KEY[::-1]), False),
+        (lambda folder: cell_arguments(folder, code="import os"), False),
+        (lambda folder: cell_arguments(folder)[4:], False),
+        (lambda folder: [], False),
+    ],
+)
+def test_a_cell_is_known_by_all_its_arguments(
+    tmp_path, monkeypatch, arguments, is_ours
+):
+    """The parent of the tests stands for it."""
+    given, parent = arguments(tmp_path), os.getppid()
+    monkeypatch.setattr(
+        psutil.Process, "cmdline", lambda self: given if self.pid == parent else []
+    )
+    system = Local(tmp_path / "launcher", 1)
+    found = system.found("a", {"job": "", "key": KEY})
+    assert found.get("pid") == (parent if is_ours else None)
+    assert system.is_active(found) == is_ours
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("key", "--launcher=local"),
+        ("key", "7777"),
+        ("key", KEY + "\n"),
+        ("log", "/etc/passwd"),
+        ("log", "../a_log.out"),
+        ("log", "/tmp/a_log.out"),
+        ("log", ".."),
+        ("job", "1; rm -rf ~"),
+        ("job", "../7"),
+    ],
+)
+def test_what_no_launcher_writes_is_refused(tmp_path, field, text):
+    write_jobs(tmp_path, "local", {"a": {"job": "", field: text}})
+    with pytest.raises(UserError, match=rf"jobs\.json is not what a run .*{field} is"):
+        read_jobs(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "missing", "long"])
+def test_a_log_is_a_file_of_the_launcher(tmp_path, kind):
+    launched = launch_of(tmp_path, "a", jobs=1)
+    launched.attempts["a"] = dispatch.ATTEMPTS
+    log = tmp_path / "launcher" / "a_log.out"
+    log.parent.mkdir()
+    (tmp_path / "secret").write_text("of another program")
+    if kind == "pipe":
+        os.mkfifo(log)
+    elif kind == "link":
+        log.symlink_to(tmp_path / "secret")
+    elif kind == "folder":
+        log.mkdir()
+    elif kind == "long":
+        log.write_text("early\n" * 99_999 + "late\n" * 3)
+    record = {"job": "1", "log": log.name}
+    launched._failed("a", record, {"status": "", "reason": ""})
+    crash = tmp_path / "a" / "crash.txt"
+    assert crash.exists() == (kind == "long")
+    if kind == "long":
+        assert crash.read_text().splitlines()[-4:] == ["early", *["late"] * 3]
+        assert len(crash.read_text().splitlines()) == launchers.LOG_LINES + 1
+    assert read(tmp_path / "a/seed-0/result.json")["crashed"]
 
 
 @pytest.mark.slow

@@ -139,6 +139,18 @@ def test_no_number_of_runs(tmp_path, how_many):
         verify(tmp_path, how_many, print)
 
 
+def test_a_day_on_which_nothing_was_evaluated_is_not_the_last(folder, monkeypatch):
+    assert verify(folder, "all", lambda sentence: None) == 0
+    first = read_json(folder / "verified.json") | {"created": "2025-01-02T00:00:00"}
+    write_json(folder / "verified.json", first)
+    shutil.rmtree(folder / "checkpoints")
+    assert verify(folder, "all", lambda sentence: None) == 0
+    assert read_json(folder / "verified.json") == first
+    monkeypatch.setattr(module, "verify_run", lambda *_: [])  # of a run under way
+    assert verify(folder, "all", lambda sentence: None) == 0
+    assert read_json(folder / "verified.json") == first
+
+
 def test_some_runs_are_spread_over_the_plan():
     cells = [(name, 2) for name in "abcdef"]
     assert [name for name, _ in _spread(cells, 4)] == ["a", "d"]

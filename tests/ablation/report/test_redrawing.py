@@ -1,5 +1,6 @@
 """A published report is drawn again from its records alone."""
 
+import contextlib
 import io
 import re
 import shutil
@@ -214,3 +215,33 @@ def test_without_a_folder_it_is_written_among_the_runs(
 )
 def test_what_is_a_folder_of_a_machine(text, clean):
     assert without_folders(text) == (clean or text)
+
+
+@pytest.mark.parametrize(
+    "names", [("results.csv", "report.md"), ("report.html",), ("notes.txt",)]
+)
+def test_files_of_the_user_are_never_replaced(published, tmp_path, names):
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=r"neither empty nor .*--workdir"):
+        write_report_from(published, tmp_path)
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == dict.fromkeys(
+        names, "mine"
+    )
+
+
+def test_its_own_folder_is_written_again(published, tmp_path, monkeypatch):
+    drawing = tmp_path / "drawing"
+    for name in ("report.md", "report.html", "results.csv", "plots/a.png"):
+        (drawing / name).parent.mkdir(parents=True, exist_ok=True)
+        (drawing / name).touch()
+    found = contextlib.nullcontext((drawing, []))
+    monkeypatch.setattr(redrawing, "drawn", lambda folder: found)
+    monkeypatch.setattr(redrawing, "print_summary", lambda *_: None)
+    silent = Console(file=io.StringIO())
+    (tmp_path / "out").mkdir()
+    for _ in range(2):
+        write_report_from(published, tmp_path / "out", silent)
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"see notes\.txt"):
+        write_report_from(published, tmp_path / "out", silent)

@@ -3,13 +3,14 @@
 import dataclasses
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report import publish as publishing
 from cnnjax.ablation.report.publish import publish, publish_atlas
-from cnnjax.ablation.report.replacing import replacing
+from cnnjax.ablation.report.replacing import alone, replacing
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
 from tests.ablation.small_degradation import get_ablation
@@ -150,6 +151,50 @@ def test_without_its_block_in_the_readme_nothing_changes(tmp_path, monkeypatch):
         publish(runs, tmp_path)
     assert texts(old)["report.md"] == "old"
     assert len(list(old.parent.iterdir())) == 1
+
+
+def publish_meanwhile(monkeypatch, second):
+    """Lets a second command publish while the first writes its folder."""
+    said, left = [], [second]
+
+    def write_and_wait(entry, runs, new):
+        write(new)
+        if left:
+            call = left.pop()
+            with ThreadPoolExecutor(1) as others, pytest.raises(UserError) as refused:
+                others.submit(call).result()
+            said.append(str(refused.value))
+        (new / "plan.json").write_text("{}")
+        return collect(runs)
+
+    monkeypatch.setattr(publishing, "_write", write_and_wait)
+    return said
+
+
+@pytest.mark.parametrize("second", ["publish", "publish_atlas", "models"])
+def test_two_at_a_time_never_mix(tmp_path, monkeypatch, second):
+    """The first to end took the half-written folder of the other for a leftover."""
+    runs = write_sweep(tmp_path / "runs/degradation/laptop", seeds=(0, 1))
+    (tmp_path / "docs/results").mkdir(parents=True)
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "<!-- begin degradation-laptop -->\n<!-- end degradation-laptop -->\n"
+    )
+
+    def another():
+        if second == "publish":
+            return publish(runs, tmp_path)
+        if second == "publish_atlas":
+            return publish_atlas(tmp_path / "runs", "laptop", tmp_path, ["degradation"])
+        with alone(tmp_path):  # as whoever writes a block of the README
+            raise AssertionError
+
+    said = publish_meanwhile(monkeypatch, another)
+    folder = publish(runs, tmp_path)
+    assert "is being published into by this process: wait for it" in said[0]
+    assert set(texts(folder)) == {"report.md", "error.png", "plan.json"}
+    assert os.listdir(tmp_path / "docs/results") == ["degradation-laptop"]
+    assert "seeds" in readme.read_text()
 
 
 def test_one_that_cannot_be_published_leaves_the_others(tmp_path, monkeypatch):

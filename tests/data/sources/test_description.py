@@ -316,3 +316,29 @@ def test_names_of_classes_are_printable(toy):
     root, folder = toy
     (folder / "label.labels.txt").write_text("a\x1b[31m\nb\u202e\nc\n")
     assert read(root).class_names == ("a\\x1b[31m", "b\\u202e", "c")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a\nb\nc\nd\n", "names 4 classes, but features.json says 3"),
+        (b"a\nb\n", "names 2 classes, but features.json says 3"),
+        (b"a\rb\nc\nd", "names 4 classes"),  # a line as TFDS reads lines
+        (b"", "names 0 classes"),
+        (b" \n\n", "names 0 classes"),
+        (b"caf\xe9\nb\nc\n", "is no UTF-8"),
+    ],
+)
+def test_names_are_as_many_as_classes(toy, content, words):
+    root, folder = toy
+    (folder / "label.labels.txt").write_bytes(content)
+    with pytest.raises(UserError, match=rf"label.labels.txt {words}.*: correct that"):
+        read(root)
+
+
+def test_without_names_classes_are_numbered(toy):
+    root, folder = toy
+    (folder / "label.labels.txt").write_bytes(b"\r\na\r\n\r\nb\r\nc")
+    assert read(root).class_names == ("a", "b", "c")
+    (folder / "label.labels.txt").unlink()
+    assert read(root).class_names == ("0", "1", "2")

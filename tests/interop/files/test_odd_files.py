@@ -14,8 +14,18 @@ import pytest
 from cnnjax import interop
 from cnnjax.errors import UserError
 from cnnjax.interop.files.read import opened
-from tests.interop.files.hostile import archive, number, pickled, refused, tensor, text
+from cnnjax.interop.files.unread import Unread
+from tests.interop.files.hostile import (
+    archive,
+    number,
+    old,
+    pickled,
+    refused,
+    tensor,
+    text,
+)
 from tests.interop.small_weights import NAME, SOURCE, same
+from tests.slow import slow
 
 
 @pytest.fixture
@@ -190,3 +200,37 @@ def test_a_flipped_bit_is_found_or_changes_nothing(path, kind):
         except UserError:
             found += 1
     assert found > 35  # the other bits are in what fills the file up
+
+
+TWO = pickled(*((f"{key}.weight", tensor(key, (2,), (1,), 2)) for key in "ab"))
+STORED = 2 * (struct.pack("<q", 2) + bytes(8))
+
+
+@pytest.mark.parametrize("keys", ["", "a", "ax", ["a", ["b"]], [("a", "b")], "aba"])
+def test_the_list_of_storages_of_an_old_file(path, keys):
+    """Empty, short, of another name: found before a tensor is read."""
+    refused(path, "is not a complete torch file", content=old(TWO, keys, STORED))
+
+
+@pytest.mark.parametrize("step", [37, slow(1)])
+def test_flipped_bits_of_the_pickles_of_an_old_file_are_sentences(path, step):
+    """Of every place, or of some."""
+    whole = old(TWO, "ab", STORED)
+    path.write_bytes(whole)
+    assert values_of(path) == [[0, 0], [0, 0]]
+    for bit in range(0, 8 * (len(whole) - len(STORED)), step):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            values_of(path)
+        except UserError:
+            pass
+        except Exception as error:
+            raise AssertionError(f"byte {bit // 8}, bit {bit % 8}") from error
+
+
+def values_of(path):
+    with opened(path) as saved:
+        held = saved.values() if isinstance(saved, dict) else []
+        return [value.read().tolist() for value in held if isinstance(value, Unread)]

@@ -1,6 +1,5 @@
 """Paths with any characters, and what the system does not let be read."""
 
-import errno
 import os
 import shutil
 import subprocess
@@ -204,55 +203,6 @@ def test_a_checkpoint_that_is_a_link_is_only_read(two_steps, tmp_path):
     with pytest.raises(UserError, match=r"/2 is a link"):
         Checkpoints(tmp_path, keep_last=1)
     assert contents(two_steps) == before
-
-
-REFUSALS = ("EACCES", "EPERM", "EIO", "ESTALE", "ETIMEDOUT", "EMFILE", "ENOMEM")
-FORMS = {
-    "Python": lambda number: OSError(number, os.strerror(number)),
-    "behind another": lambda number: chained(OSError(number, os.strerror(number))),
-    "TensorStore": lambda number: ValueError(f"Failed: x [os_error_code='{number}']"),
-    "an earlier one": lambda number: ValueError(f"Failed [OS error {number}: x]"),
-}
-
-
-def chained(error):
-    try:
-        raise KeyError("item") from error
-    except KeyError as behind:
-        return behind
-
-
-@pytest.mark.parametrize("name", REFUSALS)
-@pytest.mark.parametrize("form", FORMS)
-def test_an_error_that_has_passed_is_no_damage_either(
-    two_steps, monkeypatch, name, form
-):
-    """The files are whole again when they are looked at afterwards."""
-    number = getattr(errno, name)
-    refuse_with(FORMS[form](number), monkeypatch)
-    assert_refused(two_steps, os.strerror(number))
-
-
-def test_a_time_out_without_a_number_is_no_damage_either(two_steps, monkeypatch):
-    refuse_with(TimeoutError("Timed out after 300 s"), monkeypatch)
-    assert_refused(two_steps, "Timed out after 300 s")
-
-
-def refuse_with(error, monkeypatch):
-    def refuse(*_, **__):
-        raise error
-
-    monkeypatch.setattr(ocp.CheckpointManager, "restore", refuse)
-
-
-def assert_refused(folder, reason):
-    before = contents(folder)
-    with (
-        Checkpoints(folder, keep_last=2, warn=pytest.fail) as checkpoints,
-        pytest.raises(UserError, match=f"{reason}; nothing was changed"),
-    ):
-        checkpoints.restore_latest(TREE)
-    assert contents(folder) == before
 
 
 UNPRIVILEGED = """
