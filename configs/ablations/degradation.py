@@ -5,10 +5,14 @@ Veit et al. 2016, arXiv 1605.06431, Figure 3 (a block left out of a trained net)
 Command: ./launch.sh ablate --ablation=degradation --scale=laptop
 
 Stated beforehand: 15 epochs, in which residual nets converge; blocks are left out at
-depth 20, where the plain net trains as well, and at depth 56.
+depth 20, where the plain net trains as well, and at depth 56. Scale `workstation` is
+early training, of 3,925 steps against 64,000: 5,000 images for 25 epochs of 32 at a
+time, because 18 trainings in less than three hours on two cores leave each 125,000
+passes of an image, and without augmentation, because the strongest arm is to nearly fit
+its images within them.
 """
 
-from cnnjax.ablation.define import Ablation, Axis, Paper, Published, Scale
+from cnnjax.ablation.define import Ablation, Axis, Gate, Paper, Published, Scale
 from cnnjax.ablation.define.claims import (
     above,
     below,
@@ -186,6 +190,22 @@ CLAIMS = [
 
 PROBED = ["layer_response", "gradient_ratio", "lesion_increase"]
 PROBES = {"eval.probes": ("layer_responses", "gradient_norms", "lesion")}
+# One budget for all nets, without augmentation, so that the training error that is left
+# is that of the optimiser. Small batches buy four times the steps of 128 images.
+WORKSTATION = {
+    "augment.crop_pad": 0,
+    "augment.flip": False,
+    "data.num_train": 5000,
+    "data.num_validation": 1000,
+    "schedule.kind": "cosine",
+    "schedule.unit": "fraction",
+    "schedule.warmup": 0.1,
+    "train.batch_size": 32,
+    "train.epochs": 25.0,
+    "eval.every_epochs": 5.0,
+    "eval.keep_best": False,
+    "eval.probes": ("layer_responses", "gradient_norms"),
+}
 SCALES = {
     "smoke": Scale(
         recipe="resnet_digits",
@@ -216,6 +236,28 @@ SCALES = {
         ],
         overrides=PROBES,
         note="8x8 digits of scikit-learn (real); minutes on two CPU cores",
+    ),
+    "workstation": Scale(
+        recipe="resnet_cifar10",
+        seeds=3,
+        grids=[{"net": ["plain", "residual"], "depth": [20, 32, 56]}],
+        overrides=WORKSTATION,
+        claims=[
+            "plain-56 / plain-20, training error",
+            "plain-56 / residual-56, training error",
+            "residual-20 / residual-56, training error",
+            INTERACTION,
+            "plain-56 / residual-56, test error",
+        ],
+        note="5,000 images of CIFAR-10 at 32x32, widths of the paper, 3,925 steps; "
+        "10,000 test images; two to three hours on two cores, minutes on a GPU",
+        gate=Gate(
+            at_most=0.1,
+            control="residual-20",
+            because="without augmentation 25 epochs are to let residual-20, the net "
+            "that is easiest to train, nearly fit its 5,000 images: below it what "
+            "others leave is their own, above it the budget was too small",
+        ),
     ),
     "paper": Scale(
         recipe="resnet_cifar10",
