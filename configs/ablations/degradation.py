@@ -5,11 +5,8 @@ Veit et al. 2016, arXiv 1605.06431, Figure 3 (a block left out of a trained net)
 Command: ./launch.sh ablate --ablation=degradation --scale=laptop
 
 Stated beforehand: 15 epochs, in which residual nets converge; blocks are left out at
-depth 20, where the plain net trains as well, and at depth 56. Scale `workstation` is
-early training, of 3,925 steps against 64,000: 5,000 images for 25 epochs of 32 at a
-time, because 18 trainings in less than three hours on two cores leave each 125,000
-passes of an image, and without augmentation, because the strongest arm is to nearly fit
-its images within them.
+depth 20, where the plain net trains as well, and at depth 56. For the
+budget of scale `workstation` see its recipe.
 """
 
 from cnnjax.ablation.define import Ablation, Axis, Gate, Paper, Published, Scale
@@ -190,22 +187,6 @@ CLAIMS = [
 
 PROBED = ["layer_response", "gradient_ratio", "lesion_increase"]
 PROBES = {"eval.probes": ("layer_responses", "gradient_norms", "lesion")}
-# One budget for all nets, without augmentation, so that the training error that is left
-# is that of the optimiser. Small batches buy four times the steps of 128 images.
-WORKSTATION = {
-    "augment.crop_pad": 0,
-    "augment.flip": False,
-    "data.num_train": 5000,
-    "data.num_validation": 1000,
-    "schedule.kind": "cosine",
-    "schedule.unit": "fraction",
-    "schedule.warmup": 0.1,
-    "train.batch_size": 32,
-    "train.epochs": 25.0,
-    "eval.every_epochs": 5.0,
-    "eval.keep_best": False,
-    "eval.probes": ("layer_responses", "gradient_norms"),
-}
 SCALES = {
     "smoke": Scale(
         recipe="resnet_digits",
@@ -238,10 +219,10 @@ SCALES = {
         note="8x8 digits of scikit-learn (real); minutes on two CPU cores",
     ),
     "workstation": Scale(
-        recipe="resnet_cifar10",
+        recipe="resnet_few_cifar10",
         seeds=3,
         grids=[{"net": ["plain", "residual"], "depth": [20, 32, 56]}],
-        overrides=WORKSTATION,
+        overrides={"eval.probes": ("layer_responses", "gradient_norms")},
         claims=[
             "plain-56 / plain-20, training error",
             "plain-56 / residual-56, training error",
