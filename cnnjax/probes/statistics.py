@@ -10,8 +10,6 @@ out, and images that fill up the last batch take part in its statistics.
 Source: Wu & Johnson 2021, arXiv 2105.07576, sections 3 and 4.
 """
 
-import numpy as np
-
 from cnnjax.layers.norm import norm_of
 from cnnjax.probes.probe import Probe, Subject, count_errors, number
 
@@ -46,8 +44,7 @@ def _measure(subject: Subject):
 
 def _report(subject: Subject, measured):
     return {
-        name: number(np.asarray(value))
-        for name, value in sorted(measured["end"].items())
+        name: number(float(error)) for name, error in sorted(measured["end"].items())
     }
 
 

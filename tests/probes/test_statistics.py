@@ -22,7 +22,10 @@ def test_errors_are_those_of_groups_by_hand(size):
     model, *weights = make_net("convnet_cifar", widths=(4,), num_convs=1)
     norm = dataclasses.replace(model.norm, examples_per_statistic=size)
     model = model.clone(norm=norm)
-    images, labels, mask = make_images(num_batches=25)
+    images, labels, mask = make_images(num_batches=5)
+    # Half of them are what the net says by running statistics.
+    said = [forward_eval(model, *weights, preprocess(x)).argmax(-1) for x in images]
+    labels = np.where(np.arange(labels.shape[1]) % 2, labels, said).astype(np.int32)
     whole = 4 if size == 4 else 6  # of six images four make a group
     size = size or 6
 
