@@ -46,5 +46,6 @@ def test_errors_are_those_of_groups_by_hand(size):
     assert record == {
         "batch": pytest.approx(of_groups, rel=1e-5),
         "running": pytest.approx(errors(images, labels, mask, False), rel=1e-5),
+        "profiles": {},
     }
     assert record["batch"] != record["running"]
