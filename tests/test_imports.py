@@ -41,7 +41,7 @@ FOLDERS = {
     "data": {"shard", "cache", "files", "lock", "screen", "texts", "errors"},
     "training": {"net", "shard", "errors"},
     "devices": {"layers/functional", "shard", "cache", "files", "records", "errors"},
-    "probes": {"training", "net", "errors"},
+    "probes": {"training", "net", "layers", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
     "ablation/define": {"names", "schema", "errors"},

@@ -73,7 +73,8 @@ class CifarResNet(nn.Module):
       share_first_activation: under 'pre' and 'act_only_pre' the first shortcut starts
         after the activation (He et al. 2016, appendix).
       zero_last_scale: the last norm's scale of each branch starts at 0; for the
-        placements whose branch ends in that norm, 'post' and 'act_only_pre'.
+        placements whose branch ends in that norm, 'post', 'act_only_pre',
+        'no_act_after_add' and 'norm_after_act'.
       gate_bias: initial bias of the gates of the gated shortcuts.
       shortcut_dropout_rate: for shortcut 'dropout'.
       block_dropout_rate: dropout in front of the second convolution of each block.

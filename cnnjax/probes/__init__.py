@@ -14,12 +14,14 @@ from cnnjax.probes.layer_responses import LAYER_RESPONSES
 from cnnjax.probes.lesion import LESION
 from cnnjax.probes.probe import Probe
 from cnnjax.probes.shift import SHIFT
+from cnnjax.probes.statistics import STATISTICS
 
 PROBES: dict[str, Probe] = {
     "layer_responses": LAYER_RESPONSES,
     "gradient_norms": GRADIENT_NORMS,
     "lesion": LESION,
     "shift": SHIFT,
+    "statistics": STATISTICS,
 }
 
 

@@ -59,6 +59,8 @@ class Probe:
         numbers, and 'profiles': name -> `profile(...)`.
       needs: what a net must have.
       fits: (model, image_shape) -> whether a net has it.
+      as_trained: whether it sees the running statistics of batch norm at the end too,
+        whatever `config.eval.statistics` says.
     """
 
     split: str
@@ -68,6 +70,7 @@ class Probe:
     report: Callable[[Subject, Mapping[str, Mapping[str, np.ndarray]]], dict[str, Any]]
     needs: str = ""
     fits: Callable[[nn.Module, tuple[int, ...]], bool] = lambda model, shape: True
+    as_trained: bool = False
 
 
 def profile(

@@ -189,7 +189,8 @@ class Loop:
     def finish(self) -> list[dict[str, Any]]:
         """Evaluates the last and the best weights and writes the results."""
         start = time.perf_counter()
-        weights = self._settled(self.programs.weights(self.state))
+        trained = self.programs.weights(self.state)
+        weights = self._settled(trained)
         final = self.programs.evaluate(*weights, SPLITS, final=True)
         best = best_weights = None
         if self.best is not None:
@@ -202,7 +203,7 @@ class Loop:
             save_statistics(self.folder, self.step, settled)
         self.cost.run_seconds += time.perf_counter() - start
         if not self.all_failed:
-            self.measuring.look(self.step, *weights)
+            self.measuring.look(self.step, *weights, as_trained=trained[1])
         results = []
         for i, seed in enumerate(self.run.seeds):
             of_final = {split: rows[i] for split, rows in final.items()}

@@ -41,8 +41,17 @@ class Measuring:
         moments = {m for probe in self._probes.values() for m in probe.moments}
         return sorted(self._step(moment) for moment in moments)
 
-    def look(self, step: int, params: Any, model_state: Any) -> None:
-        """Measures what is due at a step and was not measured yet."""
+    def look(
+        self, step: int, params: Any, model_state: Any, as_trained: Any = None
+    ) -> None:
+        """Measures what is due at a step and was not measured yet.
+
+        Args:
+          step: of the training.
+          params: of all seeds.
+          model_state: of all seeds, as it is evaluated.
+          as_trained: with the running statistics; None where that is `model_state`.
+        """
         due = [
             (name, moment)
             for name, probe in self._probes.items()
@@ -51,8 +60,12 @@ class Measuring:
         ]
         if not due:
             return
-        weights = self._run.parallel.to_host((params, model_state))
+        to_host = self._run.parallel.to_host
+        settled = trained = to_host((params, model_state))
+        if as_trained is not None:
+            trained = to_host((params, as_trained))
         for name, moment in due:
+            weights = trained if self._probes[name].as_trained else settled
             measured = self._program(name, weights)(*weights, *self._images[name])
             self._seen[name][moment] = {
                 key: np.asarray(values).tolist() for key, values in measured.items()

@@ -102,8 +102,11 @@ def test_twins_differ_by_the_addition_only():
         assert (np.abs(logits).max() > 1e-2) == residual
 
 
+ENDS_IN_NORM = ("post", "act_only_pre", "no_act_after_add", "norm_after_act")
+
+
 def test_the_last_scale_of_each_branch_can_start_at_zero():
-    for placement in ("post", "act_only_pre"):
+    for placement in ENDS_IN_NORM:
         for block, last in (("basic", "norm2"), ("bottleneck", "norm3")):
             net = small_net(block, placement=placement, zero_last_scale=True)
             scales = {
@@ -117,7 +120,8 @@ def test_the_last_scale_of_each_branch_can_start_at_zero():
 
 
 @pytest.mark.parametrize(
-    "placement", sorted(set(PLACEMENTS) - {"post", "act_only_pre"})
+    "placement",
+    sorted(set(PLACEMENTS) - {*ENDS_IN_NORM}),
 )
 def test_a_branch_that_would_never_learn_is_refused(placement):
     """A zero in front of an activation or a convolution has no gradient."""

@@ -126,3 +126,20 @@ def test_a_net_without_what_is_measured_is_refused(probe):
 def test_an_unknown_probe_is_refused():
     with pytest.raises(UserError, match=r"'lesions'.*lesion.*config\.eval\.probes"):
         tiny_run(eval__probes=("lesions",))
+
+
+@pytest.mark.slow
+def test_running_statistics_are_seen_where_precise_ones_are_evaluated(tmp_path):
+    """One training, three errors."""
+    choice = {"eval__probes": ("statistics", "shift"), "eval__precise_batches": 1}
+    probes = {
+        kind: probes_of(
+            fit(tiny_run(eval__statistics=kind, **choice, **NET), tmp_path / kind)
+        )
+        for kind in ("running", "precise")
+    }
+    seen = [of["statistics"] for of in probes["running"]]
+    assert seen == [of["statistics"] for of in probes["precise"]]
+    assert [of["shift"] for of in probes["running"]] != [
+        of["shift"] for of in probes["precise"]
+    ]

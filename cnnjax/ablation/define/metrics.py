@@ -84,6 +84,15 @@ METRICS: dict[str, Metric] = {
     "shifted_error": Metric(
         "test error on shifted images", "%", ("probes", "shift", "error")
     ),
+    "running_error": Metric(
+        "test error by running statistics", "%", ("probes", "statistics", "running")
+    ),
+    "batch_error": Metric(
+        "test error by statistics of test images",
+        "%",
+        ("probes", "statistics", "batch"),
+    ),
+    "optimizer_steps": Metric("optimizer steps", "", ("step",)),
     "step_milliseconds": Metric(
         "time of a step per seed", "ms", ("cost", "step_seconds"), factor=1e3
     ),
@@ -103,7 +112,7 @@ def needs_training(metric: str) -> bool:
     The cost of a net, its gradients at initialisation and the share of runs that failed
     do not.
     """
-    is_cost = METRICS[metric].path[0] == "cost"
+    is_cost = METRICS[metric].path[0] in ("cost", "step")
     return not is_cost and metric not in (*_BEFORE_TRAINING, FAILED)
 
 

@@ -84,7 +84,7 @@ class Training:
         return [
             name
             for name, metric in METRICS.items()
-            if metric.path[0] != "cost"
+            if metric.path[0] not in ("cost", "step")
             and any(math.isfinite(row.metric(name)) for row in self.rows)
         ]
 

@@ -25,7 +25,8 @@ from cnnjax.models.blocks.shortcut import Shortcut, projects
 
 # He et al. 2016, figure 4 (a) to (e): the order of the parts around each convolution,
 # and what follows the addition. In `branch`, "c" stands for a convolution. The last
-# one activates on both sides of the addition, as public ports of SE-ResNet-18 do.
+# three are in no figure: activations on both sides of the addition, as in public ports
+# of SE-ResNet-18, on neither, and norms that follow the activation.
 PLACEMENTS = {
     "post": ("cna", "a"),
     "norm_after_add": ("cna", "na"),
@@ -33,6 +34,8 @@ PLACEMENTS = {
     "act_only_pre": ("acn", ""),
     "pre": ("nac", ""),
     "act_around_add": ("cna", "a"),
+    "no_act_after_add": ("cna", ""),
+    "norm_after_act": ("can", ""),
 }
 # Stage width for which `base_width` is stated: that of the first stage on ImageNet.
 BASE = 64
@@ -52,8 +55,8 @@ def parts_of(placement: str, num_convs: int) -> tuple[list[str], str]:
         raise unknown_name("placement", placement, PLACEMENTS, "config.model.placement")
     unit, tail = PLACEMENTS[placement]
     branch = [unit] * num_convs
-    if placement == "post":
-        branch[-1] = "cn"  # the last activation comes after the addition
+    if placement in ("post", "no_act_after_add"):
+        branch[-1] = "cn"  # a last activation would come after the addition
     elif placement == "norm_after_add":
         branch[-1] = "c"
     return branch, tail
@@ -177,7 +180,7 @@ class ResidualBlock(nn.Module):
                     x = self.normalize(x, i, i == len(layers), train)
                 else:
                     x = self.act(x)
-                    if i == 1 and parts[-1] != "a" and shares:
+                    if i == 1 and parts.index("a") < parts.index("c") and shares:
                         skip = x
         if self.squeeze_excite:
             x = self.weigh(x)

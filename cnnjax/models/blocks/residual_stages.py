@@ -163,7 +163,8 @@ def _check(net: nn.Module, branch: list[str]) -> None:
     if net.zero_last_scale and branch[-1][-1] != "n":
         raise UserError(
             "config.model.zero_last_scale needs a residual branch that ends in a norm: "
-            f"placement {net.placement!r} does not, 'act_only_pre', 'post' do (set "
+            f"placement {net.placement!r} does not, 'act_only_pre', 'post', "
+            "'no_act_after_add' and 'norm_after_act' do (set "
             "config.model.placement)"
         )
     if net.stochastic_depth_rate and not (net.residual and net.shortcut != "none"):

@@ -97,9 +97,12 @@ def branch_of(ref, placement, x):
 
     He et al. 2016, figure 4 (a) to (e), two convolutions, the first of stride 2.
     """
-    if placement == "post":
+    if placement in ("post", "no_act_after_add"):
         y = relu(ref.norm(ref.conv(x, 1, 2), "norm1"))
         return x, ref.norm(ref.conv(y, 2, 1), "norm2")
+    if placement == "norm_after_act":
+        y = ref.norm(relu(ref.conv(x, 1, 2)), "norm1")
+        return x, ref.norm(relu(ref.conv(y, 2, 1)), "norm2")
     if placement == "norm_after_add":
         y = relu(ref.norm(ref.conv(x, 1, 2), "norm1"))
         return x, ref.conv(y, 2, 1)
