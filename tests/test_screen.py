@@ -23,7 +23,6 @@ PRINTING = {
     "cnnjax/cli.py",
     "cnnjax/devices/watchdog.py",
     "cnnjax/ablation/atlas.py",
-    "cnnjax/onednn/trial.py",  # a process that only `check` reads
     "experiments/models.py",
     "experiments/profile.py",
 }
