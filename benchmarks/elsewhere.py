@@ -32,7 +32,7 @@ class Elsewhere:
         program = f"from benchmarks.elsewhere import serve\nserve({code!r})"
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-c", program],
+            [sys.executable, "-P", "-c", program],
             env=os.environ | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

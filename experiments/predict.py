@@ -13,7 +13,7 @@ from cnnjax import cli
 WORKDIR = flags.DEFINE_list("workdir", [], "Folders of runs, or of arms.")
 WEIGHTS = flags.DEFINE_string("weights", "last", "last, best, ema or initial.")
 SPLIT = flags.DEFINE_string("split", "test", "train, validation or test.")
-TOP = flags.DEFINE_multi_integer("top", [5], "Guesses that count; may be repeated.")
+TOP = flags.DEFINE_multi_integer("top", [], "Guesses that count; may be repeated.")
 FLIP = flags.DEFINE_bool("flip", False, "Average each image and its mirror image.")
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets, if it has moved."

@@ -80,7 +80,7 @@ def tried(path: str) -> tuple[str | None, bool]:
     }
     try:
         done = subprocess.run(
-            [sys.executable, "-m", TRIAL, path],
+            [sys.executable, "-P", "-m", TRIAL, path],  # -P: not what lies here
             env=os.environ | own,
             stdin=subprocess.DEVNULL,
             capture_output=True,

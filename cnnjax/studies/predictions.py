@@ -135,22 +135,25 @@ def _seeds(workdir: Path) -> list[int]:
 def _data(
     workdir: Path, members: Sequence[tuple[str, TrainedNet]], data_dir: str
 ) -> Dataset:
-    """The data of the first run; refuses runs that did not hold the same images out."""
-    seed = members[0][1].seed
-    config = stored_config(find_cell(workdir, seed) / "config.json")
-    # The names of a folder are local, and how images are read is no part of them.
-    ignored = ("data_dir", "delivery", "num_train")
-    for name, net in members:
-        for key, value in config.data.items():
-            other = net.config.data.get(key, value)
-            if key not in ignored and other != value:
-                raise UserError(
-                    f"{name} has config.data.{key}={other!r}, {members[0][0]} has "
-                    f"{value!r}: their splits are not the same images"
-                )
+    """The data of the first run, which must be those of all, image by image."""
+    config = stored_config(find_cell(workdir, members[0][1].seed) / "config.json")
     if data_dir:
         config.data.data_dir = data_dir
-    return load_dataset(splat("data", Request, config.data))
+    dataset = load_dataset(splat("data", Request, config.data))
+    for name, net in members:
+        if net.data_fingerprint != dataset.fingerprint:
+            raise UserError(
+                f"{name} was trained on other images, or splits, than data set "
+                f"{dataset.name} has now (fingerprints {net.data_fingerprint} and "
+                f"{dataset.fingerprint}): give the same data (--data_dir), or runs of "
+                "the same"
+            )
+        if net.class_names != tuple(dataset.class_names):
+            raise UserError(
+                f"{name} has other classes than data set {dataset.name} has now: give "
+                "the same data (--data_dir)"
+            )
+    return dataset
 
 
 def _of_net(net: TrainedNet, images: Any, flip: bool) -> tuple[np.ndarray, np.ndarray]:

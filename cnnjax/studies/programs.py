@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from rich.table import Table
 
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.errors import in_range, printable
+from cnnjax.errors import UserError, printable
 from cnnjax.interrupt import Stopped, catching_signals
 from cnnjax.records import write_bytes, write_text
 from cnnjax.run.setup import set_up
@@ -24,6 +24,30 @@ from cnnjax.studies.range_test import run_range_test, suggest, write_csv
 from cnnjax.studies.scores import confusion, reliability, scores
 from cnnjax.texts import csv_table
 
+# What each program writes into a folder of its own.
+FIGURES = (".png", ".svg")
+RANGE_FILES = {f"range_test{end}" for end in (".csv", *FIGURES)}
+PREDICTION_FILES = {
+    *("scores.csv", "confusion.csv", "predictions.npz"),
+    *(f"{name}{end}" for name in ("confusion", "reliability") for end in FIGURES),
+}
+
+
+def _take_folder(folder: Path, ours: set[str], flag: str) -> None:
+    """Makes a folder; refuses one that holds anything but what we would replace."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        others = sorted({path.name for path in folder.iterdir()} - ours)
+    except OSError as error:
+        raise UserError(
+            f"cannot write into {printable(folder)} ({error.strerror}): change {flag}"
+        ) from error
+    if others:
+        raise UserError(
+            f"{printable(folder)} holds {printable(others[0])}, which is not ours: "
+            f"give a new folder by {flag}"
+        )
+
 
 def find_rate(
     config: ConfigDict,
@@ -35,6 +59,7 @@ def find_rate(
     steps: int,
 ) -> int:
     """Runs a range test; arguments as of `run_range_test`. Returns an exit code."""
+    _take_folder(workdir, RANGE_FILES, "--workdir")
     use_compile_cache()
     with catching_signals() as stop:
         try:
@@ -42,7 +67,6 @@ def find_rate(
         except Stopped:
             return stop.exit_code
     suggestion = suggest(curve)
-    workdir.mkdir(parents=True, exist_ok=True)
     seeds = tuple(range(config.seeds.first, config.seeds.first + config.seeds.count))
     write_csv(curve, seeds, workdir / "range_test.csv")
     save_figure(curve, suggestion, f"{name}: learning-rate range test", workdir)
@@ -77,15 +101,21 @@ def show_predictions(
     out: Path | None,
 ) -> int:
     """Predicts, prints a table and writes the files; arguments as of `predict`."""
+    out = out or (Path(workdirs[0]) if workdirs else Path()) / "predictions"
     use_compile_cache()
     found = predict(workdirs, split, weights, flip=flip, data_dir=data_dir)
     classes = len(found.class_names)
     for k in tops:
-        in_range("top", k, 1, max(1, classes - 1))
+        if not 1 <= k < classes:
+            raise UserError(
+                f"--top={k} makes no sense for {classes} classes: give 1 to "
+                f"{classes - 1}"
+            )
     named = dict(zip(found.members, found.probabilities, strict=True))
     together = f"ensemble of {len(named)}"
     if len(named) > 1:
         named[together] = found.ensemble()
+    _take_folder(out, PREDICTION_FILES, "--out")
     rows = {name: scores(p, found.labels, tops) for name, p in named.items()}
     heads = ["error %", *(f"top-{k} error %" for k in tops), "loss", "calibration"]
     table = Table(title=plain(f"{len(found.labels):,} {split} images"))
@@ -101,8 +131,6 @@ def show_predictions(
     show(table)
     if found.note:
         say(found.note)
-    out = out or Path(workdirs[0]) / "predictions"
-    out.mkdir(parents=True, exist_ok=True)
     best = named.get(together, found.probabilities[0])
     matrix = confusion(best, found.labels)
     write_text(out / "scores.csv", csv_table(lines))

@@ -1,17 +1,18 @@
 """Predictions of trained nets: the numbers of their results, and scores of peers."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
 from sklearn import metrics
 
 from cnnjax.errors import UserError
-from cnnjax.records import read_json
+from cnnjax.records import read_json, write_json
 from cnnjax.studies.predictions import predict
-from cnnjax.studies.programs import show_predictions
+from cnnjax.studies.programs import find_rate, show_predictions
 from cnnjax.studies.scores import confusion, reliability, scores
-from tests.run.tiny import fit, tiny_run
+from tests.run.tiny import fit, tiny_config, tiny_run
 
 STREAM = np.random.RandomState(0)
 LABELS = STREAM.randint(0, 6, 200)
@@ -48,6 +49,36 @@ def test_certainty_and_ties():
     assert np.isfinite(scores(certain, np.array([1, 1]), (1,)).loss)
     even = np.full((2, 4), 0.25)
     assert scores(even, np.array([0, 3]), (1, 3)).top == {1: 50.0, 3: 50.0}
+
+
+def test_what_others_have_in_a_folder_stays(trained, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    options = {"split": "test", "weights": "last", "tops": [], "flip": False}
+    with pytest.raises(UserError, match=r"holds notes\.txt, which is not ours.*--out"):
+        show_predictions([str(trained / "a")], **options, data_dir="", out=tmp_path)
+    with pytest.raises(UserError, match="--workdir"):
+        find_rate(tiny_config(), tmp_path, "x", lowest=0.1, highest=1.0, steps=20)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_guesses_that_make_no_sense(trained, tmp_path):
+    options = {"split": "test", "weights": "last", "tops": [5], "flip": False}
+    with pytest.raises(UserError, match="--top=5 makes no sense for 3 classes"):
+        show_predictions([str(trained / "a")], **options, data_dir="", out=tmp_path)
+
+
+def test_data_that_has_changed_since(trained, tmp_path):
+    """Classes renamed, images exchanged: neither error would be that of the net."""
+    shutil.copytree(trained / "b", tmp_path / "b")
+    provenance = read_json(tmp_path / "b" / "provenance.json")
+    provenance["data"]["fingerprint"] = "0" * 16
+    write_json(tmp_path / "b" / "provenance.json", provenance)
+    for path in (tmp_path / "b").rglob("*.json"):
+        text = path.read_text()
+        mark = read_json(trained / "b" / "provenance.json")["data"]["fingerprint"]
+        path.write_text(text.replace(mark, "0" * 16))
+    with pytest.raises(UserError, match=r"other images|not of this run|was edited"):
+        predict([tmp_path / "b"])
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +140,7 @@ def test_the_program_writes_what_it_prints(trained, capfd, tmp_path):
         (["none"], {}, "there is no folder"),
         (["a", "a"], {}, "given twice"),
         (["a", "c"], {}, "other classes than a seed 0"),
-        (["a", "d"], {}, "config.data.split_seed=1.*not the same images"),
+        (["a", "d"], {}, "d seed 0 was trained on other images, or splits"),
     ],
 )
 def test_what_cannot_be_compared(trained, runs, more, words):

@@ -18,7 +18,7 @@ from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
 from cnnjax.record_kinds import PROVENANCE
-from cnnjax.records import read_record
+from cnnjax.records import is_there, read_record
 from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import read_statistics, seeds_in_words
 from cnnjax.run.folder import (
@@ -100,6 +100,7 @@ def load_run(
         step=loaded.step,
         test_error=loaded.test_error,
         note="; ".join(note for note in notes if note),
+        data_fingerprint=ours["data_fingerprint"],
     )
 
 
@@ -142,6 +143,7 @@ def _load(
     if weights == "initial":
         return _Loaded(_initial(config, network, image_shape, seed), 0, None, [])
     result = read_result(folder / f"seed-{seed}", {"seed": seed, **ours})
+    _require_arm(folder, result)
     found = _newest(folder, config, ours)
     i = seeds_of(config).index(seed)
     _refuse_failed(folder, config, found, result, seed)
@@ -160,6 +162,15 @@ def _load(
         notes += [words]
     variables = _variables(folder, network, image_shape, leaves, places, i)
     return _Loaded(variables, step, test_error, notes)
+
+
+def _require_arm(folder: Path, result: Mapping[str, Any] | None) -> None:
+    """Refuses the cell of an ablation that was copied to the place of another arm."""
+    cell = name_of(folder)
+    inside = any(is_there(root / "plan.json") for root in folder.resolve().parents[:3])
+    arm = (result or {}).get("arm")
+    if inside and arm is not None and arm not in (cell, cell.partition("/")[0]):
+        require_own(folder, {"arm": arm}, {"arm": cell})
 
 
 def _initial(

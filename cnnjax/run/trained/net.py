@@ -41,6 +41,7 @@ class TrainedNet:
       step: optimizer steps that these weights have seen.
       test_error: as reported for these weights, in percent; None where none was.
       note: what there is to know about them; may be empty.
+      data_fingerprint: of the data set that it was trained on; '' where unknown.
     """
 
     network: nn.Module
@@ -54,6 +55,7 @@ class TrainedNet:
     step: int
     test_error: float | None
     note: str
+    data_fingerprint: str = ""
 
     def __repr__(self) -> str:
         return one_line(f"<{self.words()}{f' ({self.note})' if self.note else ''}>")
