@@ -17,7 +17,7 @@ from urllib.parse import quote
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.judge.collect import Sweep
 from cnnjax.ablation.plan import ablation_names, load_ablation, make_plan
-from cnnjax.ablation.report.replacing import replace_block
+from cnnjax.ablation.report.replacing import alone, replace_block
 from cnnjax.config import deciding_keys, to_dict
 from cnnjax.errors import UserError, printable
 from cnnjax.record_kinds import CONFIG
@@ -240,15 +240,19 @@ def refresh(repository: Path) -> list[Path]:
 
     Returns:
       The files that have changed.
+
+    Raises:
+      TakenError: another command publishes.
+      UserError: a `definition.json` is not what `publish` writes.
     """
-    expected = expected_blocks(repository).items()
-    return [
-        path
-        for path, (name, text) in expected
-        if path.is_file()
-        and block(path.read_text("utf-8"), name) is not None
-        and replace_block(path, name, text)
-    ]
+    with alone(repository):
+        return [
+            path
+            for path, (name, text) in expected_blocks(repository).items()
+            if path.is_file()
+            and block(path.read_text("utf-8"), name) is not None
+            and replace_block(path, name, text)
+        ]
 
 
 def state_change(repository: Path, names: Sequence[str], what: str) -> None:
@@ -260,15 +264,17 @@ def state_change(repository: Path, names: Sequence[str], what: str) -> None:
       what: what has changed, and in which commit.
 
     Raises:
+      TakenError: another command publishes.
       UserError: none is named, there is no such report, or its definition is missing
         or not what `publish` writes.
     """
     if not names:
         raise UserError("--numbers_changed needs --reports: name the pages it is for")
     paths = [_results(repository) / name / FILE for name in names]
-    for path, then in [(path, _read(path)) for path in paths]:
-        known = then.get(CHANGED, [])
-        write_json(path, then | {CHANGED: [*known, what]})
+    with alone(repository):
+        for path, then in [(path, _read(path)) for path in paths]:
+            known = then.get(CHANGED, [])
+            write_json(path, then | {CHANGED: [*known, what]})
 
 
 def _results(repository: Path) -> Path:
