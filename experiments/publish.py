@@ -40,12 +40,15 @@ def main() -> None:
     from cnnjax.ablation.plan import ablation_names
     from cnnjax.ablation.report import definition
     from cnnjax.ablation.report.publish import publish, publish_atlas
+    from cnnjax.ablation.report.replacing import alone
 
     repository = pathlib.Path(__file__).parent.parent
     if REFRESH.value:
-        if CHANGED.value:
-            definition.state_change(repository, REPORTS.value, CHANGED.value)
-        say(f"pages changed: {len(definition.refresh(repository))}")
+        with alone(repository):
+            if CHANGED.value:
+                definition.state_change(repository, REPORTS.value, CHANGED.value)
+            changed = definition.refresh(repository)
+        say(f"pages changed: {len(changed)}")
         return
     if not ATLAS.value:
         if not WORKDIR.value:

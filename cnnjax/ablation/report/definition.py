@@ -8,24 +8,22 @@ with the definition as it is now and says on the page what differs, so that a de
 can be edited at any time and no page shows numbers that pass for those of another one.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.judge.collect import Sweep
-from cnnjax.ablation.plan import load_ablation, make_plan
-from cnnjax.ablation.report.replacing import replace_block
+from cnnjax.ablation.plan import ablation_names, load_ablation, make_plan
+from cnnjax.ablation.report.replacing import alone, replace_block
 from cnnjax.config import deciding_keys, to_dict
-from cnnjax.errors import UserError
+from cnnjax.errors import UserError, printable
 from cnnjax.record_kinds import CONFIG
-from cnnjax.records import (
-    read_json,
-    sift_record,
-    write_json,
-    write_text,
-)
-from cnnjax.texts import as_block, block
+from cnnjax.records import sift_record, write_json, write_text
+from cnnjax.schema import HOLE, Items, Name, Number, Object, Table, Text
+from cnnjax.texts import as_block, block, markdown, sentence
 
 FILE = "definition.json"
 # The block on the page of a report; that of the lists in README.md and docs/results/.
@@ -37,6 +35,46 @@ CHANGED = "numbers_changed"
 RULES, UNRECORDED = "rules", ("diverged_error",)
 _OF_CLAIMS = ("matters", "headline", "test", "failures")
 MOST_NAMED = 4  # arms, or changes, in one sentence
+_COMMIT = r"[0-9a-f]{40}([0-9a-f]{24})?(-dirty)?"  # of SHA-1 or SHA-256
+_MOST_DEPTH = 8  # of the value of a config key
+
+
+class _Setting:
+    """The value of a config key: anything that is not too deep to be shown."""
+
+    def sift(self, value: Any, at: str, flaws: list[str]) -> Any:
+        level = [value]
+        for _ in range(_MOST_DEPTH):
+            level = [inner for item in level for inner in _within(item)]
+            if not level:
+                return value
+        flaws.append(f"{at} has more than {_MOST_DEPTH} levels")
+        return HOLE
+
+
+def _within(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+_SETTINGS = Table(_Setting())
+_CLAIM = Object(
+    needs={"metric": Text(), "contrast": Table(Number()), "margin": Number()}
+)
+# Whoever hands on a report may have written its `definition.json`.
+KIND = Object(
+    needs={
+        "commits": Items(Text(like=_COMMIT)),
+        "ablation": Name("ablation"),
+        "scale": Name("scale"),
+        "seeds": Number(1, whole=True),
+        "config": _SETTINGS,
+        "arms": Table(_SETTINGS, key=Name("arm")),
+        "claims": Table(_CLAIM),
+    },
+    may={RULES: _SETTINGS, CHANGED: Items(Text())},
+)
 
 
 def described(
@@ -88,7 +126,7 @@ def of_runs(sweep: Sweep, workdir: Path) -> dict[str, Any]:
     }
     commits = {of_cell.get("git_commit") for of_cell in sweep.provenance.values()}
     return {
-        "commits": sorted(commit for commit in commits if commit),
+        "commits": sorted(c for c in commits if c and re.fullmatch(_COMMIT, c)),
         **described(sweep.ablation, sweep.scale_name, configs),
     }
 
@@ -100,9 +138,13 @@ def _config_of(arm: Mapping[str, Any], workdir: Path) -> Path:
 def as_defined(name: str, scale: str) -> dict[str, Any] | None:
     """The same of the definition of `configs/ablations/` as it is now.
 
+    The name may be of a record that anyone has written, so it is never a path.
+
     Returns:
       None where there is none of that name and scale, or it cannot be read.
     """
+    if name not in ablation_names():
+        return None
     try:
         ablation = load_ablation(name)
         ablation.scale(scale)
@@ -148,7 +190,7 @@ def changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def note(then: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
-    """The sentences on the page of a report.
+    """The sentences on the page of a report; what a record says is no markup there.
 
     Args:
       then: of `definition.json`.
@@ -159,9 +201,9 @@ def note(then: Mapping[str, Any], now: Mapping[str, Any] | None) -> str:
     text = f"Made with the definition {of}."
     if now is None:
         return f"{text} Today there is no definition of this name and scale."
-    if found := changes(then, now):
+    if found := _plain(changes(then, now)):
         text += f" The definition has changed since: {_several(found, '; ')}."
-    if found := then.get(CHANGED, ()):
+    if found := _plain(then.get(CHANGED, ())):
         text += f" Numbers at scale `smoke` have changed since: {'; '.join(found)}."
     return text
 
@@ -198,35 +240,41 @@ def refresh(repository: Path) -> list[Path]:
 
     Returns:
       The files that have changed.
+
+    Raises:
+      TakenError: another command publishes.
+      UserError: a `definition.json` is not what `publish` writes.
     """
-    expected = expected_blocks(repository).items()
-    return [
-        path
-        for path, (name, text) in expected
-        if path.is_file()
-        and block(path.read_text("utf-8"), name) is not None
-        and replace_block(path, name, text)
-    ]
+    with alone(repository):
+        return [
+            path
+            for path, (name, text) in expected_blocks(repository).items()
+            if path.is_file()
+            and block(path.read_text("utf-8"), name) is not None
+            and replace_block(path, name, text)
+        ]
 
 
-def state_change(repository: Path, names: Sequence[str], sentence: str) -> None:
+def state_change(repository: Path, names: Sequence[str], what: str) -> None:
     """Notes beside reports that their numbers are others by now, though defined alike.
 
     Args:
       repository: contains docs/results/.
       names: of the reports, such as 'degradation-laptop'.
-      sentence: what has changed, and in which commit.
+      what: what has changed, and in which commit.
 
     Raises:
-      UserError: none is named, there is no such report, or it has no definition.
+      TakenError: another command publishes.
+      UserError: none is named, there is no such report, or its definition is missing
+        or not what `publish` writes.
     """
     if not names:
         raise UserError("--numbers_changed needs --reports: name the pages it is for")
-    for name in names:
-        path = _results(repository) / name / FILE
-        then = read_json(path)
-        known = then.get(CHANGED, [])
-        write_json(path, then | {CHANGED: [*known, sentence]})
+    paths = [_results(repository) / name / FILE for name in names]
+    with alone(repository):
+        for path, then in [(path, _read(path)) for path in paths]:
+            known = then.get(CHANGED, [])
+            write_json(path, then | {CHANGED: [*known, what]})
 
 
 def _results(repository: Path) -> Path:
@@ -234,8 +282,28 @@ def _results(repository: Path) -> Path:
 
 
 def _note_of(folder: Path) -> str:
-    then = read_json(folder / FILE)
+    then = _read(folder / FILE)
     return note(then, as_defined(then["ablation"], then["scale"]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A `definition.json`, checked.
+
+    Raises:
+      UserError: it is missing, cannot be read, or is not what `publish` writes.
+    """
+    found, wrong = sift_record(path, KIND)
+    if found is None or wrong:
+        raise UserError(
+            f"{printable(path)} {wrong or 'is missing'}: restore it, publish that "
+            "report again, or move its folder away"
+        )
+    return found
+
+
+def _plain(phrases: Iterable[str]) -> list[str]:
+    """Phrases for Markdown, of texts that anyone may have written."""
+    return [markdown(sentence(phrase)) for phrase in phrases]
 
 
 def _list(page: Path, notes: Mapping[Path, str]) -> str:
@@ -246,10 +314,14 @@ def _list(page: Path, notes: Mapping[Path, str]) -> str:
         return f"{head} today's definitions."
     root = page.parent
     lines = [
-        f"- [{folder.name}]({folder.relative_to(root)}/report.md): {text}"
+        f"- [{markdown(folder.name)}]({_link(folder, root)}): {text}"
         for folder, text in old.items()
     ]
     return "\n".join([f"{head} today's definitions. The others:", "", *lines])
+
+
+def _link(folder: Path, root: Path) -> str:
+    return quote(f"{folder.relative_to(root).as_posix()}/report.md")
 
 
 def _other_claims(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

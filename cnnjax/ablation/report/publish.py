@@ -56,11 +56,12 @@ def publish(workdir: Path, repository: Path) -> Path:
         )
     name = _report_name(sweep.ablation.name, sweep.scale_name)
     results = repository / "docs" / "results"
-    with alone(repository), replacing(results, name) as new:
-        records = _write(entry, workdir, new)
-        block = render("readme.md.j2", make_context(records), autoescape=False)
-        replace_block(repository / "README.md", name, block)
-    definition.refresh(repository)
+    with alone(repository):
+        with replacing(results, name) as new:
+            records = _write(entry, workdir, new)
+            block = render("readme.md.j2", make_context(records), autoescape=False)
+            replace_block(repository / "README.md", name, block)
+        definition.refresh(repository)
     return results / name
 
 

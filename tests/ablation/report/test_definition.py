@@ -1,21 +1,26 @@
 """A published report says with which definition it was made, and what changed since."""
 
 import csv
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report import definition
 from cnnjax.errors import UserError
 from cnnjax.texts import block
+from tests.ablation.synthetic_sweep import write_sweep
 
 ROOT = Path(__file__).parents[3]
 REPORTS = sorted(path.parent for path in (ROOT / "docs/results").glob("*/report.md"))
 DO = "write it with ./launch.sh publish --refresh"
 THEN = {
-    "commits": ["0123456789abcdef"],
+    "commits": ["0123456789" * 4],
+    "ablation": "a",
+    "scale": "laptop",
     "seeds": 2,
     "config": {"train.epochs": 15},
     "arms": {"plain": {"model.depth": 8}, "residual": {"model.depth": 20}},
@@ -108,6 +113,80 @@ def test_other_numbers_of_the_same_definition_are_told(tmp_path):
         definition.state_change(tmp_path, [], "rounding")
     with pytest.raises(UserError, match="b-laptop"):
         definition.state_change(tmp_path, ["b-laptop"], "rounding")
+
+
+def given(tmp_path, record):
+    """A repository with one report, whose record anyone may have written."""
+    path = tmp_path / "docs/results/gift-laptop" / definition.FILE
+    path.parent.mkdir(parents=True)
+    path.write_text(record if isinstance(record, str) else json.dumps(record))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["{}", "./{}", "a.py", "a", "configs/ablations/dense"])
+def test_a_name_in_a_record_runs_no_file(tmp_path, monkeypatch, name):
+    (tmp_path / "a.py").write_text("raise AssertionError('it was run')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(definition, "load_ablation", pytest.fail)
+    assert definition.as_defined(name.format(tmp_path / "a.py"), "laptop") is None
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        (THEN | {"ablation": "docs/a.py"}, "character '/'"),
+        (THEN | {"scale": 3}, "scale"),
+        (THEN | {"commits": ["<script>alert(1)</script>"]}, r"commits\[0\]"),
+        (THEN | {"commits": "0" * 40}, "commits is '0+', not a list"),
+        (THEN | {"seeds": "5"}, "seeds"),
+        (THEN | {"config": []}, "config"),
+        (THEN | {"arms": {"plain": 1}}, "arms.plain"),
+        (THEN | {"arms": {"<b>": {}}}, "'<'"),
+        (THEN | {"claims": {"a": {}}}, "missing"),
+        (THEN | {"rules": 1}, "rules"),
+        (THEN | {definition.CHANGED: "text"}, "numbers_changed"),
+        (THEN | {"config": {"a": [[[[[[[[1]]]]]]]]}}, "levels"),
+        ({}, "missing"),
+        ([], "a list"),
+        ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_a_record_that_publish_did_not_write_is_refused(tmp_path, record, words):
+    root = given(tmp_path, record)
+    for read in (
+        lambda: definition.refresh(root),
+        lambda: definition.state_change(root, ["gift-laptop"], "rounding"),
+    ):
+        with pytest.raises(UserError, match=f"gift-laptop/definition.json .*{words}"):
+            read()
+
+
+def test_texts_of_a_record_are_no_markup(tmp_path):
+    then = THEN | {
+        "config": {"<script>": "[a](javascript:b)\n# c"},
+        "claims": {"<img src=x>": THEN["claims"]["a"] | {"margin": 7}},
+        definition.CHANGED: ["<script>d", "x" * 100_000],
+    }
+    text = definition.note(then, THEN)
+    assert "<" not in text
+    assert "\n" not in text
+    assert r"\[a\](javascript:b) # c" in text
+    assert len(text) < 3000
+
+
+def test_what_is_written_can_be_read(tmp_path):
+    """Also where a provenance names what is no commit."""
+    commits = ["a" * 40, "b" * 64, "c" * 40 + "-dirty"]
+    runs = write_sweep(tmp_path / "runs", seeds=(0, 1))
+    provenance = {
+        str(number): {"git_commit": commit}
+        for number, commit in enumerate([*commits, None, "<script>"])
+    }
+    sweep = dataclasses.replace(collect(runs), provenance=provenance)
+    made_with = definition.of_runs(sweep, runs)
+    assert made_with["commits"] == commits
+    assert definition.refresh(given(tmp_path, made_with)) == []  # no page has a block
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from cnnjax import lock
 from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.report import definition
 from cnnjax.ablation.report import publish as publishing
 from cnnjax.ablation.report.publish import publish, publish_atlas
 from cnnjax.ablation.report.replacing import alone, replacing
@@ -171,7 +173,9 @@ def publish_meanwhile(monkeypatch, second):
     return said
 
 
-@pytest.mark.parametrize("second", ["publish", "publish_atlas", "models"])
+@pytest.mark.parametrize(
+    "second", ["publish", "publish_atlas", "refresh", "state_change", "models"]
+)
 def test_two_at_a_time_never_mix(tmp_path, monkeypatch, second):
     """The first to end took the half-written folder of the other for a leftover."""
     runs = write_sweep(tmp_path / "runs/degradation/laptop", seeds=(0, 1))
@@ -186,6 +190,10 @@ def test_two_at_a_time_never_mix(tmp_path, monkeypatch, second):
             return publish(runs, tmp_path)
         if second == "publish_atlas":
             return publish_atlas(tmp_path / "runs", "laptop", tmp_path, ["degradation"])
+        if second == "refresh":
+            return definition.refresh(tmp_path)
+        if second == "state_change":
+            return definition.state_change(tmp_path, ["degradation-laptop"], "rounding")
         with alone(tmp_path):  # as whoever writes a block of the README
             raise AssertionError
 
@@ -195,6 +203,41 @@ def test_two_at_a_time_never_mix(tmp_path, monkeypatch, second):
     assert set(texts(folder)) == {"report.md", "error.png", "plan.json"}
     assert os.listdir(tmp_path / "docs/results") == ["degradation-laptop"]
     assert "seeds" in readme.read_text()
+
+
+@pytest.mark.parametrize("command", ["publish", "publish_atlas", "refresh"])
+def test_the_lists_are_written_under_the_lock(tmp_path, monkeypatch, command):
+    """No second command comes between a report and the pages that list it."""
+    monkeypatch.setattr(
+        publishing, "_write", lambda entry, runs, new: write(new) or collect(runs)
+    )
+    runs = write_sweep(tmp_path / "runs/degradation/laptop", seeds=(0, 1))
+    names = "degradation-laptop", "atlas-laptop"
+    marks = (f"<!-- begin {name} -->\n<!-- end {name} -->\n" for name in names)
+    (tmp_path / "README.md").write_text("".join(marks))
+    held = []
+    refresh, blocks = definition.refresh, definition.expected_blocks
+
+    def refresh_if_held(repository):
+        held.append(lock.held(tmp_path / "docs/results" / lock.LOCK))
+        return refresh(repository)
+
+    def blocks_if_held(repository):
+        held.append(lock.held(tmp_path / "docs/results" / lock.LOCK))
+        return blocks(repository)
+
+    monkeypatch.setattr(definition, "expected_blocks", blocks_if_held)
+    if command == "refresh":
+        definition.refresh(tmp_path)
+    else:
+        monkeypatch.setattr(definition, "refresh", refresh_if_held)
+    if command == "publish":
+        publish(runs, tmp_path)
+    if command == "publish_atlas":
+        publish_atlas(tmp_path / "runs", "laptop", tmp_path, ["degradation"])
+    assert held
+    assert all(held)
+    assert not (tmp_path / "docs/results" / lock.LOCK).exists()
 
 
 def test_one_that_cannot_be_published_leaves_the_others(tmp_path, monkeypatch):
