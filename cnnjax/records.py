@@ -9,7 +9,6 @@ text, its kind gives the string again: a class may be named NaN.
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ from cnnjax.errors import (
     printable,
     remedy,
 )
-from cnnjax.files import UnfitFile, read_regular
+from cnnjax.files import UnfitFile, read_regular, write_whole
 from cnnjax.record_kinds import METRICS_ROW
 from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
 
 # No record is larger: the mean of large images, or the rows of a million evaluations.
 MOST_BYTES = 256 * 2**20
 MOST_NAMED = 8  # lines that cannot be read
+PUBLISHED = "records.jsonl"  # of all runs of a published report; see `judge/published`
 
 _is_writer = True
 
@@ -93,24 +93,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Like `write_json`, for any file: temporary file, fsync, rename."""
+    """Like `write_json`, for any file; see `files.write_whole`."""
     if not is_writer():
         return
-    path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp makes files private; results are to be read by colleagues.
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(Path(path), content)
     except OSError as error:
         raise write_failure(path, error) from error
 
@@ -316,6 +303,22 @@ def refuse_foreign(folder: Path, ours: Mapping[str, Kind | None], mark: str) -> 
             )
 
 
+def refuse_published(folder: Path) -> None:
+    """Refuses a published report where the folder of its runs is wanted.
+
+    It has a plan as well, and what is written there would replace what was published.
+
+    Raises:
+      UserError: it is one.
+    """
+    if is_there(folder / PUBLISHED):
+        raise UserError(
+            f"{printable(folder)} is a published report ({PUBLISHED}), not a folder of "
+            "runs: give it as --from to report or as --resume_from to ablate, or give "
+            "another --workdir"
+        )
+
+
 def no_run(
     workdir: str | os.PathLike,
     wanted: str,
@@ -389,10 +392,3 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, list):
         return [_decoded(item) for item in value]
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def _umask() -> int:
-    """The process's umask; the only way to read it is to set it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -26,6 +26,7 @@ from cnnjax.records import (
     is_there,
     read_record,
     refuse_foreign,
+    refuse_published,
     sift_record,
     write_json,
 )
@@ -209,6 +210,7 @@ def earlier_plan(folder: Path) -> dict[str, Any] | None:
             f"{folder} is the folder of a single training (config.json): give another "
             "--workdir"
         )
+    refuse_published(folder)
     path = folder / "plan.json"
     return read_record(path, PLAN) if is_there(path) else None
 
