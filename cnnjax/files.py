@@ -10,7 +10,7 @@ import tempfile
 from io import BufferedReader
 from pathlib import Path
 
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError, printable, remedy
 
 _KINDS = {
     stat.S_ISDIR: "a folder",
@@ -110,6 +110,18 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
+    """The error for a file or folder that cannot be written, to be raised."""
+    reason = error.strerror or str(error)
+    files = [above for above in Path(path).parents if os.path.isfile(above)]
+    if files:
+        return UserError(
+            f"cannot write {path}: {files[0]} is a file, not a folder; choose another "
+            "folder with --workdir"
+        )
+    return UserError(f"cannot write {path}: {reason}; {remedy(error)}")
 
 
 def _umask() -> int:

@@ -21,7 +21,7 @@ from cnnjax.errors import (
     printable,
     remedy,
 )
-from cnnjax.files import UnfitFile, read_regular, write_whole
+from cnnjax.files import UnfitFile, read_regular, write_failure, write_whole
 from cnnjax.record_kinds import METRICS_ROW
 from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
 
@@ -46,18 +46,6 @@ def only_read() -> None:
     """From here on this process writes nothing, because process 0 writes the same."""
     global _is_writer
     _is_writer = False
-
-
-def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
-    """The error for a file or folder that cannot be written, to be raised."""
-    reason = error.strerror or str(error)
-    files = [above for above in Path(path).parents if os.path.isfile(above)]
-    if files:
-        return UserError(
-            f"cannot write {path}: {files[0]} is a file, not a folder; choose another "
-            "folder with --workdir"
-        )
-    return UserError(f"cannot write {path}: {reason}; {remedy(error)}")
 
 
 def to_line(value: Any) -> str:
@@ -279,28 +267,41 @@ def _rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], dict[int, str]
     return rows, flaws
 
 
-def refuse_foreign(folder: Path, ours: Mapping[str, Kind | None], mark: str) -> None:
-    """Refuses a folder that is not ours yet and holds files that would be replaced.
+def refuse_foreign(
+    folder: Path, mark: str, files: Mapping[str, Kind | None], folders: Iterable[str]
+) -> None:
+    """Refuses a folder that is not ours yet and holds what would be replaced.
 
     Args:
       folder: where something is about to be written; it may be missing.
-      ours: file -> what it holds if we wrote it; None where that does not show.
       mark: the file that a folder of ours has.
+      files: name -> what it holds if we wrote it; None where that does not show.
+      folders: names of those that are written into; an empty one does no harm.
 
     Raises:
-      UserError: there is such a file, and no `mark`.
+      UserError: there is such a file or folder, no `mark`, and no provenance of ours.
     """
     if is_there(folder / mark):
         return
-    for name, kind in ours.items():
-        if not is_there(folder / name):
-            continue
-        if kind is None or sift_record(folder / name, kind)[0] is None:
-            raise UserError(
-                f"{printable(folder)} has a {name} that no run wrote (there is no "
-                f"{mark}), and it would be replaced: move it away, or give another "
-                "--workdir"
-            )
+    there = {name: kind for name, kind in files.items() if is_there(folder / name)}
+    ours = {n for n, kind in there.items() if kind and sift_record(folder / n, kind)[0]}
+    # Runs that are taken from a published report get their provenance first.
+    if "provenance.json" in ours:
+        return
+    into = [n for n in folders if is_there(folder / n) and not _is_empty(folder / n)]
+    for name in [name for name in there if name not in ours] + into:
+        raise UserError(
+            f"{printable(folder)} has a {name} that no run wrote (there is no {mark}), "
+            "and it would be replaced or changed: move it away, or give another "
+            "--workdir"
+        )
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # such as of a file
+        return False
 
 
 def refuse_published(folder: Path) -> None:

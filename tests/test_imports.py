@@ -55,8 +55,8 @@ FOLDERS = {
     },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "lock", "names", "record_kinds", "records", "screen", "texts"),
-        "errors",
+        *("config", "files", "lock", "names", "record_kinds", "records", "screen"),
+        *("texts", "errors"),
     },
     "ablation/atlas": {
         *("ablation/plan", "ablation/report"),
