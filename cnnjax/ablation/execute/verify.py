@@ -11,6 +11,7 @@ from cnnjax.errors import UserError, shown
 from cnnjax.record_kinds import DIFFERENT, PLAN, UNVERIFIED, VERIFIED
 from cnnjax.records import (
     is_there,
+    no_run,
     read_record,
     refuse_published,
     sift_record,
@@ -71,6 +72,8 @@ def _cells(workdir: Path) -> list[tuple[str, int]]:
     path = workdir / "plan.json"
     refuse_published(workdir)
     if not is_there(path):
+        if not is_there(workdir / "config.json"):
+            raise no_run(workdir, "a run or an ablation", (path.name, "config.json"))
         return [("", 1)]
     return [
         (cell["name"], len(cell["seeds"]))
