@@ -1,11 +1,16 @@
-"""Opens files that may be anything: pipes, devices, larger than any of their kind."""
+"""Opens files that may be anything: pipes, devices, larger than any of their kind.
+
+And writes them so that they are never half written.
+"""
 
 import errno
 import os
 import stat
+import tempfile
 from io import BufferedReader
+from pathlib import Path
 
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError, printable, remedy
 
 _KINDS = {
     stat.S_ISDIR: "a folder",
@@ -82,3 +87,45 @@ def read_regular(path: str | os.PathLike, most: int) -> bytes:
     """
     with open_regular(path, most) as file:
         return file.read(most)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that is, at any moment and after any kill, the old or the new one.
+
+    Temporary file, fsync, rename; the folder is created if missing.
+
+    Raises:
+      OSError: no permission, disk full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files private; results are to be read by colleagues.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
+    """The error for a file or folder that cannot be written, to be raised."""
+    reason = error.strerror or str(error)
+    files = [above for above in Path(path).parents if os.path.isfile(above)]
+    if files:
+        return UserError(
+            f"cannot write {path}: {files[0]} is a file, not a folder; choose another "
+            "folder with --workdir"
+        )
+    return UserError(f"cannot write {path}: {reason}; {remedy(error)}")
+
+
+def _umask() -> int:
+    """The process's umask; the only way to read it is to set it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

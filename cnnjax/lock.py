@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import UserError, printable, shown
-from cnnjax.files import UnfitFile, open_regular
+from cnnjax.files import UnfitFile, open_regular, write_failure
 from cnnjax.process import (
     QUIET_SECONDS,
     identity,
@@ -33,7 +33,7 @@ from cnnjax.process import (
     seems_alive,
     slurm_start,
 )
-from cnnjax.records import from_line, to_line, unreadable, write_failure
+from cnnjax.records import from_line, to_line, unreadable
 from cnnjax.screen import say
 
 LOCK = ".lock"  # in the folder that it locks; no arm can have this name

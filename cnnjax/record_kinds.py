@@ -331,6 +331,7 @@ VERIFIED = Object(
     },
     may={"git_commit": Maybe(SHORT)},
 )
+_REPORT = ("results.csv", "report.html", "report.md")
 # What a run, and an ablation, write beside the file that marks their folder, see
 # `records.refuse_foreign`: none of it ever replaces a file of somebody else.
 FILES_OF_RUN: Final[dict[str, Kind | None]] = {
@@ -342,13 +343,15 @@ FILES_OF_RUN: Final[dict[str, Kind | None]] = {
     "progress.json": Object(needs={"status": SHORT, "updated": AMOUNT}),
     "verified.json": VERIFIED,
     **dict.fromkeys(
-        ("statistics.safetensors", "crash.txt", "report.html", "report.md")
+        ("statistics.safetensors", "crash.txt", *_REPORT),
     ),
 }
+FOLDERS_OF_RUN: Final = ("checkpoints", "plots")  # and one for each seed
 FILES_OF_ABLATION: Final[dict[str, Kind | None]] = {
     "verified.json": VERIFIED,
-    **dict.fromkeys(("results.csv", "report.html", "report.md")),
+    **dict.fromkeys(_REPORT),
 }
+FOLDERS_OF_ABLATION: Final = ("launcher", "plots")  # and those of the cells
 # Of the atlas: ablation -> why it ended early.
 TROUBLES = Table(Text(), key=Name("ablation"))
 

@@ -9,7 +9,6 @@ text, its kind gives the string again: a class may be named NaN.
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ from cnnjax.errors import (
     printable,
     remedy,
 )
-from cnnjax.files import UnfitFile, read_regular
+from cnnjax.files import UnfitFile, read_regular, write_failure, write_whole
 from cnnjax.record_kinds import METRICS_ROW
 from cnnjax.schema import HOLE, NON_FINITE, Kind, text_again
 
 # No record is larger: the mean of large images, or the rows of a million evaluations.
 MOST_BYTES = 256 * 2**20
 MOST_NAMED = 8  # lines that cannot be read
+PUBLISHED = "records.jsonl"  # of all runs of a published report; see `judge/published`
 
 _is_writer = True
 
@@ -46,18 +46,6 @@ def only_read() -> None:
     """From here on this process writes nothing, because process 0 writes the same."""
     global _is_writer
     _is_writer = False
-
-
-def write_failure(path: str | os.PathLike, error: OSError) -> UserError:
-    """The error for a file or folder that cannot be written, to be raised."""
-    reason = error.strerror or str(error)
-    files = [above for above in Path(path).parents if os.path.isfile(above)]
-    if files:
-        return UserError(
-            f"cannot write {path}: {files[0]} is a file, not a folder; choose another "
-            "folder with --workdir"
-        )
-    return UserError(f"cannot write {path}: {reason}; {remedy(error)}")
 
 
 def to_line(value: Any) -> str:
@@ -93,24 +81,11 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Like `write_json`, for any file: temporary file, fsync, rename."""
+    """Like `write_json`, for any file; see `files.write_whole`."""
     if not is_writer():
         return
-    path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            # mkstemp makes files private; results are to be read by colleagues.
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(Path(path), content)
     except OSError as error:
         raise write_failure(path, error) from error
 
@@ -292,28 +267,57 @@ def _rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], dict[int, str]
     return rows, flaws
 
 
-def refuse_foreign(folder: Path, ours: Mapping[str, Kind | None], mark: str) -> None:
-    """Refuses a folder that is not ours yet and holds files that would be replaced.
+def refuse_foreign(
+    folder: Path, mark: str, files: Mapping[str, Kind | None], folders: Iterable[str]
+) -> None:
+    """Refuses a folder that is not ours yet and holds what would be replaced.
 
     Args:
       folder: where something is about to be written; it may be missing.
-      ours: file -> what it holds if we wrote it; None where that does not show.
       mark: the file that a folder of ours has.
+      files: name -> what it holds if we wrote it; None where that does not show.
+      folders: names of those that are written into; an empty one does no harm.
 
     Raises:
-      UserError: there is such a file, and no `mark`.
+      UserError: there is such a file or folder, no `mark`, and no provenance of ours.
     """
     if is_there(folder / mark):
         return
-    for name, kind in ours.items():
-        if not is_there(folder / name):
-            continue
-        if kind is None or sift_record(folder / name, kind)[0] is None:
-            raise UserError(
-                f"{printable(folder)} has a {name} that no run wrote (there is no "
-                f"{mark}), and it would be replaced: move it away, or give another "
-                "--workdir"
-            )
+    there = {name: kind for name, kind in files.items() if is_there(folder / name)}
+    ours = {n for n, kind in there.items() if kind and sift_record(folder / n, kind)[0]}
+    # Runs that are taken from a published report get their provenance first.
+    if "provenance.json" in ours:
+        return
+    into = [n for n in folders if is_there(folder / n) and not _is_empty(folder / n)]
+    for name in [name for name in there if name not in ours] + into:
+        raise UserError(
+            f"{printable(folder)} has a {name} that no run wrote (there is no {mark}), "
+            "and it would be replaced or changed: move it away, or give another "
+            "--workdir"
+        )
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError:  # such as of a file
+        return False
+
+
+def refuse_published(folder: Path) -> None:
+    """Refuses a published report where the folder of its runs is wanted.
+
+    It has a plan as well, and what is written there would replace what was published.
+
+    Raises:
+      UserError: it is one.
+    """
+    if is_there(folder / PUBLISHED):
+        raise UserError(
+            f"{printable(folder)} is a published report ({PUBLISHED}), not a folder of "
+            "runs: give it as --from to report or as --resume_from to ablate, or give "
+            "another --workdir"
+        )
 
 
 def no_run(
@@ -389,10 +393,3 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, list):
         return [_decoded(item) for item in value]
     return NON_FINITE.get(value, value) if isinstance(value, str) else value
-
-
-def _umask() -> int:
-    """The process's umask; the only way to read it is to set it."""
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -55,7 +55,8 @@ FOLDERS = {
     },
     "ablation/report": {
         *("ablation/define", "ablation/plan", "ablation/judge", "ablation/execute"),
-        *("config", "lock", "names", "record_kinds", "records", "schema", "screen"),
+        *("config", "files", "lock", "names", "record_kinds", "records", "schema"),
+        *("screen",),
         *("texts", "errors"),
     },
     "ablation/atlas": {

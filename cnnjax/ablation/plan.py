@@ -19,6 +19,8 @@ from cnnjax.record_kinds import (
     CONFIG,
     FILES_OF_ABLATION,
     FILES_OF_RUN,
+    FOLDERS_OF_ABLATION,
+    FOLDERS_OF_RUN,
     PLAN,
     RESULT,
 )
@@ -26,6 +28,7 @@ from cnnjax.records import (
     is_there,
     read_record,
     refuse_foreign,
+    refuse_published,
     sift_record,
     write_json,
 )
@@ -209,6 +212,7 @@ def earlier_plan(folder: Path) -> dict[str, Any] | None:
             f"{folder} is the folder of a single training (config.json): give another "
             "--workdir"
         )
+    refuse_published(folder)
     path = folder / "plan.json"
     return read_record(path, PLAN) if is_there(path) else None
 
@@ -297,14 +301,15 @@ def refuse_other_configs(plan: Plan) -> None:
 
     Raises:
       UserError: the folder holds another plan, more cells than this one, other
-        configs, or files that are not of an ablation and would be replaced.
+        configs, or what is not of an ablation and would be replaced.
     """
-    refuse_foreign(plan.workdir, FILES_OF_ABLATION, "plan.json")
+    refuse_foreign(plan.workdir, "plan.json", FILES_OF_ABLATION, FOLDERS_OF_ABLATION)
     if (earlier := earlier_plan(plan.workdir)) is not None:
         _refuse_other_plan(plan, earlier)
     for cell in plan.cells:
         path = plan.workdir / cell.name / "config.json"
-        refuse_foreign(path.parent, FILES_OF_RUN, path.name)
+        folders = (*FOLDERS_OF_RUN, *(f"seed-{seed}" for seed in cell.seeds))
+        refuse_foreign(path.parent, path.name, FILES_OF_RUN, folders)
         new = to_dict(cell.config)
         if not is_there(path):
             continue

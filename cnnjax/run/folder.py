@@ -11,6 +11,7 @@ from cnnjax.record_kinds import (
     CHECKPOINT,
     CONFIG,
     FILES_OF_RUN,
+    FOLDERS_OF_RUN,
     PROVENANCE,
     RESULT,
 )
@@ -211,7 +212,9 @@ class RunFolder:
                     "--workdir"
                 )
         config, provenance = self.path / "config.json", self.path / "provenance.json"
-        refuse_foreign(self.path, FILES_OF_RUN, "config.json")
+        seeds = [self.seed_folder(seed).name for seed in self.run.seeds]
+        folders = (*FOLDERS_OF_RUN, *seeds)
+        refuse_foreign(self.path, config.name, FILES_OF_RUN, folders)
         if not is_there(config):
             return
         old = read_record(config, CONFIG)

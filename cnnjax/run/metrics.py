@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cnnjax.errors import UserError
-from cnnjax.records import read_metrics, to_line, unreadable, write_failure, write_text
+from cnnjax.files import write_failure
+from cnnjax.records import read_metrics, to_line, unreadable, write_text
 
 _LOG = logging.getLogger(__name__)
 # TensorBoard reads the files of a folder in the order of their names.

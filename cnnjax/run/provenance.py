@@ -30,12 +30,21 @@ PACKAGES = (
 
 
 def git_commit() -> str | None:
-    """Commit of the code, with '-dirty' if files differ from it; None outside git."""
+    """Commit of the code, with '-dirty' if files differ from it.
+
+    Returns:
+      None where no repository has the code; one that merely lies around it, as that of
+      a project with its packages in it, has not.
+    """
+    # In a hook, git's own variables name the repository of the hook.
+    around = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    file = pathlib.Path(__file__)
 
     def git(*words: str) -> str:
         return subprocess.run(
             ["git", *words],
-            cwd=pathlib.Path(__file__).parent,
+            cwd=file.parent,
+            env=around,
             capture_output=True,
             text=True,
             check=True,
@@ -43,6 +52,7 @@ def git_commit() -> str | None:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "--", file.name)
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.SubprocessError):

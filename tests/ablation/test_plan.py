@@ -6,7 +6,12 @@ import pytest
 
 from cnnjax.ablation.plan import earlier_plan, load_ablation, make_plan, write_plan
 from cnnjax.errors import UserError
-from cnnjax.record_kinds import FILES_OF_ABLATION, FILES_OF_RUN
+from cnnjax.record_kinds import (
+    FILES_OF_ABLATION,
+    FILES_OF_RUN,
+    FOLDERS_OF_ABLATION,
+    FOLDERS_OF_RUN,
+)
 from cnnjax.records import read_json, write_json
 
 FACTS = {"num_params": 1, "multiply_adds": 1, "epochs": 1.0, "steps": 20}
@@ -53,10 +58,16 @@ def test_another_config_in_the_same_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "file", [*FILES_OF_ABLATION, *(f"plain-8/{name}" for name in FILES_OF_RUN)]
+    "file",
+    [
+        *FILES_OF_ABLATION,
+        *(f"{name}/mine" for name in FOLDERS_OF_ABLATION),
+        *(f"plain-8/{name}" for name in FILES_OF_RUN),
+        *(f"plain-8/{name}/mine" for name in (*FOLDERS_OF_RUN, "seed-0", "seed-1")),
+    ],
 )
 def test_files_of_the_user_are_never_replaced(tmp_path, file):
-    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
     (tmp_path / file).write_text("mine")
     with pytest.raises(UserError, match=r"that no run wrote .*--workdir"):
         plan_in(tmp_path)

@@ -74,11 +74,41 @@ def test_a_file_of_the_user_is_never_replaced(run, tmp_path, file, content):
     assert os.listdir(tmp_path) == [file]
 
 
+@pytest.mark.parametrize(
+    "file",
+    ["seed-0/metrics.jsonl", "checkpoints/7/model.pt", "plots/mine.png", "seed-0"],
+)
+def test_a_folder_of_the_user_is_never_written_into(run, tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / file).write_text("mine")
+    name = file.split("/")[0]
+    with pytest.raises(UserError, match=rf"has a {name} that no run wrote .*--workdir"):
+        fit(run, tmp_path)
+    assert (tmp_path / file).read_text() == "mine"
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / file]
+
+
+def test_folders_that_no_run_writes_into_do_no_harm(run, tmp_path):
+    """Nor do empty ones: checkpoints may be a link to a larger disk."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    folder = tmp_path / "run"
+    (folder / "seed-999").mkdir(parents=True)
+    (folder / "seed-999" / "mine").write_text("mine")
+    (folder / "plots").mkdir()
+    (folder / "checkpoints").symlink_to(disk)
+    RunFolder(folder, run, "tiny").write_records()
+    (disk / "7").mkdir()
+    RunFolder(folder, run, "tiny")
+
+
 def test_what_a_killed_start_left_is_ours(run, tmp_path):
     """A heartbeat comes first, then the records, then reports."""
     write_heartbeat(tmp_path, "starting")
     RunFolder(tmp_path, run, "tiny").write_records()
     (tmp_path / "config.json").unlink()
+    (tmp_path / "seed-0").mkdir()  # as of runs that are taken from a report
+    (tmp_path / "seed-0" / "metrics.jsonl").write_text("")
     RunFolder(tmp_path, run, "tiny").write_records()
     for name in ("report.md", "crash.txt"):
         (tmp_path / name).write_text("ours, beside config.json")

@@ -14,7 +14,13 @@ from cnnjax.config import digest
 from cnnjax.errors import printable
 from cnnjax.process import seems_alive
 from cnnjax.record_kinds import COUNT, PLAN, PROVENANCE, RESULT, SEEDS
-from cnnjax.records import is_there, no_run, read_record, sift_record
+from cnnjax.records import (
+    is_there,
+    no_run,
+    read_record,
+    refuse_published,
+    sift_record,
+)
 from cnnjax.run.heartbeat import read_heartbeat
 from cnnjax.run.progress import duration
 from cnnjax.schema import Object
@@ -68,8 +74,9 @@ def read_cells(workdir: Path) -> list[CellStatus]:
     """The cells of an ablation in the order of its plan, or that of a single run.
 
     Raises:
-      UserError: the folder contains neither.
+      UserError: the folder contains neither, or is a published report.
     """
+    refuse_published(workdir)
     if not is_there(workdir / "plan.json"):
         path = workdir / "config.json"
         if not is_there(path):

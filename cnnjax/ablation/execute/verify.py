@@ -9,7 +9,14 @@ from cnnjax.ablation.judge.verified import FILE
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.errors import UserError, shown
 from cnnjax.record_kinds import DIFFERENT, PLAN, UNVERIFIED, VERIFIED
-from cnnjax.records import is_there, read_record, sift_record, write_json
+from cnnjax.records import (
+    is_there,
+    no_run,
+    read_record,
+    refuse_published,
+    sift_record,
+    write_json,
+)
 from cnnjax.run.provenance import git_commit
 from cnnjax.run.trained.verify import POINTS, SHARE, verify_run
 
@@ -63,7 +70,10 @@ def verify(
 def _cells(workdir: Path) -> list[tuple[str, int]]:
     """Name and number of seeds of each cell; '' for a training."""
     path = workdir / "plan.json"
+    refuse_published(workdir)
     if not is_there(path):
+        if not is_there(workdir / "config.json"):
+            raise no_run(workdir, "a run or an ablation", (path.name, "config.json"))
         return [("", 1)]
     return [
         (cell["name"], len(cell["seeds"]))

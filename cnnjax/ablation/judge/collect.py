@@ -26,6 +26,7 @@ from cnnjax.records import (
     is_there,
     no_run,
     read_record,
+    refuse_published,
     sift_metrics,
     sift_record,
     write_text,
@@ -143,7 +144,7 @@ def collect(workdir: str | Path) -> Sweep:
     """Reads `plan.json` and the files of every cell in it.
 
     Raises:
-      UserError: the folder has no readable plan.
+      UserError: the folder has no readable plan, or is a published report.
     """
     workdir = Path(workdir)
     plan = _read_plan(workdir)
@@ -221,6 +222,7 @@ def _number(value: float) -> str:
 
 def _read_plan(workdir: Path) -> dict[str, Any]:
     path = workdir / "plan.json"
+    refuse_published(workdir)
     if not is_there(path):
         raise no_run(workdir, "an ablation", ("plan.json",), "ablation")
     return read_record(path, PLAN)

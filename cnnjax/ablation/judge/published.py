@@ -27,6 +27,7 @@ from cnnjax.errors import UserError, printable
 from cnnjax.files import read_regular
 from cnnjax.record_kinds import PLAN, SEED, SPLITS
 from cnnjax.records import (
+    PUBLISHED,
     from_line,
     is_there,
     no_run,
@@ -52,7 +53,7 @@ FORMAT = 1
 _HEAD = {"format": FORMAT}
 # In the published plan: the content of `verified.json`.
 VERIFIED_RUNS = "verified"
-PLAN_FILE, RECORDS_FILE = "plan.json", "records.jsonl"
+PLAN_FILE, RECORDS_FILE = "plan.json", PUBLISHED
 # Rows of the curves of a run, and whether accuracies of single classes are kept: the
 # first of these that is small enough is written, else the last.
 RICHNESS = (

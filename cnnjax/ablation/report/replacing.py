@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnjax.errors import UserError, printable
+from cnnjax.files import write_failure
 from cnnjax.lock import LOCK, Lock, locked
-from cnnjax.records import write_failure, write_text
+from cnnjax.records import write_text
 from cnnjax.texts import with_block
 
 FILES = frozenset(

@@ -25,7 +25,8 @@ import orbax.checkpoint as ocp
 
 from cnnjax.devices import distributed
 from cnnjax.errors import UserError, remedy
-from cnnjax.records import is_writer, write_failure
+from cnnjax.files import write_failure
+from cnnjax.records import is_writer
 from cnnjax.run.checkpoints import old_formats
 from cnnjax.run.checkpoints.damaged import (
     DamagedError,

@@ -21,13 +21,14 @@ from cnnjax import interop
 from cnnjax.config import from_dict, to_dict
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.errors import UserError, printable, unknown_name
+from cnnjax.files import write_failure
 from cnnjax.interop.convert import LEAVES, slots_of, state_dict_of
 from cnnjax.interop.files.read import checked_path, opened
 from cnnjax.interop.files.write_torch import TORCH_ENDINGS, torch_file
 from cnnjax.interop.wrappers import listed
 from cnnjax.layers.norm import Norm
 from cnnjax.net.initialize import abstract_variables
-from cnnjax.records import write_bytes, write_failure, write_json
+from cnnjax.records import write_bytes, write_json
 from cnnjax.run.provenance import package_version
 from cnnjax.run.trained.kinds import EXPORT
 from cnnjax.run.trained.net import TrainedNet, architecture_of, build_network

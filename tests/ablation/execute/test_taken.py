@@ -72,6 +72,13 @@ def take(plan, published, fingerprint="abc"):
     return said
 
 
+def started(workdir, published):
+    """The plan of a start that has taken nothing, written."""
+    plan = plan_in(workdir, published=published)
+    write_plan(plan, {cell.name: FACTS for cell in plan.cells})
+    return plan
+
+
 def missing(workdir):
     rows = collect(workdir).rows
     assert {row.status for row in rows} <= {"done", "missing"}
@@ -203,6 +210,7 @@ def test_other_ablations_and_scales_are_refused(published, tmp_path):
 
 @pytest.mark.parametrize("own", ["checkpoints/3", "seed-0", "seed-1"])
 def test_what_is_being_trained_there_stays(published, tmp_path, own):
+    started(tmp_path, published)
     (tmp_path / "plain-8" / own).mkdir(parents=True)
     take(plan_in(tmp_path, published=published), published)
     assert missing(tmp_path) == [("plain-8", 0), ("plain-8", 1)]
@@ -212,7 +220,7 @@ def test_what_is_being_trained_there_stays(published, tmp_path, own):
 def test_a_cell_that_waits_in_a_queue_or_has_a_process_is_not_taken(
     published, tmp_path
 ):
-    plan = plan_in(tmp_path, published=published)
+    plan = started(tmp_path, published)
     write_jobs(tmp_path, "slurm", {"plain-8": {"job": "7", "attempt": 1}})
     with locked(tmp_path / "plain-14" / LOCK, "it is busy"):
         take(plan, published)

@@ -164,3 +164,10 @@ def test_a_file_that_nobody_wrote(tmp_path):
     verified, (warning,) = read_verified(tmp_path, [])
     assert verified_words(verified, 0) == ""
     assert "nothing counts as verified" in warning
+
+
+def test_a_folder_without_runs_is_left_alone(tmp_path):
+    (tmp_path / "verified.json").write_text("mine")
+    with pytest.raises(UserError, match=r"holds no run .*--workdir"):
+        verify(tmp_path, "all", print, "")
+    assert (tmp_path / "verified.json").read_text() == "mine"

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from cnnjax.ablation.execute.status import read_cells
+from cnnjax.ablation.execute.verify import verify as verify_runs
 from cnnjax.ablation.judge.collect import collect
+from cnnjax.ablation.plan import earlier_plan
 from cnnjax.ablation.report import pages, redrawing
 from cnnjax.ablation.report import publish as publishing
 from cnnjax.ablation.report.pages import write_report
@@ -17,6 +20,7 @@ from cnnjax.ablation.report.plots.groups import build_groups
 from cnnjax.ablation.report.publish import publish, without_folders
 from cnnjax.ablation.report.redrawing import write_report_from
 from cnnjax.ablation.report.replacing import FILES
+from cnnjax.ablation.report.terminal import print_summary
 from cnnjax.errors import UserError
 from cnnjax.records import read_json, write_json
 from cnnjax.seal import result_digest
@@ -245,3 +249,23 @@ def test_its_own_folder_is_written_again(published, tmp_path, monkeypatch):
     (tmp_path / "out" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"see notes\.txt"):
         write_report_from(published, tmp_path / "out", silent)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        write_report,
+        lambda folder: print_summary(folder, Console(file=io.StringIO())),
+        lambda folder: publish(folder, folder.parents[2]),
+        read_cells,
+        lambda folder: verify_runs(folder, "all", print, ""),
+        earlier_plan,
+    ],
+    ids=["report", "summary", "publish", "status", "verify", "ablate"],
+)
+def test_a_published_report_is_no_folder_of_runs(published, command):
+    """It has a plan, but no run: its own page would be replaced by an empty one."""
+    before = {p: p.read_bytes() for p in published.rglob("*") if p.is_file()}
+    with pytest.raises(UserError, match=r"is a published report .*--from.*--resume"):
+        command(published)
+    assert {p: p.read_bytes() for p in published.rglob("*") if p.is_file()} == before
