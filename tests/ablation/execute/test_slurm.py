@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cnnjax.ablation.plan import load_ablation, make_plan
+from cnnjax.config import splat
+from cnnjax.data.dataset import load_dataset
+from cnnjax.data.request import Request
 from cnnjax.records import write_json
 from tests.programs import QUICK_TO_COMPILE, Programs, keeping_programs
 from tests.run.test_interruption import finish, numbers
@@ -121,6 +125,21 @@ def has_got(pid, number):
     return got
 
 
+def fingerprint():
+    """Of the images of `ABLATE`."""
+    changes = {"data.num_train": 128, "data.num_test": 64}
+    plan = make_plan(
+        load_ablation("degradation"),
+        "smoke",
+        num_seeds=1,
+        data_dir="",
+        workdir="nowhere",
+        changes=changes,
+    )
+    request = splat("data", Request, plan.cells[0].config.data)
+    return load_dataset(request).fingerprint
+
+
 def test_a_disturbed_sweep(slurm, caching, here):
     """Two arms with SLURM, one killed and one preempted, and two that are done."""
     inline, run = here.parent / "inline", here / "run"
@@ -129,6 +148,9 @@ def test_a_disturbed_sweep(slurm, caching, here):
         for arm in ("plain-14", "residual-14"):
             result = folder / "run" / arm / "seed-0" / "result.json"
             write_json(result, {"status": "done", "step": 120, "cost": {}})
+            # By which the folder of a cell is known as ours.
+            known = {"data": {"fingerprint": fingerprint()}}
+            write_json(result.parents[1] / "provenance.json", known)
     finish(caching, inline, *ABLATE)
     caching.start(here, *ABLATE, "--launcher=slurm", "--launcher_options=time=30")
     processes = stop_at_first_checkpoint([run / arm for arm in DISTURBED])

@@ -308,8 +308,8 @@ def test_folds_and_more_seeds_of_an_arm(tmp_path):
         load_run(arm.parent, "last")
 
     plain = tmp_path / "sweep" / "plain"
-    fit(tiny_run(), plain)
-    fit(tiny_run(seeds__first=1), plain / "seeds-1")
+    fit(tiny_run(), plain, name="plain")
+    fit(tiny_run(seeds__first=1), plain / "seeds-1", name="plain/seeds-1")
     net = load_run(plain, "last", 1)
     assert (net.arm, net.seed) == ("plain/seeds-1", 1)
     with pytest.raises(UserError, match="no seed 2: it has 0, 1"):
