@@ -281,7 +281,8 @@ def refuse_foreign(
     Raises:
       UserError: there is such a file or folder, no `mark`, and no provenance of ours.
     """
-    if is_there(folder / mark):
+    # Others may look while process 0 already writes there.
+    if not is_writer() or is_there(folder / mark):
         return
     there = {name: kind for name, kind in files.items() if is_there(folder / name)}
     ours = {n for n, kind in there.items() if kind and sift_record(folder / n, kind)[0]}
