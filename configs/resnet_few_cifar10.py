@@ -1,10 +1,11 @@
-"""ResNets on 5,000 images of CIFAR-10 at 32 x 32: for ablations of an hour to three.
+"""ResNets on 5,000 images of CIFAR-10 at 32 x 32: for ablations of hours on two cores.
 
     ./launch.sh train --config=configs/resnet_few_cifar10.py --data_dir=...
 
-Scale `workstation` of several ablations. 18 trainings of up to 56 layers in less than
-three hours on two cores leave each 125,000 passes of an image: 25 epochs of 5,000, 32
-at a time, since small batches buy four times the steps of 128 (3,925 in all). Without
+Scale `workstation` of several ablations. 18 trainings of up to 56 layers are to end
+within hours on two cores (not yet measured), which leaves each 125,000 passes of an
+image: 25 epochs of 5,000, 32 at a time, since small batches buy four times the steps of
+128 (3,925 in all). Without
 augmentation, so that the strongest nets nearly fit their images within them. Early
 training all the same: the paper has 64,000 steps. Test images are all 10,000.
 """

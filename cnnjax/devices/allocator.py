@@ -2,7 +2,7 @@
 
 XLA on CPU asks malloc for the temporary memory of every execution, and frees it after.
 By default glibc maps pieces above 32 MiB anew each time, and the kernel clears them
-page by page: a fifth to a quarter of a training step (docs/benchmarks.md). With the
+page by page, at every training step (way 'memory returned' of suite train). With the
 settings of this module, freed memory serves the next request; the system has it back
 when the process ends.
 

@@ -122,7 +122,7 @@ SCALES = {
         seeds=3,
         overrides=GHOSTS,
         note="5,000 images of CIFAR-10 at 32x32, ResNet-20, 25 epochs: 3,925 steps of "
-        "32, 500 of 256, 250 of 512; two hours on two cores",
+        "32, 500 of 256, 250 of 512; hours on two cores",
         gate=Gate(
             at_most=0.1,
             control="32",

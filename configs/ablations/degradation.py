@@ -286,7 +286,7 @@ SCALES = {
             "plain-56 / residual-56, test error",
         ],
         note="5,000 images of CIFAR-10 at 32x32, widths of the paper, 3,925 steps; "
-        "10,000 test images; two to three hours on two cores, minutes on a GPU",
+        "10,000 test images; hours on two cores, minutes on a GPU",
         gate=Gate(
             at_most=0.1,
             control="residual-20",

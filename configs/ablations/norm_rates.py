@@ -76,7 +76,7 @@ SCALES = {
         seeds=2,
         overrides=BUDGETS["workstation"] | OTHER_SEEDS | {"train.epochs": 12.0},
         note="5,000 images of CIFAR-10 at 32x32, ResNet-20, half the epochs of "
-        "`norm_statistic`; two hours on two cores",
+        "`norm_statistic`; hours on two cores",
         gate=Gate(
             at_most=1.5,
             control="batch-0.1",

@@ -200,7 +200,7 @@ SCALES = {
         grids=ALL,
         overrides=BUDGETS["workstation"] | PRECISE,
         note="5,000 images of CIFAR-10 at 32x32, ResNet-20, 1,975 steps, 10,000 to "
-        "test; two to three hours on two cores",
+        "test; hours on two cores",
         gate=Gate(
             at_most=0.3,
             control="batch-all",

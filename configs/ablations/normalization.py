@@ -248,7 +248,7 @@ SCALES = {
         ],
         overrides=WORKSTATION,
         note="5,000 images of CIFAR-10 at 32x32, ResNet-20, 25 epochs: 1,975 steps at "
-        "2x32, 7,825 at 2x8, 31,250 at 2x2; two to three hours on two cores",
+        "2x32, 7,825 at 2x8, 31,250 at 2x2; hours on two cores",
         jobs=1,
         gate=Gate(
             at_most=0.3,

@@ -10,7 +10,7 @@ run that ends above 60% has failed. Nets of 110 layers do so on some seeds: erro
 a heavy tail, and the signs of the differences decide there (sign-flip test). The paper
 prints medians of 5 runs on CIFAR.
 
-Scale `workstation` has depth 56, the greatest that fits three hours, and the units that
+Scale `workstation` has depth 56, half of that of the paper, and the units that
 Table 2 has worst; for its budget see its recipe.
 """
 
@@ -316,7 +316,7 @@ SCALES = {
             }
         ],
         note="5,000 images of CIFAR-10 at 32x32, widths of the paper, 3,925 steps; "
-        "10,000 test images; two to three hours on two cores, minutes on a GPU",
+        "10,000 test images; hours on two cores, minutes on a GPU",
         gate=Gate(
             at_most=0.1,
             control="full_pre-56",

@@ -115,7 +115,7 @@ SCALES = {
         recipe="resnet_few_cifar10",
         seeds=3,
         grids=[{"depth": [20]}, {"relu": ["after", "without"], "depth": [56]}],
-        note="5,000 images of CIFAR-10 at 32x32, widths of the paper, 3,925 steps; two "
+        note="5,000 images of CIFAR-10 at 32x32, widths of the paper, 3,925 steps; "
         "hours on two cores",
         gate=Gate(
             at_most=0.1,

@@ -117,8 +117,8 @@ SCALES = {
             "train.epochs": 30.0,
             "eval.every_epochs": 5.0,
         },
-        note="10,000 images of CIFAR-10 at 32x32, three stages, 2,370 steps; one to "
-        "two hours on two cores",
+        note="10,000 images of CIFAR-10 at 32x32, three stages, 2,370 steps; "
+        "hours on two cores",
         gate=Gate(
             at_most=0.1,
             control="conv_pool",
