@@ -105,8 +105,8 @@ SCALES = {
     "workstation": Scale(
         recipe="resnet_few_cifar10",
         seeds=3,
-        note="5,000 images of CIFAR-10 at 32x32, ResNet-20, 3,925 steps; an hour and a "
-        "half on two cores",
+        note="5,000 images of CIFAR-10 at 32x32, ResNet-20, 3,925 steps; "
+        "hours on two cores",
         gate=Gate(
             at_most=0.1,
             control="weights_only-1e-4",

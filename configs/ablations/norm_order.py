@@ -93,8 +93,8 @@ SCALES = {
     "workstation": Scale(
         recipe="resnet_few_cifar10",
         seeds=5,
-        note="5,000 images of CIFAR-10 at 32x32, 20 layers, 3,925 steps; an hour and a "
-        "half on two cores",
+        note="5,000 images of CIFAR-10 at 32x32, 20 layers, 3,925 steps; "
+        "hours on two cores",
         gate=Gate(
             at_most=0.1,
             control="residual-before",

@@ -1,6 +1,7 @@
 """Trains or resumes the cells of a plan in this process, several at a time."""
 
 import contextlib
+import itertools
 import os
 import traceback
 from collections import defaultdict
@@ -105,8 +106,8 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     loads = {name: run.load() for name, run in todo.items()}
     with catching_signals() as stop, Progress(loads, jobs=jobs) as progress:
         datasets = [source_lines(run.dataset) for run in runs.values()]
-        for words in dict.fromkeys("\n".join(lines) for lines in datasets):
-            progress.say(words)
+        for words in itertools.chain.from_iterable(dict.fromkeys(map(tuple, datasets))):
+            progress.say(words)  # line by line: a sentence has one
         for words in sorted(laid_out):
             progress.say(words)
         for sentence in cautions_of_arms(todo):
