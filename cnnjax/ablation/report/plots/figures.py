@@ -61,6 +61,7 @@ class Group:
       caption: explains the marks.
       panels: in reading order, `columns` per row.
       columns: panels side by side in the file.
+      photographs: whether it shows images, which need all colours.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Group:
     caption: str
     panels: Sequence[Panel]
     columns: int
+    photographs: bool = False
 
 
 def save_groups(
@@ -107,7 +109,8 @@ def _both(group: Group) -> tuple[bytes, str]:
     """PNG and SVG of one drawing."""
     with matplotlib.rc_context(style_of(group.name)):
         figure = draw_figure(group.panels, group.columns, titles=True)
-        return _png(figure, PNG_DPI), _svg(figure, group.name)
+        as_png = _png(figure, PNG_DPI, not group.photographs)
+        return as_png, _svg(figure, group.name)
 
 
 def png_of(panel: Panel, name: str, dpi: int) -> bytes:
@@ -116,14 +119,15 @@ def png_of(panel: Panel, name: str, dpi: int) -> bytes:
         return _png(draw_figure([panel], 1, titles=True), dpi)
 
 
-def _png(figure: Figure, dpi: int) -> bytes:
-    """The figure with a small palette, which makes files three times smaller."""
+def _png(figure: Figure, dpi: int, few_colours: bool = True) -> bytes:
+    """The figure; with a small palette files are three times smaller."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     image = Image.open(buffer, formats=["PNG"]).convert("RGB")
-    few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
+    if few_colours:
+        image = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
     content = io.BytesIO()
-    few.save(content, format="png", optimize=True)
+    image.save(content, format="png", optimize=True)
     return content.getvalue()
 
 

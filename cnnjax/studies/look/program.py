@@ -1,0 +1,135 @@
+"""Looks inside nets: computes the views, writes the page and its files."""
+
+import dataclasses
+import io
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnnjax.ablation.report.pages import render
+from cnnjax.ablation.report.plots.figures import save_groups
+from cnnjax.errors import UserError, printable, unknown_name
+from cnnjax.files import write_failure
+from cnnjax.lock import LOCK, locked
+from cnnjax.records import write_bytes, write_text
+from cnnjax.screen import say
+from cnnjax.studies.look import measured, seen
+from cnnjax.studies.look.section import Choice, Section, View
+from cnnjax.studies.look.subject import Pictures, Subject
+from cnnjax.views.passes import DoesNotApply
+
+# In the order of the page. Add a view: its function, and one line here.
+VIEWS: dict[str, View] = {
+    "filters": seen.filters_section,
+    "maps": seen.maps_section,
+    "units": seen.units_section,
+    "saliency": seen.saliency_section,
+    "space": measured.space_section,
+    "landscape": measured.landscape_section,
+    "signals": measured.signals_section,
+}
+PAGE = "look.html"
+# What the names of the other files begin with, and end in.
+PICTURES = {*VIEWS, "neighbours", "depth", "fields"}
+ENDINGS = (".png", ".svg", ".npz")
+
+
+def check_views(names: Sequence[str]) -> list[str]:
+    """The views that were asked for, in the order of the page; all for none.
+
+    Raises:
+      UserError: an unknown name.
+    """
+    for name in names:
+        if name not in VIEWS:
+            raise unknown_name("view", name, VIEWS, "--views")
+    return [name for name in VIEWS if name in names or not names]
+
+
+def look(
+    subjects: Sequence[Subject],
+    pictures: Pictures,
+    views: Sequence[str],
+    choice: Choice,
+    folder: Path,
+) -> Path:
+    """Computes views of some nets and writes them.
+
+    Args:
+      subjects: the nets, side by side; each with a label of its own.
+      pictures: what they are looked at with.
+      views: of `check_views`.
+      choice: of the user.
+      folder: a new one, or one of an earlier look.
+
+    Returns:
+      The page. Beside it are the pictures as PNG and SVG, and the arrays of each view
+      as NPZ.
+
+    Raises:
+      UserError: the folder cannot be written, or holds what is not ours.
+    """
+    _take(folder)
+    with locked(folder / LOCK, f"{printable(folder)} is being written", say=say):
+        sections = []
+        for number, name in enumerate(views, start=1):
+            start = time.monotonic()
+            section = _section(name, subjects, pictures, choice)
+            sections.append(_saved(section, folder))
+            took = time.monotonic() - start
+            choice.say(f"{number} of {len(views)}: {name}, {took:.1f} s")
+        page = folder / PAGE
+        context = {
+            "subjects": subjects,
+            "pictures": pictures,
+            "sections": sections,
+        }
+        write_text(page, render("look.html.j2", context, autoescape=True))
+    return page
+
+
+def _section(name: str, subjects, pictures, choice: Choice) -> Section:
+    try:
+        return VIEWS[name](subjects, pictures, choice)
+    except DoesNotApply as error:
+        return Section(name, name.capitalize(), "", [], notes=[f"{error}."])
+
+
+def _saved(section: Section, folder: Path) -> Section:
+    """The section with its files written, and without what could not be drawn."""
+    shown, _ = save_groups(section.groups, folder)
+    if section.arrays:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **section.arrays)  # type: ignore[arg-type]
+        write_bytes(folder / f"{section.name}.npz", buffer.getvalue())
+    return dataclasses.replace(section, groups=shown)
+
+
+def _take(folder: Path) -> None:
+    """Makes the folder; refuses one that holds anything but an earlier look."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise write_failure(folder, error) from error
+    others = [name for name in there if not _is_ours(name)]
+    if others:
+        raise UserError(
+            f"{printable(folder)} holds {printable(others[0])}, which is not ours: "
+            "give a new folder by --out"
+        )
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file in the folder bears a name that a look gives."""
+    stem, _, ending = name.partition(".")
+    return name in (PAGE, LOCK) or (
+        f".{ending}" in ENDINGS and stem.split("-")[0] in PICTURES
+    )
+
+
+def progress(start: float) -> Callable[[str], None]:
+    """Says what is done, with the seconds since the start."""
+    return lambda text: say(f"{time.monotonic() - start:5.0f} s  {text}")
