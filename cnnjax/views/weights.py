@@ -8,13 +8,14 @@ import numpy as np
 from flax import linen as nn
 from scipy.optimize import linear_sum_assignment
 
+from cnnjax.analysis.features import features
 from cnnjax.errors import UserError
 from cnnjax.net.observe import Call
-from cnnjax.net.parts import is_convolution
+from cnnjax.net.parts import is_convolution, layers_of
 from cnnjax.net.stacked import unscan
 from cnnjax.views.passes import DoesNotApply, logits_of
 
-DEAD = 0.01  # of the median norm
+DEAD = 0.02  # of the largest response
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Filters:
       kernels: float32 [units, h, w, channels].
       units: int [units], the channel of the layer that each of them gives.
       norms: [units], their L2 norms.
-      dead: bool [units], norm below `DEAD` of the median.
+      dead: bool [units], response below `DEAD` of the largest.
     """
 
     path: str
@@ -42,8 +43,34 @@ class Filters:
         return dataclasses.replace(self, **changed)
 
 
+def responses(
+    network: nn.Module, variables: Any, images: jax.Array, path: str
+) -> jax.Array:
+    """How much each unit of a layer varies over images, after its norm: [units].
+
+    Args:
+      network: a net of `create_model`.
+      variables: {'params': ..., other collections}.
+      images: float [N, H, W, C].
+      path: of a convolution or a dense layer. Of a convolution beside the path from
+        image to logits it is the output itself, without a norm.
+    """
+    network, variables = unscan(network, variables, images.shape[1:])
+    state = {c: tree for c, tree in variables.items() if c != "params"}
+    for layer in layers_of(network, variables["params"], state, images):
+        if layer.path == path:
+            output = layer.output if layer.normed is None else layer.normed
+            return output.std(axis=tuple(range(output.ndim - 1)))
+    output = features(network, variables, images, [path])[path]
+    return output.std(axis=tuple(range(output.ndim - 1)))
+
+
 def filters(
-    network: nn.Module, variables: Any, images: jax.Array, path: str = ""
+    network: nn.Module,
+    variables: Any,
+    images: jax.Array,
+    path: str = "",
+    varies: np.ndarray | None = None,
 ) -> Filters:
     """The filters of the first layer, or of another one.
 
@@ -54,6 +81,8 @@ def filters(
       variables: {'params': ..., other collections}.
       images: float [N, H, W, C]; only their shape matters.
       path: of a convolution or of such a dense layer; '' for the first.
+      varies: of `responses`; None takes the norms of the filters, which say little
+        where a norm comes after them.
 
     Raises:
       UserError: no layer of that path, or one without filters.
@@ -61,7 +90,7 @@ def filters(
     """
     shape = images.shape[1:]
     _, separate = unscan(network, variables, shape)
-    paths = _layers(network, variables, images)
+    paths = layers_with_filters(network, variables, images)
     if not paths:
         raise DoesNotApply("this net has no convolution, and no dense layer on pixels")
     path = path or paths[0]
@@ -79,12 +108,15 @@ def filters(
         kernel = kernel.reshape(channels, height, width, -1).transpose(1, 2, 0, 3)
     kernels = np.moveaxis(kernel, -1, 0)
     norms = np.sqrt((kernels.astype(float) ** 2).sum(axis=(1, 2, 3)))
-    dead = norms <= DEAD * np.median(norms)
+    size = norms if varies is None else varies
+    dead = size <= DEAD * size.max()
     found = Filters(path, kernels, np.arange(len(norms)), norms, dead)
     return found.ordered(np.argsort(-norms, kind="stable"))
 
 
-def _layers(network, variables, images) -> list[str]:
+def layers_with_filters(
+    network: nn.Module, variables: Any, images: jax.Array
+) -> list[str]:
     """Convolutions, and dense layers on all pixels, in the order of execution."""
     paths: dict[str, None] = {}
     pixels = int(np.prod(images.shape[1:]))

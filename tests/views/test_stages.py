@@ -32,9 +32,7 @@ FLAT = set(list_models("mlp*"))
 NAMES = [name for name in list_models() if name not in DEEP]
 
 
-@pytest.mark.parametrize(
-    "name", slow_but(("resnet20_cifar", "lenet5_published"), NAMES)
-)
+@pytest.mark.parametrize("name", slow_but(("lenet5_published",), NAMES))
 def test_views_of_every_net(name):
     """Stages, fields and gradients of each entry, in one program, on a small image."""
     net, shape = net_of(name)
@@ -88,7 +86,7 @@ def test_last_features_give_the_logits():
 
     last, logits = run(variables, images)
     head = variables["params"]["head"]
-    by_hand = last @ head["kernel"] + head["bias"]
+    by_hand = np.asarray(last) @ head["kernel"] + head["bias"]
     np.testing.assert_allclose(by_hand, logits, rtol=1e-4, atol=1e-5)
 
 
@@ -127,7 +125,8 @@ def test_sizes_along_the_depth():
     @jax.jit
     def by_hand(variables, x):
         def loss(kernel):
-            params = {**variables["params"], "stem_conv": {"kernel": kernel}}
+            stem = {**variables["params"]["stem_conv"], "kernel": kernel}
+            params = {**variables["params"], "stem_conv": stem}
             logits = logits_of(net, {**variables, "params": params}, x)
             return -jax.nn.log_softmax(logits)[jnp.arange(5), labels].mean()
 

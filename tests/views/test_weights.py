@@ -1,12 +1,13 @@
 """Filters: their order, their pairs in other nets, and dead ones."""
 
+import jax
 import numpy as np
 import pytest
 
 from cnnjax.errors import UserError
 from cnnjax.models.registry import create_model
 from cnnjax.views.passes import DoesNotApply
-from cnnjax.views.weights import filters, matched, pictures
+from cnnjax.views.weights import filters, matched, pictures, responses
 from tests.models.entries import one_seed
 
 SHAPE = (8, 8, 3)
@@ -32,9 +33,25 @@ def test_strongest_first_and_dead_ones():
     np.testing.assert_array_equal(found.units, np.argsort(-norms, kind="stable"))
     assert found.units[0] == 1
     assert sorted(found.units[found.dead]) == [2, 4]
+    varies = np.array([0.01, 1, 1, 0.5, 0, 1])  # after the norm behind it
+    found = filters(NET, variables_of(kernel), IMAGES, varies=varies)
+    assert sorted(found.units[found.dead]) == [0, 4]
     for unit, own in zip(found.units, found.kernels, strict=True):
         np.testing.assert_allclose(own, kernel[..., unit], rtol=1e-6)
     assert np.abs(pictures(found)).max() == 1
+
+
+def test_responses_are_those_behind_the_norm():
+    """A small filter that batch norm makes large again is alive."""
+    variables = variables_of(KERNEL * np.array([1, 1e-3, 1, 1, 1, 1]))
+    statistics = variables["batch_stats"]["stem_norm"]
+    statistics["var"] = np.array([1, 1e-6, 1, 1, 1, 1], np.float32)
+    variables["params"]["stem_norm"]["scale"] = np.array([1, 1, 0, 1, 1, 1.0], "f")
+    images = np.random.RandomState(0).standard_normal((4, *SHAPE)).astype("f")
+    found = jax.jit(lambda v, x: responses(NET, v, x, "stem_conv"))(variables, images)
+    found = np.asarray(found)
+    assert found[2] == 0
+    assert np.delete(found, 2).min() > 0.1
 
 
 def test_a_permuted_net_is_paired_filter_by_filter():

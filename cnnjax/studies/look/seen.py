@@ -16,7 +16,14 @@ from cnnjax.views.passes import DoesNotApply, logits_of
 from cnnjax.views.sanity import rank_correlations
 from cnnjax.views.stages import Stage, feature_maps, stages_of
 from cnnjax.views.units import classes_of, strongest
-from cnnjax.views.weights import DEAD, Filters, filters, matched
+from cnnjax.views.weights import (
+    DEAD,
+    Filters,
+    filters,
+    layers_with_filters,
+    matched,
+    responses,
+)
 
 UNITS = 6  # of a layer
 PATCHES = 7  # of a unit
@@ -35,14 +42,11 @@ def filters_section(
     """The filters of one layer of each net, those of the first net in order of norm."""
     found: list[Filters] = []
     panels, notes, arrays = [], [], {}
-    table = [
-        ["net", "layer", "filters", "dead", "median norm", "likeness to the first"]
-    ]
+    heads = ["net", "layer", "filters", "dead", "median norm", "likeness to the first"]
+    table = [heads[: 5 + (len(subjects) > 1)]]
     for subject in subjects:
         try:
-            path = choice.layer if _has(subject, choice.layer) else ""
-            one = pictures.images[:1]
-            each = filters(subject.network, subject.variables, subject.given(one), path)
+            each = _filters(subject, pictures, choice.layer)
         except DoesNotApply as error:
             notes.append(f"{subject.label}: {error}.")
             continue
@@ -58,15 +62,16 @@ def filters_section(
         title = title_of(subjects, subject, f"{each.path}, {size}")
         panels.append(draw.filter_panel(each, title))
         numbers = len(each.units), int(each.dead.sum()), f"{np.median(each.norms):.3g}"
-        table.append([subject.label, each.path, *map(str, numbers), alike])
+        row = [subject.label, each.path, *map(str, numbers), alike]
+        table.append(row[: len(table[0])])
         arrays[f"{slug(subject.label)}_kernels"] = each.kernels
         arrays[f"{slug(subject.label)}_units"] = each.units
     text = (
-        "Each square is a filter; the ones with the largest norm come first. All "
-        "share one scale: colours have 0 at middle grey; of one channel, red is "
-        "positive and blue negative. Of other numbers of channels the strongest is "
-        f"shown. Filters whose norm is below {DEAD:.0%} of the median are pale and "
-        "count as dead."
+        "Each square is a filter; the ones with the largest norm come first. All share "
+        "one scale: colours have 0 at middle grey; of one channel, red is positive and "
+        "blue negative. Of other numbers of channels the strongest is shown. Units "
+        f"whose output, after the norm, varies less than {DEAD:.0%} of the largest are "
+        "dead; their filters are pale."
     )
     if len(found) > 1:
         text += (
@@ -77,12 +82,16 @@ def filters_section(
     return Section("filters", "Filters", text, groups, table, arrays, notes)
 
 
-def _has(subject: Subject, layer: str) -> bool:
-    """Whether a path is that of a layer with a kernel."""
-    node: Any = subject.variables["params"]
-    for name in layer.split("/"):
-        node = node.get(name) if isinstance(node, dict) else None
-    return isinstance(node, dict) and "kernel" in node
+def _filters(subject: Subject, pictures: Pictures, layer: str) -> Filters:
+    """The filters of the layer that was asked for, if it has any; else of the first."""
+    x = subject.given(pictures.images[:BATCH])
+    given = subject.network, subject.variables, x
+    paths = layers_with_filters(*given)
+    if not paths:
+        return filters(*given)  # which says why
+    path = layer if layer in paths else paths[0]
+    varies = subject.run(lambda v, x: responses(subject.network, v, x, path), x)
+    return filters(*given, path, varies)
 
 
 def maps_section(

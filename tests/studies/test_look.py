@@ -1,0 +1,133 @@
+"""`look`: the page and its files, what it refuses, and views that do not apply."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from cnnjax.errors import UserError
+from cnnjax.studies.look import program
+from cnnjax.studies.look.start import Asked, show_inside
+from tests.run.tiny import RESNET, fit, tiny_run
+from tests.slow import slow_but
+
+NOTHING = Asked(
+    workdirs=[],
+    model="",
+    weights=[],
+    source="torchvision",
+    seed=None,
+    views=[],
+    layer="",
+    split="test",
+    data="",
+    images="",
+    data_dir="",
+    mean=[],
+    std=[],
+    most=16,
+    grid=3,
+    out="",
+)
+
+
+def asked(**changes):
+    return dataclasses.replace(NOTHING, **changes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A small residual net and one without maps, on images of 8 pixels."""
+    root = tmp_path_factory.mktemp("trained")
+    options = {"data__image_size": 8, "data__num_test": 24}
+    fit(tiny_run("resnet20_cifar", RESNET, **options), root / "res")
+    fit(tiny_run(**options), root / "flat")
+    return root
+
+
+ALL = [[], ["filters"], ["landscape"], ["units"], ["saliency"]]
+
+
+@pytest.mark.parametrize("views", slow_but([["filters"]], ALL))
+def test_a_page_of_two_nets(trained, tmp_path, views, capsys):
+    runs = [str(trained / "res"), str(trained / "flat")]
+    out = tmp_path / "out"
+    assert show_inside(asked(workdirs=runs, views=views, out=str(out))) == 0
+    page = (out / "look.html").read_text()
+    for name in views or program.VIEWS:
+        assert f'<section id="{name}">' in page
+        assert (out / f"{name}.npz").is_file()
+        assert f": {name}," in capsys.readouterr().out if len(views) == 1 else True
+    assert "resnet20_cifar" in page
+    assert "mlp" in page
+    # One file without anything from elsewhere, and no id twice.
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    pictures = sorted(path.stem for path in out.glob("*.png"))
+    assert pictures == sorted(path.stem for path in out.glob("*.svg"))
+    assert pictures
+    # Again, into the same folder.
+    assert show_inside(asked(workdirs=runs, views=["filters"], out=str(out))) == 0
+
+
+def test_a_net_without_maps_says_so(trained, tmp_path):
+    given = asked(workdirs=[str(trained / "flat")], views=["maps"], out=str(tmp_path))
+    show_inside(given)
+    page = (tmp_path / "look.html").read_text()
+    assert "this net has no maps: its layers give one vector" in page
+
+
+def test_filters_of_an_arrays_file(tmp_path):
+    """Images by themselves: no classes, and initial weights."""
+    images = np.random.RandomState(0).randint(0, 256, (20, 8, 8, 3)).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    given = asked(
+        model="resnet20_cifar", images=str(tmp_path / "x.npz"), out=str(tmp_path / "o")
+    )
+    show_inside(dataclasses.replace(given, views=["filters"]))
+    arrays = np.load(tmp_path / "o" / "filters.npz")
+    assert arrays["resnet20_cifar_kernels"].shape == (16, 3, 3, 3)
+    show_inside(dataclasses.replace(given, views=["landscape"]))
+    page = (tmp_path / "o" / "look.html").read_text()
+    assert "a loss needs the classes of the images, and none are known" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "either runs .* neither"),
+        ({"workdirs": ["a"], "model": "mlp"}, "not both"),
+        ({"workdirs": ["a"], "views": ["filter"]}, "view 'filter'.*filters"),
+        ({"workdirs": ["a"], "weights": ["x.th"]}, "--weights=x.th is not known"),
+        ({"workdirs": ["a"], "mean": ["0"]}, "--mean is for --model"),
+        ({"workdirs": ["nowhere"]}, "there is no folder nowhere"),
+        ({"model": "mlp"}, "needs images to look at"),
+        ({"model": "mpl", "data": "digits"}, "mpl"),
+        ({"model": "mlp", "images": "none.npz"}, "none.npz cannot be read"),
+        ({"model": "mlp", "data": "digits", "split": "tset"}, "split 'tset'"),
+        ({"model": "mlp", "data": "digits", "std": ["0"]}, "not above 0"),
+        ({"model": "mlp", "data": "digits", "std": ["a"]}, "--std takes numbers"),
+        ({"model": "mlp", "data": "digits", "mean": ["1", "2"]}, "--mean has 2 numb"),
+    ],
+)
+def test_what_is_refused(changes, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        show_inside(asked(out=str(tmp_path / "out"), **changes))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_arrays_that_are_no_images(dtype, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8, 3), dtype))
+    with pytest.raises(UserError, match=r"no array 'images', uint8"):
+        show_inside(asked(model="mlp", images=str(tmp_path / "x.npz")))
+
+
+def test_what_others_have_in_a_folder_stays(trained, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    given = asked(workdirs=[str(trained / "res")], out=str(tmp_path))
+    with pytest.raises(UserError, match=r"holds notes\.txt, which is not ours.*--out"):
+        show_inside(given)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
