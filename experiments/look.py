@@ -21,6 +21,7 @@ SOURCE = flags.DEFINE_string("source", "torchvision", "Whose names a file has.")
 SEED = flags.DEFINE_integer("seed", None, "Seed of the runs; the first one if missing.")
 VIEWS = flags.DEFINE_list("views", [], "Which to draw; all if missing.")
 LAYER = flags.DEFINE_string("layer", "", "Path of a layer, for filters and Grad-CAM.")
+IMAGE = flags.DEFINE_integer("image", 0, "Whose feature maps.", lower_bound=0)
 SPLIT = flags.DEFINE_string("split", "test", "Images: train, validation or test.")
 DATA = flags.DEFINE_string("data", "", "With --model: images of this data set,")
 IMAGES = flags.DEFINE_string("images", "", "or of an .npz file (images, labels).")
@@ -46,6 +47,7 @@ def main() -> int:
         seed=SEED.value,
         views=VIEWS.value,
         layer=LAYER.value,
+        image=IMAGE.value,
         split=SPLIT.value,
         data=DATA.value,
         images=IMAGES.value,

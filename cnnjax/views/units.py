@@ -1,7 +1,7 @@
 """What a unit answers to: its strongest patches of a data set, and their classes."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -34,68 +34,85 @@ class Strongest:
 
 
 def peaks(
-    network: nn.Module, variables: Any, images: jax.Array, layer: str
-) -> tuple[jax.Array, jax.Array]:
+    network: nn.Module, variables: Any, images: jax.Array, layers: Sequence[str]
+) -> dict[str, tuple[jax.Array, jax.Array]]:
     """The largest output of each unit in each image, and where it is.
 
     Args:
       network: a net of `create_model`.
       variables: {'params': ..., other collections}.
       images: float [N, H, W, C].
-      layer: path of a module that gives maps [N, h, w, units] or vectors [N, units].
+      layers: paths of modules that give maps [N, h, w, units] or vectors [N, units].
 
     Returns:
-      (values [N, units], positions [N, units], row by row); of equal ones the first.
+      Path -> (values [N, units], positions [N, units], row by row); of equal values
+      the first.
     """
-    maps = features(network, variables, images, [layer])[layer]
-    flat = maps.reshape(len(maps), -1, maps.shape[-1])
-    return flat.max(axis=1), flat.argmax(axis=1)
+    found = {}
+    for layer, maps in features(network, variables, images, layers).items():
+        flat = maps.reshape(len(maps), -1, maps.shape[-1])
+        found[layer] = flat.max(axis=1), flat.argmax(axis=1)
+    return found
 
 
 def strongest(
     network: nn.Module,
     variables: Any,
     batches: Iterable[Any],
-    place: Place,
+    places: Sequence[Place],
     k: int,
-    say: Callable[[int], None] = lambda seen: None,
-) -> Strongest:
+) -> dict[str, Strongest]:
     """The k images that excite each unit most, in memory that the set does not change.
 
     Args:
       network: a net of `create_model`.
       variables: {'params': ..., other collections}.
-      batches: images float [n, H, W, C], as the net takes them, in their order.
-      place: of the layer, from `analysis.places_of`.
+      batches: images float [n, H, W, C], as the net takes them, in their order; at
+        least one.
+      places: of the layers, from `analysis.places_of`.
       k: how many for each unit; of equal values the earlier image comes first.
-      say: is told how many images have been seen.
+
+    Returns:
+      Path of a layer -> its units.
     """
     programs: dict[tuple[int, ...], Callable] = {}
-    columns = place.shape[1] if len(place.shape) == 3 else 1
-    kept: tuple[np.ndarray, ...] | None = None
+    paths = [place.path for place in places]
+    kept: dict[str, _Kept] = {}
     seen = 0
     for batch in batches:
         x = jnp.asarray(batch)
         if x.shape not in programs:
             programs[x.shape] = compile_program(
-                lambda v, x: peaks(network, v, x, place.path), (variables, x)
+                lambda v, x: peaks(network, v, x, paths), (variables, x)
             )
-        values, where = map(np.asarray, programs[x.shape](variables, x))
-        numbers = np.broadcast_to(np.arange(seen, seen + len(x))[:, None], where.shape)
-        new = tuple(array.T for array in (values, numbers, where))
-        if kept is not None:
-            new = tuple(
-                np.concatenate(pair, axis=1) for pair in zip(kept, new, strict=True)
-            )
-        order = np.argsort(-new[0], axis=1, kind="stable")[:, :k]
-        kept = tuple(np.take_along_axis(array, order, axis=1) for array in new)
+        for path, (values, where) in programs[x.shape](variables, x).items():
+            numbers = np.broadcast_to(np.arange(seen, seen + len(x)), values.T.shape)
+            new = np.asarray(values).T, numbers, np.asarray(where).T
+            kept[path] = _best(kept.get(path), new, k)
         seen += len(x)
-        say(seen)
-    if kept is None:
-        raise ValueError("there are no images")
-    values, numbers, where = kept
-    positions = np.stack(np.divmod(where, columns), axis=-1)
-    return Strongest(place, values, numbers, positions, seen)
+    found = {}
+    for place in places:
+        values, numbers, where = kept[place.path]
+        columns = place.shape[1] if len(place.shape) == 3 else 1
+        positions = np.stack(np.divmod(where, columns), axis=-1)
+        found[place.path] = Strongest(place, values, numbers, positions, seen)
+    return found
+
+
+# Values, numbers of images, places in the map: [units, up to k] each.
+_Kept = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _best(old: _Kept | None, new: _Kept, k: int) -> _Kept:
+    """The k largest values of each unit of both; the old ones first where equal."""
+    both = (
+        new
+        if old is None
+        else tuple(np.concatenate(pair, axis=1) for pair in zip(old, new, strict=True))
+    )
+    order = np.argsort(-both[0], axis=1, kind="stable")[:, :k]
+    values, numbers, where = (np.take_along_axis(a, order, axis=1) for a in both)
+    return values, numbers, where
 
 
 def patch(image: np.ndarray, place: Place, row: int, column: int) -> np.ndarray:

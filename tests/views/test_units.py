@@ -26,13 +26,21 @@ def places():
     return places_of(NET, SHAPE)
 
 
-@pytest.mark.parametrize("layer", ["stage2_block1", "head"])
-def test_strongest_of_a_stream_are_those_of_all_at_once(variables, places, layer):
+LAYERS = ["stage2_block1", "head"]
+
+
+@pytest.fixture(scope="module")
+def streamed(variables, places):
     """Batches of 5, 5 and 3 images: the last is another program."""
     batches = (IMAGES[start : start + 5] for start in range(0, 13, 5))
-    found = strongest(NET, variables, batches, places[layer], k=4)
-    whole = jax.jit(lambda v, x: features(NET, v, x, [layer])[layer])
-    maps = np.asarray(whole(variables, IMAGES))
+    given = [places[layer] for layer in LAYERS]
+    whole = jax.jit(lambda v, x: features(NET, v, x, LAYERS))
+    return strongest(NET, variables, batches, given, k=4), whole(variables, IMAGES)
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_strongest_of_a_stream_are_those_of_all_at_once(streamed, places, layer):
+    found, maps = streamed[0][layer], np.asarray(streamed[1][layer])
     maps = maps.reshape(13, -1, maps.shape[-1])
     assert found.seen == 13
     for unit in range(maps.shape[-1]):

@@ -38,6 +38,7 @@ class Choice:
 
     Attributes:
       layer: path of a module; '' for those that stand for the stages.
+      image: number of the one whose maps are shown.
       num_images: for saliency.
       points: for the space of features.
       seed: of what is random.
@@ -46,6 +47,7 @@ class Choice:
     """
 
     layer: str
+    image: int
     num_images: int
     points: int
     seed: int

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.ablation.report.plots.figures import Panel
 from cnnjax.studies.look.section import Choice, Section, group, slug
 from cnnjax.studies.look.subject import BATCH, Pictures, Subject
 from cnnjax.views import saliency
@@ -15,7 +16,7 @@ from cnnjax.views.dreams import maximise
 from cnnjax.views.passes import DoesNotApply, logits_of
 from cnnjax.views.sanity import rank_correlations
 from cnnjax.views.stages import Stage, feature_maps, stages_of
-from cnnjax.views.units import classes_of, strongest
+from cnnjax.views.units import Strongest, classes_of, strongest
 from cnnjax.views.weights import (
     DEAD,
     Filters,
@@ -98,8 +99,7 @@ def maps_section(
     subjects: Sequence[Subject], pictures: Pictures, choice: Choice
 ) -> Section:
     """What each stage makes of one image."""
-    index = int(np.argmax([_contrast(image) for image in pictures.images[:32]]))
-    image = pictures.images[index]
+    image = pictures.images[choice.image]
     groups, arrays, notes = [], {}, []
     for number, subject in enumerate(subjects):
         shape = subject.preprocess.image_shape
@@ -115,7 +115,7 @@ def maps_section(
         stages = [Stage(place, maps[place.path]) for place in places]
         prefix = f"{subject.label}: " if len(subjects) > 1 else ""
         panels = draw.map_panels(stages, image, prefix)
-        groups.append(group(f"maps-{number + 1}", panels, columns=3))
+        groups.append(group(f"maps-{number + 1}", panels, columns=4))
         for place in places:
             name = f"{slug(subject.label)}_{slug(place.path)}"
             arrays[name] = maps[place.path][0]
@@ -126,10 +126,6 @@ def maps_section(
         "channels, and what one position sees of the image."
     )
     return Section("maps", "Feature maps", text, groups, [], arrays, notes)
-
-
-def _contrast(image: np.ndarray) -> float:
-    return float(image.std())
 
 
 METHODS = {
@@ -235,6 +231,7 @@ def units_section(
 ) -> Section:
     """Units of a few layers: what they like best, and the patches that excite them."""
     groups, arrays, notes = [], {}, []
+    remembered = int(np.clip(len(pictures.images) // 20, PATCHES, REMEMBERED))
     for number, subject in enumerate(subjects):
         shape = subject.preprocess.image_shape
         try:
@@ -243,28 +240,17 @@ def units_section(
             notes.append(f"{subject.label}: {error}.")
             continue
         chosen = np.unique(np.linspace(0, len(places) - 1, LAYERS).round().astype(int))
+        places = [places[i] for i in chosen]
+        batches = (
+            subject.given(pictures.images[start : start + BATCH])
+            for start in range(0, len(pictures.images), BATCH)
+        )
+        given = subject.network, subject.variables, batches, places, remembered
         panels = []
-        for place in [places[i] for i in chosen]:
-            choice.say(f"units of {place.path}")
-            batches = (
-                subject.given(pictures.images[start : start + BATCH])
-                for start in range(0, len(pictures.images), BATCH)
-            )
-            found = strongest(
-                *(subject.network, subject.variables, batches, place, REMEMBERED)
-            )
-            units = _telling(found, UNITS)
-            dreams = dream(subject, place.path, units, choice.seed)
-            words = [_in_words(found, unit, pictures) for unit in units]
-            rows, columns = place.extent
-            sees = f"sees {rows} x {columns} px"
-            title = title_of(subjects, subject, f"{place.path} ({sees})")
-            wanted = np.unique(found.images[units, :PATCHES]).tolist()
-            read = {i: pictures.images[i] for i in wanted}
-            panels.append(
-                draw.unit_panel(found, units, read, dreams, words, title, PATCHES)
-            )
-            name = f"{slug(subject.label)}_{slug(place.path)}"
+        for path, found in strongest(*given).items():
+            choice.say(f"images that units of {path} like best, {subject.label}")
+            panels.append(_units_of(subjects, subject, found, pictures, choice))
+            name = f"{slug(subject.label)}_{slug(path)}"
             arrays[f"{name}_values"] = found.values
             arrays[f"{name}_images"] = found.images
             arrays[f"{name}_positions"] = found.positions
@@ -283,7 +269,26 @@ def units_section(
     return Section("units", "What units detect", text, groups, [], arrays, notes)
 
 
-def _telling(found: Any, count: int) -> list[int]:
+def _units_of(
+    subjects: Sequence[Subject],
+    subject: Subject,
+    found: Strongest,
+    pictures: Pictures,
+    choice: Choice,
+) -> Panel:
+    """The panel of one layer."""
+    units = _telling(found, UNITS)
+    dreams = dream(subject, found.place.path, units, choice.seed)
+    words = [_in_words(found, unit, pictures) for unit in units]
+    rows, columns = found.place.extent
+    sees = f"{found.place.path} (sees {rows} x {columns} px)"
+    title = title_of(subjects, subject, sees)
+    wanted = np.unique(found.images[units, :PATCHES]).tolist()
+    read = {i: pictures.images[i] for i in wanted}
+    return draw.unit_panel(found, units, read, dreams, words, title, PATCHES)
+
+
+def _telling(found: Strongest, count: int) -> list[int]:
     """Units whose largest value is furthest above the last one that is remembered."""
     spread = found.values.std(axis=1)
     above = found.values[:, 0] - found.values[:, -1]
@@ -291,7 +296,7 @@ def _telling(found: Any, count: int) -> list[int]:
     return sorted(order[:count].tolist())
 
 
-def _in_words(found: Any, unit: int, pictures: Pictures) -> str:
+def _in_words(found: Strongest, unit: int, pictures: Pictures) -> str:
     words = f"unit {unit}"
     if not pictures.labelled:
         return words

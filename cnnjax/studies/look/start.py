@@ -42,6 +42,7 @@ class Asked:
     seed: int | None
     views: Sequence[str]
     layer: str
+    image: int
     split: str
     data: str
     images: str
@@ -73,10 +74,16 @@ def show_inside(asked: Asked) -> int:
         raise UserError(
             f"{max(labels, key=labels.count)} is given twice: leave one of them out"
         )
+    if asked.image >= len(pictures.images):
+        raise UserError(
+            f"--image={asked.image} is not there: there are {len(pictures.images)} "
+            "images, counted from 0 (--most)"
+        )
     for subject in subjects:
         say(subject.words)
     choice = Choice(
         layer=asked.layer,
+        image=asked.image,
         num_images=SALIENCY_IMAGES,
         points=POINTS,
         seed=0,
