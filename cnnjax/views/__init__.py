@@ -13,9 +13,10 @@ pictures of what they give; `./launch.sh look` draws all of them.
 
 from cnnjax.views.class_maps import grad_cam, grad_cam_plus_plus
 from cnnjax.views.dreams import maximise
-from cnnjax.views.landscape import directions, projected, sharpness, surface
+from cnnjax.views.landscape import around, directions, projected, sharpness, surface
 from cnnjax.views.passes import DoesNotApply
 from cnnjax.views.saliency import (
+    by_gradients,
     gradient,
     gradient_times_input,
     integrated_gradients,
@@ -39,6 +40,8 @@ from cnnjax.views.weights import filters, matched
 __all__ = [
     "DoesNotApply",
     "along_depth",
+    "around",
+    "by_gradients",
     "cka",
     "cka_matrix",
     "directions",

@@ -76,19 +76,19 @@ class Surface:
     errors: np.ndarray
 
 
-def surface(
+Point = Callable[[float, float], tuple[float, float]]
+
+
+def around(
     network: nn.Module,
     variables: Any,
     images: jax.Array,
     labels: Any,
     along: list[Any],
-    xs: np.ndarray,
-    ys: np.ndarray | None = None,
     *,
     batch_statistics: bool = False,
-    say: Callable[[int], None] = lambda row: None,
-) -> Surface:
-    """Loss and error at weights + x * direction + y * direction.
+) -> Point:
+    """Loss and error in percent at weights + x * direction + y * direction.
 
     Args:
       network: a net of `create_model`.
@@ -96,38 +96,46 @@ def surface(
       images: float [N, H, W, C], all in one batch.
       labels: int [N].
       along: one or two trees like the parameters, stored separately per block.
-      xs: [n].
-      ys: [m]; None for a line.
       batch_statistics: whether batch norm takes those of the images.
-      say: is told how many rows are done.
+
+    Returns:
+      A function of x and y.
     """
     network, variables = unscan(network, variables, images.shape[1:])
     state = dict(variables)
     params = state.pop("params")
+    axes = [along[0], along[-1]]
+
+    def at(params, state, axes, images, labels, x, y):
+        moved = jax.tree.map(lambda p, a, b: p + x * a + y * b, params, *axes)
+        given = (network, moved, state, images, labels, batch_statistics)
+        return loss_and_errors(*given)
+
+    fixed = jax.tree.map(
+        jnp.asarray, (params, state, axes, images, jnp.asarray(labels))
+    )
+    zero = jnp.zeros((), images.dtype)
+    program = compile_program(at, (*fixed, zero, zero))
+
+    def point(x: float, y: float) -> tuple[float, float]:
+        place = (jnp.asarray(each, images.dtype) for each in (x, y))
+        loss, error = program(*fixed, *place)
+        return float(loss), 100 * float(error)
+
+    return point
+
+
+def surface(point: Point, xs: np.ndarray, ys: np.ndarray | None = None) -> Surface:
+    """Loss and error over a grid, or along a line.
+
+    Args:
+      point: of `around`.
+      xs: [n].
+      ys: [m]; None for a line.
+    """
     rows = np.zeros(1) if ys is None else np.asarray(ys)
-    first, second = along[0], along[-1]
-
-    def row(params, state, first, second, images, labels, xs, y):
-        def at(x):
-            moved = jax.tree.map(
-                lambda p, a, b: p + x * a + y * b, params, first, second
-            )
-            given = (network, moved, state, images, labels, batch_statistics)
-            return loss_and_errors(*given)
-
-        return jax.lax.map(at, xs)
-
-    dtype = images.dtype
-    places = jnp.asarray(xs, dtype)
-    fixed = (params, state, first, second, images, jnp.asarray(labels), places)
-    program = compile_program(row, (*fixed, jnp.zeros((), dtype)))
-    losses, errors = [], []
-    for number, y in enumerate(rows, start=1):
-        loss, error = program(*fixed, jnp.asarray(y, dtype))
-        losses.append(np.asarray(loss))
-        errors.append(100 * np.asarray(error))
-        say(number)
-    return Surface(np.asarray(xs), rows, np.stack(losses), np.stack(errors))
+    found = np.array([[point(x, y) for x in xs] for y in rows])
+    return Surface(np.asarray(xs), rows, found[..., 0], found[..., 1])
 
 
 def projected(params: Any, centre: Any, along: list[Any]) -> np.ndarray:

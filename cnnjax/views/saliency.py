@@ -4,6 +4,7 @@ All functions are pure, of (network, variables, images, targets), and give signe
 [N, H, W, C]; each image is attributed by itself, because an evaluation sees no batch.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -47,6 +48,24 @@ def gradient_times_input(
     return images * gradient(network, variables, images, targets)
 
 
+def _weighted(
+    network: nn.Module,
+    variables: Any,
+    targets: jax.Array,
+    weights: np.ndarray,
+    image: Callable[[jax.Array], jax.Array],
+) -> jax.Array:
+    """The sum of weights[k] * the gradient at image(k), one k after another."""
+    first = image(jnp.zeros((), int))
+
+    def add(total, of_step):
+        weight, k = of_step
+        return total + weight * gradient(network, variables, image(k), targets), None
+
+    steps = jnp.asarray(weights, first.dtype), jnp.arange(len(weights))
+    return jax.lax.scan(add, jnp.zeros_like(first), steps)[0]
+
+
 def integrated_gradients(
     network: nn.Module,
     variables: Any,
@@ -70,16 +89,9 @@ def integrated_gradients(
     Source: Sundararajan et al. 2017, arXiv 1703.01365.
     """
     points, weights = np.polynomial.legendre.leggauss(steps)
-    way = images - baseline
-    rule = jnp.asarray(np.stack([(1 + points) / 2, weights / 2]), images.dtype)
-
-    def add(total, of_step):
-        place, weight = of_step
-        x = baseline + place * way
-        return total + weight * gradient(network, variables, x, targets), None
-
-    total, _ = jax.lax.scan(add, jnp.zeros_like(images), rule.T)
-    return way * total
+    way, places = images - baseline, jnp.asarray((1 + points) / 2, images.dtype)
+    given = network, variables, targets, weights / 2
+    return way * _weighted(*given, lambda k: baseline + places[k] * way)
 
 
 def noise(images: jax.Array, seed: int, samples: int, share: float) -> jax.Array:
@@ -114,12 +126,57 @@ def smooth_grad(
     Source: Smilkov et al. 2017, arXiv 1706.03825.
     """
     added = noise(images, seed, samples, share)
+    given = network, variables, targets, np.full(samples, 1 / samples)
+    return _weighted(*given, lambda k: images + added[k])
 
-    def add(total, of_copy):
-        return total + gradient(network, variables, images + of_copy, targets), None
 
-    total, _ = jax.lax.scan(add, jnp.zeros_like(images), added)
-    return total / samples
+def by_gradients(
+    network: nn.Module,
+    variables: Any,
+    images: jax.Array,
+    targets: jax.Array,
+    seed: int = 0,
+    *,
+    steps: int = 32,
+    samples: int = 16,
+) -> dict[str, jax.Array]:
+    """The four methods above at once, in a program that compiles one gradient.
+
+    Args:
+      network: as of `gradient`.
+      variables: as of `gradient`.
+      images: as of `gradient`.
+      targets: as of `gradient`.
+      seed: of SmoothGrad.
+      steps: of the integrated gradients, from 0.
+      samples: of SmoothGrad.
+
+    Returns:
+      Name of the method -> [N, H, W, C].
+    """
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    places = np.concatenate([[1.0], (1 + points) / 2, np.ones(samples)])
+    kinds = np.zeros((len(places), 3))  # what a gradient counts for: plain, way, noise
+    kinds[0, 0] = 1
+    kinds[1 : 1 + steps, 1] = weights / 2
+    kinds[1 + steps :, 2] = 1 / samples
+    added = noise(images, seed, samples, 0.15)
+    added = jnp.concatenate([jnp.zeros((1 + steps, *images.shape)), added])
+
+    def add(totals, of_step):
+        place, kind, move = of_step
+        slope = gradient(network, variables, place * images + move, targets)
+        return totals + kind[:, None, None, None, None] * slope[None], None
+
+    start = jnp.zeros((3, *images.shape), images.dtype)
+    arrays = (jnp.asarray(each, images.dtype) for each in (places, kinds, added))
+    (plain, way, smooth), _ = jax.lax.scan(add, start, tuple(arrays))
+    return {
+        "gradient": plain,
+        "gradient x input": images * plain,
+        "integrated gradients": images * way,
+        "SmoothGrad": smooth,
+    }
 
 
 def occlusion(

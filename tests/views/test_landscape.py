@@ -9,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 from cnnjax.models.registry import create_model
 from cnnjax.net.stacked import unscan
 from cnnjax.views.landscape import (
+    around,
     directions,
     loss_and_errors,
     projected,
@@ -66,7 +67,7 @@ def test_points_of_a_surface_are_losses_of_moved_weights():
         along = directions(params, 0)
         xs, ys = np.array([-0.5, 0.0, 0.7]), np.array([0.0, 0.3])
         x = jnp.asarray(IMAGES)
-        found = surface(net, variables, x, LABELS, along, xs, ys)
+        found = surface(around(net, variables, x, LABELS, along), xs, ys)
         moved = jax.tree.map(lambda p, a, b: p + 0.7 * a + 0.3 * b, params, *along)
         one = jax.jit(lambda p: loss_and_errors(net, p, state, x, LABELS))
         loss, error = one(moved)
@@ -105,8 +106,9 @@ def test_stacked_blocks_have_the_landscape_of_separate_ones():
     variables = one_seed(net, SHAPE)
     plain, separate = unscan(net, variables, SHAPE)
     along = directions(separate["params"], 0, 1)
-    given = jnp.asarray(IMAGES, jnp.float32), LABELS, along, np.array([0.0, 0.5])
+    given = jnp.asarray(IMAGES, jnp.float32), LABELS, along
     ours, theirs = (
-        surface(*pair, *given).losses for pair in ((net, variables), (plain, separate))
+        surface(around(*pair, *given), np.array([0.0, 0.5])).losses
+        for pair in ((net, variables), (plain, separate))
     )
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)

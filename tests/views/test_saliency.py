@@ -57,7 +57,8 @@ class Pair:
             return function(*given, **options)
 
         with jax.enable_x64(True):
-            return np.asarray(jax.jit(run)(self.variables, jnp.asarray(self.images)))
+            found = jax.jit(run)(self.variables, jnp.asarray(self.images))
+            return jax.tree.map(np.asarray, found)
 
     def captum(self, method, *of_method, **options):
         given = in_torch(self.images).requires_grad_()
@@ -158,6 +159,20 @@ def test_grad_cam_plus_plus(pair):
         weights = (alpha * first.clamp(min=0)).sum((1, 2), keepdim=True)
         expected.append((weights * map_).sum(0).clamp(min=0).detach().numpy())
     same(pair.compute(class_maps.grad_cam_plus_plus, pair.layer), np.stack(expected))
+
+
+@pytest.mark.slow
+def test_all_gradients_at_once_are_those_one_by_one(pair):
+    found = pair.compute(saliency.by_gradients, seed=3, steps=4, samples=3)
+    alone = {
+        "gradient": pair.compute(saliency.gradient),
+        "gradient x input": pair.compute(saliency.gradient_times_input),
+        "integrated gradients": pair.compute(saliency.integrated_gradients, steps=4),
+        "SmoothGrad": pair.compute(saliency.smooth_grad, seed=3, samples=3),
+    }
+    assert set(found) == set(alone)
+    for name, expected in alone.items():
+        same(found[name], expected)
 
 
 def test_integrated_gradients_add_up_to_the_logit():

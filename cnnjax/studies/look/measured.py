@@ -9,12 +9,13 @@ import numpy as np
 from cnnjax.ablation.report.plots.figures import Group, Panel
 from cnnjax.net.parts import layers_of_shape
 from cnnjax.studies.look.section import Choice, Section, group, slug
-from cnnjax.studies.look.seen import title_of
+from cnnjax.studies.look.seen import of_different_classes, title_of
 from cnnjax.studies.look.subject import Pictures, Subject
 from cnnjax.views.drawing import charts
 from cnnjax.views.drawing.pictures import neighbour_panel
 from cnnjax.views.landscape import (
     Surface,
+    around,
     directions,
     projected,
     sharpness,
@@ -34,7 +35,8 @@ from cnnjax.views.stages import feature_maps, penultimate_of, stages_of
 
 ALIKE = 256  # images over which layers are compared
 QUERIES, NEAREST = 4, 5
-LOSS_IMAGES = 256
+LOSS_IMAGES = 128
+POWER: dict[str, Any] = {"most": 25, "tolerance": 0.01}  # of the power iteration
 REACH = 1.0  # of a landscape, in lengths of a direction
 
 
@@ -104,8 +106,8 @@ def _features(subject: Subject, images: np.ndarray, notes: list[str]):
 
 
 def _neighbour_panel(subjects, subject, features, images, pictures) -> Panel:
-    queries = np.unique(np.linspace(0, len(images) - 1, QUERIES).astype(int))
-    found, cosines = neighbours(features, queries.tolist(), NEAREST)
+    queries = of_different_classes(pictures.labels[: len(images)], QUERIES)
+    found, cosines = neighbours(features, queries, NEAREST)
     rows, names = [], []
     for query, near, alike in zip(queries, found, cosines, strict=True):
         rows.append([images[query], *images[near]])
@@ -183,12 +185,12 @@ def landscape_section(
         x = subject.given(images)
         along = directions(subject.variables["params"], choice.seed)
         given = subject.network, subject.variables, x, labels
-        choice.say(f"loss along a line, {subject.label}")
-        lines[subject.label] = line = surface(*given, along[:1], xs)
         choice.say(f"loss over a plane, {subject.label}")
-        planes[subject.label] = plane = surface(*given, along, coarse, coarse)
+        point = around(*given, along)
+        lines[subject.label] = line = surface(point, xs)
+        planes[subject.label] = plane = surface(point, coarse, coarse)
         choice.say(f"largest eigenvalue, {subject.label}")
-        bent = sharpness(*given, seed=choice.seed, most=40)
+        bent = sharpness(*given, seed=choice.seed, **POWER)
         points[subject.label] = _others(subjects, subject, along)
         middle = choice.grid
         numbers = line.losses[0, middle], line.errors[0, middle]

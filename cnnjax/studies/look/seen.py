@@ -9,11 +9,11 @@ import numpy as np
 from cnnjax.ablation.report.plots.figures import Panel
 from cnnjax.studies.look.section import Choice, Section, group, slug
 from cnnjax.studies.look.subject import BATCH, Pictures, Subject
-from cnnjax.views import saliency
 from cnnjax.views.class_maps import grad_cam, grad_cam_plus_plus
 from cnnjax.views.drawing import pictures as draw
 from cnnjax.views.dreams import maximise
 from cnnjax.views.passes import DoesNotApply, logits_of
+from cnnjax.views.saliency import by_gradients, occlusion
 from cnnjax.views.sanity import rank_correlations
 from cnnjax.views.stages import Stage, feature_maps, stages_of
 from cnnjax.views.units import Strongest, classes_of, strongest
@@ -29,6 +29,10 @@ from cnnjax.views.weights import (
 UNITS = 6  # of a layer
 PATCHES = 7  # of a unit
 REMEMBERED = 100  # images of a unit whose classes are counted
+METHODS = (
+    *("gradient", "gradient x input", "integrated gradients", "SmoothGrad"),
+    *("occlusion", "Grad-CAM", "Grad-CAM++"),
+)
 LAYERS = 3  # whose units are shown
 
 
@@ -128,14 +132,6 @@ def maps_section(
     return Section("maps", "Feature maps", text, groups, [], arrays, notes)
 
 
-METHODS = {
-    "gradient": saliency.gradient,
-    "gradient x input": saliency.gradient_times_input,
-    "integrated gradients": saliency.integrated_gradients,
-}
-ORDER = (*METHODS, "SmoothGrad", "occlusion", "Grad-CAM", "Grad-CAM++")
-
-
 def saliency_program(
     subject: Subject, x: Any, targets: np.ndarray, layer: str, seed: int
 ) -> Callable[[Any], dict[str, np.ndarray]]:
@@ -144,10 +140,9 @@ def saliency_program(
 
     def run(variables, x, targets):
         given = (subject.network, variables, x, targets)
-        found = {name: method(*given) for name, method in METHODS.items()}
-        found["SmoothGrad"] = saliency.smooth_grad(*given, seed=seed)
+        found = by_gradients(*given, seed)
         stride = max(1, window // 2)
-        found["occlusion"] = saliency.occlusion(*given, window=window, stride=stride)
+        found["occlusion"] = occlusion(*given, window=window, stride=stride)
         if layer:
             found["Grad-CAM"] = grad_cam(*given, layer)
             found["Grad-CAM++"] = grad_cam_plus_plus(*given, layer)
@@ -158,7 +153,7 @@ def saliency_program(
 
     def in_order(variables):
         found = program(variables, *arguments)
-        return {name: found[name] for name in ORDER if name in found}
+        return {name: found[name] for name in METHODS if name in found}
 
     return in_order
 
@@ -167,7 +162,7 @@ def saliency_section(
     subjects: Sequence[Subject], pictures: Pictures, choice: Choice
 ) -> Section:
     """All methods for a few images, and the check with random weights."""
-    where = _of_different_classes(pictures, choice.num_images)
+    where = of_different_classes(pictures.labels, choice.num_images)
     images = pictures.images[where]
     groups, arrays, notes = [], {}, []
     table: list[list[str]] = []
@@ -219,11 +214,11 @@ def _class_layer(subject: Subject, layer: str) -> tuple[str, str]:
     return layer or places[-1].path, ""
 
 
-def _of_different_classes(pictures: Pictures, count: int) -> list[int]:
+def of_different_classes(labels: np.ndarray, count: int) -> list[int]:
     """The first images of as many classes as possible."""
-    firsts = sorted(np.unique(pictures.labels, return_index=True)[1].tolist())
-    others = [i for i in range(len(pictures.labels)) if i not in set(firsts)]
-    return sorted([*firsts, *others][:count])
+    firsts = set(np.unique(labels, return_index=True)[1].tolist())
+    others = [i for i in range(len(labels)) if i not in firsts]
+    return sorted([*sorted(firsts), *others][:count])
 
 
 def units_section(

@@ -2,6 +2,7 @@
 
 import functools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -106,14 +107,20 @@ def saliency_panel(
         else:
             over = tiles.resized(values, (image.shape[0], image.shape[1]))
             shown.append(tiles.heat(over, shown[0]))
-    labels = ["image", *maps]
-    height = WIDTH * tiles.ratio(shown, columns)
+    labels = ["\nimage", *(_in_two_lines(name) for name in maps)]
+    height = WIDTH * tiles.ratio(shown, columns, lines=2)
     return Panel(
         title,
         lambda ax: tiles.show_labelled(ax, shown, labels, columns),
         WIDTH,
         height,
     )
+
+
+def _in_two_lines(name: str) -> str:
+    """A name of one or two lines, at the bottom of two."""
+    lines = textwrap.wrap(name, 13)
+    return "\n".join(["", *lines][-2:])
 
 
 def unit_panel(
