@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -36,7 +37,9 @@ from cnnjax.views.stages import feature_maps, penultimate_of, stages_of
 ALIKE = 256  # images over which layers are compared
 QUERIES, NEAREST = 4, 5
 LOSS_IMAGES = 128
-POWER: dict[str, Any] = {"most": 25, "tolerance": 0.01}  # of the power iteration
+# Of the power iteration, whose products cost as much as ten gradients.
+POWER: dict[str, Any] = {"most": 20, "tolerance": 0.02}
+BENT_IMAGES = 64
 REACH = 1.0  # of a landscape, in lengths of a direction
 
 
@@ -171,7 +174,6 @@ def landscape_section(
     coarse = np.linspace(-REACH, REACH, choice.grid)
     lines: dict[str, Surface] = {}
     planes: dict[str, Surface] = {}
-    points: dict[str, dict[str, np.ndarray]] = {}
     arrays: dict[str, np.ndarray] = {}
     table = [
         ["net", "loss", "error (%)", "largest eigenvalue", "its residual", "products"]
@@ -190,8 +192,8 @@ def landscape_section(
         lines[subject.label] = line = surface(point, xs)
         planes[subject.label] = plane = surface(point, coarse, coarse)
         choice.say(f"largest eigenvalue, {subject.label}")
-        bent = sharpness(*given, seed=choice.seed, **POWER)
-        points[subject.label] = _others(subjects, subject, along)
+        few = *given[:2], x[:BENT_IMAGES], labels[:BENT_IMAGES]
+        bent = sharpness(*few, seed=choice.seed, **POWER)
         middle = choice.grid
         numbers = line.losses[0, middle], line.errors[0, middle]
         said = [f"{numbers[0]:.4g}", f"{numbers[1]:.1f}", f"{bent.value:.4g}"]
@@ -204,31 +206,58 @@ def landscape_section(
     levels = _levels(planes.values())
     panels = [charts.curve_panel(lines, "loss along a random direction")]
     for subject in subjects:
-        title = title_of(subjects, subject, "loss over two random directions")
-        of = planes[subject.label]
-        panels.append(charts.surface_panel(of, levels, title, points[subject.label]))
+        title = title_of(subjects, subject, "loss over a random plane")
+        panels.append(charts.surface_panel(planes[subject.label], levels, title))
+    panel = _plane_of_weights(subjects, images, labels, choice)
+    panels += [panel] if panel else []
     text = (
         f"Cross entropy of {len(images)} images at the trained weights (star, or 0) "
         "plus random directions that have the norm of each filter (Li et al. 2017): "
         "distance 1 moves every filter by its own length. All nets share the scale. "
         "Batch norm is that of an evaluation: its running statistics stay those of "
         "the trained weights, and its scales and all biases stay as they are. The "
-        "largest eigenvalue of the Hessian of that loss is found by power iteration."
+        f"largest eigenvalue of the Hessian, on the first {BENT_IMAGES} images, is "
+        "found by power iteration; its residual says how well. In the plane through "
+        "the weights of one net at several moments, or of seeds, batch norm takes the "
+        "statistics of the images."
     )
     groups = [group("landscape", panels, columns=2)]
     return Section("landscape", "Loss landscape", text, groups, table, arrays)
 
 
-def _others(subjects, subject: Subject, along: list[Any]) -> dict[str, np.ndarray]:
-    """Where the other weights of the same net lie, if they are within the plane."""
-    found = {}
-    for other in subjects:
-        if other is subject or other.network != subject.network:
-            continue
-        x, y = projected(other.variables["params"], subject.variables["params"], along)
-        if max(abs(x), abs(y)) <= REACH:
-            found[other.label] = np.array([x, y])
-    return found
+def _plane_of_weights(
+    subjects: Sequence[Subject], images: np.ndarray, labels: np.ndarray, choice: Choice
+) -> Panel | None:
+    """Loss over the plane through the weights of one net at several moments, or seeds.
+
+    Batch norm takes the statistics of the images there: the running ones of one end are
+    wrong at the other.
+    """
+    centre = subjects[-1]
+    others = [s for s in subjects[:-1] if s.network == centre.network][:2]
+    if not others:
+        return None
+    weights = centre.variables["params"]
+    along = [
+        jax.tree.map(np.subtract, other.variables["params"], weights)
+        for other in others
+    ]
+    words = [f"from {centre.label} to {other.label}" for other in others]
+    if len(along) < 2:
+        along += directions(weights, choice.seed, 1)
+        words.append("random direction")
+    choice.say(f"loss over the plane through {centre.label} and others")
+    x = centre.given(images)
+    given = centre.network, centre.variables, x, labels, along
+    point = around(*given, batch_statistics=True)
+    xs = np.linspace(-0.4, 1.4, choice.grid)
+    ys = np.linspace(-0.9, 0.9, choice.grid) if len(others) < 2 else xs
+    plane = surface(point, xs, ys)
+    points = {s.label: projected(s.variables["params"], weights, along) for s in others}
+    points[centre.label] = np.zeros(2)
+    title = "loss over the plane through these weights"
+    levels = _levels([plane])
+    return charts.surface_panel(plane, levels, title, points, (words[0], words[1]))
 
 
 def _levels(surfaces) -> np.ndarray:

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from cnnjax.ablation.report.plots.figures import INK, Panel
 from cnnjax.ablation.report.plots.series import show_legend, style
@@ -74,23 +75,35 @@ def line_panel(
     def draw(ax: Axes) -> None:
         for index, (name, values) in enumerate(lines.items()):
             count = len(values)
-            xs = np.arange(count) if alike else np.linspace(0, 1, count)
+            xs = np.arange(1, count + 1) if alike else np.linspace(0, 1, count)
             looks = style(index) | {"ms": 4.5 if count < 24 else 0}
             label = drawn(name) if len(lines) > 1 else None
             ax.plot(xs, np.asarray(values, float), label=label, **looks)
         if alike and len(places) <= 12:
             shown = [drawn(place, 28) for place in places]
             looks = {"rotation": 35, "ha": "right", "fontsize": 8.5}
-            ax.set_xticks(range(len(places)), shown, **looks)
+            ax.set_xticks(range(1, len(places) + 1), shown, **looks)
+        elif alike:
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set(ylabel=ylabel, xlabel=xlabel if alike else "share of the depth")
         if log and all(np.min(values) > 0 for values in lines.values()):
-            ax.set_yscale("log")
+            _plain_log_axis(ax)
         elif not log:
             ax.set_ylim(bottom=0)
         ax.grid(axis="y")
         show_legend(ax)
 
     return Panel(title, draw, WIDTH, HEIGHT)
+
+
+def _plain_log_axis(ax: Axes) -> None:
+    """A logarithmic axis whose numbers are written out."""
+    ax.set_yscale("log")
+    low, high = np.log10(ax.get_ylim())
+    steps = (1.0,) if high - low > 3 else (1.0, 2.0, 5.0)
+    ax.yaxis.set_major_locator(LogLocator(subs=steps))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def matrix_panel(
@@ -123,7 +136,8 @@ def curve_panel(surfaces: Mapping[str, Surface], title: str) -> Panel:
             looks = style(index) | {"ms": 0}
             label = drawn(name) if len(surfaces) > 1 else None
             ax.plot(of.xs, _shown(of.losses[0]), label=label, **looks)
-        ax.set(xlabel="distance along the direction", ylabel="loss", yscale="log")
+        ax.set(xlabel="distance along the direction", ylabel="loss")
+        _plain_log_axis(ax)
         ax.grid(axis="y")
         show_legend(ax)
 
@@ -140,14 +154,16 @@ def surface_panel(
     levels: np.ndarray,
     title: str,
     points: Mapping[str, np.ndarray] | None = None,
+    axes: tuple[str, str] = ("first direction", "second direction"),
 ) -> Panel:
-    """Contours of the loss over two directions, with weights of other moments.
+    """Contours of the loss over two directions, with other weights in that plane.
 
     Args:
       of: the surface.
       levels: of the loss, the same for all nets that are compared.
       title: of the panel.
-      points: name -> (x, y); those outside the plane are left out.
+      points: name -> (x, y).
+      axes: titles of both.
     """
 
     def draw(ax: Axes) -> None:
@@ -162,13 +178,18 @@ def surface_panel(
             ax.annotate(
                 drawn(name), (x, y), (5, 5), textcoords="offset points", **looks
             )
-        bar = ax.figure.colorbar(colours, ax=ax, pad=0.02)
+        bar = ax.figure.colorbar(colours, ax=ax, fraction=0.046, pad=0.03)
         ticks = [float(tick) for tick in bar.get_ticks()]
-        bar.set_ticks(ticks, labels=[f"{10**tick:.2g}" for tick in ticks])
+        bar.set_ticks(ticks, labels=[_short(10**tick) for tick in ticks])
         bar.set_label("loss")
-        ax.set(xlabel="first direction", ylabel="second direction", aspect="equal")
+        ax.set(xlabel=axes[0], ylabel=axes[1], aspect="equal")
 
     return Panel(title, draw, WIDTH, WIDTH * 0.82)
+
+
+def _short(value: float) -> str:
+    """Two digits, without an exponent where there need be none."""
+    return f"{value:.0f}" if 10 <= value < 1e5 else f"{value:.2g}"
 
 
 def field_panel(field: np.ndarray, place: Place, side: float, title: str) -> Panel:
