@@ -16,7 +16,7 @@ from cnnjax.files import write_failure
 from cnnjax.lock import LOCK, locked
 from cnnjax.records import write_bytes, write_text
 from cnnjax.screen import say
-from cnnjax.studies.look import measured, seen
+from cnnjax.studies.look import measured, seen, signals
 from cnnjax.studies.look.section import Choice, Section, View
 from cnnjax.studies.look.subject import Pictures, Subject
 from cnnjax.views.passes import DoesNotApply
@@ -29,13 +29,13 @@ VIEWS: dict[str, View] = {
     "saliency": seen.saliency_section,
     "space": measured.space_section,
     "landscape": measured.landscape_section,
-    "signals": measured.signals_section,
+    "signals": signals.signals_section,
 }
 LONGEST = ("landscape", "saliency", "units", "space", "signals", "maps", "filters")
 AT_A_TIME = 2
 PAGE = "look.html"
 # What the names of the other files begin with, and end in.
-PICTURES = {*VIEWS, "neighbours", "depth", "fields"}
+PICTURES = {*VIEWS, "neighbours", "depth", "fields", "probes"}
 ENDINGS = (".png", ".svg", ".npz")
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.files import read_regular
 from cnnjax.models.registry import create_model, variant
 from cnnjax.net.initialize import init_variables
-from cnnjax.record_kinds import WHOLE_CONFIG
-from cnnjax.records import is_there, read_record
+from cnnjax.record_kinds import RESULT, WHOLE_CONFIG
+from cnnjax.records import is_there, read_record, sift_record
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, seeds_of
 from cnnjax.run.trained.load import load_run
@@ -46,6 +46,7 @@ class Subject:
       variables: to match.
       preprocess: images uint8 -> what the net takes.
       num_classes: logits.
+      probes: what its run measured while it trained, as in `result.json`.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Subject:
     variables: Any
     preprocess: Preprocess
     num_classes: int
+    probes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def given(self, images: np.ndarray) -> jax.Array:
         """What the net takes for images uint8 [N, H, W, C]."""
@@ -152,9 +154,17 @@ def of_runs(
                     variables=net.variables,
                     preprocess=net.preprocess,
                     num_classes=len(net.class_names),
+                    probes=_probes_of(Path(workdir).expanduser(), seed),
                 )
             )
     return found
+
+
+def _probes_of(workdir: Path, seed: int) -> Mapping[str, Any]:
+    result, _ = sift_record(
+        find_cell(workdir, seed) / f"seed-{seed}" / "result.json", RESULT
+    )
+    return (result or {}).get("probes") or {}
 
 
 def of_files(
