@@ -14,7 +14,7 @@ from cnnjax.devices.available import devices
 from cnnjax.onednn.library import DISTRIBUTION
 from cnnjax.run.provenance import package_version, processor
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", DISTRIBUTION, "torch", "captum")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", DISTRIBUTION, "torch")
 SIDE = 2048
 MATMUL = "matmul"
 

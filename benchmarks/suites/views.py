@@ -14,6 +14,7 @@ from benchmarks.nets import NETS
 from benchmarks.rows import Row, rows_of
 from cnnjax.devices import parallel
 from cnnjax.errors import UserError
+from cnnjax.run.provenance import package_version
 from cnnjax.run.setup import initial_state, set_up
 from cnnjax.views import class_maps, saliency
 
@@ -61,7 +62,9 @@ def suite(options) -> list[Row]:
         times = interleave(ways, rounds=options.rounds)
         reference = "captum" if options.against else "cnnjax"
         case = f"{name}: ResNet-20, {IMAGES} images"
-        rows += rows_of(case, times, reference, unit="batch", images=IMAGES)
+        notes = {"captum": f"captum {package_version('captum')}"}
+        given = (case, times, reference)
+        rows += rows_of(*given, unit="batch", images=IMAGES, notes=notes)
     return rows
 
 
