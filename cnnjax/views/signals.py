@@ -1,6 +1,5 @@
 """Where signals and gradients go: sizes along the depth, and the field that is used."""
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -8,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from cnnjax.net.forward import forward_eval
 from cnnjax.net.parts import layers_of
 from cnnjax.net.stacked import unscan
 from cnnjax.views.landscape import loss_and_errors
@@ -51,21 +49,6 @@ def effective_side(field: np.ndarray) -> float:
     return float(np.sqrt((field > COUNTS * largest).sum())) if largest > 0 else 0.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Depth:
-    """Sizes along the path from image to logits.
-
-    Attributes:
-      layers: paths of the convolutions, in the order of execution.
-      responses: standard deviation of the output of each, after its norm.
-      gradients: L2 norm of the gradient of the loss with respect to its kernel.
-    """
-
-    layers: tuple[str, ...]
-    responses: np.ndarray
-    gradients: np.ndarray
-
-
 def along_depth(
     network: nn.Module, variables: Any, images: jax.Array, labels: jax.Array
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
@@ -100,16 +83,3 @@ def along_depth(
         norm = jnp.sqrt((slope["kernel"] ** 2).sum())
         found[layer.path] = response.std(), norm
     return found
-
-
-def input_sensitivity(
-    network: nn.Module, variables: Any, images: jax.Array
-) -> jax.Array:
-    """Norm of the gradient of the largest logit with respect to each image: [N]."""
-    state = {c: tree for c, tree in variables.items() if c != "params"}
-
-    def largest(x):
-        return forward_eval(network, variables["params"], state, x).max(axis=-1).sum()
-
-    slope = jax.grad(largest)(images)
-    return jnp.sqrt((slope**2).sum(axis=(1, 2, 3)))

@@ -73,8 +73,10 @@ def check_page(out, names):
 
 def test_before_and_after_training(flat, tmp_path):
     options = {"workdirs": [flat], "weights": ["initial", "last"]}
+    (tmp_path / "landscape.png").write_text("of an earlier look")
     for _ in range(2):  # the second replaces the first
         show_inside(asked(**options, views=["filters"], out=str(tmp_path)))
+    assert not (tmp_path / "landscape.png").exists()
     page = check_page(tmp_path, ["filters"])
     assert "initial: dense1, 8 x 8 x 3" in page
     arrays = np.load(tmp_path / "filters.npz")
@@ -134,6 +136,7 @@ def test_filters_of_an_arrays_file(tmp_path):
         ({"model": "mpl", "data": "digits"}, "mpl"),
         ({"model": "mlp", "images": "none.npz"}, "none.npz cannot be read"),
         ({"model": "mlp", "data": "digits", "split": "tset"}, "split 'tset'"),
+        ({"model": "mlp", "data": "digits", "layer": "dens1"}, "you mean dense1"),
         ({"model": "mlp", "data": "digits", "image": 99}, "--image=99 is not there"),
         ({"model": "mlp", "data": "digits", "std": ["0"]}, "not above 0"),
         ({"model": "mlp", "data": "digits", "std": ["a"]}, "--std takes numbers"),

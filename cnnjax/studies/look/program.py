@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,9 @@ def look(
     _take(folder)
     with locked(folder / LOCK, f"{printable(folder)} is being written", say=say):
         found = _computed(subjects, pictures, views, choice)
+        for path in folder.iterdir():  # pictures of an earlier look
+            if path.suffix in ENDINGS and _is_ours(path.name):
+                path.unlink()
         sections = [_saved(section, folder) for section in found]
         page = folder / PAGE
         context = {
@@ -122,7 +126,8 @@ def _saved(section: Section, folder: Path) -> Section:
     shown, _ = save_groups(section.groups, folder)
     if section.arrays:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **section.arrays)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = dict(section.arrays)
+        np.savez_compressed(buffer, **arrays)
         write_bytes(folder / f"{section.name}.npz", buffer.getvalue())
     return dataclasses.replace(section, groups=shown)
 

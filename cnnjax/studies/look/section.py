@@ -58,16 +58,9 @@ class Choice:
 View = Callable[[Sequence[Subject], Pictures, Choice], Section]
 
 
-def group(
-    name: str,
-    panels: Sequence[Panel],
-    *,
-    title: str = "",
-    caption: str = "",
-    columns: int = 3,
-) -> Group:
-    """A group of photographs or charts."""
-    return Group(name, title, caption, panels, columns, photographs=True)
+def group(name: str, panels: Sequence[Panel], columns: int = 2) -> Group:
+    """Panels of one file, in all colours."""
+    return Group(name, name, "", panels, columns, photographs=True)
 
 
 def slug(label: str) -> str:

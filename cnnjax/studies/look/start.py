@@ -5,9 +5,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cnnjax.analysis.places import places_of
 from cnnjax.data.request import Request
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.errors import UserError, printable
+from cnnjax.errors import UserError, near_matches, printable
 from cnnjax.models.registry import variant
 from cnnjax.screen import say
 from cnnjax.studies.look.program import check_views, look, progress
@@ -80,6 +81,8 @@ def show_inside(asked: Asked) -> int:
             "images, counted from 0 (--most)"
         )
     for subject in subjects:
+        if asked.layer:
+            _require_layer(subject, asked.layer)
         say(subject.words)
     choice = Choice(
         layer=asked.layer,
@@ -93,6 +96,17 @@ def show_inside(asked: Asked) -> int:
     page = look(subjects, pictures, views, choice, _folder(asked))
     say(f"{printable(page)}: pictures and arrays of {', '.join(views)} are beside it")
     return 0
+
+
+def _require_layer(subject: Subject, layer: str) -> None:
+    known = places_of(subject.network, subject.preprocess.image_shape)
+    if layer not in known:
+        close = near_matches(layer, known)
+        hint = f": did you mean {' or '.join(close)}?" if close else ""
+        raise UserError(
+            f"{subject.label} has no layer --layer={layer}{hint} (./launch.sh profile "
+            "lists them)"
+        )
 
 
 def _folder(asked: Asked) -> Path:
