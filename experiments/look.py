@@ -29,7 +29,7 @@ DATA_DIR = flags.DEFINE_string("data_dir", "", "Folder of prepared data sets.")
 MEAN = flags.DEFINE_list("mean", [], "With --model: what is subtracted (white is 1).")
 STD = flags.DEFINE_list("std", [], "With --model: what is divided by.")
 MOST = flags.DEFINE_integer("most", 2000, "Images at the most.", lower_bound=16)
-GRID = flags.DEFINE_integer("grid", 13, "Points of a landscape.", lower_bound=3)
+GRID = flags.DEFINE_integer("grid", 11, "Points of a landscape.", lower_bound=3)
 OUT = flags.DEFINE_string(
     "out", "", "Folder of page and files; '' for `look` in the first run, or runs/look."
 )

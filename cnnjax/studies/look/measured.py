@@ -35,7 +35,7 @@ ALIKE = 256  # images over which layers are compared
 QUERIES, NEAREST = 4, 5
 LOSS_IMAGES = 128
 # Of the power iteration, whose products cost as much as ten gradients.
-POWER: dict[str, Any] = {"most": 20, "tolerance": 0.02}
+POWER: dict[str, Any] = {"most": 15, "tolerance": 0.02}
 BENT_IMAGES = 64
 REACH = 1.0  # of a landscape, in lengths of a direction
 

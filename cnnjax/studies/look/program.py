@@ -4,7 +4,7 @@ import dataclasses
 import io
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +77,10 @@ def look(
     """
     _take(folder)
     with locked(folder / LOCK, f"{printable(folder)} is being written", say=say):
-        found = _computed(subjects, pictures, views, choice)
         for path in folder.iterdir():  # pictures of an earlier look
             if path.suffix in ENDINGS and _is_ours(path.name):
                 path.unlink()
-        sections = [_saved(section, folder) for section in found]
+        sections = _computed(subjects, pictures, views, choice, folder)
         page = folder / PAGE
         context = {
             "subjects": subjects,
@@ -97,21 +96,28 @@ def _computed(
     pictures: Pictures,
     views: Sequence[str],
     choice: Choice,
+    folder: Path,
 ) -> list[Section]:
-    """All views, two at a time: XLA compiles one program on one core."""
+    """All views, with their files written: two at a time, and drawn as they come.
+
+    XLA compiles a program on one core. matplotlib draws in this thread alone.
+    """
 
     def compute(name: str) -> Section:
         start = time.monotonic()
         section = _section(name, subjects, pictures, choice)
-        choice.say(f"{name} done, after {time.monotonic() - start:.1f} s")
+        choice.say(f"{name} computed in {time.monotonic() - start:.1f} s")
         return section
 
+    saved = {}
     with ThreadPoolExecutor(AT_A_TIME) as threads:
         # The longest first, so that none of them is left alone at the end.
-        tasks = {
-            name: threads.submit(compute, name) for name in LONGEST if name in views
-        }
-        return [tasks[name].result() for name in views]
+        names = [name for name in LONGEST if name in views]
+        tasks = [threads.submit(compute, name) for name in names]
+        for task in as_completed(tasks):
+            section = task.result()
+            saved[section.name] = _saved(section, folder)
+    return [saved[name] for name in views]
 
 
 def _section(name: str, subjects, pictures, choice: Choice) -> Section:
