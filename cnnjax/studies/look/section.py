@@ -59,7 +59,7 @@ View = Callable[[Sequence[Subject], Pictures, Choice], Section]
 
 
 def group(name: str, panels: Sequence[Panel], columns: int = 2) -> Group:
-    """Panels of one file, in all colours."""
+    """Panels of one file, which may hold photographs."""
     return Group(name, name, "", panels, columns, photographs=True)
 
 

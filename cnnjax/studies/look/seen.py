@@ -177,7 +177,9 @@ def saliency_section(
         maps, random = program(subject.variables), program(subject.random())
         panels = []
         for i, at in enumerate(where):
-            known = f" ({pictures.name(pictures.labels[at])})" * pictures.labelled
+            known = (
+                f" (class: {pictures.name(pictures.labels[at])})" * pictures.labelled
+            )
             title = title_of(
                 subjects, subject, f"why {pictures.name(int(guesses[i]))}?{known}"
             )
