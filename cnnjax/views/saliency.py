@@ -14,6 +14,8 @@ from flax import linen as nn
 
 from cnnjax.views.passes import chosen, logits_of
 
+AT_ONCE = 64  # images whose gradients are computed together
+
 
 def gradient(
     network: nn.Module, variables: Any, images: jax.Array, targets: jax.Array
@@ -53,17 +55,46 @@ def _weighted(
     variables: Any,
     targets: jax.Array,
     weights: np.ndarray,
-    image: Callable[[jax.Array], jax.Array],
+    images_at: Callable[[jax.Array], jax.Array],
 ) -> jax.Array:
-    """The sum of weights[k] * the gradient at image(k), one k after another."""
-    first = image(jnp.zeros((), int))
+    """Sums of gradients at many images, as many of these at once as are worth it.
 
-    def add(total, of_step):
-        weight, k = of_step
-        return total + weight * gradient(network, variables, image(k), targets), None
+    Args:
+      network: as of `gradient`.
+      variables: as of `gradient`.
+      targets: int [N].
+      weights: [K], or [K, sums] for several sums.
+      images_at: numbers [k] from 0 to K - 1 -> images [k, N, H, W, C].
 
-    steps = jnp.asarray(weights, first.dtype), jnp.arange(len(weights))
-    return jax.lax.scan(add, jnp.zeros_like(first), steps)[0]
+    Returns:
+      [N, H, W, C], or [sums, N, H, W, C].
+    """
+    count, num = len(weights), len(targets)
+    at_once = max(1, min(count, AT_ONCE // num))
+    rows = -(-count // at_once)
+    # The last row is filled up with images that do not count.
+    filled = np.zeros((rows * at_once, *weights.shape[1:]))
+    filled[:count] = weights
+    numbers = jnp.arange(rows * at_once).reshape(rows, at_once) % count
+    many = jnp.tile(jnp.asarray(targets), at_once)
+
+    def add(total, of_row):
+        weight, k = of_row
+        x = images_at(k)
+        flat = x.reshape(-1, *x.shape[2:])
+        slopes = gradient(network, variables, flat, many).reshape(x.shape)
+        return total + jnp.tensordot(weight, slopes, axes=(0, 0)), None
+
+    example = jax.eval_shape(images_at, numbers[0])
+    start = jnp.zeros((*weights.shape[1:], *example.shape[1:]), example.dtype)
+    weighted = jnp.asarray(filled, example.dtype)
+    weighted = weighted.reshape(rows, at_once, *weights.shape[1:])
+    return jax.lax.scan(add, start, (weighted, numbers))[0]
+
+
+def _scales(values: np.ndarray, like: jax.Array) -> jax.Array:
+    """Numbers [K] as [K, 1, 1, 1, 1]."""
+    return jnp.asarray(values, like.dtype).reshape(-1, 1, 1, 1, 1)
 
 
 def integrated_gradients(
@@ -89,9 +120,9 @@ def integrated_gradients(
     Source: Sundararajan et al. 2017, arXiv 1703.01365.
     """
     points, weights = np.polynomial.legendre.leggauss(steps)
-    way, places = images - baseline, jnp.asarray((1 + points) / 2, images.dtype)
+    way, back = images - baseline, _scales((1 - points) / 2, images)
     given = network, variables, targets, weights / 2
-    return way * _weighted(*given, lambda k: baseline + places[k] * way)
+    return way * _weighted(*given, lambda k: images[None] - back[k] * way[None])
 
 
 def noise(images: jax.Array, seed: int, samples: int, share: float) -> jax.Array:
@@ -127,7 +158,7 @@ def smooth_grad(
     """
     added = noise(images, seed, samples, share)
     given = network, variables, targets, np.full(samples, 1 / samples)
-    return _weighted(*given, lambda k: images + added[k])
+    return _weighted(*given, lambda k: images[None] + added[k])
 
 
 def by_gradients(
@@ -160,17 +191,13 @@ def by_gradients(
     kinds[0, 0] = 1
     kinds[1 : 1 + steps, 1] = weights / 2
     kinds[1 + steps :, 2] = 1 / samples
-    added = noise(images, seed, samples, 0.15)
-    added = jnp.concatenate([jnp.zeros((1 + steps, *images.shape)), added])
-
-    def add(totals, of_step):
-        place, kind, move = of_step
-        slope = gradient(network, variables, place * images + move, targets)
-        return totals + kind[:, None, None, None, None] * slope[None], None
-
-    start = jnp.zeros((3, *images.shape), images.dtype)
-    arrays = (jnp.asarray(each, images.dtype) for each in (places, kinds, added))
-    (plain, way, smooth), _ = jax.lax.scan(add, start, tuple(arrays))
+    clean = jnp.zeros((1 + steps, *images.shape), images.dtype)
+    added = jnp.concatenate([clean, noise(images, seed, samples, 0.15)])
+    scales = _scales(places, images)
+    plain, way, smooth = _weighted(
+        *(network, variables, targets, kinds),
+        lambda k: scales[k] * images[None] + added[k],
+    )
     return {
         "gradient": plain,
         "gradient x input": images * plain,
