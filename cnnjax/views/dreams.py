@@ -52,7 +52,7 @@ def maximise(
     middle, reach = (low + high) / 2, (high - low) / 2
     first, moving = jax.random.split(jax.random.key(seed))
     shape = (len(units), *low.shape[1:])
-    start = middle + 0.1 * reach * jax.random.normal(first, shape, low.dtype)
+    start = middle + 0.3 * reach * jax.random.normal(first, shape, low.dtype)
     size, _ = map_and_logits(network, variables, start, layer)
 
     def outputs(x):

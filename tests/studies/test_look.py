@@ -78,7 +78,7 @@ def test_before_and_after_training(flat, tmp_path):
         show_inside(asked(**options, views=["filters"], out=str(tmp_path)))
     assert not (tmp_path / "landscape.png").exists()
     page = check_page(tmp_path, ["filters"])
-    assert "initial: dense1, 8 x 8 x 3" in page
+    assert "initial: dense1, 8×8×3" in page
     arrays = np.load(tmp_path / "filters.npz")
     assert set(arrays["initial_units"]) == set(arrays["last_units"]) == set(range(6))
 

@@ -63,7 +63,7 @@ def filters_section(
             except DoesNotApply as error:
                 notes.append(f"{error}.")
         found.append(each)
-        size = " x ".join(map(str, each.kernels.shape[1:]))
+        size = "×".join(map(str, each.kernels.shape[1:]))
         title = title_of(subjects, subject, f"{each.path}, {size}")
         panels.append(draw.filter_panel(each, title))
         numbers = len(each.units), int(each.dead.sum()), f"{np.median(each.norms):.3g}"
@@ -259,7 +259,8 @@ def units_section(
         f"Units of three layers, each with what its position sees in the {PATCHES} of "
         f"{pictures.words} that excite it most; grey lies outside the image. The "
         "framed picture is made: gradient ascent from noise, drawn towards grey and "
-        f"towards smoothness. Classes are those of the {REMEMBERED} strongest images. "
+        f"towards smoothness; where it stays grey, the unit is silent. Classes are "
+        f"those of the {remembered} strongest images. "
         "Shown are the units whose strongest answers stand out most from their usual "
         "ones."
     )
@@ -278,7 +279,7 @@ def _units_of(
     dreams = dream(subject, found.place.path, units, choice.seed)
     words = [_in_words(found, unit, pictures) for unit in units]
     rows, columns = found.place.extent
-    sees = f"{found.place.path} (sees {rows} x {columns} px)"
+    sees = f"{found.place.path} (sees {rows}×{columns} px)"
     title = title_of(subjects, subject, sees)
     wanted = np.unique(found.images[units, :PATCHES]).tolist()
     read = {i: pictures.images[i] for i in wanted}

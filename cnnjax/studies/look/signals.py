@@ -66,6 +66,8 @@ def signals_section(
         notes.append(
             "Signals along the depth need convolutions and images with classes."
         )
+    if panels := _probe_panels(subjects):
+        groups.append(group("probes", panels, columns=2))
     text = (
         "Left: the standard deviation of the output of each convolution, after its "
         "norm. Right: the norm of the gradient of the loss with respect to its "

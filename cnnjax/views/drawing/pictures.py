@@ -56,14 +56,14 @@ def map_panels(
     """
     input_tile = tiles.enlarged(tiles.rgba(image), 192)
     height, width = image.shape[:2]
-    panels = [_picture(f"{prefix}Image, {height} x {width}", input_tile)]
+    panels = [_picture(f"{prefix}image, {height}×{width}", input_tile)]
     for stage in stages:
         maps = stage.maps[0]
         channels = strongest_channels(maps, count)
         of_channels = [_map(maps[..., channel]) for channel in channels]
         rows, columns, depth = stage.place.shape
         sees = _extent(stage)
-        title = f"{prefix}{stage.place.path}, {rows} x {columns} x {depth}, sees {sees}"
+        title = f"{prefix}{stage.place.path}, {rows}×{columns}×{depth}, sees {sees}"
         columns_shown = math.ceil(math.sqrt(len(of_channels)))
         panels.append(_picture(title, tiles.montage(of_channels, columns_shown)))
     return panels
@@ -73,8 +73,8 @@ def _extent(stage: Stage) -> str:
     rows, columns = stage.place.extent
     size = stage.place.image_size
     if rows >= size[0] and columns >= size[1]:
-        return f"{rows} x {columns} px (all)"
-    return f"{rows} x {columns} px"
+        return f"{rows}×{columns} px (all)"
+    return f"{rows}×{columns} px"
 
 
 def _map(values: np.ndarray) -> np.ndarray:
