@@ -39,10 +39,10 @@ def positive(values: np.ndarray, largest: float | None = None) -> np.ndarray:
 
 
 def heat(values: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Values [H, W] of 0 and above over an image [H, W, 4], half of which shows."""
+    """Values [H, W] of 0 and above as colours, whose light is that of an image."""
     colours = matplotlib.colormaps["inferno"](values / max(values.max(), 1e-30))
     grey = image[..., :3].mean(axis=-1, keepdims=True)
-    mixed = 0.35 * grey + 0.65 * colours[..., :3]
+    mixed = colours[..., :3] * (0.45 + 0.55 * grey)
     return np.concatenate([mixed, np.ones_like(grey)], axis=-1)
 
 
