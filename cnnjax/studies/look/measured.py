@@ -33,10 +33,9 @@ from cnnjax.views.stages import feature_maps, penultimate_of, stages_of
 
 ALIKE = 256  # images over which layers are compared
 QUERIES, NEAREST = 4, 5
-LOSS_IMAGES = 128
+LOSS_IMAGES = 64
 # Of the power iteration, whose products cost as much as ten gradients.
 POWER: dict[str, Any] = {"most": 15, "tolerance": 0.02}
-BENT_IMAGES = 64
 REACH = 1.0  # of a landscape, in lengths of a direction
 
 
@@ -189,8 +188,7 @@ def landscape_section(
         lines[subject.label] = line = surface(point, xs)
         planes[subject.label] = plane = surface(point, coarse, coarse)
         choice.say(f"largest eigenvalue, {subject.label}")
-        few = *given[:2], x[:BENT_IMAGES], labels[:BENT_IMAGES]
-        bent = sharpness(*few, seed=choice.seed, **POWER)
+        bent = sharpness(*given, seed=choice.seed, **POWER)
         middle = choice.grid
         numbers = line.losses[0, middle], line.errors[0, middle]
         said = [f"{numbers[0]:.4g}", f"{numbers[1]:.1f}", f"{bent.value:.4g}"]
@@ -213,8 +211,8 @@ def landscape_section(
         "distance 1 moves every filter by its own length. All nets share the scale. "
         "Batch norm is that of an evaluation: its running statistics stay those of "
         "the trained weights, and its scales and all biases stay as they are. The "
-        f"largest eigenvalue of the Hessian, on the first {BENT_IMAGES} images, is "
-        "found by power iteration; its residual says how well. In the plane through "
+        "largest eigenvalue of the Hessian of that loss is found by power iteration; "
+        "its residual says how well. In the plane through "
         "the weights of one net at several moments, or of seeds, batch norm takes the "
         "statistics of the images."
     )

@@ -28,7 +28,7 @@ from cnnjax.studies.look.subject import (
 # What the published nets for ImageNet and CIFAR-10 take, by number of channels.
 MEANS = {1: [0.5], 3: [0.485, 0.456, 0.406]}
 STDS = {1: [0.5], 3: [0.229, 0.224, 0.225]}
-POINTS = 600  # images in the space of features
+POINTS = 500  # images in the space of features
 SALIENCY_IMAGES = 4
 
 
