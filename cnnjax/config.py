@@ -31,7 +31,29 @@ EXECUTION = (
     "parallel.",
 )
 # Key -> the value in stored configs that were written before the key existed.
-BEFORE = {"data.channels": 0, "loss.kind": "cross_entropy", "loss.l2": 0.0}
+BEFORE = {
+    "augment.brightness": 0.0,
+    "augment.contrast": 0.0,
+    "augment.cutmix_alpha": 0.0,
+    "augment.erase": 0.0,
+    "augment.flip_vertical": False,
+    "augment.grey": 0.0,
+    "augment.hue": 0.0,
+    "augment.noise": 0.0,
+    "augment.pca_colour": 0.0,
+    "augment.randaugment": 0,
+    "augment.randaugment_magnitude": 9,
+    "augment.resized_crop": 0.0,
+    "augment.resized_crop_aspect": 4 / 3,
+    "augment.rotation": 0.0,
+    "augment.saturation": 0.0,
+    "augment.scale": 0.0,
+    "augment.shear": 0.0,
+    "augment.translation": 0.0,
+    "data.channels": 0,
+    "loss.kind": "cross_entropy",
+    "loss.l2": 0.0,
+}
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.

@@ -66,6 +66,28 @@ def get_config() -> ml_collections.ConfigDict:
         standardize="channel",  # none | channel | pixel_mean | image
         cutout=0,  # side of the square in pixels; 0 = off
         mixup_alpha=0.0,  # parameter of the beta distribution; 0 = off
+        cutmix_alpha=0.0,  # likewise; with both, each batch takes one of the two ways
+        flip_vertical=False,  # mirror half of the images top and bottom
+        # Smallest share of the area, (0, 1], that is cut and resized; 0 = off
+        resized_crop=0.0,
+        resized_crop_aspect=4 / 3,  # >= 1; largest width / height, inverse of the least
+        # One warp for these; uniform to both sides, 0 = off
+        rotation=0.0,  # degrees
+        translation=0.0,  # share of the side, [0, 1], in whole pixels
+        scale=0.0,  # [0, 0.9]; factors from 1 - scale to 1 + scale
+        shear=0.0,  # degrees, along the rows
+        # [0, 1]; factors from 1 - amount to 1 + amount; 0 = off
+        brightness=0.0,
+        contrast=0.0,
+        saturation=0.0,
+        hue=0.0,  # [0, 0.5]; largest turn, 0.5 is half the circle of colours; 0 = off
+        grey=0.0,  # probability of a grey image; 0 = off
+        # >= 0; factors of the principal axes of colours, Krizhevsky et al. 2012: 0.1
+        pca_colour=0.0,
+        noise=0.0,  # [0, 1]; standard deviation, where white is 1; 0 = off
+        erase=0.0,  # probability of a box of zeros; 0 = off
+        randaugment=0,  # operations an image; 0 = off
+        randaugment_magnitude=9,  # 0 to 30
     )
     # The arguments of the net; legal values in its docstring.
     config.model = model_section("resnet20_cifar")

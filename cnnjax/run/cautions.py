@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from cnnjax.data.augment.mix import NAMES as MIXES
 from cnnjax.layers.norm import norm_of
 from cnnjax.run.setup import Run
 from cnnjax.training.schedule import in_steps
@@ -112,9 +113,10 @@ def _statistic(run: Run) -> str:
 
 
 def _mixup(run: Run) -> str:
-    if not run.config.augment.mixup_alpha or run.train.batch_size > 1:
+    on = [name for name in MIXES if run.config.augment[name]]
+    if not on or run.train.batch_size > 1:
         return ""
-    return "config.augment.mixup_alpha mixes an image with itself in a batch of one"
+    return f"config.augment.{on[0]} mixes an image with itself in a batch of one"
 
 
 def _classes(run: Run) -> str:

@@ -13,6 +13,8 @@ from cnnjax.analysis.complexity import model_multiply_adds
 from cnnjax.analysis.contract import examine
 from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment
+from cnnjax.data.augment.mix import NAMES as MIXES
+from cnnjax.data.augment.pca import colour_axes
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.request import Request
@@ -196,10 +198,9 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     }
     norm = splat("norm", Norm, config.norm)
     loss = splat("loss", make_loss, config.loss)
-    if config.augment.mixup_alpha:
-        refuse_mixtures(
-            config.loss.kind, "augment.mixup_alpha", config.augment.mixup_alpha
-        )
+    for name in MIXES:
+        if config.augment.get(name):
+            refuse_mixtures(config.loss.kind, f"augment.{name}", config.augment[name])
     checked(config.train.impl)
     if dataset is None:
         dataset = load_dataset(splat("data", Request, config.data))
@@ -236,14 +237,16 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
     check_probes(settings["eval"].probes, model, dataset.image_shape, sizes)
-    statistics = measure_split(
-        config.augment.standardize,
-        dataset.train,
-        dataset.fingerprint,
-        process=process_index(),
-        num_processes=num_processes(),
-        over_processes=sum_over_processes,
-    )
+    processes: dict[str, Any] = {
+        "process": process_index(),
+        "num_processes": num_processes(),
+        "over_processes": sum_over_processes,
+    }
+    of_images = dataset.train, dataset.fingerprint
+    statistics = measure_split(config.augment.standardize, *of_images, **processes)
+    axes = None
+    if config.augment.get("pca_colour"):
+        axes = colour_axes(*of_images, **processes)
     augment = splat(
         "augment",
         make_augment,
@@ -251,6 +254,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         statistics=statistics,
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
+        colour_axes=axes,
     )
     if config.eval.weights == "ema" and not config.train.ema_decay:
         raise UserError(

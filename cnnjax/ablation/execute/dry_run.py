@@ -173,6 +173,7 @@ def _for_planning(config: ConfigDict) -> ConfigDict:
     override(config, {"eval.probes": ()})
     if callable(STANDARDIZE.get(config.augment.standardize)):
         override(config, {"augment.standardize": "none"})
+    override(config, {"augment.pca_colour": 0.0})
     return config
 
 
