@@ -6,7 +6,6 @@ held in memory ('resident') or read and decoded as they are needed ('streaming')
 """
 
 import dataclasses
-import functools
 import hashlib
 import math
 import os
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from cnnjax.data.contents import Contents, remarks_on_splits
-from cnnjax.data.decoded_cache import decoded_once, key_of
-from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
+from cnnjax.data.decoded_cache import decoded_once
+from cnnjax.data.fingerprints import fingerprint, streamed_marks
 from cnnjax.data.images import require_memory, with_channels
 from cnnjax.data.labels import checked_pools
 from cnnjax.data.request import Request
@@ -148,12 +147,11 @@ def open_source(request: Request) -> Source:
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are needed."""
     shape, from_files = source.image_shape, source.root is not None
-    stamp = functools.cache(lambda: key_of(_paths(source), ()))
+    mark, stamp = streamed_marks(source, request, chosen)
     splits = {
         split: StreamedSplit(split, source.read, *of_split, shape, from_files, stamp)
         for split, of_split in chosen.items()
     }
-    mark = streamed_fingerprint(source, request, chosen)
     return _dataset(source, request, chosen, splits, mark)
 
 

@@ -1,7 +1,6 @@
 """Splits: which images each has, and its images in memory or read when needed."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -61,7 +60,7 @@ class StreamedSplit:
     indices: np.ndarray
     image_shape: tuple[int, int, int]
     from_files: bool = True
-    stamp: Callable[[], str] = str
+    stamp: str = ""
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -159,9 +158,13 @@ def split_order(pool: Pool, seed: int) -> np.ndarray:
         return order
     labels = pool.labels[order]
     place = np.empty(pool.size)
-    for label in np.unique(labels):
-        (rows,) = np.nonzero(labels == label)
-        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    # One sort, however many classes there are.
+    by_class = np.argsort(labels, kind="stable")
+    _, starts, counts = np.unique(
+        labels[by_class], return_index=True, return_counts=True
+    )
+    for start, count in zip(starts, counts, strict=True):
+        place[by_class[start : start + count]] = (np.arange(count) + 0.5) / count
     return order[np.argsort(place, kind="stable")]
 
 

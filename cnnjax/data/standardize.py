@@ -145,7 +145,7 @@ def measure_split(
     if isinstance(of_kind, Statistics):
         return of_kind
     # Pillow's releases may decode JPEG to other pixels.
-    words = f"{fingerprint} {split.stamp()} {PIL.__version__}"
+    words = f"{fingerprint} {split.stamp} {PIL.__version__}"
     key = hashlib.sha256(words.encode()).hexdigest()[:32]
     found: Any = array_cache.find("statistics", key, ("total", "squares"))
     found_by = over_processes(np.array([found is not None], np.int64))

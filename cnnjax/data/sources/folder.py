@@ -12,7 +12,9 @@ import numpy as np
 
 from cnnjax.data.images import decode_all, decoded_shape
 from cnnjax.data.request import Request
-from cnnjax.data.sources.listing import Listing, list_images
+from cnnjax.data.sources.listing import Listing
+from cnnjax.data.sources.listing_cache import listed_once
+from cnnjax.data.sources.paths import Paths
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
@@ -46,7 +48,7 @@ def open_source(request: Request) -> Source:
     check_directory(folder)
     root = str(folder)
     try:
-        listing = list_images(root)
+        listing = listed_once(root)
     except RecursionError as error:
         raise UserError(
             f"the folders in {printable(root)} lie too deep within each other: give "
@@ -68,17 +70,13 @@ def open_source(request: Request) -> Source:
         pixels = decode_all(images(), len(indices), shape[2], size, convert)
         return pixels, listing.labels[pool][indices]
 
-    def all_files() -> Iterator[str]:
-        for paths in listing.paths.values():
-            yield from paths
-
     return Source(
         pools,
         listing.class_names,
         shape,
         read,
         root=folder,
-        files=all_files,
+        files=lambda: Paths.joined(listing.paths.values()),
         ignored=listing.ignored,
         remarks=(*listing.remarks, *absent),
         certain=bool(request.channels) or shape[2] == 3,

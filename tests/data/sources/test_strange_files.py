@@ -26,7 +26,7 @@ def test_an_image_that_turns_into_something_else(tmp_path, monkeypatch, kind, de
     fill(tmp_path / "a", 2)
     fill(tmp_path / "b", 2)
     path = tmp_path / "b" / "image001.png"
-    listed = source.list_images
+    listed = source.listed_once
 
     def then_changed(root):
         listing = listed(root)
@@ -40,7 +40,7 @@ def test_an_image_that_turns_into_something_else(tmp_path, monkeypatch, kind, de
             os.truncate(path, 2**40)
         return listing
 
-    monkeypatch.setattr(source, "list_images", then_changed)
+    monkeypatch.setattr(source, "listed_once", then_changed)
     monkeypatch.setenv("CNNJAX_CACHE_DIR", "")
     with pytest.raises(
         UserError, match=r"is a pipe|is a device|No such file|at most .* are expected"
