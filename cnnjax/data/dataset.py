@@ -21,6 +21,7 @@ from cnnjax.data.images import require_memory, with_channels
 from cnnjax.data.labels import checked_pools
 from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
+from cnnjax.data.sources.archives import imagenet, webdataset
 from cnnjax.data.sources.source import Chosen, Source, reading
 from cnnjax.data.split import (
     Split,
@@ -35,6 +36,8 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
     "digits": digits.open_source,
     "synthetic": synthetic.open_source,
     "folder": folder.open_source,
+    "imagenet": imagenet.open_source,
+    "webdataset": webdataset.open_source,
     **dict.fromkeys(tfds.NAMES, tfds.open_source),
 }
 

@@ -88,8 +88,10 @@ class Paths(Sequence[str]):
         index = range(len(self))[operator.index(index)]
         start = self._ends[index - 1] + 1 if index else 0
         name = os.fsdecode(self.names[start : self._ends[index]])
-        folder = np.searchsorted(self._starts, index, side="right") - 1
-        return os.path.join(self.folders[folder], name)
+        return os.path.join(self.folder_of(index), name)
+
+    def folder_of(self, index: int) -> str:
+        return self.folders[np.searchsorted(self._starts, index, side="right") - 1]
 
     def __iter__(self) -> Iterator[str]:
         for folder, names in self.by_folder():

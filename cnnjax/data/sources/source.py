@@ -50,6 +50,7 @@ class Source:
       certain: whether all images have the channels of the first one.
       in_splits: whether somebody divided the images, though no pool but 'train' may be
         left of that.
+      mark: tells sets apart whose files have the same names and sizes.
     """
 
     pools: dict[str, Pool]
@@ -63,6 +64,7 @@ class Source:
     remarks: tuple[str, ...] = ()
     certain: bool = True
     in_splits: bool = False
+    mark: str = ""
 
 
 class MissingData(UserError):

@@ -126,6 +126,11 @@ def _usual_images(
     return names, sorted(rest, key=lambda entry: entry.name)
 
 
+def is_image(name: str) -> bool:
+    """Whether a file with that name, or path, is taken for an image."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
 def ignore_all(
     root: str, path: str, entry: os.DirEntry, reason: str, found: Found
 ) -> None:

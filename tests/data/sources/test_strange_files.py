@@ -11,8 +11,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from cnnjax.data.sources import encoded, walk
 from cnnjax.data.sources import folder as source
-from cnnjax.data.sources import walk
 from cnnjax.errors import UserError
 from tests.data.sources.test_folder import DELIVERIES, fill, load
 
@@ -82,7 +82,7 @@ def test_more_memory_than_there_is_is_not_asked_for(tmp_path, monkeypatch, deliv
     fill(tmp_path / "a", 1, size=(300, 400))
     fill(tmp_path / "b", 199)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(50_000_000))
-    monkeypatch.setattr(source, "decode_all", None)
+    monkeypatch.setattr(encoded, "decode_all", None)
     words = r"first .* is 400x300, and 200 images .* take 0.1 GB .*config.data.image_s"
     with pytest.raises(UserError, match=words) as raised:
         load(tmp_path, delivery=delivery, num_test=-1)
