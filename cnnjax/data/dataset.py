@@ -100,6 +100,7 @@ def load_dataset(request: Request) -> Dataset:
     delivery = request.delivery
     if delivery == "auto":
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
+        fits &= not request.geometry.of_files
         delivery = "resident" if fits else "streaming"
     streaming = delivery == "streaming"
     require_memory(
@@ -124,6 +125,13 @@ def open_source(request: Request) -> Source:
       UserError: as `load_dataset`.
     """
     source = _opener(request.name)(request)
+    if request.geometry.of_files and source.root is None:
+        raise UserError(
+            f"config.geometry.train={request.geometry.train!r} with "
+            f"config.geometry.evaluation={request.geometry.evaluation!r} cuts "
+            f"photographs in files, and {request.name} is in memory: set both to "
+            "'center', or config.data.name to a set of files"
+        )
     num_classes = len(source.class_names)
     if request.num_classes not in (0, num_classes):
         raise UserError(
@@ -138,8 +146,8 @@ def open_source(request: Request) -> Source:
     if request.channels in (0, channels):
         return source
 
-    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = source.read(pool, indices)
+    def read(pool: str, *chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = source.read(pool, *chosen)
         return with_channels(images, request.channels), labels
 
     shape = (height, width, request.channels)
@@ -152,7 +160,15 @@ def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     shape, from_files = source.image_shape, source.root is not None
     mark, stamp = streamed_marks(source, request, chosen)
     splits = {
-        split: StreamedSplit(split, source.read, *of_split, shape, from_files, stamp)
+        split: StreamedSplit(
+            split,
+            source.read,
+            *of_split,
+            shape,
+            from_files,
+            stamp,
+            drawn=request.geometry.train != "center",
+        )
         for split, of_split in chosen.items()
     }
     return _dataset(source, request, chosen, splits, mark)

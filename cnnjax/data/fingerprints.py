@@ -49,7 +49,7 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
         digest.update(f"decoding {DECODING}\n".encode())
     what = ("streamed", source.class_names, source.image_shape, request.image_size)
     digest.update(repr(what).encode())
-    digest.update(source.mark.encode())
+    digest.update((source.mark + request.geometry.mark).encode())
     root = os.path.abspath(source.root or "")
     stamp = hashlib.sha256(os.fsencode(root))
     # Once, of a million files, and each folder looked up once.

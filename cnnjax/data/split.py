@@ -22,6 +22,7 @@ class Split:
     """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
 
     streamed: ClassVar[Literal[False]] = False
+    drawn: ClassVar[Literal[False]] = False
     images: np.ndarray
     labels: np.ndarray
 
@@ -33,7 +34,9 @@ class Split:
         """(H, W, C)."""
         return self.images.shape[1:]
 
-    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, indices: np.ndarray, *draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(images uint8 [n, H, W, C], labels int32 [n]) at some indices."""
         return self.images[indices], self.labels[indices]
 
@@ -51,6 +54,7 @@ class StreamedSplit:
       from_files: whether an image may be broken; those of embedded sources are not.
       stamp: what the system says of the files, for the keys of what is kept of them:
         the fingerprint does not see other pixels in a file of equal size.
+      drawn: whether training sees another part of an image each time.
     """
 
     streamed: ClassVar[Literal[True]] = True
@@ -61,12 +65,19 @@ class StreamedSplit:
     image_shape: tuple[int, int, int]
     from_files: bool = True
     stamp: str = ""
+    drawn: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, indices: np.ndarray, *draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """As `Split.read`; several threads may read at once.
+
+        Args:
+          indices: of examples, as an evaluation sees them.
+          draws: of `geometry.draw`, for these examples as training sees them.
 
         Raises:
           Unreadable: a broken image, or one of another shape than the first.
@@ -74,7 +85,8 @@ class StreamedSplit:
         if len(indices) == 0:
             return np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int32)
         try:
-            images, labels = self.source_read(self.pool, self.indices[indices])
+            chosen = self.indices[indices]
+            images, labels = self.source_read(self.pool, chosen, *draws)
             require_shape(images, self.image_shape, self.name)
         except UserError as error:
             raise Unreadable(str(error)) from error

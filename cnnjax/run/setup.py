@@ -15,7 +15,6 @@ from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
 from cnnjax.devices.available import num_usable, require_devices
 from cnnjax.devices.distributed import (
@@ -42,6 +41,8 @@ from cnnjax.run.settings import (
     ParallelSettings,
     SeedSettings,
     TrainSettings,
+    data_request,
+    geometry_of,
 )
 from cnnjax.training.average import long_decay, start_average, statistics_used
 from cnnjax.training.hyperparameters import Hyperparameters
@@ -53,6 +54,7 @@ from cnnjax.training.state import TrainState, weights_of
 SECTIONS = (
     "seeds",
     "data",
+    "geometry",
     "augment",
     "model",
     "norm",
@@ -202,7 +204,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         )
     checked(config.train.impl)
     if dataset is None:
-        dataset = load_dataset(splat("data", Request, config.data))
+        dataset = load_dataset(data_request(config))
     if len(dataset.train) == 0:
         raise UserError(
             f"data set {dataset.name} leaves no training image: lower "
@@ -289,6 +291,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             config.augment.standardize,
             statistics,
             to_grey=config.data.channels == 1,
+            geometry=geometry_of(config),
         ),
         schedule=schedule,
         loss=loss.static,

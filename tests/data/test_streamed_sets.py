@@ -12,7 +12,7 @@ from cnnjax.data import dataset as data
 from cnnjax.data import images
 from cnnjax.data.order import chunk_indices
 from cnnjax.data.readable import require_readable
-from cnnjax.data.sources import encoded, tfds
+from cnnjax.data.sources import encoded
 from cnnjax.data.standardize import STANDARDIZE, Sums, measure, measure_split
 from cnnjax.data.streaming import TrainStream
 from cnnjax.errors import UserError
@@ -52,8 +52,7 @@ def decoding(monkeypatch):
         seen.append(num_images)
         return images.decode_all(files, num_images, *rest)
 
-    for source in (tfds, encoded):
-        monkeypatch.setattr(source, "decode_all", counting)
+    monkeypatch.setattr(encoded, "decode_all", counting)
     return seen
 
 

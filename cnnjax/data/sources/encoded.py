@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from cnnjax.data.cuts import cutting
 from cnnjax.data.images import decode_all, decoded_shape
 from cnnjax.data.request import Request
 from cnnjax.data.sources.archives.tar import Members
@@ -40,12 +41,16 @@ def decoding(
       UserError: the first image is broken.
     """
     size, convert = request.image_size, request.channels == 1
+    geometry = request.geometry
     name, first = next(encoded("train", np.array([0])))
     shape = decoded_shape(first, name, size, request.channels or channels)
 
-    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        files = encoded(pool, indices)
-        pixels = decode_all(files, len(indices), shape[2], size, convert)
+    def read(
+        pool: str, indices: np.ndarray, draws: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        files, num = encoded(pool, indices), len(indices)
+        cut = cutting(geometry, size, draws)
+        pixels = decode_all(files, num, shape[2], size, convert, cut)
         return pixels, labels[pool][indices].astype(np.int32)
 
     return shape, read

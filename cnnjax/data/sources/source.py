@@ -13,8 +13,9 @@ from cnnjax.errors import UserError, printable
 
 # split -> (pool, indices in rising order)
 Chosen = dict[str, tuple[str, np.ndarray]]
-# (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n])
-Read = Callable[[str, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n]); those of files take
+# draws of `geometry.draw` as well, and are then as training sees them.
+Read = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)

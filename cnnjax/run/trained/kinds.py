@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cnnjax.data.geometry import EVALUATION, INTERPOLATIONS
 from cnnjax.data.standardize import STANDARDIZE
 from cnnjax.net.execution import EXECUTION
 from cnnjax.record_kinds import COUNT, ERROR_RATE, SEED, SHORT, WHOLE_CONFIG
@@ -66,6 +67,15 @@ FED = Object(
         "std": Anything(),
         "per_image": Flag(),
         "to_grey": Flag(),
+    },
+    may={
+        "geometry": Object(
+            needs={
+                "evaluation": Text(of=EVALUATION),
+                "fraction": Number(0.1, 1),
+                "interpolation": Text(of=tuple(INTERPOLATIONS)),
+            }
+        )
     },
     agrees=_fit_images,
 )
