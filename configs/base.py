@@ -75,7 +75,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.augment = section(
         crop_pad=0,  # pixels >= 0; pad by this and crop at random; 0 = off
         flip=False,  # mirror half of the images
-        standardize="channel",  # none | channel | pixel_mean | image
+        # none | channel | pixel_mean | image | imagenet | inception, or numbers: mean
+        # and deviation of each channel, where white is 1: "0.5,0.4,0.3/0.2,0.2,0.2"
+        standardize="channel",
         cutout=0,  # side of the square in pixels; 0 = off
         mixup_alpha=0.0,  # parameter of the beta distribution; 0 = off
     )

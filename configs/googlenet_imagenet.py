@@ -24,6 +24,7 @@ def get_config():
     config.geometry.train = "random_resized_crop"
     config.geometry.evaluation = "resize_crop"
     config.augment.flip = True
+    config.augment.standardize = "imagenet"
     config.model = base.model_section("googlenet_published")
     config.norm.kind = "local_response"
     config.loss.auxiliary_weight = 0.3

@@ -25,6 +25,7 @@ def get_config():
     config.geometry.train = "random_resized_crop"
     config.geometry.evaluation = "resize_crop"
     config.augment.flip = True
+    config.augment.standardize = "inception"
     config.model = base.model_section("inception_v3", dropout_rate=0.2)
     config.norm.epsilon = 1e-3
     config.loss.label_smoothing = 0.1

@@ -26,6 +26,7 @@ def get_config():
     config.geometry.area = (0.35, 1.0)
     config.geometry.evaluation = "resize_crop"
     config.augment.flip = True
+    config.augment.standardize = "inception"
     config.model = base.model_section("mobilenet_v1")
     config.optimizer.name = "rmsprop"
     config.optimizer.b2 = 0.9

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnnjax.data.augment import OPERATIONS, make_augment
-from cnnjax.data.standardize import STANDARDIZE, measure
+from cnnjax.data.standardize import CONSTANTS, STANDARDIZE, measure
 from cnnjax.errors import UserError
 
 KEY = jax.random.key(3)
@@ -109,7 +109,7 @@ def test_standardisation():
 
 
 @pytest.mark.parametrize("grey", [0, 7, 211, 255])
-@pytest.mark.parametrize("standardize", STANDARDIZE)
+@pytest.mark.parametrize("standardize", [k for k in STANDARDIZE if k not in CONSTANTS])
 def test_constant_images_become_zero(standardize, grey):
     """Nothing is divided by a standard deviation of 0, and no rounding is blown up."""
     images = np.full((3, 32, 32, 3), grey, np.uint8)
