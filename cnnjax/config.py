@@ -53,7 +53,16 @@ BEFORE = {
     "data.channels": 0,
     "loss.kind": "cross_entropy",
     "loss.l2": 0.0,
+    "geometry.train": "center",
+    "geometry.evaluation": "center",
+    "geometry.shorter_side": [256, 480],
+    "geometry.area": [0.08, 1.0],
+    "geometry.aspect": [3 / 4, 4 / 3],
+    "geometry.fraction": 0.875,
+    "geometry.interpolation": "bilinear",
 }
+# Sections that are newer than stored configs.
+NEW_SECTIONS = ("geometry",)
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -269,6 +278,8 @@ def with_new_keys(stored: dict[str, Any]) -> dict[str, Any]:
     """Adds keys that are newer than a stored config, with the values of that time."""
     for key, value in BEFORE.items():
         section, name = key.split(".")
+        if section in NEW_SECTIONS:
+            stored.setdefault(section, {})
         if section in stored:
             stored[section].setdefault(name, value)
     return stored

@@ -60,10 +60,24 @@ def get_config() -> ml_collections.ConfigDict:
         # auto | resident (in the device's memory) | streaming (read as needed)
         delivery="auto",
     )
+    config.geometry = section(
+        # Which part of a photograph training sees: center | resize_crop | scale_crop |
+        # random_resized_crop; all but center read files and need data.image_size.
+        train="center",
+        evaluation="center",  # center | resize_crop
+        # Pixels: smallest and largest of scale_crop; resize_crop takes the first.
+        shorter_side=(256, 480),
+        area=(0.08, 1.0),  # of random_resized_crop: share of the photograph, in (0, 1]
+        aspect=(3 / 4, 4 / 3),  # of random_resized_crop: width / height
+        fraction=0.875,  # of resize_crop in evaluation: share of the shorter side seen
+        interpolation="bilinear",  # bilinear | bicubic; center is bilinear
+    )
     config.augment = section(
         crop_pad=0,  # pixels >= 0; pad by this and crop at random; 0 = off
         flip=False,  # mirror half of the images
-        standardize="channel",  # none | channel | pixel_mean | image
+        # none | channel | pixel_mean | image | imagenet | inception, or numbers: mean
+        # and deviation of each channel, where white is 1: "0.5,0.4,0.3/0.2,0.2,0.2"
+        standardize="channel",
         cutout=0,  # side of the square in pixels; 0 = off
         mixup_alpha=0.0,  # parameter of the beta distribution; 0 = off
         cutmix_alpha=0.0,  # likewise; with both, each batch takes one of the two ways

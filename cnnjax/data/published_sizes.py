@@ -68,6 +68,7 @@ DECLARED: dict[str, Declared] = {
     "tfds:imagenet2012": Declared(
         "ImageNet-1k", IMAGENET, ANY_SIZE, 1000, ILSVRC | {"validation": 50_000}
     ),
+    "imagenet": Declared("ImageNet-1k", IMAGENET, ANY_SIZE, 1000, ILSVRC),
     # Recipes for ImageNet read any folder of images.
     "folder": Declared("ImageNet-1k", IMAGENET, ANY_SIZE, 1000, ILSVRC),
 }

@@ -17,7 +17,6 @@ from cnnjax.data.augment.mix import NAMES as MIXES
 from cnnjax.data.augment.pca import colour_axes
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
 from cnnjax.devices.available import num_usable, require_devices
 from cnnjax.devices.distributed import (
@@ -44,6 +43,8 @@ from cnnjax.run.settings import (
     ParallelSettings,
     SeedSettings,
     TrainSettings,
+    data_request,
+    geometry_of,
 )
 from cnnjax.training.average import long_decay, start_average, statistics_used
 from cnnjax.training.hyperparameters import Hyperparameters
@@ -55,6 +56,7 @@ from cnnjax.training.state import TrainState, weights_of
 SECTIONS = (
     "seeds",
     "data",
+    "geometry",
     "augment",
     "model",
     "norm",
@@ -203,7 +205,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             refuse_mixtures(config.loss.kind, f"augment.{name}", config.augment[name])
     checked(config.train.impl)
     if dataset is None:
-        dataset = load_dataset(splat("data", Request, config.data))
+        dataset = load_dataset(data_request(config))
     if len(dataset.train) == 0:
         raise UserError(
             f"data set {dataset.name} leaves no training image: lower "
@@ -293,6 +295,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             config.augment.standardize,
             statistics,
             to_grey=config.data.channels == 1,
+            geometry=geometry_of(config),
         ),
         schedule=schedule,
         loss=loss.static,

@@ -16,17 +16,17 @@ from cnnjax.ablation.execute.needs import needs, sentences
 from cnnjax.ablation.execute.taken import takeable
 from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, load_ablation, make_plan
-from cnnjax.config import override, splat
+from cnnjax.config import override
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.published_sizes import describe_dataset
-from cnnjax.data.request import Request
 from cnnjax.data.standardize import STANDARDIZE
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.speed import Speed, machine_speed
 from cnnjax.errors import UserError
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.provenance import processor
+from cnnjax.run.settings import data_request
 from cnnjax.run.setup import set_up
 from cnnjax.screen import say, show, terminal
 from cnnjax.texts import one_line
@@ -132,9 +132,9 @@ def estimate(plan: Plan, published: Published | None = None) -> Estimate:
     for arm in plan.arms:
         cells = [cell for cell in plan.cells if cell.arm.name == arm.name]
         config = _for_planning(cells[0].config)
-        key = config.data.to_json()
+        key = config.data.to_json() + config.geometry.to_json()
         if key not in data:
-            data[key] = describe_dataset(splat("data", Request, config.data))
+            data[key] = describe_dataset(data_request(config))
             require_test_images(plan, data[key][0])
         run = runs[arm.name] = set_up(config, data[key][0])
         num_runs = sum(len(cell.seeds) for cell in cells if cell.name not in taken)

@@ -15,10 +15,8 @@ from cnnjax.ablation.execute.jobs import alone
 from cnnjax.ablation.execute.taken import take_published
 from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
-from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
-from cnnjax.data.request import Request
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.devices.distributed import (
@@ -37,6 +35,7 @@ from cnnjax.run.heartbeat import check_claim, write_heartbeat
 from cnnjax.run.loop import fit
 from cnnjax.run.programs import shared_keys
 from cnnjax.run.progress import Progress
+from cnnjax.run.settings import data_request
 from cnnjax.run.setup import Run, set_up
 from cnnjax.run.shared import Shared
 from cnnjax.screen import say
@@ -47,9 +46,9 @@ def set_up_all(plan: Plan) -> dict[str, Run]:
     data: dict[str, Dataset] = {}
     runs = {}
     for cell in plan.cells:
-        key = cell.config.data.to_json()
+        key = cell.config.data.to_json() + cell.config.geometry.to_json()
         if key not in data:
-            data[key] = load_dataset(splat("data", Request, cell.config.data))
+            data[key] = load_dataset(data_request(cell.config))
             require_test_images(plan, data[key])
         runs[cell.name] = set_up(cell.config, data[key])
     return runs
