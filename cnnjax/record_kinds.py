@@ -243,6 +243,7 @@ PROVENANCE = Object(
         "command": Text(),
         "created": SHORT,
         "origin": Name("published report"),
+        "start": Object(needs={"digest": SHORT, "weights": SHORT}),
         "git_commit": Maybe(SHORT),
         "commits": COMMITS,
         "python": SHORT,

@@ -31,6 +31,7 @@ FOLDERS = {
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
+    "start": {"config", "files", "record_kinds", "records", "errors"},
     "cli": {"config", "interrupt", "screen", "texts", "errors"},
     "onednn": {"cache", "records", "screen", "errors"},
     "layers/functional": {"onednn", "shard", "errors"},

@@ -88,8 +88,10 @@ class RunFolder:
         path = self.path / "provenance.json"
         old = read_record(path, PROVENANCE) if is_there(path) else {}
         self.commits = earlier_commits(old)
-        write_json(self.path / "config.json", self.config)
         self._provenance = describe(self.run.dataset) | {"layout": self.run.laid_out()}
+        if self.run.began:
+            self._provenance["start"] = self._start(old)
+        write_json(self.path / "config.json", self.config)
         write_json(path, self._provenance | {"commits": self.commits})
         write_json(self.path / "data.json", data_record(self.run.dataset))
         fed = {
@@ -100,6 +102,22 @@ class RunFolder:
         # One line: a mean image has thousands of numbers.
         fed[SEAL] = result_digest(fed)
         write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
+
+    def _start(self, old: Mapping[str, Any]) -> dict[str, Any]:
+        """The record of the start weights, which must be those of an earlier start.
+
+        Raises:
+          UserError: they were changed.
+        """
+        record = self.run.began.record(self.run.seeds)
+        before = old.get("start", record)["digest"]
+        if before != record["digest"]:
+            raise UserError(
+                f"{printable(self.path)} was started from {record['weights']} when "
+                f"these weights were others (digest {before[:12]}, now "
+                f"{record['digest'][:12]}): put them back, or give another --workdir"
+            )
+        return record
 
     def starts_at(self, step: int, metadata: dict[str, Any] | None) -> None:
         """Records that the commit of today trains from a step on.

@@ -14,8 +14,9 @@ from cnnjax.layers.auxiliary import auxiliary_head
 from cnnjax.layers.conv import Dense
 from cnnjax.net.initialize import KernelInit, abstract_variables
 from cnnjax.run import programs
-from cnnjax.run.programs import compile_programs, program_key, shared_keys
+from cnnjax.run.programs import compile_programs, shared_keys
 from cnnjax.run.setup import initial_state
+from cnnjax.run.shared import program_key
 from tests.run.tiny import tiny_run
 from tests.slow import slow_but
 
