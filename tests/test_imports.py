@@ -46,8 +46,9 @@ FOLDERS = {
     "analysis": {"net", "models", *LAYERS, "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
     "ablation/define": {"names", "schema", "errors"},
+    "ablation/seeds": {"errors"},
     "ablation/plan": {
-        *("ablation/define", "config", "definitions"),
+        *("ablation/define", "ablation/seeds", "config", "definitions", "start"),
         *("record_kinds", "records", "errors"),
     },
     "ablation/judge": {

@@ -388,7 +388,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
         improve = compiled(
             improved_weights,
             (SEEDS, SEEDS, SEEDS),
-            (np.zeros(len(seeds), bool), weights, weights),
+            (np.zeros(len(run.seeds), bool), weights, weights),
             donate=(2,),
             results=2,
         )

@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.config import digest, override
+from cnnjax.config import BEFORE, digest, override
 from cnnjax.errors import UserError, in_range, printable, shown, unknown_name
 from cnnjax.files import open_regular
 from cnnjax.record_kinds import WHOLE_CONFIG
@@ -23,6 +23,11 @@ WHICH = ("last", "best", "ema", "initial")
 PREPROCESS = ("source", "own")
 STATISTICS = ("trained", "move", "stay")
 SOURCES = ("", "torchvision", "timm", "cifar", "cifar_append")
+# Keys that only weights give a meaning.
+WEIGHTS_KEYS = tuple(
+    f"start.{key}"
+    for key in ("folder", "digest", "source", "which", "seed", "drawn", "preprocess")
+)
 _LAST_STAGES = re.compile(r"last_stages=([1-9]\d*)")
 _MOST_BYTES = 2**40
 _BLOCK = 2**20
@@ -120,9 +125,10 @@ class Start:
 
     def _without_weights(self) -> list[str]:
         """Keys that only weights give a meaning, and that are set."""
-        keys = {"digest": "", "source": "", "seed": -1, "drawn": (), "which": "last"}
-        keys |= {"folder": "", "preprocess": "source"}
-        return [key for key, usual in keys.items() if getattr(self, key) != usual]
+        usual = {key.partition(".")[2]: BEFORE[key] for key in WEIGHTS_KEYS}
+        as_stored = {key: getattr(self, key) for key in usual}
+        as_stored["drawn"] = list(self.drawn)
+        return [key for key in usual if as_stored[key] != usual[key]]
 
 
 def _rate(text: str) -> Rate:
@@ -158,6 +164,8 @@ def resolved(config: ConfigDict) -> ConfigDict:
     """The config with name, folder and digest of its start weights, and their kind of
     standardisation; the same object where there is nothing to do.
 
+    A file whose digest is given need not be there: plans do without it.
+
     Args:
       config: of a run.
 
@@ -169,10 +177,12 @@ def resolved(config: ConfigDict) -> ConfigDict:
         return config
     path = _located(start["weights"], start["folder"], config.data.data_dir)
     changes: dict[str, Any] = {}
-    if not start["folder"]:
+    if path is None and not start["digest"]:
+        raise _nowhere(start["weights"], config.data.data_dir)
+    if path is not None and not start["folder"]:
         changes |= {"start.weights": path.name, "start.folder": str(path.parent)}
-    parent = _config_of(path)
-    if not start["digest"]:
+    parent = None if path is None else _config_of(path)
+    if path is not None and not start["digest"]:
         changes["start.digest"] = digest(parent) if parent else digest_of_file(path)
     changes |= of_source(start, parent)
     config = config.copy_and_resolve_references()
@@ -193,12 +203,8 @@ def of_source(start: Mapping, parent: Mapping | None) -> dict[str, Any]:
     return {"augment.standardize": kind}
 
 
-def _located(weights: str, folder: str, data_dir: str) -> Path:
-    """The absolute path of the weights.
-
-    Raises:
-      UserError: there is nothing.
-    """
+def _located(weights: str, folder: str, data_dir: str) -> Path | None:
+    """The absolute path of the weights; None if there is nothing."""
     places = [Path(folder).expanduser()]
     if not folder and data_dir:
         places.append(Path(data_dir).expanduser())
@@ -206,10 +212,14 @@ def _located(weights: str, folder: str, data_dir: str) -> Path:
         path = (place / Path(weights).expanduser()).absolute()
         if is_there(path):
             return path
-    raise UserError(
-        f"there is neither a run nor a file {printable(weights)} in "
-        f"{' or '.join(printable(place) for place in places)}: give its whole path as "
-        "config.start.weights"
+    return None
+
+
+def _nowhere(weights: str, data_dir: str) -> UserError:
+    beside = f" or in {printable(data_dir)}" if data_dir else ""
+    return UserError(
+        f"there is neither a run nor a file {printable(weights)} here{beside}: give "
+        "its whole path as config.start.weights"
     )
 
 
