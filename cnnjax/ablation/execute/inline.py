@@ -209,7 +209,7 @@ def run_cells(
             ended[name].set()
 
     def train(name: str, run: Run) -> None:
-        for parent in after[name]:
+        for parent in after.get(name, ()):
             # Submitted earlier, so it runs or has ended.
             while parent in ended and not ended[parent].wait(0.1) and not stop:
                 pass
