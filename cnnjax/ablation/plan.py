@@ -184,7 +184,7 @@ def make_plan(
     )
     cells: list[Cell] = []
     by_name = {arm.name: arm for arm in arms}
-    for arm in map(by_name.get, parents_first(parents)):
+    for arm in (by_name[name] for name in parents_first(parents)):
         config = load_recipe(chosen.recipe, f"scale {scale!r} of {ablation.name}.py")
         override(config, {**arm.overrides, **changes})
         if data_dir:
@@ -200,7 +200,7 @@ def make_plan(
                     own |= {"data.num_folds": num_folds, "data.fold": fold}
                 cell = config.copy_and_resolve_references()
                 override(cell, own)
-                after = ()
+                after: tuple[str, ...] = ()
                 if arm.starts_from:
                     seeds = range(own["seeds.first"], own["seeds.first"] + count)
                     after = waits_for(arm.starts_from, fold, seeds, cells)

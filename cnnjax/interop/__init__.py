@@ -152,7 +152,7 @@ def load_taken(
         )
     [(source, (values, notes))] = found.items()
     prepared = PREPARED.get((variant(name).build, source))
-    return values, source, notes + [prepared] * bool(prepared)
+    return values, source, [*notes, *([prepared] if prepared else [])]
 
 
 def to_torch(

@@ -105,7 +105,8 @@ def _by_running(call: Call) -> Any:
     if isinstance(module, BatchNorm):
         return call.run(train=False)
     params, (x, *_) = module.variables.get("params", {}), call.args
-    mean, var = (module.get_variable(STATISTICS, name) for name in ("mean", "var"))
+    mean: Any = module.get_variable(STATISTICS, "mean")
+    var: Any = module.get_variable(STATISTICS, "var")
     y = normalize(x, mean, var, module.epsilon)
     ones = jnp.ones(x.shape[-1:])
     return affine(y, params.get("scale", ones), params.get("bias", 0 * ones)).astype(

@@ -89,8 +89,10 @@ class RunFolder:
         old = read_record(path, PROVENANCE) if is_there(path) else {}
         self.commits = earlier_commits(old)
         self._provenance = describe(self.run.dataset) | {"layout": self.run.laid_out()}
-        if self.run.began:
-            self._provenance["start"] = self._start(old)
+        if began := self.run.began:
+            record = began.record(self.run.seeds)
+            self._refuse_other_weights(record, old)
+            self._provenance["start"] = record
         write_json(self.path / "config.json", self.config)
         write_json(path, self._provenance | {"commits": self.commits})
         write_json(self.path / "data.json", data_record(self.run.dataset))
@@ -103,13 +105,10 @@ class RunFolder:
         fed[SEAL] = result_digest(fed)
         write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
 
-    def _start(self, old: Mapping[str, Any]) -> dict[str, Any]:
-        """The record of the start weights, which must be those of an earlier start.
-
-        Raises:
-          UserError: they were changed.
-        """
-        record = self.run.began.record(self.run.seeds)
+    def _refuse_other_weights(
+        self, record: Mapping[str, Any], old: Mapping[str, Any]
+    ) -> None:
+        """Compares start weights with those of an earlier start of this run."""
         before = old.get("start", record)["digest"]
         if before != record["digest"]:
             raise UserError(
@@ -117,7 +116,6 @@ class RunFolder:
                 f"these weights were others (digest {before[:12]}, now "
                 f"{record['digest'][:12]}): put them back, or give another --workdir"
             )
-        return record
 
     def starts_at(self, step: int, metadata: dict[str, Any] | None) -> None:
         """Records that the commit of today trains from a step on.

@@ -90,7 +90,8 @@ class Trainable:
         """
         if len(self.groups) > 1:
             grads = self._clipped(optimizer, grads, numbers, step)
-        flat, states = {}, {}
+        flat: dict[str, Any] = {}
+        states: dict[str, Any] = {}
         for i, group in enumerate(self.groups):
             before, state = _part(trained, group), opt_state[str(i)]
             updates, moved = optimizer.update(

@@ -131,7 +131,7 @@ def estimate(plan: Plan, published: Published | None = None) -> Estimate:
     data: dict[str, tuple[Dataset, str]] = {}
     found: dict[str, ArmEstimate] = {}
     runs: dict[str, Run] = {}
-    lacking = {}
+    lacking: dict[str, None] = {}
     order = {cell.arm.name: cell.arm for cell in parents_first(plan)}
     for arm in order.values():
         cells = [cell for cell in plan.cells if cell.arm.name == arm.name]

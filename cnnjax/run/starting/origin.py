@@ -107,7 +107,7 @@ def of_file(
         **arguments,
     )
     mean, std = (
-        np.float32(values).reshape(1, 1, 1, -1)
+        np.asarray(values, np.float32).reshape(1, 1, 1, -1)
         for values in standardisation_of(name, source, arguments)
     )
     return Origin(

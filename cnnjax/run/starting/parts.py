@@ -60,7 +60,7 @@ class Parts:
         """
         found = {p: self._factor(p) for p in paths_of_blocks(path, self.stacks)}
         if len(set(found.values())) > 1:
-            least, most = (pick(found, key=found.get) for pick in (min, max))
+            least, *_, most = sorted(found, key=found.__getitem__)
             raise UserError(
                 f"section config.start trains {least} and {most} differently, and the "
                 "net keeps both in one array: set config.model.scan_blocks to False"
