@@ -186,7 +186,7 @@ class Launch:
         names: list[str] = []
         left = {*self.queue, *self.active}
         for name in list(self.queue):
-            if not left.isdisjoint(self.after[name]):
+            if not left.isdisjoint(self.after.get(name, ())):
                 continue  # it starts from the weights of one that is not trained yet
             if len(names) >= self.system.free_slots(list(self.active.values())):
                 break

@@ -76,9 +76,10 @@ def load_run(
     """
     if weights not in WEIGHTS:
         raise unknown_name("weights", weights, WEIGHTS, "weights (--weights)")
-    folder, config, ours, fed, network = parts_of(workdir, seed, data_dir=data_dir)
+    folder = find_cell(Path(workdir).expanduser(), seed)
     if weights != "initial":
         refuse_without_weights(folder)
+    _, config, ours, fed, network = parts_of(folder, seed, data_dir=data_dir)
     image_shape = fed.preprocess.image_shape
     loaded = _load(folder, config, ours, network, image_shape, weights, seed)
     # Of its config last: the checkpoint tells more of what differs.
