@@ -144,15 +144,21 @@ def load_taken(
                 errors.append(error)
     if not found:
         raise errors[0]
-    if len(found) > 1:
+    values, *others = (values for values, _ in found.values())
+    if any(_differ(values, other) for other in others):
         raise UserError(
             f"{what} has names of {' and of '.join(found)}, whose nets compute "
             "different functions with these weights: say whose they are by "
             "config.start.source"
         )
-    [(source, (values, notes))] = found.items()
+    source, (values, notes) = next(iter(found.items()))
     prepared = PREPARED.get((variant(name).build, source))
     return values, source, [*notes, *([prepared] if prepared else [])]
+
+
+def _differ(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+    """Whether two conversions of a file are different functions of our net."""
+    return a.keys() != b.keys() or any(not np.array_equal(a[k], b[k]) for k in a)
 
 
 def to_torch(

@@ -108,3 +108,18 @@ def test_the_published_resnet_20_starts_a_run():
     found = traverse_util.flatten_dict(state.params)
     for path, leaf in traverse_util.flatten_dict(ours["params"]).items():
         np.testing.assert_array_equal(found[path][0], leaf)
+
+
+@pytest.mark.slow
+def test_a_file_of_torchvision_starts_a_net_of_other_classes(tmp_path):
+    shape = (32, 32, 3)
+    drawn = init_variables(create_model("resnet18"), shape, (7,))
+    variables = jax.tree.map(lambda leaf: leaf[0], drawn)
+    path = tmp_path / "resnet18.npz"
+    np.savez(path, **interop.to_torch("resnet18", variables, "torchvision"))
+    config = tiny_config("resnet18", data__image_size=32, start__weights=str(path))
+    run = set_up(config)
+    assert run.began.drawn == ("params/head/bias", "params/head/kernel")
+    assert "torchvision" in run.began.words()  # timm has the same names and function
+    taken = initial_state(run).params["stem_conv"]["kernel"][0]
+    np.testing.assert_array_equal(taken, variables["params"]["stem_conv"]["kernel"])

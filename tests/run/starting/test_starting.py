@@ -190,6 +190,25 @@ def test_start_weights_that_were_changed_are_refused(parent, tmp_path):
         fit(set_up(config), tmp_path / "run")
 
 
+@pytest.mark.slow
+def test_a_run_that_unfreezes_resumes_bit_for_bit(parent, tmp_path):
+    more = {"start__unfreeze_epochs": 1.0, "start__rates": ("stem=0.1",)}
+    config = config_of(parent, data__split_seed=1, train__ema_decay=0.5, **more)
+    run = set_up(config)
+    assert [group.first_step for group in run.trainable.groups] == [0, 3, 6, 9]
+    with pytest.raises(Stopped):
+        fit(run, tmp_path / "a", stop_at=4)
+    fit(run, tmp_path / "a")
+    fit(run, tmp_path / "b")
+    for weights in ("last", "ema"):
+        a, b = (load_run(tmp_path / n, weights, SEEDS[1]).variables for n in "ab")
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+    # The stem would begin at the last step, which is over.
+    start = load_run(parent, "last", SEEDS[1]).variables["params"]["stem_conv"]
+    last = load_run(tmp_path / "a", "last", SEEDS[1]).variables["params"]["stem_conv"]
+    np.testing.assert_array_equal(last["kernel"], start["kernel"])
+
+
 def test_a_digest_of_other_weights_is_refused(parent):
     config = config_of(parent, start__digest="0" * 12)
     with pytest.raises(UserError, match="not those of this run"):
