@@ -31,6 +31,7 @@ FOLDERS = {
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
+    "start": {"config", "files", "record_kinds", "records", "errors"},
     "cli": {"config", "interrupt", "screen", "texts", "errors"},
     "onednn": {"cache", "records", "screen", "errors"},
     "layers/functional": {"onednn", "shard", "errors"},
@@ -46,8 +47,9 @@ FOLDERS = {
     "views": {"analysis", "devices", "net", "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
     "ablation/define": {"names", "schema", "errors"},
+    "ablation/seeds": {"errors"},
     "ablation/plan": {
-        *("ablation/define", "config", "definitions"),
+        *("ablation/define", "ablation/seeds", "config", "definitions", "start"),
         *("record_kinds", "records", "errors"),
     },
     "ablation/judge": {

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.data.classes import only_classes
 from cnnjax.data.contents import Contents, remarks_on_splits
 from cnnjax.data.decoded_cache import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_marks
@@ -132,6 +133,8 @@ def open_source(request: Request) -> Source:
             f"photographs in files, and {request.name} is in memory: set both to "
             "'center', or config.data.name to a set of files"
         )
+    if request.classes:
+        source = only_classes(source, request.name, request.classes)
     num_classes = len(source.class_names)
     if request.num_classes not in (0, num_classes):
         raise UserError(
@@ -235,7 +238,7 @@ def _read_once(
     if source.root is None:
         return decode()
     chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
-    what = (pool, chosen, request.image_size, request.channels)
+    what = (pool, chosen, request.image_size, request.channels, *request.classes)
     return decoded_once(_paths(source), what, decode)
 
 

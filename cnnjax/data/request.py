@@ -35,6 +35,7 @@ class Request:
         divided, stratified where labels are known, and its own test split stays unread.
       fold: 0 to num_folds - 1; the fold that is the test split, in place of `num_test`.
       channels: 1 or 3, whatever is stored; 0 = those of the first training image.
+      classes: names of those that are kept, with new labels in this order; () = all.
       geometry: section `geometry`: which part of a photograph is seen.
 
     Raises:
@@ -53,6 +54,7 @@ class Request:
     num_folds: int = 0
     fold: int = 0
     channels: int = 0
+    classes: tuple[str, ...] = ()
     geometry: Geometry = CENTER
 
     def __post_init__(self):
