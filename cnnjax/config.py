@@ -31,7 +31,22 @@ EXECUTION = (
     "parallel.",
 )
 # Key -> the value in stored configs that were written before the key existed.
-BEFORE = {"data.channels": 0, "loss.kind": "cross_entropy", "loss.l2": 0.0}
+BEFORE = {
+    "data.channels": 0,
+    "data.exclude": [],
+    "data.label_noise": 0.0,
+    "eval.flip": False,
+    "eval.crops": "whole",
+    "eval.crop_size": 0,
+    "eval.scales": [],
+    "eval.members": 1,
+    "eval.snapshots": 1,
+    "schedule.cycles": 1,
+    "loss.kind": "cross_entropy",
+    "loss.l2": 0.0,
+}
+# Keys whose tuple is empty by default -> type of its elements; of others, text.
+OF_EMPTY = {"data.exclude": int, "eval.scales": float}
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -136,16 +151,16 @@ def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
       UserError: names the key and both values.
     """
     for key, elements in old.items():
-        # An empty tuple has no type of elements: ours contain text.
-        kind = type(elements[0]) if isinstance(elements, list) and elements else str
+        empty = OF_EMPTY.get(key, str)
+        kind = type(elements[0]) if isinstance(elements, list) and elements else empty
         allowed = (int, float) if kind is float else kind
         if isinstance(elements, list) and not all(
             isinstance(e, allowed) and not isinstance(e, bool) for e in new[key] or ()
         ):
             raise UserError(
                 f"config.{key} takes a tuple of {KINDS[kind]}s such as "
-                f"{tuple(elements)}, not {shown(tuple(new[key]))} (its legal values "
-                "are in configs/base.py)"
+                f"{tuple(elements) or (kind(),)}, not {shown(tuple(new[key]))} (its "
+                "legal values are in configs/base.py)"
             )
 
 

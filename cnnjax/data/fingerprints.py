@@ -41,6 +41,8 @@ def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> st
         digest.update(f"decoding {DECODING}\n".encode())
     what = ("streamed", source.class_names, source.image_shape, request.image_size)
     digest.update(repr(what).encode())
+    if request.label_noise:
+        digest.update(repr((request.label_noise, request.split_seed)).encode())
     for name in sorted(source.files()):
         path = os.path.join(source.root or "", name)
         digest.update(os.fsencode(f"{name} {os.stat(path).st_size}\n"))

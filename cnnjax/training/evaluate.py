@@ -14,6 +14,7 @@ from cnnjax.training.chunk import over_batches
 from cnnjax.training.loss import CROSS_ENTROPY, Loss
 from cnnjax.training.state import stream_key
 from cnnjax.training.step import mean_of_shards
+from cnnjax.training.views import PLAIN, Views
 
 # What is summed over images: one number each, or one for each class.
 SUMS = ("loss", "errors", "top5_errors", "count")
@@ -34,6 +35,7 @@ def make_evaluation(
     batch_at: Callable,
     batch_statistics: bool = False,
     loss: Loss = CROSS_ENTROPY,
+    views: Views = PLAIN,
 ) -> Callable[..., dict[str, jax.Array]]:
     """Builds the evaluation of one set of weights on batches of one split.
 
@@ -47,6 +49,8 @@ def make_evaluation(
         with the first images of the split, which are not counted.
       loss: that of training; label smoothing, auxiliary heads and parameters are no
         part of it here.
+      views: what the net sees of each image. Probabilities are averaged over views, or
+        with another loss than cross entropy logits.
 
     Returns:
       evaluate(params, model_state, sums, num_batches, *source) -> sums, with those of
@@ -56,8 +60,12 @@ def make_evaluation(
 
     def sums_of(params, model_state, batch):
         labels, mask = batch["labels"], batch["mask"]
+
+        def forward(images):
+            return forward_eval(model, params, model_state, images, batch_statistics)
+
         images = preprocess(batch["images"])
-        logits = forward_eval(model, params, model_state, images, batch_statistics)
+        logits = views.logits(forward, images, loss.kind == "cross_entropy")
         one_hot = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)
         own = jnp.sum(logits * one_hot, axis=-1, keepdims=True)
         # How many classes score higher; ties go to the lower class, as in argmax.
