@@ -82,7 +82,13 @@ def _done_or_not(result: dict[str, Any]) -> str | None:
     return "is of a run that is done and that crashed" if both else None
 
 
-COMMITS = Items(Object(needs={"commit": Maybe(SHORT), "step": COUNT}), most=10_000)
+COMMITS = Items(
+    Object(
+        needs={"commit": Maybe(SHORT), "step": COUNT},
+        may={"processor": SHORT, "devices": Items(SHORT)},
+    ),
+    most=10_000,
+)
 RESULT = Object(
     needs={"status": Text(of=("done", "failed"))},
     may={

@@ -109,7 +109,7 @@ class RunFolder:
           metadata: of the checkpoint that it resumes from.
         """
         before = (metadata or {}).get("commits", self.commits)
-        self.commits = commits_from(before, step, self._provenance["git_commit"])
+        self.commits = commits_from(before, step, self._provenance)
         record = self._provenance | {"commits": self.commits}
         write_json(self.path / "provenance.json", record)
 

@@ -304,13 +304,19 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             out |= flat(value, f"{prefix}{key}.")
         elif key == "commits":
-            steps = (f"{entry['commit']} from step {entry['step']}" for entry in value)
-            out[prefix + key] = ", ".join(steps)
+            several = len({entry.get("processor") for entry in value}) > 1
+            out[prefix + key] = ", ".join(_start(entry, several) for entry in value)
         elif isinstance(value, list):
             out[prefix + key] = ", ".join(map(_item, value))
         else:
             out[prefix + key] = str(value)
     return out
+
+
+def _start(entry: Mapping[str, Any], with_processor: bool) -> str:
+    """One of `commits`: which code trained from where on, and on what."""
+    text = f"{entry['commit']} from step {entry['step']}"
+    return f"{text} on {entry.get('processor')}" if with_processor else text
 
 
 def _item(value: Any) -> str:
