@@ -1,6 +1,11 @@
 """Rank training images by nets that never saw them: wrong labels, odd images.
 
 Example: ./launch.sh outliers --workdir=runs/folds
+
+after `./launch.sh train --config=RECIPE --folds=5 --workdir=runs/folds`, or with an arm
+of `ablate --folds=5`. How many wrong labels are found where they are known:
+train with --config.data.label_noise=0.05, for instance convnet_few_cifar10 with
+--config.data.num_train=20000 --config.train.epochs=6.
 """
 
 import pathlib
