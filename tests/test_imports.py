@@ -32,7 +32,7 @@ FOLDERS = {
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
     "cli": {"config", "interrupt", "screen", "texts", "errors"},
-    "onednn": {"cache", "records", "screen", "errors"},
+    "onednn": {"cache", "process", "records", "screen", "errors"},
     "layers/functional": {"onednn", "shard", "errors"},
     "layers": {"layers/functional", "shard", "errors"},
     "models/blocks": {*LAYERS, "errors"},
