@@ -4,9 +4,10 @@
 
 Section 3.4: 256 images a step, rate 0.1, momentum 0.9, weight decay 1e-4. The paper
 divides the rate by 10 on plateaus; the 90 epochs with steps at 30 and 60 are later
-practice. Crops move by an eighth of the image, where the authors also change size and
-colours. The net is that of the paper, strided in its first 1x1; the published numbers
-are of 10 crops, which evaluation here does not take.
+practice. Colours change along their principal axes, as in Krizhevsky et al. 2012. Crops
+move by an eighth of the image, where the authors also change size. The net is that of
+the paper, strided in its first 1x1; the published numbers are of 10 crops, which
+evaluation here does not take.
 
 Published: 22.85% top-1, 6.71% top-5 error (10 crops).
 """
@@ -21,6 +22,7 @@ def get_config():
     config.data.num_validation = 0
     config.augment.crop_pad = 28
     config.augment.flip = True
+    config.augment.pca_colour = 0.1
     config.model = base.model_section("resnet50_published")
     config.schedule.unit = "epochs"
     config.schedule.boundaries = (30.0, 60.0)
