@@ -1,6 +1,7 @@
 """Load, change, compare and write the config of a run; defaults are in `configs/`."""
 
 import ast
+import copy
 import hashlib
 import inspect
 import json
@@ -18,9 +19,9 @@ from cnnjax.definitions import definition, definition_path
 from cnnjax.errors import UserError, near_matches, shown
 
 # Keys that change the location of files or the output, never a number in a result.
-IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
+IRRELEVANT = ("data.data_dir", "start.folder", "log.", "checkpoint.")
 # Keys whose value is a path; '' for none.
-PATHS = ("data.data_dir",)
+PATHS = ("data.data_dir", "start.folder")
 # Keys of execution change only rounding, so a run may be resumed with other values.
 EXECUTION = (
     "model.scan_blocks",
@@ -53,7 +54,30 @@ BEFORE = {
     "data.channels": 0,
     "loss.kind": "cross_entropy",
     "loss.l2": 0.0,
+    "geometry.train": "center",
+    "geometry.evaluation": "center",
+    "geometry.shorter_side": [256, 480],
+    "geometry.area": [0.08, 1.0],
+    "geometry.aspect": [3 / 4, 4 / 3],
+    "geometry.fraction": 0.875,
+    "geometry.interpolation": "bilinear",
+    "data.classes": [],
+    "start.weights": "",
+    "start.folder": "",
+    "start.digest": "",
+    "start.source": "",
+    "start.which": "last",
+    "start.seed": -1,
+    "start.drawn": [],
+    "start.preprocess": "source",
+    "start.trains": "all",
+    "start.rates": [],
+    "start.unfreeze_epochs": 0.0,
+    "start.statistics": "trained",
+    "start.norm_parameters": True,
 }
+# Sections that are younger than the first stored configs.
+LATER_SECTIONS = ("geometry", "start")
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -269,8 +293,10 @@ def with_new_keys(stored: dict[str, Any]) -> dict[str, Any]:
     """Adds keys that are newer than a stored config, with the values of that time."""
     for key, value in BEFORE.items():
         section, name = key.split(".")
+        if section in LATER_SECTIONS and "model" in stored:
+            stored.setdefault(section, {})
         if section in stored:
-            stored[section].setdefault(name, value)
+            stored[section].setdefault(name, copy.copy(value))
     return stored
 
 

@@ -82,7 +82,13 @@ def _done_or_not(result: dict[str, Any]) -> str | None:
     return "is of a run that is done and that crashed" if both else None
 
 
-COMMITS = Items(Object(needs={"commit": Maybe(SHORT), "step": COUNT}), most=10_000)
+COMMITS = Items(
+    Object(
+        needs={"commit": Maybe(SHORT), "step": COUNT},
+        may={"processor": SHORT, "devices": Items(SHORT)},
+    ),
+    most=10_000,
+)
 RESULT = Object(
     needs={"status": Text(of=("done", "failed"))},
     may={
@@ -180,6 +186,7 @@ ARM = Object(
         "steps": COUNT,
         "epochs": AMOUNT,
     },
+    may={"starts_from": Name("arm")},
     agrees=_cells_of_arm,
 )
 
@@ -240,18 +247,16 @@ PROVENANCE = Object(
         )
     },
     may={
+        **dict.fromkeys(("created", "python", "processor", "platform"), SHORT),
         "command": Text(),
-        "created": SHORT,
         "origin": Name("published report"),
+        "start": Object(needs={"digest": SHORT, "weights": SHORT}),
         "git_commit": Maybe(SHORT),
         "commits": COMMITS,
-        "python": SHORT,
         "packages": Table(Maybe(SHORT)),
         "devices": Items(SHORT),
         "onednn": Flag(),
-        "processor": SHORT,
         "num_cpus": Maybe(COUNT),
-        "platform": SHORT,
         "layout": Text(),
     },
 )

@@ -11,6 +11,7 @@ from ml_collections import config_flags
 from cnnjax import cli
 from cnnjax.config import digest, keep_one_budget, override
 from cnnjax.errors import UserError
+from cnnjax.start.section import resolved
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -46,6 +47,7 @@ def main() -> int:
     if SEEDS.value:
         config.seeds.count = SEEDS.value
     override(config, cli.parallel_changes())
+    config = resolved(config)
     recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     workdir = WORKDIR.value or f"runs/train/{recipe}-{digest(config)}"
     with joined(**cli.processes()):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cnnjax.data.geometry import CENTER, Geometry
 from cnnjax.errors import UserError, unknown_name
 
 DELIVERIES = ("auto", "resident", "streaming")
@@ -34,6 +35,8 @@ class Request:
         divided, stratified where labels are known, and its own test split stays unread.
       fold: 0 to num_folds - 1; the fold that is the test split, in place of `num_test`.
       channels: 1 or 3, whatever is stored; 0 = those of the first training image.
+      classes: names of those that are kept, with new labels in this order; () = all.
+      geometry: section `geometry`: which part of a photograph is seen.
 
     Raises:
       UserError: a value out of range.
@@ -51,6 +54,8 @@ class Request:
     num_folds: int = 0
     fold: int = 0
     channels: int = 0
+    classes: tuple[str, ...] = ()
+    geometry: Geometry = CENTER
 
     def __post_init__(self):
         if self.delivery not in DELIVERIES:
@@ -86,6 +91,13 @@ class Request:
                 f"config.data.num_folds={k} and config.data.fold={fold} do not fit: "
                 "give 2 folds or more, or 0 for none, and a fold from 0 to "
                 "num_folds - 1"
+            )
+        self.geometry.check(self.image_size)
+        if self.geometry.of_files and self.delivery == "resident":
+            raise UserError(
+                "config.data.delivery='resident' keeps one form of each image, and "
+                "config.geometry cuts each anew: set config.data.delivery to "
+                "'streaming' or 'auto', or config.geometry to center"
             )
         if self.split_seed > MAX_SEED:
             raise UserError(

@@ -166,6 +166,17 @@ def _intervals(run: Run) -> str:
     )
 
 
+def _unfreezing(run: Run) -> str:
+    groups = run.trainable.groups if run.trainable else ()
+    late = [group.first_step for group in groups if group.first_step >= run.total_steps]
+    if not late:
+        return ""
+    return (
+        f"config.start.unfreeze_epochs lets parameters begin at step {_listed(late)}, "
+        f"and training ends at step {run.total_steps:,}: they never train"
+    )
+
+
 def _steps(run: Run, values: Iterable[float]) -> list[int]:
     unit = run.config.schedule.unit
     return in_steps(values, unit, run.total_steps, run.steps_per_epoch)
@@ -187,5 +198,6 @@ CHECKS = {
     "classes": _classes,
     "validation": _validation,
     "intervals": _intervals,
+    "unfreezing": _unfreezing,
 }
 ON_PURPOSE = ("warmup", "validation", "intervals")

@@ -25,7 +25,7 @@ body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem auto; max-width: 75r
 h2 { font-size: 1rem; margin: 1.6rem 0 0.3rem; }
 h2 small { font-weight: normal; opacity: 0.75; }
 .draw { display: flex; flex-wrap: wrap; gap: 6px; margin-bottom: 6px; }
-figure { margin: 0; max-width: 10rem; }
+figure { margin: 0; }
 img { display: block; image-rendering: pixelated; }
 figcaption { font-size: 0.75rem; overflow-wrap: anywhere; }
 """
@@ -130,4 +130,4 @@ def _figure(pixels: np.ndarray, name: str, caption: Sequence[str]) -> str:
     source = f"data:image/png;base64,{encoded}"
     size = f'width="{image.width}" height="{image.height}"'
     shown = f'<img alt="{html.escape(name)}" {size} src="{source}">'
-    return f"<figure>{shown}{below}</figure>"
+    return f'<figure style="width: {image.width}px">{shown}{below}</figure>'

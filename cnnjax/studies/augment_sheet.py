@@ -13,10 +13,10 @@ from cnnjax.data.augment import OPERATIONS, OPTIONS, Augment, make_augment
 from cnnjax.data.augment.mix import NAMES as MIXES
 from cnnjax.data.augment.pca import colour_axes
 from cnnjax.data.dataset import Dataset, load_dataset
-from cnnjax.data.request import Request
 from cnnjax.data.standardize import Statistics, measure_split
 from cnnjax.devices.parallel import compile_program
 from cnnjax.errors import UserError
+from cnnjax.run.settings import data_request
 
 OFF = dict.fromkeys(OPERATIONS, 0)
 MOST_IMAGES = 32
@@ -78,7 +78,7 @@ def rows_of(config: ConfigDict, num_images: int, num_draws: int) -> Iterator[Row
             f"--images is {num_images} and --draws is {num_draws}: give 2 to "
             f"{MOST_IMAGES} images and 1 to {MOST_DRAWS} draws"
         )
-    dataset = load_dataset(splat("data", Request, config.data))
+    dataset = load_dataset(data_request(config))
     sheet = _Sheet(config, dataset, min(num_images, len(dataset.train)))
     yield Row("training images", "as they are stored", sheet.stored[None])
     on = {name: amount for name, amount in sheet.amounts.items() if amount}

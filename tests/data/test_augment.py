@@ -7,7 +7,7 @@ import pytest
 
 from cnnjax.data.augment import OPERATIONS, OPTIONS, affine, make_augment
 from cnnjax.data.augment.given import STREAMS
-from cnnjax.data.standardize import STANDARDIZE, measure
+from cnnjax.data.standardize import CONSTANTS, STANDARDIZE, measure
 from cnnjax.errors import UserError
 from configs import base
 from tests.slow import slow
@@ -154,7 +154,7 @@ def test_standardisation():
 
 
 @pytest.mark.parametrize("grey", [0, 7, 211, 255])
-@pytest.mark.parametrize("standardize", STANDARDIZE)
+@pytest.mark.parametrize("standardize", [k for k in STANDARDIZE if k not in CONSTANTS])
 def test_constant_images_become_zero(standardize, grey):
     """Nothing is divided by a standard deviation of 0, and no rounding is blown up."""
     images = np.full((3, 32, 32, 3), grey, np.uint8)

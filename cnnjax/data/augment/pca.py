@@ -70,7 +70,7 @@ def colour_axes(
     if not split.streamed:
         blocks = (split.images[i : i + BLOCK] for i in range(0, len(split), BLOCK))
         return _axes(_sums(blocks, split.image_shape[-1]))
-    words = f"colours {fingerprint} {split.stamp()} {PIL.__version__}"
+    words = f"colours {fingerprint} {split.stamp} {PIL.__version__}"
     key = hashlib.sha256(words.encode()).hexdigest()[:32]
     found: Any = array_cache.find("statistics", key, ("sums",))
     found_by = over_processes(np.array([found is not None], np.int64))
