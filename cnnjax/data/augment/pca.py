@@ -75,8 +75,9 @@ def colour_axes(
     found: Any = array_cache.find("statistics", key, ("sums",))
     found_by = over_processes(np.array([found is not None], np.int64))
     if found_by[0] < num_processes:
-        found = [over_processes(_streamed_sums(split, process, num_processes))]
-        array_cache.keep("statistics", key, MOST_BYTES, sums=found[0])
+        sums = over_processes(_streamed_sums(split, process, num_processes))
+        array_cache.keep("statistics", key, MOST_BYTES, sums=sums)
+        return _axes(sums)
     return _axes(found[0])
 
 
