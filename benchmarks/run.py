@@ -27,8 +27,8 @@ from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = (
-    *("train", "inference", "compile", "seeds", "data", "photographs", "startup"),
-    *("convolution", "views"),
+    *("train", "inference", "compile", "seeds", "data", "augment", "photographs"),
+    *("startup", "convolution", "views"),
 )
 # Not part of 'all': they need an accelerator, several devices, or a package index and
 # a quarter of an hour.

@@ -6,9 +6,11 @@ Section 6: momentum 0.9, the learning rate 4% lower every 8 epochs, an average o
 weights in evaluation; section 5: the loss of each auxiliary head counts 0.3. The paper
 prints no rate, decay, batch or length: 0.01, 2e-4, 32 images and 60 epochs are those of
 the Caffe reproduction. A crop has 8 to 100% of the area and an aspect of 3/4 to 4/3
-(section 6); evaluation takes the middle 224 of a shorter side of 256. Batch norm in
-place of local response normalization: --config.norm.kind=batch; modules without
-reductions: --config.model.reduced=False
+(section 6); evaluation takes the middle 224 of a shorter side of 256. Colours change as
+in Howard 2013, arXiv 1312.5402, to which the paper refers: contrast, brightness and
+saturation by factors of 0.5 to 1.5, and along principal axes. Batch norm in place of
+local response normalization: --config.norm.kind=batch; modules without reductions:
+--config.model.reduced=False
 
 Published: 10.07% top-5 error (one net, one crop).
 """
@@ -24,6 +26,9 @@ def get_config():
     config.geometry.train = "random_resized_crop"
     config.geometry.evaluation = "resize_crop"
     config.augment.flip = True
+    config.augment.brightness = config.augment.contrast = 0.5
+    config.augment.saturation = 0.5
+    config.augment.pca_colour = 0.1
     config.augment.standardize = "imagenet"
     config.model = base.model_section("googlenet_published")
     config.norm.kind = "local_response"

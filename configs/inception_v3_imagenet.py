@@ -7,9 +7,10 @@ Section 8: RMSProp with decay 0.9 and epsilon 1.0, gradients clipped at norm 2, 
 section 7: label smoothing 0.1. The authors had 50 workers that moved the weights in
 turn, 32 images each; here 32 images are a step, on one worker. Not printed: the
 momentum of RMSProp (0.9), the weight decay (4e-5), dropout (0.2) and the weight of the
-auxiliary loss (0.4), which are those of the authors' code. Crops are those of GoogLeNet
-(8 to 100% of the area, aspect 3/4 to 4/3), and evaluation takes the middle 87.5% of the
-shorter side; the authors' code also changes colours.
+auxiliary loss (0.4), which are those of the authors' code. So are the changes of
+colours, but for brightness: there up to 32 of 255 grey levels are added, here it is a
+factor. Crops are those of GoogLeNet (8 to 100% of the area, aspect 3/4 to 4/3), and
+evaluation takes the middle 87.5% of the shorter side.
 
 Published: 21.2% top-1, 5.6% top-5 error (one net, one crop).
 """
@@ -25,6 +26,9 @@ def get_config():
     config.geometry.train = "random_resized_crop"
     config.geometry.evaluation = "resize_crop"
     config.augment.flip = True
+    config.augment.brightness = 0.125
+    config.augment.contrast = config.augment.saturation = 0.5
+    config.augment.hue = 0.2
     config.augment.standardize = "inception"
     config.model = base.model_section("inception_v3", dropout_rate=0.2)
     config.norm.epsilon = 1e-3

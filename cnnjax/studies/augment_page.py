@@ -16,7 +16,8 @@ from cnnjax.texts import sentence
 NAME = "augmentation"
 # Side of an image on the sheet, in pixels: small ones grow by a whole factor.
 SMALL, LARGE = 64, 160
-GAP, LINE = 6, 18
+GAP, LINE, NARROWEST = 6, 18, 560
+PARTS = 2  # lines of a caption
 MOST_LETTERS = 40
 STYLE = """
 body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem auto; max-width: 75rem;
@@ -24,7 +25,7 @@ body { font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem auto; max-width: 75r
 h2 { font-size: 1rem; margin: 1.6rem 0 0.3rem; }
 h2 small { font-weight: normal; opacity: 0.75; }
 .draw { display: flex; flex-wrap: wrap; gap: 6px; margin-bottom: 6px; }
-figure { margin: 0; max-width: 10rem; }
+figure { margin: 0; }
 img { display: block; image-rendering: pixelated; }
 figcaption { font-size: 0.75rem; overflow-wrap: anywhere; }
 """
@@ -58,9 +59,9 @@ def _sheet(title: str, rows: Sequence[Row]) -> Image.Image:
     scaled = [[[_scaled(p) for p in draw] for draw in row.images] for row in rows]
     width, height = scaled[0][0][0].size
     columns = max(len(draw) for row in scaled for draw in row)
-    lines = sum(1.6 + len(row.captions) for row in rows) + 1.6
+    lines = sum(1.6 + PARTS * len(row.captions) for row in rows) + 1.6
     heights = sum(len(row) * (height + GAP) for row in scaled)
-    total = max(columns * (width + GAP), 700)
+    total = max(columns * (width + GAP), NARROWEST)
     paper = Image.new("RGB", (total + GAP, int(heights + lines * LINE)), "white")
     pen, y = ImageDraw.Draw(paper), GAP
     pen.text((GAP, y), sentence(title, 100), "black", font)
@@ -76,19 +77,20 @@ def _sheet(title: str, rows: Sequence[Row]) -> Image.Image:
                 paper.paste(image, (x, y))
                 if row.captions:
                     _write_below(pen, row.captions[i][j], x, y + height, width)
-            y += height + GAP + (LINE if row.captions else 0)
+            y += height + GAP + (PARTS * LINE if row.captions else 0)
     return paper.crop((0, 0, paper.width, y))
 
 
 def _write_below(
-    pen: ImageDraw.ImageDraw, text: str, x: int, y: int, width: int
+    pen: ImageDraw.ImageDraw, parts: Sequence[str], x: int, y: int, width: int
 ) -> None:
-    """A caption as wide as its image: what does not fit is cut off."""
+    """A caption as wide as its image, one part a line: what does not fit is cut off."""
     font = ImageFont.load_default(10)
-    words = sentence(text, MOST_LETTERS)
-    while words and pen.textlength(words, font) > width:
-        words = words[:-1]
-    pen.text((x, y), words, "black", font)
+    for i, part in enumerate(parts[:PARTS]):
+        words = sentence(part, MOST_LETTERS)
+        while words and pen.textlength(words, font) > width:
+            words = words[:-1]
+        pen.text((x, y + i * (LINE - 4)), words, "black", font)
 
 
 def _page(title: str, rows: Sequence[Row]) -> str:
@@ -105,7 +107,7 @@ def _page(title: str, rows: Sequence[Row]) -> str:
         detail = f" <small>{html.escape(row.detail)}</small>" if row.detail else ""
         parts.append(f"<section><h2>{html.escape(row.title)}{detail}</h2>")
         for i, draw in enumerate(row.images):
-            captions = row.captions[i] if row.captions else [""] * len(draw)
+            captions = row.captions[i] if row.captions else [()] * len(draw)
             parts.append('<div class="draw">')
             parts += [
                 _figure(pixels, f"{row.title}, image {j + 1}, draw {i + 1}", caption)
@@ -116,15 +118,16 @@ def _page(title: str, rows: Sequence[Row]) -> str:
     return "\n".join([*parts, "</body></html>", ""])
 
 
-def _figure(pixels: np.ndarray, name: str, caption: str) -> str:
+def _figure(pixels: np.ndarray, name: str, caption: Sequence[str]) -> str:
     content = io.BytesIO()
     image = _scaled(pixels)
     image.save(content, format="png")
     encoded = base64.b64encode(content.getvalue()).decode()
     below = ""
     if caption:
-        below = f"<figcaption>{html.escape(sentence(caption))}</figcaption>"
+        words = html.escape(sentence(", ".join(caption)))
+        below = f"<figcaption>{words}</figcaption>"
     source = f"data:image/png;base64,{encoded}"
     size = f'width="{image.width}" height="{image.height}"'
     shown = f'<img alt="{html.escape(name)}" {size} src="{source}">'
-    return f"<figure>{shown}{below}</figure>"
+    return f'<figure style="width: {image.width}px">{shown}{below}</figure>'

@@ -13,11 +13,12 @@ from cnnjax.data.augment import OPERATIONS, OPTIONS, Augment, make_augment
 from cnnjax.data.augment.mix import NAMES as MIXES
 from cnnjax.data.augment.pca import colour_axes
 from cnnjax.data.dataset import Dataset, load_dataset
-from cnnjax.data.request import Request
 from cnnjax.data.standardize import Statistics, measure_split
 from cnnjax.devices.parallel import compile_program
 from cnnjax.errors import UserError
+from cnnjax.run.settings import data_request
 
+OFF = dict.fromkeys(OPERATIONS, 0)
 MOST_IMAGES = 32
 MOST_DRAWS = 16
 # What is shown of operations that are off in a config: amounts as papers have them.
@@ -51,13 +52,13 @@ class Row:
       title: key and amount, or what the row shows.
       detail: whether the config has it on; '' for nothing to say.
       images: uint8 [draws, images, H, W, C].
-      captions: below each image, [draws][images]; empty for none.
+      captions: parts of the text below each image, [draws][images]; empty for none.
     """
 
     title: str
     detail: str
     images: np.ndarray
-    captions: Sequence[Sequence[str]] = ()
+    captions: Sequence[Sequence[Sequence[str]]] = ()
 
 
 def rows_of(config: ConfigDict, num_images: int, num_draws: int) -> Iterator[Row]:
@@ -77,7 +78,7 @@ def rows_of(config: ConfigDict, num_images: int, num_draws: int) -> Iterator[Row
             f"--images is {num_images} and --draws is {num_draws}: give 2 to "
             f"{MOST_IMAGES} images and 1 to {MOST_DRAWS} draws"
         )
-    dataset = load_dataset(splat("data", Request, config.data))
+    dataset = load_dataset(data_request(config))
     sheet = _Sheet(config, dataset, min(num_images, len(dataset.train)))
     yield Row("training images", "as they are stored", sheet.stored[None])
     on = {name: amount for name, amount in sheet.amounts.items() if amount}
@@ -129,9 +130,8 @@ class _Sheet:
 
     def row(self, title: str, detail: str, on: dict[str, Any], num_draws: int) -> Row:
         """Draws of some operations, of which no other one is on."""
-        off = dict.fromkeys(OPERATIONS, 0)
         options = {name: self.amounts[name] for name in OPTIONS}
-        augment = self._build(off | options | on)
+        augment = self._build(OFF | options | on)
 
         def draw(seed, images, labels):
             return augment.train(jax.random.key(seed), images, labels)
@@ -140,7 +140,7 @@ class _Sheet:
         program = compile_program(draw, (np.int32(0), *batch))
         drawn = [program(np.int32(seed), *batch) for seed in range(num_draws)]
         images, targets = (np.stack(arrays) for arrays in zip(*drawn, strict=True))
-        captions: list[list[str]] = []
+        captions: list[list[list[str]]] = []
         if any(name in on for name in MIXES):
             names = self._dataset.class_names
             captions = [[_mixture(t, names) for t in of_draw] for of_draw in targets]
@@ -165,7 +165,7 @@ def _shown(name: str, amount: Any) -> str:
     return name if amount is True else f"{name}={amount:g}"
 
 
-def _mixture(target: np.ndarray, names: Sequence[str]) -> str:
-    """'70% cat, 30% dog'."""
+def _mixture(target: np.ndarray, names: Sequence[str]) -> list[str]:
+    """['70% cat', '30% dog']."""
     order = [i for i in np.argsort(-target, kind="stable") if target[i] >= 0.005]
-    return ", ".join(f"{100 * target[i]:.0f}% {names[i]}" for i in order)
+    return [f"{100 * target[i]:.0f}% {names[i]}" for i in order]

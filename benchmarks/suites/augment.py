@@ -1,0 +1,73 @@
+"""Suite augment: each family of augmentations, for one batch in memory."""
+
+import jax
+import numpy as np
+
+from benchmarks.measure import interleave
+from benchmarks.rows import Row, rows_of
+from cnnjax.config import override
+from cnnjax.data.augment import make_augment
+from cnnjax.data.augment.pca import colour_axes
+from cnnjax.data.split import Split
+from cnnjax.data.standardize import measure
+from cnnjax.devices import parallel
+from configs import base
+
+OURS = "cnnjax, in the program"
+JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1}
+WARP = {"rotation": 15.0, "translation": 0.1, "scale": 0.2, "shear": 10.0}
+# Name -> side, images, and what is on.
+CASES = {
+    "crop and flip, 32 px": (32, 128, {"crop_pad": 4, "flip": True}),
+    "resized crop, 32 px": (32, 128, {"resized_crop": 0.08}),
+    "affine warp, 32 px": (32, 128, WARP),
+    "colour jitter, 32 px": (32, 128, JITTER),
+    "RandAugment of 2, 32 px": (32, 128, {"randaugment": 2}),
+    "resized crop, flip, jitter, 224 px": (
+        *(224, 16),
+        {"resized_crop": 0.08, "flip": True, **JITTER},
+    ),
+}
+
+
+def suite(options) -> list[Row]:
+    """Images a second of one batch, standardised, on all cores."""
+    rows = []
+    for case, (side, num, on) in CASES.items():
+        if options.only.lower() not in case.lower():
+            continue
+        stream = np.random.RandomState(0)
+        images = stream.randint(0, 256, (num, side, side, 3), np.uint8)
+        ways = {OURS: ours(images, on)}
+        if options.against == "torch":
+            from benchmarks.peers import torch_augment
+
+            ways |= torch_augment.ways(images, on)
+        times = interleave(ways, rounds=options.rounds)
+        name = f"{case}, batch {num}"
+        rows += rows_of(name, times, OURS, unit="batch", images=num)
+    return rows
+
+
+def ours(images: np.ndarray, on: dict[str, float]):
+    """A program that makes a batch and reduces it to one number."""
+    section = base.get_config()
+    override(section, {f"augment.{name}": amount for name, amount in on.items()})
+    labels = np.zeros(len(images), np.int32)
+    augment = make_augment(
+        measure(section.augment.standardize, images),
+        image_shape=images.shape[1:],
+        num_classes=10,
+        colour_axes=colour_axes(Split(images, labels), ""),
+        **section.augment,
+    )
+
+    def deliver(seed, images, labels):
+        augmented, targets = augment.train(jax.random.key(seed), images, labels)
+        # All pixels are used, or XLA would remove the computation.
+        return augmented.sum() + targets.sum()
+
+    data = parallel.to_device((images, labels))
+    program = parallel.compile_program(deliver, (np.int32(0), *data))
+    seeds = iter(range(10**6))
+    return lambda: jax.block_until_ready(program(np.int32(next(seeds)), *data))
