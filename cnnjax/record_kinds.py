@@ -187,6 +187,7 @@ ARM = Object(
         "steps": COUNT,
         "epochs": AMOUNT,
     },
+    may={"starts_from": Name("arm")},
     agrees=_cells_of_arm,
 )
 
@@ -247,18 +248,16 @@ PROVENANCE = Object(
         )
     },
     may={
+        **dict.fromkeys(("created", "python", "processor", "platform"), SHORT),
         "command": Text(),
-        "created": SHORT,
         "origin": Name("published report"),
+        "start": Object(needs={"digest": SHORT, "weights": SHORT}),
         "git_commit": Maybe(SHORT),
         "commits": COMMITS,
-        "python": SHORT,
         "packages": Table(Maybe(SHORT)),
         "devices": Items(SHORT),
         "onednn": Flag(),
-        "processor": SHORT,
         "num_cpus": Maybe(COUNT),
-        "platform": SHORT,
         "layout": Text(),
     },
 )

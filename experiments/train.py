@@ -11,6 +11,7 @@ from ml_collections import config_flags
 from cnnjax import cli
 from cnnjax.config import digest, keep_one_budget, override
 from cnnjax.errors import UserError
+from cnnjax.start.section import resolved
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -48,6 +49,7 @@ def main() -> int:
     if SEEDS.value:
         config.seeds.count = SEEDS.value
     override(config, cli.parallel_changes())
+    config = resolved(config)
     recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     num_folds, then_all = cli.folds()
     name = f"{recipe}-{digest(config)}" + (f"-{num_folds}-folds" if num_folds else "")

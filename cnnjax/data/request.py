@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cnnjax.data.geometry import CENTER, Geometry
 from cnnjax.errors import UserError, unknown_name
 
 DELIVERIES = ("auto", "resident", "streaming")
@@ -36,6 +37,8 @@ class Request:
         With -1 none is: the whole pool trains, nothing of it validates, and the test
         split is the source's own, or empty.
       channels: 1 or 3, whatever is stored; 0 = those of the first training image.
+      classes: names of those that are kept, with new labels in this order; () = all.
+      geometry: section `geometry`: which part of a photograph is seen.
       exclude: positions in the training pool of the source, from 0, of images that the
         training split lacks; which images validate and test does not change.
       label_noise: share of the labels of the training pool, below 1, that become
@@ -57,6 +60,8 @@ class Request:
     num_folds: int = 0
     fold: int = 0
     channels: int = 0
+    classes: tuple[str, ...] = ()
+    geometry: Geometry = CENTER
     exclude: tuple[int, ...] = ()
     label_noise: float = 0.0
 
@@ -109,6 +114,13 @@ class Request:
             raise UserError(
                 f"config.data.exclude has {min(self.exclude)}: give positions of "
                 "images, from 0, as `outliers` writes them"
+            )
+        self.geometry.check(self.image_size)
+        if self.geometry.of_files and self.delivery == "resident":
+            raise UserError(
+                "config.data.delivery='resident' keeps one form of each image, and "
+                "config.geometry cuts each anew: set config.data.delivery to "
+                "'streaming' or 'auto', or config.geometry to center"
             )
         if self.split_seed > MAX_SEED:
             raise UserError(

@@ -2,6 +2,11 @@
 
 import dataclasses
 
+from ml_collections import ConfigDict
+
+from cnnjax.config import splat
+from cnnjax.data.geometry import Geometry
+from cnnjax.data.request import Request
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import nearest, parse_layout
 from cnnjax.errors import UserError, in_range, unknown_name
@@ -14,6 +19,20 @@ SEED_MODES = ("auto", "loop", "vmap")
 STATISTICS = ("running", "precise", "batch")
 WEIGHTS = ("raw", "ema")
 MODES = ("jit", "shard_map", "pmap")
+
+
+def data_request(config: ConfigDict) -> Request:
+    """What sections `data` and `geometry` ask of a source.
+
+    Raises:
+      UserError: a key or value that is not understood.
+    """
+    return splat("data", Request, config.data, geometry=geometry_of(config))
+
+
+def geometry_of(config: ConfigDict) -> Geometry:
+    """Section `geometry`, checked."""
+    return splat("geometry", Geometry, config.geometry)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,6 +26,7 @@ from cnnjax.run.programs import compile_programs, memory
 from cnnjax.run.progress import Progress
 from cnnjax.run.settings import STATISTICS, EvalSettings
 from cnnjax.run.setup import SPLITS, Run, saved_example, set_up
+from cnnjax.run.starting.words import start_lines
 from cnnjax.screen import plain, say, show
 from cnnjax.training.average import statistics_used
 from cnnjax.training.evaluate import not_finite
@@ -43,6 +44,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
             progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
+        for line in start_lines(run):
+            progress.say(line)
         for sentence in cautions(run).values():
             progress.say(f"note: {sentence}")
         progress.prepare_run(name)
@@ -90,6 +93,8 @@ def print_dry_run(config: ConfigDict) -> int:
         "steps; arguments are the state of the seeds of a device and "
         + delivery_of(run).takes
     )
+    for line in start_lines(run):
+        say(line)
     for sentence in cautions(run).values():
         say(f"note: {sentence}")
     return 0

@@ -9,14 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.config import splat
 from cnnjax.data.dataset import Dataset, load_dataset
-from cnnjax.data.request import Request
 from cnnjax.devices.parallel import compile_program
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.net.forward import forward_eval
 from cnnjax.record_kinds import WHOLE_CONFIG
 from cnnjax.records import read_record
+from cnnjax.run.settings import data_request
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, seeds_of
 from cnnjax.run.trained.load import load_run
@@ -140,7 +139,7 @@ def _data(
     config = stored_config(find_cell(workdir, members[0][1].seed) / "config.json")
     if data_dir:
         config.data.data_dir = data_dir
-    dataset = load_dataset(splat("data", Request, config.data))
+    dataset = load_dataset(data_request(config))
     for name, net in members:
         if net.data_fingerprint != dataset.fingerprint:
             raise UserError(

@@ -16,6 +16,8 @@ from cnnjax.interrupt import Stopped, catching_signals
 from cnnjax.records import write_bytes, write_text
 from cnnjax.run.setup import set_up
 from cnnjax.screen import plain, say, show
+from cnnjax.studies.augment_page import NAME, save_sheet
+from cnnjax.studies.augment_sheet import rows_of
 from cnnjax.studies.checks import check
 from cnnjax.studies.checks.finding import FAILED, PASSED, UNKNOWN
 from cnnjax.studies.own_folder import take_folder
@@ -29,6 +31,7 @@ from cnnjax.training.views import Views
 
 # What each program writes into a folder of its own.
 FIGURES = (".png", ".svg")
+AUGMENT_FILES = {f"{NAME}{end}" for end in (".png", ".html")}
 RANGE_FILES = {f"range_test{end}" for end in (".csv", *FIGURES)}
 PREDICTION_FILES = {
     *("scores.csv", "confusion.csv", "predictions.npz"),
@@ -59,6 +62,18 @@ def find_rate(
     save_figure(curve, suggestion, f"{name}: learning-rate range test", workdir)
     say(words(suggestion))
     say(f"curve and figure in {printable(workdir)}")
+    return 0
+
+
+def show_augmentation(
+    config: ConfigDict, workdir: Path, name: str, num_images: int, num_draws: int
+) -> int:
+    """Draws the sheet of a config; numbers as of `rows_of`. Returns an exit code."""
+    take_folder(workdir, AUGMENT_FILES, "--workdir")
+    use_compile_cache()
+    rows = list(rows_of(config, num_images, num_draws))
+    save_sheet(f"{name}: augmentation of {config.data.name}", rows, workdir)
+    say(f"{len(rows)} rows in {printable(workdir)}: {NAME}.html and {NAME}.png")
     return 0
 
 
