@@ -18,7 +18,7 @@ DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets, if it has moved."
 )
 OUT = flags.DEFINE_string(
-    "out", "", "Folder of tables and figures; '' for `predictions` in the first run."
+    "out", "", "Folder of tables and figures; '' for its own in the first run."
 )
 cli.define_view_flags()
 

@@ -33,7 +33,7 @@ FOLDERS = {
     "config": {"definitions", "errors"},
     "start": {"config", "files", "record_kinds", "records", "errors"},
     "cli": {"config", "interrupt", "screen", "texts", "errors"},
-    "onednn": {"cache", "records", "screen", "errors"},
+    "onednn": {"cache", "process", "records", "screen", "errors"},
     "layers/functional": {"onednn", "shard", "errors"},
     "layers": {"layers/functional", "shard", "errors"},
     "models/blocks": {*LAYERS, "errors"},

@@ -9,9 +9,7 @@ from cnnjax.errors import UserError, printable
 from cnnjax.screen import say
 from cnnjax.studies.outlier_sheet import write_list, write_sheet, write_table
 from cnnjax.studies.outliers import Outliers, find_outliers, precision_at
-from cnnjax.studies.own_folder import take_folder
-
-FILES = {"exclude.txt", *(f"outliers{end}" for end in (".csv", ".html", ".png"))}
+from cnnjax.studies.own_folder import own_folder
 
 
 def show_outliers(
@@ -34,12 +32,14 @@ def show_outliers(
             "a number below that, or 0 for those whose label is suspect"
         )
     out = out or workdir / "outliers"
-    take_folder(out, FILES, "--out")
     order, suspect = found.worst(), np.flatnonzero(found.suspect)
     chosen = order[:worst] if worst else suspect
-    write_table(found, out / "outliers.csv")
-    write_list(chosen.tolist(), out / "exclude.txt")
-    write_sheet(found, f"Outliers of {workdir.resolve().name} (frame: suspect)", out)
+    title = f"Outliers of {workdir.resolve().name} (frame: suspect)"
+    asked = {"weights": weights, "worst": worst}
+    with own_folder(out, "outliers", asked, "--out") as new:
+        write_table(found, new / "outliers.csv")
+        write_list(chosen.tolist(), new / "exclude.txt")
+        write_sheet(found, title, new)
     say(
         f"{len(found.labels):,} training images, judged out of fold ({found.num_nets} "
         f"seeds): {_error(found):.2f}% are guessed wrong, the labels "

@@ -34,6 +34,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.files import UnfitFile
 from cnnjax.interrupt import StopRequest, catching_signals
 from cnnjax.lock import LOCK, holder
+from cnnjax.process import absolute_entries
 from cnnjax.records import write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
@@ -124,6 +125,8 @@ def _launch(
         return 0
     # No folder where the command was started may hide our modules, see launch.sh.
     os.environ["PYTHONSAFEPATH"] = "1"
+    if (paths := os.environ.get("PYTHONPATH")) is not None:
+        os.environ["PYTHONPATH"] = os.pathsep.join(absolute_entries(paths))
     folder = plan.workdir.absolute() / "launcher"
     with catching_signals(NOTICE) as stop:
         system: Local | Slurm = (
