@@ -348,9 +348,7 @@ FILES_OF_RUN: Final[dict[str, Kind | None]] = {
     ),
     "progress.json": Object(needs={"status": SHORT, "updated": AMOUNT}),
     "verified.json": VERIFIED,
-    **dict.fromkeys(
-        ("statistics.safetensors", "crash.txt", *_REPORT),
-    ),
+    **dict.fromkeys(("statistics.safetensors", "crash.txt", *_REPORT)),
 }
 FOLDERS_OF_RUN: Final = ("checkpoints", "plots")  # and one for each seed
 FILES_OF_ABLATION: Final[dict[str, Kind | None]] = {

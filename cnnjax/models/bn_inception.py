@@ -144,7 +144,6 @@ class BNInception(nn.Module):
                 2,
                 3,
                 groups=channels,
-                use_bias=False,
                 name="stem_depthwise",
             )(x)
             x = unit(64, 1, name="stem_conv1")(x, train=train)

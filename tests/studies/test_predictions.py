@@ -159,14 +159,14 @@ def test_the_program_writes_what_it_prints(trained, capfd, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["net"] for row in rows][-1] == "ensemble of 3"
     assert [row["step"] for row in rows] == ["9", "9", "9", ""]
-    asked = {"split": "test", "weights": "last", "flip": "False"}
+    asked = {"split": "test", "weights": "last", "views": ""}
     assert all(asked.items() <= row.items() for row in rows)
     found = predict(runs)
     assert float(rows[-1]["error %"]) == scores(found.ensemble(), found.labels).error
     with np.load(tmp_path / "out" / "predictions.npz") as stored:
         np.testing.assert_array_equal(stored["labels"], found.labels)
         assert (stored["split"], stored["weights"]) == ("test", "last")
-        assert (stored["steps"].tolist(), bool(stored["flip"])) == ([9, 9, 9], False)
+        assert (stored["steps"].tolist(), str(stored["views"])) == ([9, 9, 9], "")
         assert tuple(stored["members"]) == found.members
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert {"confusion.csv", "confusion.png", "reliability.svg"} <= names
@@ -174,7 +174,7 @@ def test_the_program_writes_what_it_prints(trained, capfd, tmp_path):
 
 def test_other_predictions_replace_none_that_are_there(trained, tmp_path, capfd):
     runs = [str(trained / "b")]
-    options = {"weights": "last", "tops": [], "flip": False, "data_dir": ""}
+    options = {"weights": "last", "tops": [], "views": {}, "data_dir": ""}
     out = tmp_path / "out"
     assert show_predictions(runs, split="test", **options, out=out) == 0
     before = (out / "scores.csv").read_bytes()
