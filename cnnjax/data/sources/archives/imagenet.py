@@ -218,13 +218,15 @@ def _source(
     **more: Any,
 ) -> Source:
     shape, read = decoding(encoded, labels, request)
+    counts = _other_counts(labels, len(wnids))
+    more["remarks"] = (*more.get("remarks", ()), *([counts] if counts else []))
     names = (f"{wnid} {noted.words.get(wnid, '')}".strip() for wnid in wnids)
     return Source(
         {pool: Pool(len(of_pool), of_pool) for pool, of_pool in labels.items()},
         tuple(map(printable, names)),
         shape,
         read,
-        note=_other_counts(labels, len(wnids)),
+        note=counts,
         root=Path(root),
         certain=bool(request.channels) or shape[2] == 3,
         in_splits=True,
