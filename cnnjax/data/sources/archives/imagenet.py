@@ -24,11 +24,12 @@ from cnnjax.data.request import Request
 from cnnjax.data.sources.archives import imagenet_labels as annotations
 from cnnjax.data.sources.archives.imagenet_labels import Annotations
 from cnnjax.data.sources.archives.tar import SUFFIX, Members, members
-from cnnjax.data.sources.encoded import Encoded, decoding, in_archives, in_files
+from cnnjax.data.sources.encoded import decoding, in_archives, in_files
 from cnnjax.data.sources.folder_checks import NOT_A_CLASS, SPLITS
 from cnnjax.data.sources.listing_cache import listed_once
 from cnnjax.data.sources.paths import Group, Paths
 from cnnjax.data.sources.source import (
+    Encoded,
     MissingData,
     Pool,
     Source,
@@ -230,6 +231,7 @@ def _source(
         root=Path(root),
         certain=bool(request.channels) or shape[2] == 3,
         in_splits=True,
+        encoded=encoded,
         **more,
     )
 
