@@ -28,7 +28,7 @@ from cnnjax.run.provenance import git_commit
 # Add a suite: its file, with a function `suite(options)`, and its name here.
 SUITES = (
     *("train", "inference", "compile", "seeds", "data", "photographs", "startup"),
-    "convolution",
+    *("convolution", "views"),
 )
 # Not part of 'all': they need an accelerator, several devices, or a package index and
 # a quarter of an hour.

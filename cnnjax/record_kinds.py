@@ -99,7 +99,8 @@ RESULT = Object(
         "step": COUNT,
         "epochs": AMOUNT,
         "evaluated": Object(
-            needs={"weights": Text(of=("raw", "ema")), "statistics": Maybe(SHORT)}
+            needs={"weights": Text(of=("raw", "ema")), "statistics": Maybe(SHORT)},
+            may={"views": SHORT},
         ),
         "final": Maybe(Table(EVALUATION)),
         "best": Maybe(
@@ -186,6 +187,7 @@ ARM = Object(
         "steps": COUNT,
         "epochs": AMOUNT,
     },
+    may={"starts_from": Name("arm")},
     agrees=_cells_of_arm,
 )
 
@@ -246,18 +248,16 @@ PROVENANCE = Object(
         )
     },
     may={
+        **dict.fromkeys(("created", "python", "processor", "platform"), SHORT),
         "command": Text(),
-        "created": SHORT,
         "origin": Name("published report"),
+        "start": Object(needs={"digest": SHORT, "weights": SHORT}),
         "git_commit": Maybe(SHORT),
         "commits": COMMITS,
-        "python": SHORT,
         "packages": Table(Maybe(SHORT)),
         "devices": Items(SHORT),
         "onednn": Flag(),
-        "processor": SHORT,
         "num_cpus": Maybe(COUNT),
-        "platform": SHORT,
         "layout": Text(),
     },
 )

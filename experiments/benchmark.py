@@ -12,7 +12,7 @@ from cnnjax import cli
 SUITE = flags.DEFINE_string(
     "suite",
     "train",
-    "train, inference, compile, seeds, data, photographs, startup, convolution, "
+    "train, inference, compile, seeds, data, photographs, startup, convolution, views, "
     "accelerator, scaling or all.",
 )
 AGAINST = flags.DEFINE_string("against", "", "torch, if it is installed, or ''.")

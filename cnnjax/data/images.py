@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from cnnjax.data.cuts import Cut, center_square, evaluated
+from cnnjax.data.augment.cuts import Cut, center_square, evaluated
 from cnnjax.data.geometry import CENTER, Geometry
 from cnnjax.errors import UserError
 

@@ -123,6 +123,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "lines": tables.arm_lines(sweep),
         "costs": costs,
         "total": tables.total_cost(costs),
+        "starts": tables.starts(sweep.plan),
         "provenance": [*tables.taken_runs(sweep), *tables.shared_provenance(sweep)],
     }
 

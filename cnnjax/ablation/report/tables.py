@@ -19,6 +19,24 @@ MOST_DECIMALS = 5
 MOST_COLUMNS = 5  # metrics in a table of arms
 
 
+def starts(plan: Mapping[str, Any]) -> list[str]:
+    """What arms start from that are not drawn: a sentence for each origin.
+
+    Args:
+      plan: the content of `plan.json`.
+    """
+    found: dict[str, list[str]] = {}
+    for arm in plan["arms"]:
+        overrides = arm.get("overrides")
+        given = overrides if isinstance(overrides, Mapping) else {}
+        origin = arm.get("starts_from") or given.get("start.weights")
+        if origin:
+            found.setdefault(str(origin), []).append(arm["name"])
+    return [
+        f"from the weights of {o}: {', '.join(names)}" for o, names in found.items()
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class ArmLine:
     """One arm, averaged over its seeds.

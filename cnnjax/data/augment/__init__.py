@@ -1,106 +1,40 @@
 """Standardisation and augmentation, in pure JAX, inside the compiled step.
 
-Order: standardise, pad and crop, flip, cutout, mixup. Padding and cutout write zeros
-into the *standardised* image, that is the mean of the data, as He et al. 2015 (arXiv
-1512.03385, section 4.2) pad the image after subtracting the mean; with
+Order: what changes pixels on the scale where white is 1 (`ON_PIXELS`); standardise; pad
+and crop, flip, cutout, erasing; mixup or cutmix. Padding, warps, cutout and erasing put
+zeros into the *standardised* image, that is the mean of the data, as He et al. 2015
+(arXiv 1512.03385, section 4.2) pad the image after subtracting the mean; with
 standardize='none' a zero is black.
 
 Each random operation draws from its own stream, `fold_in(key, stream)`: switching one
 on or off changes nothing for the others. Every draw names its type, so that x64 mode
 draws the same. Draws are made for the whole batch, of which each program takes its
 shard (`cnnjax.shard`): they are small, and do not depend on how the batch is divided.
+
+Add an operation: its function in the file of its family, a stream in `given.py`, a line
+in `OPERATIONS` and one in the list of its place.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from cnnjax.data.augment import affine, colour, crop, erase, flip, mix, noise, pca
+from cnnjax.data.augment.given import Given
+from cnnjax.data.augment.randaugment import HIGHEST, random_operations
 from cnnjax.data.standardize import Statistics, measure
-from cnnjax.errors import UserError, unknown_name
-from cnnjax.shard import shard
-
-# (key, images float32 [B, H, W, C], targets float32 [B, classes], amount) -> the same
-Apply = Callable[..., tuple[jax.Array, jax.Array]]
+from cnnjax.errors import UserError, in_range, unknown_name
 
 # An image whose own standard deviation is below that of one grey level in one of its
 # values is constant, and what is left after its mean is rounding.
 MIN_STD = 1e-6
 
-
-def _own(num_images: int, draw: Callable[[int], jax.Array]) -> jax.Array:
-    """What `draw` gives for the whole batch, for the images of this shard of it."""
-    return shard().local(draw(num_images * shard().num_shards))
-
-
-def random_crop(key, images, targets, pad: int):
-    """Pads each side by `pad` zeros and cuts the original size at a random place.
-
-    All (2 pad + 1)^2 places are equally likely, for each image by itself.
-
-    Source: He et al. 2015, arXiv 1512.03385, section 4.2 (pad 4).
-    """
-    num, height, width, _ = images.shape
-    padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    corner = _own(
-        num, lambda n: jax.random.randint(key, (n, 2), 0, 2 * pad + 1, jnp.int32)
-    )
-    rows = corner[:, :1] + jnp.arange(height)[None]  # [B, H]
-    columns = corner[:, 1:] + jnp.arange(width)[None]  # [B, W]
-    # One gather of pixels is fast with and without a flip after it, in a scan or not;
-    # a dynamic slice per image loses a factor of 7 when XLA fuses a flip into it.
-    place = (jnp.arange(num)[:, None, None], rows[:, :, None], columns[:, None, :])
-    return padded.at[place].get(mode="promise_in_bounds"), targets
-
-
-def random_flip(key, images, targets, flip: bool):
-    """Mirrors left and right with probability 1/2, for each image by itself."""
-    mirrored = _own(
-        len(images),
-        lambda n: jax.random.bernoulli(key, jnp.float32(0.5), (n, 1, 1, 1)),
-    )
-    return jnp.where(mirrored, images[:, :, ::-1], images), targets
-
-
-def cutout(key, images, targets, size: int):
-    """Zeros a square whose centre is a random pixel; it may stick out of the image.
-
-    Source: DeVries and Taylor 2017, arXiv 1708.04552, section 3.2.
-    """
-    num, height, width, _ = images.shape
-    key_row, key_column = jax.random.split(key)
-
-    def corner(key: jax.Array, side: int) -> jax.Array:
-        centre = _own(
-            num, lambda n: jax.random.randint(key, (n, 1), 0, side, jnp.int32)
-        )
-        return centre - size // 2
-
-    row, column = corner(key_row, height), corner(key_column, width)
-    rows, columns = jnp.arange(height)[None], jnp.arange(width)[None]
-    in_rows = (rows >= row) & (rows < row + size)  # [B, H]
-    in_columns = (columns >= column) & (columns < column + size)  # [B, W]
-    hole = in_rows[:, :, None, None] & in_columns[:, None, :, None]
-    return jnp.where(hole, 0, images), targets
-
-
-def mixup(key, images, targets, alpha: float):
-    """Mixes each example with another of the batch; one share for the whole batch.
-
-    The share is Beta(alpha, alpha), the partner is given by a random permutation.
-
-    Source: Zhang et al. 2018, arXiv 1710.09412, section 2 and the authors' code.
-    """
-    key_share, key_partner = jax.random.split(key)
-    share = jax.random.beta(key_share, alpha, alpha, dtype=jnp.float32)
-    partner = _own(len(images), lambda n: jax.random.permutation(key_partner, n))
-
-    def mix(x: jax.Array) -> jax.Array:
-        return share * x + (1 - share) * shard().gather(x)[partner]
-
-    return mix(images), mix(targets)
+# (given, images float32 [B, H, W, C]) -> images
+Apply = Callable[[Given, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,25 +42,69 @@ class Operation:
     """A random operation; its name in `OPERATIONS` is its key in the config.
 
     Args:
-      apply: (key, images, targets, amount) -> (images, targets).
-      stream: number of its random stream; never reused.
       limit: (height, width) -> largest legal amount; the smallest is 0 = off.
       unit: of the amount, for messages.
+      of_colours: whether a grey image has nothing that it could change.
     """
 
-    apply: Apply
-    stream: int
     limit: Callable[[int, int], float]
     unit: str
+    of_colours: bool = False
 
 
-# In order of application. Add an augmentation: its function, and one line here.
+def _at_most(largest: float, unit: str, of_colours: bool = False) -> Operation:
+    return Operation(lambda height, width: largest, unit, of_colours)
+
+
 OPERATIONS: dict[str, Operation] = {
-    "crop_pad": Operation(random_crop, 0, lambda h, w: min(h, w), "pixels"),
-    "flip": Operation(random_flip, 1, lambda h, w: 1, "(False or True)"),
-    "cutout": Operation(cutout, 2, lambda h, w: 2 * max(h, w), "pixels"),
-    "mixup_alpha": Operation(mixup, 3, lambda h, w: 100.0, "(alpha of a Beta)"),
+    "crop_pad": Operation(lambda h, w: min(h, w), "pixels"),
+    "flip": _at_most(1, "(False or True)"),
+    "cutout": Operation(lambda h, w: 2 * max(h, w), "pixels"),
+    "mixup_alpha": _at_most(100.0, "(alpha of a Beta)"),
+    "flip_vertical": _at_most(1, "(False or True)"),
+    "resized_crop": _at_most(1.0, "(smallest share of the area)"),
+    "rotation": _at_most(180.0, "degrees"),
+    "translation": _at_most(1.0, "(share of the side)"),
+    "scale": _at_most(0.9, "(change of size)"),
+    "shear": _at_most(80.0, "degrees"),
+    "brightness": _at_most(1.0, "(change of a factor)"),
+    "contrast": _at_most(1.0, "(change of a factor)"),
+    "saturation": _at_most(1.0, "(change of a factor)", of_colours=True),
+    "hue": _at_most(0.5, "(share of the circle of colours)", of_colours=True),
+    "grey": _at_most(1.0, "(probability)", of_colours=True),
+    "noise": _at_most(1.0, "(standard deviation, white is 1)"),
+    "pca_colour": _at_most(10.0, "(standard deviation of the factors)"),
+    "erase": _at_most(1.0, "(probability)"),
+    "cutmix_alpha": _at_most(100.0, "(alpha of a Beta)"),
+    "randaugment": _at_most(10, "operations"),
 }
+# Keys of the config that say how an operation works: smallest and largest value, unit.
+OPTIONS = {
+    "resized_crop_aspect": (1.0, 10.0, "(largest width / height)"),
+    "randaugment_magnitude": (0, HIGHEST, "(strength)"),
+}
+
+# In order of application: keys, one of which must be on, and the function.
+Place = tuple[tuple[tuple[str, ...], Apply], ...]
+ON_PIXELS: Place = (
+    (("resized_crop",), crop.random_resized_crop),
+    (affine.NAMES, affine.random_affine),
+    (("randaugment",), random_operations),
+    (("brightness",), colour.random_brightness),
+    (("contrast",), colour.random_contrast),
+    (("saturation",), colour.random_saturation),
+    (("hue",), colour.random_hue),
+    (("grey",), colour.random_grey),
+    (("pca_colour",), pca.random_pca_colour),
+    (("noise",), noise.random_noise),
+)
+ON_STANDARDIZED: Place = (
+    (("crop_pad",), crop.random_crop),
+    (("flip",), flip.random_flip),
+    (("flip_vertical",), flip.random_flip_vertical),
+    (("cutout",), erase.cutout),
+    (("erase",), erase.random_erasing),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +127,7 @@ def make_augment(
     image_shape: tuple[int, int, int],
     num_classes: int,
     standardize: str,
+    colour_axes: np.ndarray | None = None,
     **amounts: float,
 ) -> Augment:
     """Builds the training and the evaluation path.
@@ -158,9 +137,9 @@ def make_augment(
       image_shape: (H, W, C) of the images.
       num_classes: width of the targets.
       standardize: the kind that the statistics were measured for.
-      **amounts: for every name in `OPERATIONS` its amount; 0 or False = off: `crop_pad`
-        (pixels, up to the image side), `flip` (bool), `cutout` (side in pixels, up to
-        twice the image side), `mixup_alpha` (up to 100).
+      colour_axes: of `pca.colour_axes`; only `pca_colour` needs them.
+      **amounts: for every name in `OPERATIONS` its amount (0 or False = off), and for
+        every name in `OPTIONS` its value; `configs/base.py` says what they mean.
 
     Returns:
       Pure functions; `train` is a function of its arguments only.
@@ -171,25 +150,35 @@ def make_augment(
     """
     measure(standardize, np.zeros((1, *image_shape), np.uint8))  # checks the name
     _check(amounts, image_shape)
-    active = [(op, amounts[name]) for name, op in OPERATIONS.items() if amounts[name]]
+    on_pixels, on_standardized = (
+        [apply for names, apply in place if any(amounts[name] for name in names)]
+        for place in (ON_PIXELS, ON_STANDARDIZED)
+    )
+    mixes = any(amounts[name] for name in mix.NAMES)
 
     def preprocess(images: jax.Array) -> jax.Array:
         return apply_statistics(statistics, images)
 
     def train(key, images, labels):
-        images = preprocess(images)
+        given = Given(key, amounts, statistics, colour_axes)
+        images = images.astype(jnp.float32) / 255
+        for apply in on_pixels:
+            images = apply(given, images)
+        images = _standardized(statistics, images)
+        for apply in on_standardized:
+            images = apply(given, images)
         targets = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-        for operation, amount in active:
-            stream = jax.random.fold_in(key, operation.stream)
-            images, targets = operation.apply(stream, images, targets, amount)
-        return images, targets
+        return mix.mix(given, images, targets) if mixes else (images, targets)
 
     return Augment(train, preprocess)
 
 
 def apply_statistics(statistics: Statistics, images: jax.Array) -> jax.Array:
     """Stored uint8 [B, H, W, C] to standardised float32 of the same shape."""
-    images = images.astype(jnp.float32) / 255
+    return _standardized(statistics, images.astype(jnp.float32) / 255)
+
+
+def _standardized(statistics: Statistics, images: jax.Array) -> jax.Array:
     images = (images - statistics.mean) / statistics.std
     if not statistics.per_image:
         return images
@@ -198,12 +187,17 @@ def apply_statistics(statistics: Statistics, images: jax.Array) -> jax.Array:
     return jnp.where(std < MIN_STD, 0, (images - mean) / jnp.maximum(std, MIN_STD))
 
 
-def _check(amounts: dict[str, float], image_shape: tuple[int, int, int]) -> None:
+def _check(amounts: Mapping[str, Any], image_shape: tuple[int, int, int]) -> None:
     for name in amounts:
-        if name not in OPERATIONS:
-            raise unknown_name(
-                "augmentation", name, OPERATIONS, f"config.augment.{name}"
+        if name not in OPERATIONS and name not in OPTIONS:
+            known = [*OPERATIONS, *OPTIONS]
+            raise unknown_name("augmentation", name, known, f"config.augment.{name}")
+    for name, (least, most, unit) in OPTIONS.items():
+        if name not in amounts:
+            raise UserError(
+                f"config.augment.{name} is missing: configs/base.py says what it means"
             )
+        in_range(f"augment.{name}", amounts[name], least, most, unit)
     for name, operation in OPERATIONS.items():
         if name not in amounts:
             raise UserError(f"config.augment.{name} is missing: give 0 to leave it off")
@@ -213,4 +207,9 @@ def _check(amounts: dict[str, float], image_shape: tuple[int, int, int]) -> None
                 f"config.augment.{name}={amounts[name]} is out of range for images of "
                 f"{image_shape[0]}x{image_shape[1]}: give 0 (off) to {largest:g} "
                 f"{operation.unit}"
+            )
+        if operation.of_colours and amounts[name] and image_shape[2] == 1:
+            raise UserError(
+                f"config.augment.{name}={amounts[name]} changes colours and these "
+                "images are grey: set it to 0 (off)"
             )

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from cnnjax.data.cuts import resized
+from cnnjax.data.augment.cuts import resized
 from cnnjax.data.dataset import open_source
 from cnnjax.data.geometry import CENTER
 from cnnjax.data.images import JPEG_START, upright
