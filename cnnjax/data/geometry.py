@@ -1,8 +1,8 @@
 """Geometry of photographs: which part of one is seen, and at what size.
 
 It belongs to reading, because it draws from the whole photograph, of whatever size;
-`cuts.py` does it. A draw is a function of key, epoch and example and of nothing else:
-the same on any number of threads, processes and hosts, and after a resume.
+`augment/cuts.py` does it. A draw is a function of key, epoch and example and of nothing
+else: the same on any number of threads, processes and hosts, and after a resume.
 """
 
 import dataclasses

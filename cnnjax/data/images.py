@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from cnnjax.data.cuts import Cut, center_square, evaluated
+from cnnjax.data.augment.cuts import Cut, center_square, evaluated
 from cnnjax.data.geometry import CENTER, Geometry
 from cnnjax.errors import UserError
 
@@ -107,7 +107,7 @@ def decoded_shape(
     Raises:
       UserError: as `decode_all`.
     """
-    image = _upright(name, encoded)
+    image = upright(name, encoded)
     width, height = (size, size) if size else image.size
     return height, width, channels or (1 if image.mode == "L" else 3)
 
@@ -139,7 +139,7 @@ def decode_all(
     """
     result: Any = None  # until the first image tells its shape
     for i, (name, content) in enumerate(encoded):
-        image = _upright(name, content)
+        image = upright(name, content)
         if channels == 1 and image.mode != "L" and not convert:
             raise UserError(
                 f"{name} is in colour, the first image of the set is grey: set "
@@ -237,7 +237,7 @@ def _check_sums(image: Any) -> None:
             raise ValueError(f"the checksum of {head[4:]!r} is wrong")
 
 
-def _upright(name: str, content: bytes) -> Image.Image:
+def upright(name: str, content: bytes) -> Image.Image:
     """The image of a file as a viewer shows it on a white page."""
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)

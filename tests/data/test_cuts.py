@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from cnnjax.data.augment import boxes
-from cnnjax.data.cuts import cutting, drawn, evaluated
+from cnnjax.data.augment.cuts import cutting, drawn, evaluated
 from cnnjax.data.geometry import (
     DRAWS,
     EVALUATION,

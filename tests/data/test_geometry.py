@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnjax.data.geometry import DRAWS, Geometry
 from cnnjax.data.preprocess import Preprocess
+from cnnjax.data.readable import reading_rate
 from cnnjax.data.standardize import measure
 from cnnjax.data.streaming import EvalStream, TrainStream
 from cnnjax.errors import UserError
@@ -29,7 +31,6 @@ def photographs(tmp_path_factory):
 
 
 def load(root, train, evaluation="resize_crop", name="folder", **changes):
-    from cnnjax.data.geometry import Geometry
 
     geometry = Geometry(train=train, evaluation=evaluation, shorter_side=(9, 14))
     sizes = {"image_size": SIZE, "num_test": -1, "delivery": "auto"}
@@ -88,7 +89,6 @@ def test_an_evaluation_sees_the_same_each_time(photographs):
 def test_a_net_is_fed_as_in_evaluation(photographs):
     dataset = load(photographs, "scale_crop")
     statistics = measure("none", np.zeros((1, SIZE, SIZE, 3), np.uint8))
-    from cnnjax.data.geometry import Geometry
 
     preprocess = Preprocess(
         (SIZE, SIZE, 3),
@@ -139,3 +139,19 @@ def test_sets_that_are_in_memory_are_refused(photographs):
         load("", "scale_crop", name="digits", num_classes=0)
     with pytest.raises(UserError, match="delivery='resident' keeps one form"):
         load(photographs, "scale_crop", delivery="resident")
+
+
+@pytest.mark.parametrize("train", ["center", "scale_crop"])
+def test_how_fast_reading_is(photographs, train, monkeypatch):
+    """All images are read once, as training sees them, and one piece before."""
+    dataset = load(photographs, train, delivery="streaming")
+    read, seen = type(dataset.train).read, []
+
+    def counting(split, places, *draws):
+        seen.append((sorted(places.tolist()), [d.shape for d in draws]))
+        return read(split, places, *draws)
+
+    monkeypatch.setattr(type(dataset.train), "read", counting)
+    assert 1 < reading_rate(dataset.train) < 1e7
+    shapes = [] if train == "center" else [(11, DRAWS)]
+    assert seen == [(list(range(11)), shapes)] * 2

@@ -1,23 +1,20 @@
 """Sources whose images are files: how their bytes are found, and decoded."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from cnnjax.data.cuts import cutting
+from cnnjax.data.augment.cuts import cutting
 from cnnjax.data.images import decode_all, decoded_shape
 from cnnjax.data.request import Request
 from cnnjax.data.sources.archives.tar import Members
-from cnnjax.data.sources.source import Read, reading
+from cnnjax.data.sources.source import Encoded, Read, reading
 from cnnjax.errors import printable
 from cnnjax.files import read_regular
 
 # As many pixels as Pillow decodes, uncompressed and with 16 bits a channel, are larger.
 MOST_FILE_BYTES = 2**30
-
-# (pool, indices) -> (name for messages, bytes of the file) of each image
-Encoded = Callable[[str, np.ndarray], Iterator[tuple[str, bytes]]]
 
 
 def decoding(

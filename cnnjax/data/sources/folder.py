@@ -59,6 +59,7 @@ def open_source(request: Request) -> Source:
         remarks=(*listing.remarks, *absent),
         certain=bool(request.channels) or shape[2] == 3,
         in_splits=listing.in_splits,
+        encoded=encoded,
     )
 
 

@@ -16,6 +16,8 @@ Chosen = dict[str, tuple[str, np.ndarray]]
 # (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n]); those of files take
 # draws of `geometry.draw` as well, and are then as training sees them.
 Read = Callable[..., tuple[np.ndarray, np.ndarray]]
+# (pool, indices) -> (name for messages, bytes of the file) of each image
+Encoded = Callable[[str, np.ndarray], Iterator[tuple[str, bytes]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Source:
       in_splits: whether somebody divided the images, though no pool but 'train' may be
         left of that.
       mark: tells sets apart whose files have the same names and sizes.
+      encoded: gives the files of images; None for those that are none.
     """
 
     pools: dict[str, Pool]
@@ -66,6 +69,7 @@ class Source:
     certain: bool = True
     in_splits: bool = False
     mark: str = ""
+    encoded: Encoded | None = None
 
 
 class MissingData(UserError):

@@ -137,6 +137,7 @@ def open_source(request: Request) -> Source:
             for split in sorted(splits.keys() - sizes.keys())
         ),
         certain=bool(certain) or shape[2] == 3,
+        encoded=images,
     )
 
 

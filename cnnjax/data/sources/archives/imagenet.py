@@ -24,11 +24,12 @@ from cnnjax.data.request import Request
 from cnnjax.data.sources.archives import imagenet_labels as annotations
 from cnnjax.data.sources.archives.imagenet_labels import Annotations
 from cnnjax.data.sources.archives.tar import SUFFIX, Members, members
-from cnnjax.data.sources.encoded import Encoded, decoding, in_archives, in_files
+from cnnjax.data.sources.encoded import decoding, in_archives, in_files
 from cnnjax.data.sources.folder_checks import NOT_A_CLASS, SPLITS
 from cnnjax.data.sources.listing_cache import listed_once
 from cnnjax.data.sources.paths import Group, Paths
 from cnnjax.data.sources.source import (
+    Encoded,
     MissingData,
     Pool,
     Source,
@@ -218,16 +219,19 @@ def _source(
     **more: Any,
 ) -> Source:
     shape, read = decoding(encoded, labels, request)
+    counts = _other_counts(labels, len(wnids))
+    more["remarks"] = (*more.get("remarks", ()), *([counts] if counts else []))
     names = (f"{wnid} {noted.words.get(wnid, '')}".strip() for wnid in wnids)
     return Source(
         {pool: Pool(len(of_pool), of_pool) for pool, of_pool in labels.items()},
         tuple(map(printable, names)),
         shape,
         read,
-        note=_other_counts(labels, len(wnids)),
+        note=counts,
         root=Path(root),
         certain=bool(request.channels) or shape[2] == 3,
         in_splits=True,
+        encoded=encoded,
         **more,
     )
 

@@ -82,6 +82,7 @@ def open_source(request: Request) -> Source:
         ignored=tuple(ignored),
         certain=bool(request.channels) or shape[2] == 3,
         in_splits=len(archives) > 1,
+        encoded=encoded,
         mark=hashlib.sha256(
             b"".join(of.paths.names for of in listed.values())
         ).hexdigest(),
