@@ -13,6 +13,7 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from cnnjax.data.augment import OPERATIONS
 from cnnjax.data.dataset import Dataset
 from cnnjax.devices.layout import DATA, SEEDS
 from cnnjax.devices.parallel import Parallel
@@ -43,7 +44,7 @@ def can_be_given(
     only_head = all(path.split("/")[0] == HEAD for path in trainable.paths)
     others = set(declared) - {"params", "batch_stats"}
     same = set(stays) == set(statistics_paths(declared)) and not others
-    augmented = any(v for k, v in config.augment.items() if k != "standardize")
+    augmented = any(config.augment[name] for name in OPERATIONS)
     by_running = config.eval.statistics == "running"
     fixed = only_head and same and by_running and not augmented
     return fixed and not _draws(model, dataset.image_shape)
