@@ -31,26 +31,18 @@ EXECUTION = (
     "train.seed_mode",
     "parallel.",
 )
+_AUGMENTATIONS = (
+    *("brightness", "contrast", "cutmix_alpha", "erase", "grey", "hue", "noise"),
+    *("pca_colour", "resized_crop", "rotation", "saturation", "scale", "shear"),
+    "translation",
+)
 # Key -> the value in stored configs that were written before the key existed.
-BEFORE = {
-    "augment.brightness": 0.0,
-    "augment.contrast": 0.0,
-    "augment.cutmix_alpha": 0.0,
-    "augment.erase": 0.0,
+BEFORE: dict[str, Any] = {
+    **{f"augment.{name}": 0.0 for name in _AUGMENTATIONS},
     "augment.flip_vertical": False,
-    "augment.grey": 0.0,
-    "augment.hue": 0.0,
-    "augment.noise": 0.0,
-    "augment.pca_colour": 0.0,
     "augment.randaugment": 0,
     "augment.randaugment_magnitude": 9,
-    "augment.resized_crop": 0.0,
     "augment.resized_crop_aspect": 4 / 3,
-    "augment.rotation": 0.0,
-    "augment.saturation": 0.0,
-    "augment.scale": 0.0,
-    "augment.shear": 0.0,
-    "augment.translation": 0.0,
     "data.channels": 0,
     "loss.kind": "cross_entropy",
     "loss.l2": 0.0,
@@ -75,9 +67,20 @@ BEFORE = {
     "start.unfreeze_epochs": 0.0,
     "start.statistics": "trained",
     "start.norm_parameters": True,
+    "data.exclude": [],
+    "data.label_noise": 0.0,
+    "eval.flip": False,
+    "eval.crops": "whole",
+    "eval.crop_size": 0,
+    "eval.scales": [],
+    "eval.members": 1,
+    "eval.snapshots": 1,
+    "schedule.cycles": 1,
 }
 # Sections that are younger than the first stored configs.
 LATER_SECTIONS = ("geometry", "start")
+# Keys whose tuple is empty by default -> type of its elements; of others, text.
+OF_EMPTY = {"data.exclude": int, "eval.scales": float}
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -182,16 +185,16 @@ def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
       UserError: names the key and both values.
     """
     for key, elements in old.items():
-        # An empty tuple has no type of elements: ours contain text.
-        kind = type(elements[0]) if isinstance(elements, list) and elements else str
+        empty = OF_EMPTY.get(key, str)
+        kind = type(elements[0]) if isinstance(elements, list) and elements else empty
         allowed = (int, float) if kind is float else kind
         if isinstance(elements, list) and not all(
             isinstance(e, allowed) and not isinstance(e, bool) for e in new[key] or ()
         ):
             raise UserError(
                 f"config.{key} takes a tuple of {KINDS[kind]}s such as "
-                f"{tuple(elements)}, not {shown(tuple(new[key]))} (its legal values "
-                "are in configs/base.py)"
+                f"{tuple(elements) or (kind(),)}, not {shown(tuple(new[key]))} (its "
+                "legal values are in configs/base.py)"
             )
 
 

@@ -99,7 +99,8 @@ RESULT = Object(
         "step": COUNT,
         "epochs": AMOUNT,
         "evaluated": Object(
-            needs={"weights": Text(of=("raw", "ema")), "statistics": Maybe(SHORT)}
+            needs={"weights": Text(of=("raw", "ema")), "statistics": Maybe(SHORT)},
+            may={"views": SHORT},
         ),
         "final": Maybe(Table(EVALUATION)),
         "best": Maybe(

@@ -58,9 +58,16 @@ def get_config() -> ml_collections.ConfigDict:
         classes=(),
         # Folds of cross-validation; 0 = none. With folds, one is the test split.
         num_folds=0,
-        fold=0,  # 0 to num_folds - 1; see `ablate --folds`
+        # 0 to num_folds - 1: the one that tests; -1: none, all of the pool trains, and
+        # the source's own test split, if there is one, tests. See `--folds`.
+        fold=0,
         # auto | resident (in the device's memory) | streaming (read as needed)
         delivery="auto",
+        # Positions in the training pool, from 0, of images that are not trained on; see
+        # `outliers`. Other splits keep theirs.
+        exclude=(),
+        # [0, 1); share of the labels of the training pool that become another class
+        label_noise=0.0,
     )
     config.geometry = section(
         # Which part of a photograph training sees: center | resize_crop | scale_crop |
@@ -185,6 +192,7 @@ def get_config() -> ml_collections.ConfigDict:
         boundaries=(32000.0, 48000.0),  # kind step: where the rate is multiplied by ...
         factor=0.1,  # ... this
         final_learning_rate=0.0,  # >= 0; kinds cosine and linear end here
+        cycles=1,  # >= 1; equal parts of the run in which these two fall from the peak
         warmup=0.0,  # >= 0; length of the warm-up; 0 = none
         warmup_kind="linear",  # linear (rises to the peak) | constant (stays low)
         warmup_learning_rate=0.0,  # >= 0; where it starts, or stays
@@ -223,9 +231,21 @@ def get_config() -> ml_collections.ConfigDict:
         statistics="running",
         precise_batches=50,  # training batches for precise statistics
         weights="raw",  # raw | ema
+        # At the end, what nets see of each image; probabilities are averaged over
+        # views, or logits where the loss is not cross_entropy.
+        flip=False,  # also the mirror image
+        crops="whole",  # whole | centre | five (corners and centre)
+        crop_size=0,  # pixels, the side of crops; 0 = that of the training images
+        # Factors of the size of images, to which they are resized one after another; a
+        # net that takes any size sees them whole. () = as they are.
+        scales=(),
         keep_best=True,  # also keep, and test, the weights that are best on validation
-        # Measurements beside errors: layer_responses, gradient_norms, lesion, shift
+        # Measurements beside errors: layer_responses, gradient_norms, lesion, shift,
+        # statistics, ensemble
         probes=(),
+        members=1,  # >= 1; consecutive seeds that probe `ensemble` averages
+        # >= 1; of each, what it was at the ends of so many equal parts of training
+        snapshots=1,
     )
     config.checkpoint = section(
         every_epochs=5.0,  # >= 0; 0 = only at the end

@@ -101,6 +101,7 @@ def test_unknown_keys_are_answered_with_near_ones(key, hint):
         ("model.widths", (8.5,)),
         ("model.widths", 8),
         ("data.name", 3),
+        ("data.exclude", ("3",)),
         ("norm.num_groups", "4"),
     ],
 )

@@ -36,6 +36,7 @@ from cnnjax.start.chain import enough_seeds, parents_first, started_from, waits_
 from cnnjax.start.section import resolved
 
 FOLDERS = ("configs", "ablations")  # of our definitions
+ALL = "-all"  # behind the name of a folder of folds: what is trained on all of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Cell:
     @property
     def fold(self) -> int | None:
         """Of cross-validation, or None."""
-        return self.config.data.fold if self.config.data.num_folds else None
+        data = self.config.data
+        return data.fold if data.num_folds and data.fold >= 0 else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +140,7 @@ def make_plan(
     workdir: str,
     changes: dict[str, Any],
     num_folds: int = 0,
+    holds_out: bool = True,
     sequential: bool = False,
     published: Mapping[str, Any] | None = None,
 ) -> Plan:
@@ -155,6 +158,8 @@ def make_plan(
       workdir: '' for runs/<ablation>/<scale>.
       changes: dotted config key -> value for all arms, from the command line.
       num_folds: of cross-validation; 0 for the splits of the recipe.
+      holds_out: False for one training after cross-validation, on what all folds have,
+        in a folder of its own beside that of the folds.
       sequential: whether results will decide how many seeds there are; once that is so,
         it stays so, and seeds that are added to those of an earlier plan count as that.
       published: the plan of a published report whose runs are to be taken; where the
@@ -166,6 +171,8 @@ def make_plan(
     """
     chosen = ablation.scale(scale)
     folder = Path(workdir or default_workdir(ablation, scale, num_folds))
+    if not holds_out:
+        folder = folder.with_name(f"{folder.name}{ALL}")
     arms = ablation.arms(scale)
     _refuse_questioned_keys(ablation, arms, changes)
     earlier = earlier_plan(folder)
@@ -192,12 +199,13 @@ def make_plan(
         groups = seed_groups(
             known.get(arm.name, []), totals[arm.name], chosen.seeds, holder
         )
-        for fold in range(num_folds) if num_folds else (None,):
+        for fold in range(num_folds) if num_folds and holds_out else (None,):
             for name, (first, count) in groups.items():
                 own = {"seeds.first": config.seeds.first + first, "seeds.count": count}
                 path = [arm.name, *([] if fold is None else [f"fold-{fold}"])]
-                if fold is not None:
-                    own |= {"data.num_folds": num_folds, "data.fold": fold}
+                if num_folds:
+                    none = -1 if fold is None else fold
+                    own |= {"data.num_folds": num_folds, "data.fold": none}
                 cell = config.copy_and_resolve_references()
                 override(cell, own)
                 after: tuple[str, ...] = ()

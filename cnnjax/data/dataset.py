@@ -18,7 +18,7 @@ from cnnjax.data.contents import Contents, remarks_on_splits
 from cnnjax.data.decoded_cache import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_marks
 from cnnjax.data.images import require_memory, with_channels
-from cnnjax.data.labels import checked_pools
+from cnnjax.data.labels import checked_pools, with_noise
 from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
 from cnnjax.data.sources.archives import imagenet, webdataset
@@ -28,6 +28,7 @@ from cnnjax.data.split import (
     Split,
     StreamedSplit,
     choose,
+    left_in,
     require_shape,
 )
 from cnnjax.errors import UserError, unknown_name
@@ -145,6 +146,7 @@ def open_source(request: Request) -> Source:
     note = "; ".join([source.note, *sentences] if source.note else sentences)
     remarks = (*source.remarks, *sentences)
     source = dataclasses.replace(source, pools=pools, note=note, remarks=remarks)
+    source = with_noise(source, request.label_noise, request.split_seed)
     height, width, channels = source.image_shape
     if request.channels in (0, channels):
         return source
@@ -191,7 +193,8 @@ def _dataset(
     }
     divided = not source.in_splits and set(found) == {"train"}
     said = remarks_on_splits(request, source.class_names, found, taken, divided)
-    contents = Contents(found, taken, source.ignored, (*source.remarks, *said))
+    remarks = (*source.remarks, *said, *left_in(chosen, request))
+    contents = Contents(found, taken, source.ignored, remarks)
     return Dataset(
         name=request.name,
         **splits,
@@ -238,7 +241,9 @@ def _read_once(
     if source.root is None:
         return decode()
     chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
-    what = (pool, chosen, request.image_size, request.channels, *request.classes)
+    noise = (request.label_noise, request.split_seed) if request.label_noise else ()
+    what = (pool, chosen, request.image_size, request.channels)
+    what += (*request.classes, *noise)
     return decoded_once(_paths(source), what, decode)
 
 

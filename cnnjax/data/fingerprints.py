@@ -67,6 +67,8 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
             for name, s in zip(names, stats, strict=True)
         )
         stamp.update(os.fsencode("".join(times)))
+    if request.label_noise:
+        digest.update(repr((request.label_noise, request.split_seed)).encode())
     for split in ("train", "validation", "test"):
         pool, indices = chosen[split]
         digest.update(f"{split} {pool} {len(indices)}\n".encode())

@@ -125,13 +125,15 @@ def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) ->
     order = {
         pool: split_order(pools[pool], request.split_seed) for pool in sorted(pools)
     }
-    if request.num_folds:
+    if request.holds_out:
         pools = {name: pool for name, pool in pools.items() if name != "test"}
         size, k = pools["train"].size, request.num_folds
         start, stop = (i * size // k for i in (request.fold, request.fold + 1))
         # The images of the fold come first, where those of the test split are taken.
         order["train"] = np.roll(order["train"], -start)
         want["test"] = stop - start
+    if request.num_folds and not request.holds_out:
+        want |= {"test": 0 if "test" in pools else -1, "validation": -1}
     used = dict.fromkeys(pools, 0)
     chosen: Chosen = {}
     # What comes in splits is not divided any further unless a number is asked for.
@@ -155,7 +157,39 @@ def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) ->
         indices = order[pool][used[pool] : used[pool] + num]
         chosen[split] = (pool, np.sort(indices))
         used[pool] += num
+    if request.exclude:
+        chosen["train"] = ("train", _kept(chosen["train"][1], pools["train"], request))
     return chosen
+
+
+def left_in(chosen: Chosen, request: Request) -> list[str]:
+    """A sentence on images of `Request.exclude` that validate or test."""
+    found = [
+        f"{num:,} of the {split} split"
+        for split in ("validation", "test")
+        if chosen[split][0] == "train"
+        and (num := np.isin(chosen[split][1], request.exclude).sum())
+    ]
+    if not found:
+        return []
+    return [f"config.data.exclude has {' and '.join(found)}, which stay there"]
+
+
+def _kept(indices: np.ndarray, pool: Pool, request: Request) -> np.ndarray:
+    """The training images without those of `Request.exclude`."""
+    if max(request.exclude) >= pool.size:
+        raise UserError(
+            f"config.data.exclude has {max(request.exclude)}, but the training pool of "
+            f"{request.name} has the images 0 to {pool.size - 1}: give a list that was "
+            "made for these images"
+        )
+    kept = np.setdiff1d(indices, request.exclude)
+    if not len(kept):
+        raise UserError(
+            f"config.data.exclude leaves none of the {len(indices)} training images: "
+            "give fewer"
+        )
+    return kept
 
 
 def split_order(pool: Pool, seed: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from cnnjax.devices.available import is_accelerated
@@ -25,8 +24,9 @@ from cnnjax.run.starting.features import (
 )
 from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.evaluate import divide, make_evaluation, make_reestimation, no_sums
-from cnnjax.training.state import TrainState, weights_of
+from cnnjax.training.state import TrainState, improved_weights, weights_of
 from cnnjax.training.step import make_train_step
+from cnnjax.training.views import PLAIN, Views
 
 # Multiply-adds that a device does in about two seconds of training: the longest
 # dispatch, so that the display moves and Ctrl-C is heard. Rough on purpose.
@@ -65,8 +65,8 @@ class Compiled(NamedTuple):
       train: (state, data, seeds, num_steps, learning_rates, hyperparameters) -> (state,
         rows).
       evaluation: (params, model_state, sums, num_batches, *source) -> sums.
-      by_batch: likewise, with the statistics of each batch, or None where these are
-        not evaluated.
+      at_end: likewise, with the statistics of each batch or with several views of
+        each image, or None where the last evaluation is as those before.
       reestimation: (params, model_state, moments, data, seeds, first_step, num_steps)
         -> (moments, model_state), or None where the running statistics are evaluated.
       improve: `improved_weights`, or None where no best weights are kept.
@@ -74,7 +74,7 @@ class Compiled(NamedTuple):
 
     train: Callable
     evaluation: Callable
-    by_batch: Callable | None
+    at_end: Callable | None
     reestimation: Callable | None
     improve: Callable | None
 
@@ -145,8 +145,8 @@ class Programs:
             'precise' ones are those of `final_statistics`.
         """
         evaluation = self.compiled.evaluation
-        if final and self.compiled.by_batch is not None:
-            evaluation = self.compiled.by_batch
+        if final and self.compiled.at_end is not None:
+            evaluation = self.compiled.at_end
         # The device has all of them to do before the first is waited for.
         sent = {
             split: self._add_up(evaluation, params, model_state, split)
@@ -330,7 +330,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
     )
     weights = (state.params, state.model_state)
 
-    def evaluating(batch_statistics: bool) -> Callable:
+    def evaluating(batch_statistics: bool, views: Views) -> Callable:
         def make(batch_at: Callable) -> Callable:
             return make_evaluation(
                 run.model,
@@ -339,6 +339,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
                 batch_at,
                 batch_statistics,
                 run.loss,
+                views,
             )
 
         held, batch_at = state.model_state, delivery.evaluation_batch
@@ -358,8 +359,10 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
             results=2,
         )
 
-    evaluation = evaluating(False)
-    by_batch = evaluating(True) if run.eval.statistics == "batch" else None
+    evaluation, views = evaluating(False, PLAIN), run.eval.views
+    by_batch = run.eval.statistics == "batch"
+    differs = by_batch or not views.is_plain
+    at_end = evaluating(by_batch, views) if differs else None
     reestimation = improve = None
     if run.eval.statistics == "precise":
         reestimate = make_reestimation(
@@ -392,9 +395,4 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
             donate=(2,),
             results=2,
         )
-    return Compiled(train, evaluation, by_batch, reestimation, improve)
-
-
-def improved_weights(improved: jax.Array, new: Any, best: Any) -> Any:
-    """The new weights of a seed if it improved, else the best so far."""
-    return jax.tree.map(lambda a, b: jnp.where(improved, a, b), new, best)
+    return Compiled(train, evaluation, at_end, reestimation, improve)

@@ -138,7 +138,9 @@ class Run:
         weights = self.eval.weights
         used = statistics_used(self.eval.statistics, weights, final=final)
         keeps_any = "batch_stats" in self.declared
-        return {"weights": weights, "statistics": used if keeps_any else None}
+        found = {"weights": weights, "statistics": used if keeps_any else None}
+        views = self.eval.views.words if final else ""
+        return found | ({"views": views} if views else {})
 
     def long_decay(self) -> str | None:
         """A sentence if the moving average is too slow for the number of steps."""
@@ -260,6 +262,13 @@ def set_up(
     check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
     check_probes(settings["eval"].probes, model, dataset.image_shape, sizes)
+    members, count = settings["eval"].members, config.seeds.count
+    if members > count:
+        raise UserError(
+            f"config.eval.members is {members}, of {count} seeds: give more seeds "
+            "(--seeds), or fewer members"
+        )
+    settings["eval"].views.check(model, declared, dataset.image_shape)
     processes: dict[str, Any] = {
         "process": process_index(),
         "num_processes": num_processes(),

@@ -20,6 +20,7 @@ from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, seeds_of
 from cnnjax.run.trained.load import load_run
 from cnnjax.run.trained.net import TrainedNet
+from cnnjax.training.views import PLAIN, Views
 
 SPLITS = ("train", "validation", "test")
 BATCH = 250  # images
@@ -54,7 +55,7 @@ def predict(
     split: str = "test",
     weights: str = "last",
     *,
-    flip: bool = False,
+    views: Views = PLAIN,
     data_dir: str = "",
 ) -> Predictions:
     """Predicts a split with all seeds of some runs.
@@ -63,7 +64,7 @@ def predict(
       workdirs: folders of trainings, or of arms of ablations.
       split: 'train', 'validation' or 'test' of the first of them.
       weights: see `load_run`.
-      flip: averages the probabilities of each image and its mirror image.
+      views: of each image, over which probabilities are averaged.
       data_dir: folder of the data set; '' for that of the first run's config.
 
     Raises:
@@ -82,7 +83,7 @@ def predict(
         )
     labels, rows = np.empty(0, np.int32), []
     for _, net in members:
-        probabilities, labels = _of_net(net, images, flip)
+        probabilities, labels = _of_net(net, images, views)
         rows.append(probabilities)
     if (labels < 0).any():
         raise UserError(
@@ -155,16 +156,18 @@ def _data(
     return dataset
 
 
-def _of_net(net: TrainedNet, images: Any, flip: bool) -> tuple[np.ndarray, np.ndarray]:
+def _of_net(
+    net: TrainedNet, images: Any, views: Views
+) -> tuple[np.ndarray, np.ndarray]:
     """(probabilities [N, classes], labels [N]) of one net."""
     params, state = _divided(net.variables)
+    views.check(net.network, net.variables, net.preprocess.image_shape)
 
     def probabilities(params, state, x):
-        one = jax.nn.softmax(forward_eval(net.network, params, state, x))
-        if not flip:
-            return one
-        mirrored = forward_eval(net.network, params, state, jnp.flip(x, axis=2))
-        return (one + jax.nn.softmax(mirrored)) / 2
+        def forward(x):
+            return forward_eval(net.network, params, state, x)
+
+        return jax.nn.softmax(views.logits(forward, x))
 
     size, program = min(BATCH, len(images)), None
     rows, labels = [], []

@@ -2,8 +2,9 @@
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -19,12 +20,14 @@ from cnnjax.studies.augment_page import NAME, save_sheet
 from cnnjax.studies.augment_sheet import rows_of
 from cnnjax.studies.checks import check
 from cnnjax.studies.checks.finding import FAILED, PASSED, UNKNOWN
+from cnnjax.studies.own_folder import take_folder
 from cnnjax.studies.prediction_figures import save_figures
 from cnnjax.studies.predictions import predict
 from cnnjax.studies.range_figure import save_figure, words
 from cnnjax.studies.range_test import run_range_test, suggest, write_csv
 from cnnjax.studies.scores import confusion, reliability, scores
 from cnnjax.texts import csv_table
+from cnnjax.training.views import Views
 
 # What each program writes into a folder of its own.
 FIGURES = (".png", ".svg")
@@ -34,22 +37,6 @@ PREDICTION_FILES = {
     *("scores.csv", "confusion.csv", "predictions.npz"),
     *(f"{name}{end}" for name in ("confusion", "reliability") for end in FIGURES),
 }
-
-
-def _take_folder(folder: Path, ours: set[str], flag: str) -> None:
-    """Makes a folder; refuses one that holds anything but what we would replace."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        others = sorted({path.name for path in folder.iterdir()} - ours)
-    except OSError as error:
-        raise UserError(
-            f"cannot write into {printable(folder)} ({error.strerror}): change {flag}"
-        ) from error
-    if others:
-        raise UserError(
-            f"{printable(folder)} holds {printable(others[0])}, which is not ours: "
-            f"give a new folder by {flag}"
-        )
 
 
 def find_rate(
@@ -62,7 +49,7 @@ def find_rate(
     steps: int,
 ) -> int:
     """Runs a range test; arguments as of `run_range_test`. Returns an exit code."""
-    _take_folder(workdir, RANGE_FILES, "--workdir")
+    take_folder(workdir, RANGE_FILES, "--workdir")
     use_compile_cache()
     with catching_signals() as stop:
         try:
@@ -82,7 +69,7 @@ def show_augmentation(
     config: ConfigDict, workdir: Path, name: str, num_images: int, num_draws: int
 ) -> int:
     """Draws the sheet of a config; numbers as of `rows_of`. Returns an exit code."""
-    _take_folder(workdir, AUGMENT_FILES, "--workdir")
+    take_folder(workdir, AUGMENT_FILES, "--workdir")
     use_compile_cache()
     rows = list(rows_of(config, num_images, num_draws))
     save_sheet(f"{name}: augmentation of {config.data.name}", rows, workdir)
@@ -111,14 +98,14 @@ def show_predictions(
     split: str,
     weights: str,
     tops: Sequence[int],
-    flip: bool,
+    views: Mapping[str, Any],
     data_dir: str,
     out: Path | None,
 ) -> int:
     """Predicts, prints a table and writes the files; arguments as of `predict`."""
     out = out or (Path(workdirs[0]) if workdirs else Path()) / "predictions"
     use_compile_cache()
-    found = predict(workdirs, split, weights, flip=flip, data_dir=data_dir)
+    found = predict(workdirs, split, weights, views=Views(**views), data_dir=data_dir)
     classes = len(found.class_names)
     for k in tops:
         if not 1 <= k < classes:
@@ -130,7 +117,7 @@ def show_predictions(
     together = f"ensemble of {len(named)}"
     if len(named) > 1:
         named[together] = found.ensemble()
-    _take_folder(out, PREDICTION_FILES, "--out")
+    take_folder(out, PREDICTION_FILES, "--out")
     rows = {name: scores(p, found.labels, tops) for name, p in named.items()}
     heads = ["error %", *(f"top-{k} error %" for k in tops), "loss", "calibration"]
     table = Table(title=plain(f"{len(found.labels):,} {split} images"))

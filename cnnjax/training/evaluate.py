@@ -15,6 +15,7 @@ from cnnjax.training.chunk import over_batches
 from cnnjax.training.loss import CROSS_ENTROPY, Loss
 from cnnjax.training.state import stream_key
 from cnnjax.training.step import mean_of_shards
+from cnnjax.training.views import PLAIN, Views
 
 # What is summed over images: one number each, or one for each class.
 SUMS = ("loss", "errors", "top5_errors", "count")
@@ -35,6 +36,7 @@ def make_evaluation(
     batch_at: Callable,
     batch_statistics: bool = False,
     loss: Loss = CROSS_ENTROPY,
+    views: Views = PLAIN,
 ) -> Callable[..., dict[str, jax.Array]]:
     """Builds the evaluation of one set of weights on batches of one split.
 
@@ -49,6 +51,8 @@ def make_evaluation(
         with the first images of the split, which are not counted.
       loss: that of training; label smoothing, auxiliary heads and parameters are no
         part of it here.
+      views: what the net sees of each image. Probabilities are averaged over views, or
+        with another loss than cross entropy logits.
 
     Returns:
       evaluate(params, model_state, sums, num_batches, *source) -> sums, with those of
@@ -58,10 +62,15 @@ def make_evaluation(
 
     def sums_of(params, model_state, batch):
         labels, mask = batch["labels"], batch["mask"]
+
+        def forward(images):
+            given = batch.get("features")
+            return forward_eval(
+                model, params, model_state, images, batch_statistics, given
+            )
+
         images = preprocess(batch["images"])
-        logits = forward_eval(
-            model, params, model_state, images, batch_statistics, batch.get("features")
-        )
+        logits = views.logits(forward, images, loss.kind == "cross_entropy")
         one_hot = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)
         own = jnp.sum(logits * one_hot, axis=-1, keepdims=True)
         # How many classes score higher; ties go to the lower class, as in argmax.

@@ -13,6 +13,7 @@ from cnnjax.studies import predictions
 from cnnjax.studies.predictions import predict
 from cnnjax.studies.programs import find_rate, show_predictions
 from cnnjax.studies.scores import confusion, reliability, scores
+from cnnjax.training.views import Views
 from tests.run.tiny import fit, tiny_config, tiny_run
 
 STREAM = np.random.RandomState(0)
@@ -54,7 +55,7 @@ def test_certainty_and_ties():
 
 def test_what_others_have_in_a_folder_stays(trained, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    options = {"split": "test", "weights": "last", "tops": [], "flip": False}
+    options = {"split": "test", "weights": "last", "tops": [], "views": {}}
     with pytest.raises(UserError, match=r"holds notes\.txt, which is not ours.*--out"):
         show_predictions([str(trained / "a")], **options, data_dir="", out=tmp_path)
     with pytest.raises(UserError, match="--workdir"):
@@ -63,7 +64,7 @@ def test_what_others_have_in_a_folder_stays(trained, tmp_path):
 
 
 def test_guesses_that_make_no_sense(trained, tmp_path):
-    options = {"split": "test", "weights": "last", "tops": [5], "flip": False}
+    options = {"split": "test", "weights": "last", "tops": [5], "views": {}}
     with pytest.raises(UserError, match="--top=5 makes no sense for 3 classes"):
         show_predictions([str(trained / "a")], **options, data_dir="", out=tmp_path)
 
@@ -116,14 +117,14 @@ def test_members_have_the_errors_of_their_results(trained, split):
 def test_mirror_images(trained):
     """A net sees both, and an image and its mirror image get the same."""
     plain = predict([trained / "b"]).probabilities[0]
-    both = predict([trained / "b"], flip=True).probabilities[0]
+    both = predict([trained / "b"], views=Views(flip=True)).probabilities[0]
     assert np.abs(both - plain).max() > 1e-4
     np.testing.assert_allclose(both.sum(-1), 1, rtol=1e-5)
 
 
 def test_the_program_writes_what_it_prints(trained, capfd, tmp_path):
     runs = [str(trained / "a"), str(trained / "b")]
-    options = {"split": "test", "weights": "last", "tops": [2], "flip": False}
+    options = {"split": "test", "weights": "last", "tops": [2], "views": {}}
     assert show_predictions(runs, **options, data_dir="", out=tmp_path / "out") == 0
     assert "ensemble of 3" in capfd.readouterr().out
     with (tmp_path / "out" / "scores.csv").open() as file:

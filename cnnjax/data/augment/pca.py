@@ -70,13 +70,14 @@ def colour_axes(
     if not split.streamed:
         blocks = (split.images[i : i + BLOCK] for i in range(0, len(split), BLOCK))
         return _axes(_sums(blocks, split.image_shape[-1]))
-    words = f"colours {fingerprint} {split.stamp()} {PIL.__version__}"
+    words = f"colours {fingerprint} {split.stamp} {PIL.__version__}"
     key = hashlib.sha256(words.encode()).hexdigest()[:32]
     found: Any = array_cache.find("statistics", key, ("sums",))
     found_by = over_processes(np.array([found is not None], np.int64))
     if found_by[0] < num_processes:
-        found = [over_processes(_streamed_sums(split, process, num_processes))]
-        array_cache.keep("statistics", key, MOST_BYTES, sums=found[0])
+        sums = over_processes(_streamed_sums(split, process, num_processes))
+        array_cache.keep("statistics", key, MOST_BYTES, sums=sums)
+        return _axes(sums)
     return _axes(found[0])
 
 

@@ -69,7 +69,7 @@ def _unsorted(root: str, listing: Listing, request: Request) -> list[str]:
         key = f"num_{pool}"
         what = f"{num:,} {pool} images in {printable(root)} lie in no folder of a class"
         wanted = getattr(request, key) == 0
-        if wanted and not (pool == "test" and request.num_folds):
+        if wanted and not (pool == "test" and request.holds_out):
             raise UserError(
                 f"{what}: sort them into one folder a class, or do without them by "
                 f"config.data.{key}=-1 (none) or a number (taken out of train)"

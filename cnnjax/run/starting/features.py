@@ -45,8 +45,10 @@ def can_be_given(
     others = set(declared) - {"params", "batch_stats"}
     same = set(stays) == set(statistics_paths(declared)) and not others
     augmented = any(config.augment[name] for name in OPERATIONS)
-    by_running = config.eval.statistics == "running"
-    fixed = only_head and same and by_running and not augmented
+    evaluation = config.eval
+    by_running = evaluation.statistics == "running"
+    viewed = evaluation.flip or evaluation.crops != "whole" or evaluation.scales
+    fixed = only_head and same and by_running and not (augmented or viewed)
     return fixed and not _draws(model, dataset.image_shape)
 
 
