@@ -48,6 +48,7 @@ def can_be_given(
     evaluation = config.eval
     by_running = evaluation.statistics == "running"
     viewed = evaluation.flip or evaluation.crops != "whole" or evaluation.scales
+    augmented |= config.geometry.train != "center"
     fixed = only_head and same and by_running and not (augmented or viewed)
     return fixed and not _draws(model, dataset.image_shape)
 
