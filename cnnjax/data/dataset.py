@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax.data.classes import only_classes
 from cnnjax.data.contents import Contents, remarks_on_splits
 from cnnjax.data.decoded_cache import decoded_once
 from cnnjax.data.fingerprints import fingerprint, streamed_marks
@@ -23,6 +22,7 @@ from cnnjax.data.labels import checked_pools, with_noise
 from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
 from cnnjax.data.sources.archives import imagenet, webdataset
+from cnnjax.data.sources.classes import only_classes
 from cnnjax.data.sources.source import Chosen, Source, reading
 from cnnjax.data.split import (
     Split,

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax.data.classes import only_declared
 from cnnjax.data.dataset import Dataset, open_source, streamed
 from cnnjax.data.request import Request
+from cnnjax.data.sources.classes import only_declared
 from cnnjax.data.sources.source import MissingData
 from cnnjax.data.split import StreamedSplit, choose
 from cnnjax.errors import UserError

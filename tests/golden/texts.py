@@ -14,7 +14,7 @@ from flax.core import meta
 
 from cnnjax.ablation.define.stored import spec_to_dict
 from cnnjax.ablation.plan import load_ablation, make_plan
-from cnnjax.config import differences, load_recipe, splat, to_dict
+from cnnjax.config import PATHS, differences, load_recipe, splat, to_dict
 from cnnjax.data.published_sizes import describe_dataset
 from cnnjax.data.request import Request
 from cnnjax.layers.init import Declared
@@ -80,7 +80,7 @@ def ablation_text(name):
         scales[scale] = {
             "claims": [claim.name for claim in ablation.posed(scale)],
             "arms": {
-                cell.name: differences(recipe, to_dict(cell.config), ignore=())
+                cell.name: differences(recipe, to_dict(cell.config), ignore=PATHS)
                 for cell in plan.cells
             },
         }

@@ -44,10 +44,11 @@ def can_be_given(
     only_head = all(path.split("/")[0] == HEAD for path in trainable.paths)
     others = set(declared) - {"params", "batch_stats"}
     same = set(stays) == set(statistics_paths(declared)) and not others
-    augmented = any(config.augment.get(name) for name in OPERATIONS)
+    augmented = any(config.augment[name] for name in OPERATIONS)
     evaluation = config.eval
     by_running = evaluation.statistics == "running"
     viewed = evaluation.flip or evaluation.crops != "whole" or evaluation.scales
+    augmented |= config.geometry.train != "center"
     fixed = only_head and same and by_running and not (augmented or viewed)
     return fixed and not _draws(model, dataset.image_shape)
 
