@@ -62,7 +62,8 @@ def test_views_of_every_net(name):
         assert field.shape == shape[:2]
 
 
-@pytest.mark.parametrize("name", slow_but(("vgg11_bn_cifar",), FEW))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FEW)
 def test_fields_have_the_size_of_the_profile(name):
     net, shape = net_of(name)
     rows = {layer.name: layer for layer in profile_model(net, shape).layers}
@@ -142,6 +143,7 @@ def test_sizes_along_the_depth():
     np.testing.assert_allclose(response, first.std(), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_change_no_view():
     """They run in training alone: views see the net of an evaluation."""
     net = create_model("googlenet_cifar", num_blocks=(1, 1, 1), width=0.25)

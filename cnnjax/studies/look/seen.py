@@ -27,7 +27,7 @@ from cnnjax.views.weights import (
 )
 
 UNITS = 6  # of a layer
-PATCHES = 7  # of a unit
+PATCHES = 5  # of a unit
 REMEMBERED = 100  # images of a unit whose classes are counted
 METHODS = (
     *("gradient", "gradient x input", "integrated gradients", "SmoothGrad"),

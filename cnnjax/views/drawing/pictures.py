@@ -169,7 +169,7 @@ def _squared(tile: np.ndarray, side: int = 96) -> np.ndarray:
 
 
 def _rows_of_tiles(ax, shown, columns: int, words, first_is_made: bool) -> None:
-    side, gap, above = 96, 5, 20
+    side, gap, above = 96, 5, 22
     for index, tile in enumerate(shown):
         row, column = divmod(index, columns)
         extra = 8 if first_is_made and column else 0
@@ -181,9 +181,8 @@ def _rows_of_tiles(ax, shown, columns: int, words, first_is_made: bool) -> None:
             frame = Rectangle((left, top), side, side, fill=False, ec=INK, lw=1.2)
             ax.add_patch(frame)
         if not column:
-            ax.text(
-                left, top - 3, drawn(words[row]), color=INK, fontsize=8.5, va="bottom"
-            )
+            text = drawn(words[row])
+            ax.text(left, top - 3, text, color=INK, fontsize=10.5, va="bottom")
     rows = len(shown) // columns
     ax.set_xlim(-2, columns * (side + gap) + 8)
     ax.set_ylim(rows * (side + gap + above), 0)
