@@ -17,6 +17,7 @@ from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
+from cnnjax.devices.allocator import suit_heaps
 from cnnjax.devices.available import num_usable, require_devices
 from cnnjax.devices.distributed import (
     num_processes,
@@ -203,6 +204,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
     checked(config.train.impl)
     if dataset is None:
         dataset = load_dataset(splat("data", Request, config.data))
+        suit_heaps(pixels_of_batch(config, dataset))
     if len(dataset.train) == 0:
         raise UserError(
             f"data set {dataset.name} leaves no training image: lower "
@@ -306,6 +308,12 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         num_params=sum(leaf.size for leaf in jax.tree.leaves(declared["params"])),
         multiply_adds=model_multiply_adds(model, dataset.image_shape, declared),
     )
+
+
+def pixels_of_batch(config: ConfigDict, dataset: Dataset) -> int:
+    """Of the images of one training step."""
+    height, width, _ = dataset.image_shape
+    return config.train.batch_size * height * width
 
 
 def initial_state(run: Run) -> TrainState:

@@ -19,6 +19,7 @@ from cnnjax.config import splat
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.request import Request
+from cnnjax.devices.allocator import suit_heaps
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.devices.distributed import (
@@ -37,7 +38,7 @@ from cnnjax.run.heartbeat import check_claim, write_heartbeat
 from cnnjax.run.loop import fit
 from cnnjax.run.programs import shared_keys
 from cnnjax.run.progress import Progress
-from cnnjax.run.setup import Run, set_up
+from cnnjax.run.setup import Run, pixels_of_batch, set_up
 from cnnjax.run.shared import Shared
 from cnnjax.screen import say
 
@@ -45,14 +46,15 @@ from cnnjax.screen import say
 def set_up_all(plan: Plan) -> dict[str, Run]:
     """Builds and checks the runs of all cells; reads equal data once."""
     data: dict[str, Dataset] = {}
-    runs = {}
+    of_cells = []
     for cell in plan.cells:
         key = cell.config.data.to_json()
         if key not in data:
             data[key] = load_dataset(splat("data", Request, cell.config.data))
             require_test_images(plan, data[key])
-        runs[cell.name] = set_up(cell.config, data[key])
-    return runs
+        of_cells.append((cell, data[key]))
+    suit_heaps(max(pixels_of_batch(cell.config, found) for cell, found in of_cells))
+    return {cell.name: set_up(cell.config, found) for cell, found in of_cells}
 
 
 def require_test_images(plan: Plan, dataset: Dataset) -> None:
