@@ -334,6 +334,14 @@ with_settings_of_pip() { # uv reads none of them
 
 # Work -------------------------------------------------------------------------------
 
+absolute_entries() { # PATHS: those between ':' that start with '/', with ':' between them
+  local entry kept=
+  while IFS= read -r -d : entry; do
+    case $entry in /*) kept=$kept:$entry ;; esac
+  done <<<"$1:"
+  printf '%s' "${kept#:}"
+}
+
 [ $# -gt 0 ] || set -- ablate --ablation=degradation --scale=quick
 verb=$1
 shift
@@ -353,8 +361,9 @@ is_ready "$extras" || set_up "$extras"
 
 # Programs run in the current folder, so that relative paths are relative to it; -P keeps
 # a folder `experiments` there from hiding ours. What PYTHONPATH has comes last, so that
-# it hides no package of ours.
-given=${PYTHONPATH:-}
+# it hides no package of ours; entries that are no absolute path would be the current
+# folder, or in it.
+given=$(absolute_entries "${PYTHONPATH:-}")
 PYTHONPATH=$root
 if [ -n "$given" ]; then
   for packages in "$venv"/lib/python3.*/site-packages; do

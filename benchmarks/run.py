@@ -26,7 +26,10 @@ from cnnjax.records import read_json, write_json, write_text
 from cnnjax.run.provenance import git_commit
 
 # Add a suite: its file, with a function `suite(options)`, and its name here.
-SUITES = ("train", "inference", "compile", "seeds", "data", "startup", "convolution")
+SUITES = (
+    *("train", "inference", "compile", "seeds", "data", "photographs", "startup"),
+    *("convolution", "views"),
+)
 # Not part of 'all': they need an accelerator, several devices, or a package index and
 # a quarter of an hour.
 ON_DEVICES = ("accelerator", "scaling", "verdict")

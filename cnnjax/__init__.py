@@ -20,6 +20,7 @@ _PUBLIC = {
     "load_run": "cnnjax.run.trained.load",
     "load_export": "cnnjax.run.trained.export",
     "interop": None,
+    "views": None,
 }
 __all__ = sorted(_PUBLIC)
 

@@ -98,6 +98,49 @@ def define_launch_flags() -> None:
     flags.DEFINE_bool("wait", True, "With slurm: wait for all cells and report.")
 
 
+def define_view_flags() -> None:
+    """Defines the flags of programs that evaluate: what nets see of each image."""
+    flags.DEFINE_bool("flip", None, "Average each image and its mirror image.")
+    flags.DEFINE_string("crops", None, "whole, centre, or five (corners and centre).")
+    flags.DEFINE_integer("crop_size", None, "Side of crops; 0 for that of images.")
+    flags.DEFINE_list("scales", None, "Factors of their size for images.")
+
+
+def views() -> dict[str, Any]:
+    """The values of the flags of `define_view_flags` that were given."""
+    names = ("flip", "crops", "crop_size", "scales")
+    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+    given = {name: value for name, value in values.items() if value is not None}
+    if "scales" in given:
+        try:
+            given["scales"] = tuple(map(float, given["scales"]))
+        except ValueError as error:
+            words = shown(",".join(given["scales"]))
+            raise UserError(f"--scales takes factors as 1,1.25, not {words}") from error
+    return given
+
+
+def define_fold_flags() -> None:
+    """Defines the flags of programs that cross-validate."""
+    flags.DEFINE_integer(
+        "folds", 0, "Of cross-validation; 0 for the splits of the recipe.", 0
+    )
+    flags.DEFINE_bool(
+        "then_all", False, "After --folds: train once more, on what all folds have."
+    )
+
+
+def folds() -> tuple[int, bool]:
+    """The values of the flags of `define_fold_flags`."""
+    num: Any = flags.FLAGS["folds"].value
+    then_all: Any = flags.FLAGS["then_all"].value
+    if num == 1 or (then_all and not num):
+        raise UserError(
+            f"--folds is {num}: give 2 or more, or 0 for none, without --then_all"
+        )
+    return num, then_all
+
+
 def launching() -> dict[str, Any]:
     """The values of the launch flags, as arguments of `train_cells`."""
     names = ("jobs", "launcher", "launcher_options", "wait")

@@ -1,6 +1,7 @@
 """Load, change, compare and write the config of a run; defaults are in `configs/`."""
 
 import ast
+import copy
 import hashlib
 import inspect
 import json
@@ -18,9 +19,9 @@ from cnnjax.definitions import definition, definition_path
 from cnnjax.errors import UserError, near_matches, shown
 
 # Keys that change the location of files or the output, never a number in a result.
-IRRELEVANT = ("data.data_dir", "log.", "checkpoint.")
+IRRELEVANT = ("data.data_dir", "start.folder", "log.", "checkpoint.")
 # Keys whose value is a path; '' for none.
-PATHS = ("data.data_dir",)
+PATHS = ("data.data_dir", "start.folder")
 # Keys of execution change only rounding, so a run may be resumed with other values.
 EXECUTION = (
     "model.scan_blocks",
@@ -30,8 +31,56 @@ EXECUTION = (
     "train.seed_mode",
     "parallel.",
 )
+_AUGMENTATIONS = (
+    *("brightness", "contrast", "cutmix_alpha", "erase", "grey", "hue", "noise"),
+    *("pca_colour", "resized_crop", "rotation", "saturation", "scale", "shear"),
+    "translation",
+)
 # Key -> the value in stored configs that were written before the key existed.
-BEFORE = {"data.channels": 0, "loss.kind": "cross_entropy", "loss.l2": 0.0}
+BEFORE: dict[str, Any] = {
+    **{f"augment.{name}": 0.0 for name in _AUGMENTATIONS},
+    "augment.flip_vertical": False,
+    "augment.randaugment": 0,
+    "augment.randaugment_magnitude": 9,
+    "augment.resized_crop_aspect": 4 / 3,
+    "data.channels": 0,
+    "loss.kind": "cross_entropy",
+    "loss.l2": 0.0,
+    "geometry.train": "center",
+    "geometry.evaluation": "center",
+    "geometry.shorter_side": [256, 480],
+    "geometry.area": [0.08, 1.0],
+    "geometry.aspect": [3 / 4, 4 / 3],
+    "geometry.fraction": 0.875,
+    "geometry.interpolation": "bilinear",
+    "data.classes": [],
+    "start.weights": "",
+    "start.folder": "",
+    "start.digest": "",
+    "start.source": "",
+    "start.which": "last",
+    "start.seed": -1,
+    "start.drawn": [],
+    "start.preprocess": "source",
+    "start.trains": "all",
+    "start.rates": [],
+    "start.unfreeze_epochs": 0.0,
+    "start.statistics": "trained",
+    "start.norm_parameters": True,
+    "data.exclude": [],
+    "data.label_noise": 0.0,
+    "eval.flip": False,
+    "eval.crops": "whole",
+    "eval.crop_size": 0,
+    "eval.scales": [],
+    "eval.members": 1,
+    "eval.snapshots": 1,
+    "schedule.cycles": 1,
+}
+# Sections that are younger than the first stored configs.
+LATER_SECTIONS = ("geometry", "start")
+# Keys whose tuple is empty by default -> type of its elements; of others, text.
+OF_EMPTY = {"data.exclude": int, "eval.scales": float}
 # Seeds belong to the run, not to the arm: equal arms may be pooled.
 SEEDS = ("seeds.",)
 # Types of values in words.
@@ -136,16 +185,16 @@ def check_tuples(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
       UserError: names the key and both values.
     """
     for key, elements in old.items():
-        # An empty tuple has no type of elements: ours contain text.
-        kind = type(elements[0]) if isinstance(elements, list) and elements else str
+        empty = OF_EMPTY.get(key, str)
+        kind = type(elements[0]) if isinstance(elements, list) and elements else empty
         allowed = (int, float) if kind is float else kind
         if isinstance(elements, list) and not all(
             isinstance(e, allowed) and not isinstance(e, bool) for e in new[key] or ()
         ):
             raise UserError(
                 f"config.{key} takes a tuple of {KINDS[kind]}s such as "
-                f"{tuple(elements)}, not {shown(tuple(new[key]))} (its legal values "
-                "are in configs/base.py)"
+                f"{tuple(elements) or (kind(),)}, not {shown(tuple(new[key]))} (its "
+                "legal values are in configs/base.py)"
             )
 
 
@@ -247,8 +296,10 @@ def with_new_keys(stored: dict[str, Any]) -> dict[str, Any]:
     """Adds keys that are newer than a stored config, with the values of that time."""
     for key, value in BEFORE.items():
         section, name = key.split(".")
+        if section in LATER_SECTIONS and "model" in stored:
+            stored.setdefault(section, {})
         if section in stored:
-            stored[section].setdefault(name, value)
+            stored[section].setdefault(name, copy.copy(value))
     return stored
 
 

@@ -96,6 +96,15 @@ def bytes_of(usage: resource.struct_rusage) -> int:
     return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def absolute_entries(paths: str) -> list[str]:
+    """The absolute entries of a PYTHONPATH.
+
+    An empty one is the current folder, and a relative one lies in it: what a stranger
+    has put there would be imported.
+    """
+    return [path for path in paths.split(os.pathsep) if os.path.isabs(path)]
+
+
 def slurm_start() -> dict[str, str]:
     """Which start of which SLURM job this process is in; nothing outside of SLURM."""
     job = os.environ.get("SLURM_JOB_ID")

@@ -82,7 +82,13 @@ def _done_or_not(result: dict[str, Any]) -> str | None:
     return "is of a run that is done and that crashed" if both else None
 
 
-COMMITS = Items(Object(needs={"commit": Maybe(SHORT), "step": COUNT}), most=10_000)
+COMMITS = Items(
+    Object(
+        needs={"commit": Maybe(SHORT), "step": COUNT},
+        may={"processor": SHORT, "devices": Items(SHORT)},
+    ),
+    most=10_000,
+)
 RESULT = Object(
     needs={"status": Text(of=("done", "failed"))},
     may={
@@ -93,7 +99,8 @@ RESULT = Object(
         "step": COUNT,
         "epochs": AMOUNT,
         "evaluated": Object(
-            needs={"weights": Text(of=("raw", "ema")), "statistics": Maybe(SHORT)}
+            needs={"weights": Text(of=("raw", "ema")), "statistics": Maybe(SHORT)},
+            may={"views": SHORT},
         ),
         "final": Maybe(Table(EVALUATION)),
         "best": Maybe(
@@ -180,6 +187,7 @@ ARM = Object(
         "steps": COUNT,
         "epochs": AMOUNT,
     },
+    may={"starts_from": Name("arm")},
     agrees=_cells_of_arm,
 )
 
@@ -240,18 +248,16 @@ PROVENANCE = Object(
         )
     },
     may={
+        **dict.fromkeys(("created", "python", "processor", "platform"), SHORT),
         "command": Text(),
-        "created": SHORT,
         "origin": Name("published report"),
+        "start": Object(needs={"digest": SHORT, "weights": SHORT}),
         "git_commit": Maybe(SHORT),
         "commits": COMMITS,
-        "python": SHORT,
         "packages": Table(Maybe(SHORT)),
         "devices": Items(SHORT),
         "onednn": Flag(),
-        "processor": SHORT,
         "num_cpus": Maybe(COUNT),
-        "platform": SHORT,
         "layout": Text(),
     },
 )

@@ -54,18 +54,63 @@ def get_config() -> ml_collections.ConfigDict:
         image_size=0,  # pixels; crop and resize to this side; 0 = as stored
         num_classes=0,  # of the synthetic source; 0 = what the source has
         channels=0,  # 1 (grey) | 3 (colour) | 0 = as in the first training image
+        # Names of the classes that are kept, with new labels in this order; () = all.
+        classes=(),
         # Folds of cross-validation; 0 = none. With folds, one is the test split.
         num_folds=0,
-        fold=0,  # 0 to num_folds - 1; see `ablate --folds`
+        # 0 to num_folds - 1: the one that tests; -1: none, all of the pool trains, and
+        # the source's own test split, if there is one, tests. See `--folds`.
+        fold=0,
         # auto | resident (in the device's memory) | streaming (read as needed)
         delivery="auto",
+        # Positions in the training pool, from 0, of images that are not trained on; see
+        # `outliers`. Other splits keep theirs.
+        exclude=(),
+        # [0, 1); share of the labels of the training pool that become another class
+        label_noise=0.0,
+    )
+    config.geometry = section(
+        # Which part of a photograph training sees: center | resize_crop | scale_crop |
+        # random_resized_crop; all but center read files and need data.image_size.
+        train="center",
+        evaluation="center",  # center | resize_crop
+        # Pixels: smallest and largest of scale_crop; resize_crop takes the first.
+        shorter_side=(256, 480),
+        area=(0.08, 1.0),  # of random_resized_crop: share of the photograph, in (0, 1]
+        aspect=(3 / 4, 4 / 3),  # of random_resized_crop: width / height
+        fraction=0.875,  # of resize_crop in evaluation: share of the shorter side seen
+        interpolation="bilinear",  # bilinear | bicubic; center is bilinear
     )
     config.augment = section(
         crop_pad=0,  # pixels >= 0; pad by this and crop at random; 0 = off
         flip=False,  # mirror half of the images
-        standardize="channel",  # none | channel | pixel_mean | image
+        # none | channel | pixel_mean | image | imagenet | inception, or numbers: mean
+        # and deviation of each channel, where white is 1: "0.5,0.4,0.3/0.2,0.2,0.2"
+        standardize="channel",
         cutout=0,  # side of the square in pixels; 0 = off
         mixup_alpha=0.0,  # parameter of the beta distribution; 0 = off
+        cutmix_alpha=0.0,  # likewise; with both, each batch takes one of the two ways
+        flip_vertical=False,  # mirror half of the images top and bottom
+        # Smallest share of the area, (0, 1], that is cut and resized; 0 = off
+        resized_crop=0.0,
+        resized_crop_aspect=4 / 3,  # >= 1; largest width / height, inverse of the least
+        # One warp for these; uniform to both sides, 0 = off
+        rotation=0.0,  # degrees
+        translation=0.0,  # share of the side, [0, 1], in whole pixels
+        scale=0.0,  # [0, 0.9]; factors from 1 - scale to 1 + scale
+        shear=0.0,  # degrees, along the rows
+        # [0, 1]; factors from 1 - amount to 1 + amount; 0 = off
+        brightness=0.0,
+        contrast=0.0,
+        saturation=0.0,
+        hue=0.0,  # [0, 0.5]; largest turn, 0.5 is half the circle of colours; 0 = off
+        grey=0.0,  # probability of a grey image; 0 = off
+        # >= 0; factors of the principal axes of colours, Krizhevsky et al. 2012: 0.1
+        pca_colour=0.0,
+        noise=0.0,  # [0, 1]; standard deviation, where white is 1; 0 = off
+        erase=0.0,  # probability of a box of zeros; 0 = off
+        randaugment=0,  # operations an image; 0 = off
+        randaugment_magnitude=9,  # 0 to 30
     )
     # The arguments of the net; legal values in its docstring.
     config.model = model_section("resnet20_cifar")
@@ -90,6 +135,32 @@ def get_config() -> ml_collections.ConfigDict:
         # he_normal | he_normal_fan_out | lecun_normal | glorot_normal | glorot_uniform
         kernel="",  # ... | orthogonal | normal (of std `scale`); "" = as the net says
         scale=1.0,  # > 0; factor of all kernels of convolutions and dense layers
+    )
+    # Transfer: where the weights come from, and which of them train.
+    config.start = section(
+        # Folder of a run or of an arm, or a file of published weights; "" = from
+        # scratch. Before training it becomes a name, with its folder and its digest.
+        weights="",
+        folder="",  # where `weights` lies; "" = here, or in data.data_dir
+        digest="",  # SHA-256 of a file, config hash of a run; "" = of what lies there
+        source="",  # of a file: torchvision | timm | cifar | cifar_append; "" = by name
+        which="last",  # weights of a run: last | best | ema | initial
+        seed=-1,  # of a run; -1 = every seed starts from the same seed there
+        # Regular expressions; parameters whose path matches are drawn anew. So is the
+        # head where its classes differ.
+        drawn=(),
+        preprocess="source",  # standardisation: source (that of the weights) | own
+        trains="all",  # all | head | last_stages=N (and the head)
+        # "regular expression=factor" of the learning rate; the first that matches the
+        # path of a parameter decides, whatever `trains` says; 0 = stays as it is.
+        rates=(),
+        # >= 0; first the head trains, and one stage more from the end every so many
+        # epochs; 0 = all that trains does from the start.
+        unfreeze_epochs=0.0,
+        # Running statistics of batch norm, by which a layer normalizes in training too
+        # where they stay: trained (they move where parameters train) | move | stay
+        statistics="trained",
+        norm_parameters=True,  # whether scales and biases of norms train with the rest
     )
     config.loss = section(
         # cross_entropy | sigmoid (one class against all others) | hinge (summed over
@@ -121,6 +192,7 @@ def get_config() -> ml_collections.ConfigDict:
         boundaries=(32000.0, 48000.0),  # kind step: where the rate is multiplied by ...
         factor=0.1,  # ... this
         final_learning_rate=0.0,  # >= 0; kinds cosine and linear end here
+        cycles=1,  # >= 1; equal parts of the run in which these two fall from the peak
         warmup=0.0,  # >= 0; length of the warm-up; 0 = none
         warmup_kind="linear",  # linear (rises to the peak) | constant (stays low)
         warmup_learning_rate=0.0,  # >= 0; where it starts, or stays
@@ -159,9 +231,21 @@ def get_config() -> ml_collections.ConfigDict:
         statistics="running",
         precise_batches=50,  # training batches for precise statistics
         weights="raw",  # raw | ema
+        # At the end, what nets see of each image; probabilities are averaged over
+        # views, or logits where the loss is not cross_entropy.
+        flip=False,  # also the mirror image
+        crops="whole",  # whole | centre | five (corners and centre)
+        crop_size=0,  # pixels, the side of crops; 0 = that of the training images
+        # Factors of the size of images, to which they are resized one after another; a
+        # net that takes any size sees them whole. () = as they are.
+        scales=(),
         keep_best=True,  # also keep, and test, the weights that are best on validation
-        # Measurements beside errors: layer_responses, gradient_norms, lesion, shift
+        # Measurements beside errors: layer_responses, gradient_norms, lesion, shift,
+        # statistics, ensemble
         probes=(),
+        members=1,  # >= 1; consecutive seeds that probe `ensemble` averages
+        # >= 1; of each, what it was at the ends of so many equal parts of training
+        snapshots=1,
     )
     config.checkpoint = section(
         every_epochs=5.0,  # >= 0; 0 = only at the end

@@ -7,8 +7,9 @@ Section 8: RMSProp with decay 0.9 and epsilon 1.0, gradients clipped at norm 2, 
 section 7: label smoothing 0.1. The authors had 50 workers that moved the weights in
 turn, 32 images each; here 32 images are a step, on one worker. Not printed: the
 momentum of RMSProp (0.9), the weight decay (4e-5), dropout (0.2) and the weight of the
-auxiliary loss (0.4), which are those of the authors' code. Crops move by an eighth of
-the image, where the authors also change size and colours.
+auxiliary loss (0.4), which are those of the authors' code. Crops are those of GoogLeNet
+(8 to 100% of the area, aspect 3/4 to 4/3), and evaluation takes the middle 87.5% of the
+shorter side; the authors' code also changes colours.
 
 Published: 21.2% top-1, 5.6% top-5 error (one net, one crop).
 """
@@ -21,8 +22,10 @@ def get_config():
     config.data.name = "folder"
     config.data.image_size = 299
     config.data.num_validation = 0
-    config.augment.crop_pad = 37
+    config.geometry.train = "random_resized_crop"
+    config.geometry.evaluation = "resize_crop"
     config.augment.flip = True
+    config.augment.standardize = "inception"
     config.model = base.model_section("inception_v3", dropout_rate=0.2)
     config.norm.epsilon = 1e-3
     config.loss.label_smoothing = 0.1

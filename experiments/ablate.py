@@ -22,14 +22,10 @@ MAX_SEEDS = flags.DEFINE_integer(
 MINUTES = flags.DEFINE_float(
     "budget_minutes", 0.0, "With --seeds=auto: 0 for no limit.", lower_bound=0.0
 )
-FOLDS = flags.DEFINE_integer(
-    "folds", 0, "Of cross-validation; 0 for the splits of the recipe.", lower_bound=0
-)
 WORKDIR = flags.DEFINE_string("workdir", "", "Of runs [runs/<ablation>/<scale>].")
-RESUME_FROM = flags.DEFINE_string(
-    "resume_from", "", "Published report (records.jsonl); runs alike are taken from it."
-)
+RESUME_FROM = flags.DEFINE_string("resume_from", "", "Take runs of a records.jsonl.")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "Print cost and seeds needed only.")
+cli.define_fold_flags()
 cli.define_launch_flags()
 cli.define_parallel_flags()
 
@@ -48,12 +44,13 @@ def main() -> int:
 
     if SEEDS.value != AUTO and (MAX_SEEDS.present or MINUTES.present):
         raise UserError(f"--max_seeds and --budget_minutes are for --seeds={AUTO}")
+    num_folds, then_all = cli.folds()
     taken = read_published(RESUME_FROM.value) if RESUME_FROM.value else None
     make = functools.partial(
         make_plan,
         load_ablation(ABLATION.value),
         SCALE.value,
-        num_folds=FOLDS.value,
+        num_folds=num_folds,
         data_dir=flags.FLAGS.data_dir,
         workdir=WORKDIR.value,
         changes=parse_changes(flags.FLAGS.set) | cli.parallel_changes(),
@@ -66,12 +63,16 @@ def main() -> int:
     launching = cli.launching()
     train = functools.partial(train_cells, **launching, published=taken)
     inline = launching["launcher"] == "inline"  # others start processes of their own
+    budget = Budget(MAX_SEEDS.value, MINUTES.value)
     with joined(**cli.processes()) if inline else contextlib.nullcontext():
-        budget = Budget(MAX_SEEDS.value, MINUTES.value)
-        code, plan = train_seeds(make, train, SEEDS.value, budget)
-        if code in (0, 1) and launching["wait"] and is_writer():
-            print_summary(plan.workdir)
-            print_next(plan, ABLATION.value, write_report(plan.workdir)[0])
+        for held_out in (True, False) if then_all else (True,):
+            of = functools.partial(make, holds_out=held_out)
+            code, plan = train_seeds(of, train, SEEDS.value, budget)
+            if code in (0, 1) and launching["wait"] and is_writer():
+                print_summary(plan.workdir)
+                print_next(plan, ABLATION.value, write_report(plan.workdir)[0])
+            if code:
+                break
     return code
 
 

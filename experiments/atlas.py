@@ -11,6 +11,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.config import parse_changes
+from cnnjax.process import absolute_entries
 from cnnjax.screen import say
 
 SCALE = flags.DEFINE_string("scale", "laptop", "smoke, laptop or paper.")
@@ -65,8 +66,8 @@ def main() -> int:
         )
     code = 0
     if not REPORT_ONLY.value:
-        path = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = f"{ROOT}:{path}" if path else str(ROOT)
+        path = absolute_entries(os.environ.get("PYTHONPATH", ""))
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *path])
         code = atlas.run_atlas(names, root, SCALE.value, command)
     page = atlas.write_overview(root, SCALE.value, reports=REPORT_ONLY.value)
     say(f"overview: {page}")

@@ -12,8 +12,8 @@ from cnnjax import cli
 SUITE = flags.DEFINE_string(
     "suite",
     "train",
-    "train, inference, compile, seeds, data, startup, convolution, accelerator, "
-    "scaling or all.",
+    "train, inference, compile, seeds, data, photographs, startup, convolution, views, "
+    "accelerator, scaling or all.",
 )
 AGAINST = flags.DEFINE_string("against", "", "torch, if it is installed, or ''.")
 ROUNDS = flags.DEFINE_integer("rounds", 10, "Measured rounds.", lower_bound=3)

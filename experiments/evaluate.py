@@ -20,6 +20,7 @@ STATISTICS = flags.DEFINE_string(
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets, if it has moved."
 )
+cli.define_view_flags()
 
 
 def main() -> int:
@@ -33,6 +34,7 @@ def main() -> int:
         weights=WEIGHTS.value,
         statistics=STATISTICS.value,
         data_dir=DATA_DIR.value,
+        views=cli.views(),
     )
 
 

@@ -9,7 +9,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from cnnjax import cli
-from cnnjax.config import digest, override
+from cnnjax.config import override
 from cnnjax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -18,7 +18,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "Recipe: a name from configs/ or a path; followed by --config.KEY=VALUE.",
 )
 WORKDIR = flags.DEFINE_string(
-    "workdir", "", "Folder of curve and figure; '' for runs/find_lr/<recipe>-<hash>."
+    "workdir", "", "Folder of curve and figure; '' for its own in runs/find_lr."
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets; short for --config.data.data_dir."
@@ -40,10 +40,9 @@ def main() -> int:
         config.data.data_dir = DATA_DIR.value
     override(config, {"seeds.count": SEEDS.value})
     recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
-    workdir = WORKDIR.value or f"runs/find_lr/{recipe}-{digest(config)}"
     return find_rate(
         config,
-        pathlib.Path(workdir),
+        pathlib.Path(WORKDIR.value) if WORKDIR.value else None,
         recipe,
         lowest=LOWEST.value,
         highest=HIGHEST.value,

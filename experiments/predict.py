@@ -14,13 +14,13 @@ WORKDIR = flags.DEFINE_list("workdir", [], "Folders of runs, or of arms.")
 WEIGHTS = flags.DEFINE_string("weights", "last", "last, best, ema or initial.")
 SPLIT = flags.DEFINE_string("split", "test", "train, validation or test.")
 TOP = flags.DEFINE_multi_integer("top", [], "Guesses that count; may be repeated.")
-FLIP = flags.DEFINE_bool("flip", False, "Average each image and its mirror image.")
 DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Folder of prepared data sets, if it has moved."
 )
 OUT = flags.DEFINE_string(
-    "out", "", "Folder of tables and figures; '' for `predictions` in the first run."
+    "out", "", "Folder of tables and figures; '' for its own in the first run."
 )
+cli.define_view_flags()
 
 
 def main() -> int:
@@ -32,7 +32,7 @@ def main() -> int:
         split=SPLIT.value,
         weights=WEIGHTS.value,
         tops=TOP.value,
-        flip=FLIP.value,
+        views=cli.views(),
         data_dir=DATA_DIR.value,
         out=pathlib.Path(OUT.value) if OUT.value else None,
     )

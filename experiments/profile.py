@@ -39,6 +39,7 @@ def main() -> None:
     from cnnjax.analysis.profile import profile_model
     from cnnjax.analysis.profile_table import render_profile
     from cnnjax.models.registry import create_model, variant
+    from cnnjax.studies.own_folder import own_folder
 
     check_format(FORMAT.value)
     if COMPARE.value:
@@ -48,7 +49,9 @@ def main() -> None:
                 "--num_classes, --norm and --set"
             )
         names = find_models(COMPARE.value)
-        files = draw_comparison(names, pathlib.Path(OUT.value))
+        out = pathlib.Path(OUT.value)
+        with own_folder(out, "profile", {}) as new:
+            files = [out / path.name for path in draw_comparison(names, new)]
         print(render_comparison(names, FORMAT.value))
         # Not on standard output, where a program may read the table.
         print("plots: " + " ".join(map(str, files)), file=sys.stderr)

@@ -11,6 +11,7 @@ from ml_collections import config_flags
 from cnnjax import cli
 from cnnjax.config import digest, keep_one_budget, override
 from cnnjax.errors import UserError
+from cnnjax.start.section import resolved
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -29,6 +30,7 @@ SEEDS = flags.DEFINE_integer(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run", False, "Compile, print layout and memory per device; train nothing."
 )
+cli.define_fold_flags()
 cli.define_parallel_flags()
 
 
@@ -36,6 +38,7 @@ def main() -> int:
     # Imported late: --help and flag errors need no jax.
     from cnnjax.devices.distributed import joined
     from cnnjax.run.single import print_dry_run, train
+    from cnnjax.studies.folds import train_folds
 
     config = CONFIG.value
     if config is None:
@@ -46,12 +49,17 @@ def main() -> int:
     if SEEDS.value:
         config.seeds.count = SEEDS.value
     override(config, cli.parallel_changes())
+    config = resolved(config)
     recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
-    workdir = WORKDIR.value or f"runs/train/{recipe}-{digest(config)}"
+    num_folds, then_all = cli.folds()
+    name = f"{recipe}-{digest(config)}" + (f"-{num_folds}-folds" if num_folds else "")
+    workdir = pathlib.Path(WORKDIR.value or f"runs/train/{name}")
     with joined(**cli.processes()):
         if DRY_RUN.value:
             return print_dry_run(config)
-        return train(config, pathlib.Path(workdir), recipe)
+        if num_folds:
+            return train_folds(config, workdir, recipe, num_folds, then_all)
+        return train(config, workdir, recipe)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ WRONG = [
     ("model.widths", 3, "a tuple", "(16, 32, 64)"),
     ("model.residual", {}, "a boolean", "{}"),
     ("data.data_dir", ("a",), "a text", "('a',)"),
+    ("data.exclude", 3, "a tuple", "3"),
+    ("data.exclude", "list.txt", "a tuple", "'list.txt'"),
 ]
 
 

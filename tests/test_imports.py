@@ -31,8 +31,9 @@ FOLDERS = {
     "lock": {"files", "process", "records", "screen", "errors"},
     "definitions": {"errors"},
     "config": {"definitions", "errors"},
+    "start": {"config", "files", "record_kinds", "records", "errors"},
     "cli": {"config", "interrupt", "screen", "texts", "errors"},
-    "onednn": {"cache", "records", "screen", "errors"},
+    "onednn": {"cache", "process", "records", "screen", "errors"},
     "layers/functional": {"onednn", "shard", "errors"},
     "layers": {"layers/functional", "shard", "errors"},
     "models/blocks": {*LAYERS, "errors"},
@@ -43,10 +44,12 @@ FOLDERS = {
     "devices": {"layers/functional", "shard", "cache", "files", "records", "errors"},
     "probes": {"training", "net", "layers", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
+    "views": {"analysis", "devices", "net", "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
     "ablation/define": {"names", "schema", "errors"},
+    "ablation/seeds": {"errors"},
     "ablation/plan": {
-        *("ablation/define", "config", "definitions"),
+        *("ablation/define", "ablation/seeds", "config", "definitions", "start"),
         *("record_kinds", "records", "errors"),
     },
     "ablation/judge": {
@@ -69,14 +72,15 @@ ASSEMBLERS = {
     "run": {f for f in FOLDERS if not f.startswith("ablation") and f != "cli"},
     "studies": {
         *(f for f in FOLDERS if not f.startswith("ablation") and f != "cli"),
-        *("run", "ablation/report"),
+        *("run", "ablation/report", "views/drawing"),
     },
     "ablation/execute": {
         *(f for f in FOLDERS if f not in ("ablation/report", "ablation/atlas", "cli")),
         "run",
     },
 }
-FOLDERS |= ASSEMBLERS
+# Pictures of the views: in the style of the reports, which put together as much.
+FOLDERS |= ASSEMBLERS | {"views/drawing": {"views", "analysis", "ablation/report"}}
 ACROSS_DEVICES = {
     "axis_index",
     "axis_index_groups",

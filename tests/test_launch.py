@@ -254,6 +254,11 @@ def test_packages_of_pythonpath_hide_none_of_ours(sandbox):
     ours.mkdir(parents=True)
     out = sandbox.run("train", PYTHONPATH="/mine")[1]
     assert f"path {sandbox.root}:{ours}:/mine\n" in out
+    # An empty entry is the current folder, and a relative one lies in it.
+    kept = {":/mine": f":{ours}:/mine", ".:/mine::x": f":{ours}:/mine", "x:": ""}
+    for paths, rest in kept.items():
+        out = sandbox.run("train", PYTHONPATH=paths)[1]
+        assert f"path {sandbox.root}{rest}\n" in out
     code, _, err = sandbox.run("train", PYTHONPATH="/harmful")
     assert (code, err.count("\n")) == (2, 1)
     assert "no Python starts with PYTHONPATH=/harmful" in err

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-from cnnjax.process import identity, is_running, seems_alive
+from cnnjax.process import absolute_entries, identity, is_running, seems_alive
 
 
 @pytest.fixture
@@ -16,6 +16,21 @@ def child():
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     yield process
     process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("paths", "kept"),
+    [
+        ("", []),
+        (":", []),
+        (":/x", ["/x"]),
+        ("/x:", ["/x"]),
+        ("/x::/y", ["/x", "/y"]),
+        (".:x:../y:/a b", ["/a b"]),
+    ],
+)
+def test_no_entry_of_a_path_is_the_current_folder(paths, kept):
+    assert absolute_entries(paths) == kept
 
 
 def test_this_process_lives():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from ml_collections import ConfigDict
 from cnnjax.ablation.define.axes import Arm, Scale
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_to_dict, to_plain
+from cnnjax.ablation.seeds import planned_seeds, seed_groups, wanted_of
 from cnnjax.config import differences, digest, load_recipe, override, to_dict
 from cnnjax.definitions import definition, definition_path, named_definitions
 from cnnjax.errors import UserError
@@ -32,8 +32,11 @@ from cnnjax.records import (
     sift_record,
     write_json,
 )
+from cnnjax.start.chain import enough_seeds, parents_first, started_from, waits_for
+from cnnjax.start.section import resolved
 
 FOLDERS = ("configs", "ablations")  # of our definitions
+ALL = "-all"  # behind the name of a folder of folds: what is trained on all of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +48,13 @@ class Cell:
         with more behind it where an arm has several cells.
       arm: the arm.
       config: resolved.
+      after: names of the cells whose weights it starts from.
     """
 
     name: str
     arm: Arm
     config: ConfigDict
+    after: tuple[str, ...] = ()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -60,7 +65,8 @@ class Cell:
     @property
     def fold(self) -> int | None:
         """Of cross-validation, or None."""
-        return self.config.data.fold if self.config.data.num_folds else None
+        data = self.config.data
+        return data.fold if data.num_folds and data.fold >= 0 else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +140,7 @@ def make_plan(
     workdir: str,
     changes: dict[str, Any],
     num_folds: int = 0,
+    holds_out: bool = True,
     sequential: bool = False,
     published: Mapping[str, Any] | None = None,
 ) -> Plan:
@@ -151,6 +158,8 @@ def make_plan(
       workdir: '' for runs/<ablation>/<scale>.
       changes: dotted config key -> value for all arms, from the command line.
       num_folds: of cross-validation; 0 for the splits of the recipe.
+      holds_out: False for one training after cross-validation, on what all folds have,
+        in a folder of its own beside that of the folds.
       sequential: whether results will decide how many seeds there are; once that is so,
         it stays so, and seeds that are added to those of an earlier plan count as that.
       published: the plan of a published report whose runs are to be taken; where the
@@ -162,31 +171,55 @@ def make_plan(
     """
     chosen = ablation.scale(scale)
     folder = Path(workdir or default_workdir(ablation, scale, num_folds))
+    if not holds_out:
+        folder = folder.with_name(f"{folder.name}{ALL}")
     arms = ablation.arms(scale)
     _refuse_questioned_keys(ablation, arms, changes)
     earlier = earlier_plan(folder)
     before = earlier or published or {"arms": []}
-    known = _planned_seeds(before)
+    known = planned_seeds(before)
     holder = "the published report" if before is published else str(folder)
-    cells = []
-    for arm in arms:
+    parents = {arm.name: arm.starts_from for arm in arms}
+    totals = enough_seeds(
+        parents,
+        {
+            arm.name: wanted_of(num_seeds, arm.name)
+            or sum(known.get(arm.name, ()))
+            or chosen.seeds
+            for arm in arms
+        },
+    )
+    cells: list[Cell] = []
+    by_name = {arm.name: arm for arm in arms}
+    for arm in (by_name[name] for name in parents_first(parents)):
         config = load_recipe(chosen.recipe, f"scale {scale!r} of {ablation.name}.py")
         override(config, {**arm.overrides, **changes})
         if data_dir:
             override(config, {"data.data_dir": data_dir})
-        wanted = num_seeds[arm.name] if isinstance(num_seeds, Mapping) else num_seeds
-        counts = known.get(arm.name, [])
-        groups = seed_groups(counts, wanted or 0, chosen.seeds, holder)
-        for fold in range(num_folds) if num_folds else (None,):
+        groups = seed_groups(
+            known.get(arm.name, []), totals[arm.name], chosen.seeds, holder
+        )
+        for fold in range(num_folds) if num_folds and holds_out else (None,):
             for name, (first, count) in groups.items():
                 own = {"seeds.first": config.seeds.first + first, "seeds.count": count}
                 path = [arm.name, *([] if fold is None else [f"fold-{fold}"])]
-                if fold is not None:
-                    own |= {"data.num_folds": num_folds, "data.fold": fold}
+                if num_folds:
+                    none = -1 if fold is None else fold
+                    own |= {"data.num_folds": num_folds, "data.fold": none}
                 cell = config.copy_and_resolve_references()
                 override(cell, own)
+                after: tuple[str, ...] = ()
+                if arm.starts_from:
+                    seeds = range(own["seeds.first"], own["seeds.first"] + count)
+                    after = waits_for(arm.starts_from, fold, seeds, cells)
+                    parent = next(c for c in cells if c.name == after[0])
+                    there = "/".join([arm.starts_from, *path[1:]])
+                    cell = started_from(cell, folder, there, parent.config)
                 path += [name] if name else []
-                cells.append(Cell("/".join(path), arm, cell.lock()))
+                cell = resolved(cell.lock())
+                cells.append(Cell("/".join(path), arm, cell, after))
+    places = {arm.name: i for i, arm in enumerate(arms)}
+    cells.sort(key=lambda cell: places[cell.arm.name])  # stable: cells stay in order
     added = any("/seeds-" in cell.name for cell in cells)
     sequential = sequential or added or before.get("sequential", False)
     plan = Plan(ablation, scale, arms, tuple(cells), folder, sequential)
@@ -217,16 +250,6 @@ def earlier_plan(folder: Path) -> dict[str, Any] | None:
     return read_record(path, PLAN) if is_there(path) else None
 
 
-def _planned_seeds(plan: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Arm -> how many seeds each of its cells has, folds aside."""
-    counts: dict[str, dict[int, int]] = {}
-    for arm in plan["arms"]:
-        for cell in arm["cells"]:
-            seeds = cell["seeds"]
-            counts.setdefault(arm["name"], {})[seeds[0]] = len(seeds)
-    return {arm: list(of_arm.values()) for arm, of_arm in counts.items()}
-
-
 def _refuse_other_plan(plan: Plan, earlier: Mapping[str, Any]) -> None:
     """Refuses a plan that is not the one of its folder, or more of it."""
     given = {"ablation": plan.ablation.name, "scale": plan.scale}
@@ -244,39 +267,6 @@ def _refuse_other_plan(plan: Plan, earlier: Mapping[str, Any]) -> None:
             f"give the same --folds, put the arm back into {plan.ablation.name}.py, or "
             "give another --workdir"
         )
-
-
-def seed_groups(
-    before: Sequence[int], wanted: int, usual: int, holder: str
-) -> dict[str, tuple[int, int]]:
-    """Which seeds are trained together: those planned before, then all that are new.
-
-    Args:
-      before: how many seeds the cells of an arm have that were planned before.
-      wanted: seeds of the arm; 0 for those planned before, or the usual number.
-      usual: of the scale.
-      holder: what has the earlier plan, for the message.
-
-    Returns:
-      Last part of the cell's name, '' for the first, -> (number of its first seed,
-      counted from that of the recipe, number of seeds).
-
-    Raises:
-      UserError: fewer seeds are wanted than were planned.
-    """
-    total = sum(before)
-    wanted = wanted or total or usual
-    if wanted < total:
-        raise UserError(
-            f"--seeds={wanted}, but {holder} holds {total} seeds of an arm: give "
-            f"--seeds={total} or more, or another --workdir"
-        )
-    counts = [*before, *([wanted - total] if wanted > total else [])]
-    firsts = itertools.accumulate(counts[:-1], initial=0)
-    return {
-        f"seeds-{first}" if first else "": (first, count)
-        for first, count in zip(firsts, counts, strict=True)
-    }
 
 
 def _refuse_questioned_keys(
@@ -370,6 +360,7 @@ def _describe(
         "name": arm.name,
         "axes": dict(arm.axes),
         "overrides": to_plain(arm.overrides),
+        **({"starts_from": arm.starts_from} if arm.starts_from else {}),
         **facts[cells[0].name],
         "cells": [
             {

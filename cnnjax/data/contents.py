@@ -112,7 +112,8 @@ def remarks_on_splits(
                 f"the {split} images that were chosen of {pool} have none of "
                 f"{len(absent):,} of {len(counts):,} classes: {names}"
             )
-    if request.num_test == 0 and not taken["test"][1].sum():
+    nothing_tests = not (taken["test"][1].sum() or request.num_folds)
+    if request.num_test == 0 and nothing_tests:
         name, key = request.name, "config.data.num_test"
         sentences.append(
             f"{name} has too few images for a share of them to be a test split, so "

@@ -6,7 +6,6 @@ held in memory ('resident') or read and decoded as they are needed ('streaming')
 """
 
 import dataclasses
-import functools
 import hashlib
 import math
 import os
@@ -15,18 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.data.classes import only_classes
 from cnnjax.data.contents import Contents, remarks_on_splits
-from cnnjax.data.decoded_cache import decoded_once, key_of
-from cnnjax.data.fingerprints import fingerprint, streamed_fingerprint
+from cnnjax.data.decoded_cache import decoded_once
+from cnnjax.data.fingerprints import fingerprint, streamed_marks
 from cnnjax.data.images import require_memory, with_channels
-from cnnjax.data.labels import checked_pools
+from cnnjax.data.labels import checked_pools, with_noise
 from cnnjax.data.request import Request
 from cnnjax.data.sources import digits, folder, synthetic, tfds
+from cnnjax.data.sources.archives import imagenet, webdataset
 from cnnjax.data.sources.source import Chosen, Source, reading
 from cnnjax.data.split import (
     Split,
     StreamedSplit,
     choose,
+    left_in,
     require_shape,
 )
 from cnnjax.errors import UserError, unknown_name
@@ -36,6 +38,8 @@ SOURCES: dict[str, Callable[[Request], Source]] = {
     "digits": digits.open_source,
     "synthetic": synthetic.open_source,
     "folder": folder.open_source,
+    "imagenet": imagenet.open_source,
+    "webdataset": webdataset.open_source,
     **dict.fromkeys(tfds.NAMES, tfds.open_source),
 }
 
@@ -98,6 +102,7 @@ def load_dataset(request: Request) -> Dataset:
     delivery = request.delivery
     if delivery == "auto":
         fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
+        fits &= not request.geometry.of_files
         delivery = "resident" if fits else "streaming"
     streaming = delivery == "streaming"
     require_memory(
@@ -122,6 +127,15 @@ def open_source(request: Request) -> Source:
       UserError: as `load_dataset`.
     """
     source = _opener(request.name)(request)
+    if request.geometry.of_files and source.root is None:
+        raise UserError(
+            f"config.geometry.train={request.geometry.train!r} with "
+            f"config.geometry.evaluation={request.geometry.evaluation!r} cuts "
+            f"photographs in files, and {request.name} is in memory: set both to "
+            "'center', or config.data.name to a set of files"
+        )
+    if request.classes:
+        source = only_classes(source, request.name, request.classes)
     num_classes = len(source.class_names)
     if request.num_classes not in (0, num_classes):
         raise UserError(
@@ -132,12 +146,13 @@ def open_source(request: Request) -> Source:
     note = "; ".join([source.note, *sentences] if source.note else sentences)
     remarks = (*source.remarks, *sentences)
     source = dataclasses.replace(source, pools=pools, note=note, remarks=remarks)
+    source = with_noise(source, request.label_noise, request.split_seed)
     height, width, channels = source.image_shape
     if request.channels in (0, channels):
         return source
 
-    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = source.read(pool, indices)
+    def read(pool: str, *chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = source.read(pool, *chosen)
         return with_channels(images, request.channels), labels
 
     shape = (height, width, request.channels)
@@ -148,12 +163,19 @@ def open_source(request: Request) -> Source:
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are needed."""
     shape, from_files = source.image_shape, source.root is not None
-    stamp = functools.cache(lambda: key_of(_paths(source), ()))
+    mark, stamp = streamed_marks(source, request, chosen)
     splits = {
-        split: StreamedSplit(split, source.read, *of_split, shape, from_files, stamp)
+        split: StreamedSplit(
+            split,
+            source.read,
+            *of_split,
+            shape,
+            from_files,
+            stamp,
+            drawn=request.geometry.train != "center",
+        )
         for split, of_split in chosen.items()
     }
-    mark = streamed_fingerprint(source, request, chosen)
     return _dataset(source, request, chosen, splits, mark)
 
 
@@ -171,7 +193,8 @@ def _dataset(
     }
     divided = not source.in_splits and set(found) == {"train"}
     said = remarks_on_splits(request, source.class_names, found, taken, divided)
-    contents = Contents(found, taken, source.ignored, (*source.remarks, *said))
+    remarks = (*source.remarks, *said, *left_in(chosen, request))
+    contents = Contents(found, taken, source.ignored, remarks)
     return Dataset(
         name=request.name,
         **splits,
@@ -218,7 +241,9 @@ def _read_once(
     if source.root is None:
         return decode()
     chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
+    noise = (request.label_noise, request.split_seed) if request.label_noise else ()
     what = (pool, chosen, request.image_size, request.channels)
+    what += (*request.classes, *noise)
     return decoded_once(_paths(source), what, decode)
 
 

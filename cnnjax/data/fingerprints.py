@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from cnnjax.data.images import DECODING
 from cnnjax.data.request import Request
+from cnnjax.data.sources.paths import Paths
 from cnnjax.data.sources.source import Chosen, Source
 from cnnjax.data.split import Split
 from cnnjax.files import read_regular
@@ -25,14 +26,21 @@ def fingerprint(splits: Iterable[Split]) -> str:
     return digest.hexdigest()[:16]
 
 
-def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> str:
-    """16 hex digits of a SHA-256 that tell a set from others without decoding it.
+def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[str, str]:
+    """What tells a streamed set from others, without decoding it.
 
-    Covers the names below the set's folder and the sizes of its files, the content of
-    its own metadata (files *.json), how images are cropped, the names of the classes,
-    and which images make up each split. So it does not see a file that was changed to
-    another of equal size, and it is not the fingerprint that the same images have in
-    memory.
+    The first covers the names below the set's folder and the sizes of its files, the
+    content of its own metadata (files *.json), how images are cropped, the names of the
+    classes, and which images make up each split. So it does not see a file that was
+    changed to another of equal size, and it is not the fingerprint that the same images
+    have in memory.
+
+    The second covers what the system says of these files where they are: a copy may be
+    given the time of what it replaces (`cp -p`); the time of the change itself, and the
+    number of the file, cannot be chosen.
+
+    Returns:
+      (fingerprint, 16 hex digits of a SHA-256; stamp, the same).
     """
     digest = hashlib.sha256()
     if source.root is None:  # images that follow from these alone
@@ -41,13 +49,55 @@ def streamed_fingerprint(source: Source, request: Request, chosen: Chosen) -> st
         digest.update(f"decoding {DECODING}\n".encode())
     what = ("streamed", source.class_names, source.image_shape, request.image_size)
     digest.update(repr(what).encode())
-    for name in sorted(source.files()):
-        path = os.path.join(source.root or "", name)
-        digest.update(os.fsencode(f"{name} {os.stat(path).st_size}\n"))
-        if name.endswith(".json"):
-            digest.update(read_regular(path, MOST_METADATA))
+    digest.update((source.mark + request.geometry.mark).encode())
+    root = os.path.abspath(source.root or "")
+    stamp = hashlib.sha256(os.fsencode(root))
+    # Once, of a million files, and each folder looked up once.
+    for folder, names in _in_order(source.files()):
+        stats = _stats(os.path.join(root, folder), names)
+        start = f"{folder}/" if folder else ""
+        for some in _ending_in_json(names):
+            lines = (f"{start}{names[i]} {stats[i].st_size}\n" for i in some)
+            digest.update(os.fsencode("".join(lines)))
+            if names[some[-1]].endswith(".json"):
+                path = os.path.join(root, folder, names[some[-1]])
+                digest.update(read_regular(path, MOST_METADATA))
+        times = (
+            f"\n{start}{name} {s.st_size} {s.st_mtime_ns} {s.st_ctime_ns} {s.st_ino}"
+            for name, s in zip(names, stats, strict=True)
+        )
+        stamp.update(os.fsencode("".join(times)))
+    if request.label_noise:
+        digest.update(repr((request.label_noise, request.split_seed)).encode())
     for split in ("train", "validation", "test"):
         pool, indices = chosen[split]
         digest.update(f"{split} {pool} {len(indices)}\n".encode())
         digest.update(indices.astype("<i8").data)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:16], stamp.hexdigest()[:16]
+
+
+def _in_order(files: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    """(folder, names) of files in the order of their paths."""
+    if isinstance(files, Paths):
+        return files.in_order()
+    return ((folder, [name]) for folder, name in map(os.path.split, sorted(files)))
+
+
+def _ending_in_json(names: list[str]) -> Iterator[range]:
+    """Stretches of names, each up to a file *.json or to the end."""
+    start = 0
+    for place, name in enumerate(names):
+        if name.endswith(".json") or place == len(names) - 1:
+            yield range(start, place + 1)
+            start = place + 1
+
+
+def _stats(folder: str, names: list[str]) -> list[os.stat_result]:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return [os.stat(name, dir_fd=handle) for name in names]
+    except OSError as error:
+        error.filename = os.path.join(folder, str(error.filename))
+        raise
+    finally:
+        os.close(handle)

@@ -19,6 +19,8 @@ import numpy as np
 import psutil
 from PIL import ExifTags, Image, TiffImagePlugin
 
+from cnnjax.data.cuts import Cut, center_square, evaluated
+from cnnjax.data.geometry import CENTER, Geometry
 from cnnjax.errors import UserError
 
 # Goes up when files are decoded to other pixels than before: what is kept of decoded
@@ -53,30 +55,15 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
-def center_square(image: Image.Image, size: int) -> Image.Image:
-    """Cuts the largest centred square and resizes it.
-
-    The resize is bilinear over the whole footprint of an output pixel (antialiased when
-    shrinking), as Pillow does it.
+def resize_batch(
+    images: np.ndarray, size: int, geometry: Geometry = CENTER
+) -> np.ndarray:
+    """What an evaluation sees, for an array.
 
     Args:
-      image: any Pillow image.
-      size: side of the result in pixels, at least 1.
-
-    Returns:
-      The image, `size` x `size`; the same object if it already has that size.
-    """
-    width, height = image.size
-    if width == height == size:
-        return image
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-
-
-def resize_batch(images: np.ndarray, size: int) -> np.ndarray:
-    """`center_square` for an array.
+      images: all of one size.
+      size: side of the result in pixels.
+      geometry: how they are cut.
 
     Shapes:
       images: uint8 [N, H, W, C], C is 1 or 3; result uint8 [N, size, size, C].
@@ -87,7 +74,7 @@ def resize_batch(images: np.ndarray, size: int) -> np.ndarray:
     result = np.empty((num, size, size, channels), np.uint8)
     for i, pixels in enumerate(images):
         image = Image.fromarray(pixels[:, :, 0] if channels == 1 else pixels)
-        result[i] = _pixels(center_square(image, size), channels)
+        result[i] = _pixels(evaluated(geometry, image, size), channels)
     return result
 
 
@@ -131,6 +118,7 @@ def decode_all(
     channels: int,
     size: int,
     convert: bool = False,
+    cut: Cut | None = None,
 ) -> np.ndarray:
     """Decodes files of `FORMATS`.
 
@@ -140,6 +128,7 @@ def decode_all(
       channels: 1 or 3; grey images are repeated to three channels where need be.
       size: side to crop and resize to, in pixels; 0 = all have the same size already.
       convert: with `channels` 1, turns colour into grey in place of refusing it.
+      cut: what is done to each, if not `center_square`; needs `size`.
 
     Returns:
       uint8 [num_images, H, W, channels].
@@ -159,7 +148,7 @@ def decode_all(
         if image.mode != _MODES[channels]:
             image = image.convert(_MODES[channels])
         if size:
-            image = center_square(image, size)
+            image = cut(i, image) if cut else center_square(image, size)
         pixels = _pixels(image, channels)
         if result is None:
             first = name

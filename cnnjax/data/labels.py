@@ -1,10 +1,11 @@
-"""Checks labels before training: each must name a class."""
+"""Checks labels before training, and plants wrong ones where that is wanted."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
-from cnnjax.data.sources.source import Pool
+from cnnjax.data.sources.source import Pool, Source
 from cnnjax.errors import UserError
 
 UNLABELLED = -1  # what TFDS writes where the label is a secret
@@ -50,3 +51,34 @@ def checked_pools(
                 "config.data.name"
             )
     return kept, sentences
+
+
+def with_noise(source: Source, share: float, seed: int) -> Source:
+    """The source with wrong labels in its training pool; the others stay.
+
+    Args:
+      source: with labels that name a class.
+      share: of the training pool, [0, 1); rounded to whole images.
+      seed: which images, and which of the other classes each gets, alike for all.
+    """
+    pool, classes = source.pools["train"], len(source.class_names)
+    labels: Any = pool.labels
+    # RandomState's stream is frozen for good; that of Generator is not.
+    stream = np.random.RandomState([seed, 1])
+    wrong = stream.permutation(pool.size)[: round(share * pool.size)]
+    if classes < 2 or not len(wrong):
+        return source
+    noisy = labels.copy()
+    noisy[wrong] = (labels[wrong] + stream.randint(1, classes, len(wrong))) % classes
+
+    def read(name: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, own = source.read(name, indices)
+        return images, noisy[indices] if name == "train" else own
+
+    pools = source.pools | {"train": dataclasses.replace(pool, labels=noisy)}
+    sentence = f"{len(wrong):,} training labels are wrong on purpose (label_noise)"
+    note = "; ".join(text for text in (source.note, sentence) if text)
+    remarks = (*source.remarks, sentence)
+    return dataclasses.replace(
+        source, pools=pools, read=read, note=note, remarks=remarks
+    )

@@ -1,6 +1,7 @@
 """From stored images to what a trained net takes, without the data set."""
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cnnjax.data.augment import apply_statistics
+from cnnjax.data.geometry import CENTER, Geometry
 from cnnjax.data.images import as_viewed, resize_batch, with_channels
 from cnnjax.data.standardize import Statistics
 from cnnjax.errors import UserError
@@ -25,19 +27,20 @@ class Preprocess:
       standardize: a key of `standardize.STANDARDIZE`.
       statistics: those of the training images.
       to_grey: whether colour becomes grey, as with `config.data.channels` 1.
+      geometry: what is seen of images of another size.
     """
 
     image_shape: tuple[int, int, int]
     standardize: str
     statistics: Statistics
     to_grey: bool = False
+    geometry: Geometry = CENTER
 
     def __call__(self, images: Any) -> jax.Array:
         """float32 [N, H, W, C] for `network.apply(variables, ..., train=False)`.
 
-        Images of another size are cropped to the centred square and resized, as
-        `config.data.image_size` does it; grey ones are repeated for a net that takes
-        colour.
+        Images of another size are cut and resized as in evaluation (`config.geometry`);
+        grey ones are repeated for a net that takes colour.
 
         Args:
           images: uint8 [N, H, W, C] or one image [H, W, C], of any size; a Pillow
@@ -65,7 +68,7 @@ class Preprocess:
             colour = "grey (of colour its luma)"
         size = f"{height}x{width}"
         if height == width:
-            size = f"centred square resized to {size} (bilinear, antialiased)"
+            size = self._cut(size)
         return f"{colour}, {size}, divided by 255, {self._standardized()}"
 
     def record(self) -> dict[str, Any]:
@@ -84,6 +87,11 @@ class Preprocess:
             "std": _listed(self.statistics.std),
             "per_image": self.statistics.per_image,
             "to_grey": self.to_grey,
+            "geometry": {
+                "evaluation": self.geometry.evaluation,
+                "fraction": self.geometry.fraction,
+                "interpolation": self.geometry.interpolation,
+            },
             "words": self.words(),
         }
 
@@ -96,7 +104,16 @@ class Preprocess:
             record["standardize"],
             Statistics(mean, std, record["per_image"]),
             record["to_grey"],
+            # Older ones saw the centred square.
+            Geometry(**record.get("geometry", {})),
         )
+
+    def _cut(self, size: str) -> str:
+        if self.geometry.evaluation == "center":
+            return f"centred square resized to {size} (bilinear, antialiased)"
+        side = math.floor(self.image_shape[0] / self.geometry.fraction)
+        how = f"({self.geometry.interpolation}, antialiased)"
+        return f"shorter side resized to {side} {how}, {size} in the middle"
 
     def _standardized(self) -> str:
         if self.statistics.per_image:
@@ -130,7 +147,7 @@ class Preprocess:
                 f"the images are {images.shape[1]}x{images.shape[2]} and the net was "
                 f"trained on {height}x{width}, which is no square: resize them to that"
             )
-        return resize_batch(images, height)
+        return resize_batch(images, height, self.geometry)
 
 
 def _pixels(image: Any) -> np.ndarray:

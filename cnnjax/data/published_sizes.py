@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from cnnjax.data.classes import only_declared
 from cnnjax.data.dataset import Dataset, open_source, streamed
 from cnnjax.data.request import Request
-from cnnjax.data.sources.source import MissingData, Pool
+from cnnjax.data.sources.source import MissingData
 from cnnjax.data.split import StreamedSplit, choose
 from cnnjax.errors import UserError
 
@@ -68,6 +69,7 @@ DECLARED: dict[str, Declared] = {
     "tfds:imagenet2012": Declared(
         "ImageNet-1k", IMAGENET, ANY_SIZE, 1000, ILSVRC | {"validation": 50_000}
     ),
+    "imagenet": Declared("ImageNet-1k", IMAGENET, ANY_SIZE, 1000, ILSVRC),
     # Recipes for ImageNet read any folder of images.
     "folder": Declared("ImageNet-1k", IMAGENET, ANY_SIZE, 1000, ILSVRC),
 }
@@ -92,14 +94,13 @@ def describe_dataset(request: Request) -> tuple[Dataset, str]:
         if name not in DECLARED:
             raise
     about = DECLARED[name]
-    pools = {pool: Pool(size) for pool, size in about.pools.items()}
+    pools, classes = only_declared(about.pools, about.num_classes, request.classes)
     chosen = choose(pools, request)
     shape = _shape(about, request)
     splits: dict[str, Any] = {
         split: StreamedSplit(split, _refuse, *of_split, shape)
         for split, of_split in chosen.items()
     }
-    classes = tuple(str(label) for label in range(about.num_classes))
     where = f"in {request.data_dir!r}" if request.data_dir else "(no data_dir)"
     note = (
         f"data {name!r} not found {where}: planned with the published facts of "

@@ -44,7 +44,7 @@ def require_readable(
             continue
         shard = np.arange(process, len(split), num_processes)
         # Pillow's releases may differ in what they read.
-        known = (fingerprint, split.stamp(), PIL.__version__)
+        known = (fingerprint, split.stamp, PIL.__version__)
         words = (*known, split.name, process, num_processes)
         key = hashlib.sha256(repr(words).encode()).hexdigest()[:32]
         if array_cache.find(KIND, key, ("count",)) is not None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from cnnjax.data.geometry import CENTER, Geometry
 from cnnjax.errors import UserError, unknown_name
 
 DELIVERIES = ("auto", "resident", "streaming")
@@ -33,7 +34,15 @@ class Request:
       num_folds: folds of cross-validation; 0 = none. The training pool of the source is
         divided, stratified where labels are known, and its own test split stays unread.
       fold: 0 to num_folds - 1; the fold that is the test split, in place of `num_test`.
+        With -1 none is: the whole pool trains, nothing of it validates, and the test
+        split is the source's own, or empty.
       channels: 1 or 3, whatever is stored; 0 = those of the first training image.
+      classes: names of those that are kept, with new labels in this order; () = all.
+      geometry: section `geometry`: which part of a photograph is seen.
+      exclude: positions in the training pool of the source, from 0, of images that the
+        training split lacks; which images validate and test does not change.
+      label_noise: share of the labels of the training pool, below 1, that become
+        another class, chosen by `split_seed`; see `labels.with_noise`.
 
     Raises:
       UserError: a value out of range.
@@ -51,6 +60,15 @@ class Request:
     num_folds: int = 0
     fold: int = 0
     channels: int = 0
+    classes: tuple[str, ...] = ()
+    geometry: Geometry = CENTER
+    exclude: tuple[int, ...] = ()
+    label_noise: float = 0.0
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a fold is the test split."""
+        return self.num_folds > 0 and self.fold >= 0
 
     def __post_init__(self):
         if self.delivery not in DELIVERIES:
@@ -81,11 +99,28 @@ class Request:
                 f"{MOST_PIXELS} pixels"
             )
         k, fold = self.num_folds, self.fold
-        if k < 0 or k == 1 or not 0 <= fold < max(k, 1):
+        if k < 0 or k == 1 or not -(k > 0) <= fold < max(k, 1):
             raise UserError(
                 f"config.data.num_folds={k} and config.data.fold={fold} do not fit: "
                 "give 2 folds or more, or 0 for none, and a fold from 0 to "
-                "num_folds - 1"
+                "num_folds - 1, or -1 to hold none out"
+            )
+        if not 0 <= self.label_noise < 1:
+            raise UserError(
+                f"config.data.label_noise={self.label_noise} is no share of images: "
+                "give 0 or more, and less than 1"
+            )
+        if self.exclude and min(self.exclude) < 0:
+            raise UserError(
+                f"config.data.exclude has {min(self.exclude)}: give positions of "
+                "images, from 0, as `outliers` writes them"
+            )
+        self.geometry.check(self.image_size)
+        if self.geometry.of_files and self.delivery == "resident":
+            raise UserError(
+                "config.data.delivery='resident' keeps one form of each image, and "
+                "config.geometry cuts each anew: set config.data.delivery to "
+                "'streaming' or 'auto', or config.geometry to center"
             )
         if self.split_seed > MAX_SEED:
             raise UserError(

@@ -1,7 +1,6 @@
 """Splits: which images each has, and its images in memory or read when needed."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -23,6 +22,7 @@ class Split:
     """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
 
     streamed: ClassVar[Literal[False]] = False
+    drawn: ClassVar[Literal[False]] = False
     images: np.ndarray
     labels: np.ndarray
 
@@ -34,7 +34,9 @@ class Split:
         """(H, W, C)."""
         return self.images.shape[1:]
 
-    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, indices: np.ndarray, *draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(images uint8 [n, H, W, C], labels int32 [n]) at some indices."""
         return self.images[indices], self.labels[indices]
 
@@ -52,6 +54,7 @@ class StreamedSplit:
       from_files: whether an image may be broken; those of embedded sources are not.
       stamp: what the system says of the files, for the keys of what is kept of them:
         the fingerprint does not see other pixels in a file of equal size.
+      drawn: whether training sees another part of an image each time.
     """
 
     streamed: ClassVar[Literal[True]] = True
@@ -61,13 +64,20 @@ class StreamedSplit:
     indices: np.ndarray
     image_shape: tuple[int, int, int]
     from_files: bool = True
-    stamp: Callable[[], str] = str
+    stamp: str = ""
+    drawn: bool = False
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, indices: np.ndarray, *draws: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """As `Split.read`; several threads may read at once.
+
+        Args:
+          indices: of examples, as an evaluation sees them.
+          draws: of `geometry.draw`, for these examples as training sees them.
 
         Raises:
           Unreadable: a broken image, or one of another shape than the first.
@@ -75,7 +85,8 @@ class StreamedSplit:
         if len(indices) == 0:
             return np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int32)
         try:
-            images, labels = self.source_read(self.pool, self.indices[indices])
+            chosen = self.indices[indices]
+            images, labels = self.source_read(self.pool, chosen, *draws)
             require_shape(images, self.image_shape, self.name)
         except UserError as error:
             raise Unreadable(str(error)) from error
@@ -114,13 +125,15 @@ def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) ->
     order = {
         pool: split_order(pools[pool], request.split_seed) for pool in sorted(pools)
     }
-    if request.num_folds:
+    if request.holds_out:
         pools = {name: pool for name, pool in pools.items() if name != "test"}
         size, k = pools["train"].size, request.num_folds
         start, stop = (i * size // k for i in (request.fold, request.fold + 1))
         # The images of the fold come first, where those of the test split are taken.
         order["train"] = np.roll(order["train"], -start)
         want["test"] = stop - start
+    if request.num_folds and not request.holds_out:
+        want |= {"test": 0 if "test" in pools else -1, "validation": -1}
     used = dict.fromkeys(pools, 0)
     chosen: Chosen = {}
     # What comes in splits is not divided any further unless a number is asked for.
@@ -144,7 +157,39 @@ def choose(pools: dict[str, Pool], request: Request, in_splits: bool = False) ->
         indices = order[pool][used[pool] : used[pool] + num]
         chosen[split] = (pool, np.sort(indices))
         used[pool] += num
+    if request.exclude:
+        chosen["train"] = ("train", _kept(chosen["train"][1], pools["train"], request))
     return chosen
+
+
+def left_in(chosen: Chosen, request: Request) -> list[str]:
+    """A sentence on images of `Request.exclude` that validate or test."""
+    found = [
+        f"{num:,} of the {split} split"
+        for split in ("validation", "test")
+        if chosen[split][0] == "train"
+        and (num := np.isin(chosen[split][1], request.exclude).sum())
+    ]
+    if not found:
+        return []
+    return [f"config.data.exclude has {' and '.join(found)}, which stay there"]
+
+
+def _kept(indices: np.ndarray, pool: Pool, request: Request) -> np.ndarray:
+    """The training images without those of `Request.exclude`."""
+    if max(request.exclude) >= pool.size:
+        raise UserError(
+            f"config.data.exclude has {max(request.exclude)}, but the training pool of "
+            f"{request.name} has the images 0 to {pool.size - 1}: give a list that was "
+            "made for these images"
+        )
+    kept = np.setdiff1d(indices, request.exclude)
+    if not len(kept):
+        raise UserError(
+            f"config.data.exclude leaves none of the {len(indices)} training images: "
+            "give fewer"
+        )
+    return kept
 
 
 def split_order(pool: Pool, seed: int) -> np.ndarray:
@@ -159,9 +204,13 @@ def split_order(pool: Pool, seed: int) -> np.ndarray:
         return order
     labels = pool.labels[order]
     place = np.empty(pool.size)
-    for label in np.unique(labels):
-        (rows,) = np.nonzero(labels == label)
-        place[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    # One sort, however many classes there are.
+    by_class = np.argsort(labels, kind="stable")
+    _, starts, counts = np.unique(
+        labels[by_class], return_index=True, return_counts=True
+    )
+    for start, count in zip(starts, counts, strict=True):
+        place[by_class[start : start + count]] = (np.arange(count) + 0.5) / count
     return order[np.argsort(place, kind="stable")]
 
 

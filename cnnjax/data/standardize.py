@@ -1,8 +1,9 @@
 """Statistics for standardisation, measured on the training images."""
 
+import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import PIL
 from cnnjax.data import array_cache
 from cnnjax.data.split import Split, StreamedSplit
 from cnnjax.data.streaming import EvalStream, num_cores
-from cnnjax.errors import unknown_name
+from cnnjax.errors import UserError, shown, unknown_name
 
 # Images summed at once: 1,000 squares of a byte fit in 32 bits.
 BLOCK = 1000
@@ -71,22 +72,74 @@ def _pixel_mean(sums: Sums) -> Statistics:
     return Statistics(mean.astype(np.float32), np.float32(1))
 
 
-# Legal values of config.augment.standardize; what needs no image, or a function of the
-# sums over all of them.
+def _constant(mean: Sequence[float], std: Sequence[float]) -> Statistics:
+    shape = (1, 1, 1, len(mean))
+    return Statistics(
+        np.array(mean, np.float32).reshape(shape),
+        np.array(std, np.float32).reshape(shape),
+    )
+
+
+# Of sets and nets in common use, one number a channel: red, green, blue.
+CONSTANTS = {
+    # Of the training images of ILSVRC 2012; torchvision's and most published nets.
+    "imagenet": _constant((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # Black is -1 and white 1: Inception and MobileNet, by their authors' code.
+    "inception": _constant((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+}
+# Legal values of config.augment.standardize beside numbers; what needs no image, or a
+# function of the sums over all of them.
 STANDARDIZE: dict[str, Statistics | Callable[[Sums], Statistics]] = {
     "none": Statistics(np.float32(0), np.float32(1)),
     "channel": _channel,
     "pixel_mean": _pixel_mean,
     "image": Statistics(np.float32(0), np.float32(1), per_image=True),
+    **CONSTANTS,
 }
 
 
-def check_standardize(standardize: str) -> None:
-    """Raises a UserError unless there is such a standardisation."""
-    if standardize not in STANDARDIZE:
+def standardisation(
+    standardize: str, channels: int
+) -> Statistics | Callable[[Sums], Statistics]:
+    """What a value of `config.augment.standardize` stands for.
+
+    Args:
+      standardize: a key of `STANDARDIZE`, or numbers of one's own, the mean and the
+        standard deviation of each channel where white is 1: '0.5,0.4,0.3/0.2,0.2,0.2'.
+      channels: of the images.
+
+    Raises:
+      UserError: there is no such standardisation, or not for so many channels.
+    """
+    mean, slash, std = str(standardize).partition("/")
+    if not slash and standardize not in STANDARDIZE:
         raise unknown_name(
             "standardisation", standardize, STANDARDIZE, "config.augment.standardize"
         )
+    found = _given(standardize, mean, std) if slash else STANDARDIZE[standardize]
+    if not isinstance(found, Statistics) or not np.ndim(found.mean):
+        return found
+    if np.size(found.mean) != channels:
+        raise UserError(
+            f"config.augment.standardize={standardize!r} has {np.size(found.mean)} "
+            f"channels and the images have {channels}: give one number a channel, or "
+            f"set config.data.channels to {np.size(found.mean)}"
+        )
+    return found
+
+
+def _given(standardize: str, *parts: str) -> Statistics:
+    """Of numbers in text."""
+    with contextlib.suppress(ValueError):
+        mean, std = ([float(number) for number in part.split(",")] for part in parts)
+        fits = all(0 <= m <= 1 for m in mean) and all(1e-6 <= s <= 1 for s in std)
+        if fits and len(mean) == len(std):
+            return _constant(mean, std)
+    raise UserError(
+        f"config.augment.standardize={shown(standardize)} is no mean and standard "
+        "deviation of each channel: give numbers from 0 to 1 as "
+        "'0.485,0.456,0.406/0.229,0.224,0.225'"
+    )
 
 
 def measure(standardize: str, images: np.ndarray) -> Statistics:
@@ -94,8 +147,8 @@ def measure(standardize: str, images: np.ndarray) -> Statistics:
 
     Args:
       standardize: 'none' (white is 1, black is 0), 'channel' (mean and standard
-        deviation per channel), 'pixel_mean' (mean image subtracted) or 'image' (each
-        image by itself).
+        deviation per channel), 'pixel_mean' (mean image subtracted), 'image' (each
+        image by itself), or constants: see `standardisation`.
       images: uint8 [N, H, W, C], the training split only.
 
     Returns:
@@ -104,8 +157,7 @@ def measure(standardize: str, images: np.ndarray) -> Statistics:
     Raises:
       UserError: an unknown kind.
     """
-    check_standardize(standardize)
-    of_kind = STANDARDIZE[standardize]
+    of_kind = standardisation(standardize, images.shape[-1])
     if isinstance(of_kind, Statistics):
         return of_kind
     blocks = (images[i : i + BLOCK] for i in range(0, len(images), BLOCK))
@@ -140,12 +192,11 @@ def measure_split(
     """
     if not split.streamed:
         return measure(standardize, split.images)
-    check_standardize(standardize)
-    of_kind = STANDARDIZE[standardize]
+    of_kind = standardisation(standardize, split.image_shape[-1])
     if isinstance(of_kind, Statistics):
         return of_kind
     # Pillow's releases may decode JPEG to other pixels.
-    words = f"{fingerprint} {split.stamp()} {PIL.__version__}"
+    words = f"{fingerprint} {split.stamp} {PIL.__version__}"
     key = hashlib.sha256(words.encode()).hexdigest()[:32]
     found: Any = array_cache.find("statistics", key, ("total", "squares"))
     found_by = over_processes(np.array([found is not None], np.int64))

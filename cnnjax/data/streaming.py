@@ -19,6 +19,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
+from cnnjax.data.geometry import draw
 from cnnjax.data.split import Split, StreamedSplit
 
 # Images that a thread reads at once: enough that the call costs little, few enough
@@ -56,6 +57,12 @@ class EpochOrder:
             of_epoch = epochs == epoch
             result[of_epoch] = self._order(int(epoch))[places[of_epoch]]
         return result
+
+    def draws(self, positions: np.ndarray) -> np.ndarray:
+        """What is drawn for the examples at some positions, float64 [n, DRAWS]."""
+        words = self._key.ravel().astype(np.uint64)
+        key = int(words[0]) << 32 | int(words[-1])
+        return draw(key, positions // self._num_examples, self.at(positions))
 
     def _order(self, epoch: int) -> np.ndarray:
         with self._lock:
@@ -198,7 +205,8 @@ class TrainStream(_Stream):
 
     def _read(self, order: EpochOrder, step: int, piece: slice):
         positions = step * self._batch_size + self._positions[piece]
-        return self._split.read(order.at(positions))
+        draws = (order.draws(positions),) if self._split.drawn else ()
+        return self._split.read(order.at(positions), *draws)
 
 
 class EvalStream(_Stream):

@@ -12,17 +12,17 @@ were left out are logged.
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from flax import traverse_util
 from flax.core import meta
 
-from cnnjax.errors import printable
+from cnnjax.errors import UserError, printable
 from cnnjax.interop.convert import state_dict_of
 from cnnjax.interop.files.read import checked_path, opened
-from cnnjax.interop.net import converted, net_of
+from cnnjax.interop.net import converted, net_of, taken_from
 from cnnjax.interop.sources import NAMES, PREPARED, SOURCES, sources_of
 from cnnjax.models.registry import variant
 from cnnjax.net.stacked import unstack
@@ -103,6 +103,62 @@ def load(
     if prepared:
         _LOG.warning("%s: %s", what, prepared)
     return variables
+
+
+def load_taken(
+    name: str,
+    path: str | os.PathLike,
+    sources: Sequence[str],
+    input_shape: tuple[int, int, int],
+    **overrides: Any,
+) -> tuple[dict[str, np.ndarray], str, list[str]]:
+    """What a weight file has of a net that is to be trained further.
+
+    Heads of another number of classes are left out.
+
+    Args:
+      name: as in `from_torch`.
+      path: as in `load`.
+      sources: those that may be meant; the names in the file tell which.
+      input_shape: of the images.
+      **overrides: arguments of `cnnjax.create_model`.
+
+    Returns:
+      Path such as 'params/stem_conv/kernel' -> array, blocks stored separately; the
+      source; notes for the user.
+
+    Raises:
+      UserError: the file fits none of the sources, or several, whose nets compute
+        different functions.
+    """
+    what = f"weight file {printable(checked_path(path))}"
+    found: dict[str, tuple[dict[str, np.ndarray], list[str]]] = {}
+    errors = []
+    for source in sources:
+        with opened(path) as saved:
+            try:
+                found[source] = taken_from(
+                    saved, what, name, source, input_shape, **overrides
+                )
+            except UserError as error:
+                errors.append(error)
+    if not found:
+        raise errors[0]
+    values, *others = (values for values, _ in found.values())
+    if any(_differ(values, other) for other in others):
+        raise UserError(
+            f"{what} has names of {' and of '.join(found)}, whose nets compute "
+            "different functions with these weights: say whose they are by "
+            "config.start.source"
+        )
+    source, (values, notes) = next(iter(found.items()))
+    prepared = PREPARED.get((variant(name).build, source))
+    return values, source, [*notes, *([prepared] if prepared else [])]
+
+
+def _differ(a: Mapping[str, np.ndarray], b: Mapping[str, np.ndarray]) -> bool:
+    """Whether two conversions of a file are different functions of our net."""
+    return a.keys() != b.keys() or any(not np.array_equal(a[k], b[k]) for k in a)
 
 
 def to_torch(

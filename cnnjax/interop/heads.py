@@ -19,6 +19,14 @@ def head_slots(slots: list[Slot], state_dict: Mapping[str, Any]) -> list[Slot]:
     return [s for s in slots if "head" in s.path or (absent and s in auxiliary)]
 
 
+def of_other_classes(slots: list[Slot], state_dict: Mapping[str, Any]) -> bool:
+    """Whether a head that is given has another shape than that of the net."""
+    return any(
+        slot.name in state_dict and state_dict[slot.name].shape != slot.torch_shape
+        for slot in slots
+    )
+
+
 def without(state_dict: Mapping[str, Any], heads: list[Slot]) -> dict[str, Any]:
     """The part of a state dict that belongs to the other layers."""
     modules = {slot.module.name for slot in heads}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from flax import linen as nn
+from flax import traverse_util
 
 from cnnjax.errors import UserError, unknown_name
 from cnnjax.interop import heads
@@ -152,21 +153,87 @@ def converted(
       UserError: as `interop.from_torch`.
     """
     net = net_of(name, source, overrides, input_shape)
+    read = _read(net, saved, what, weights, initial_head, follow=input_shape is None)
+    net, notes = read.net, read.notes
+    values = {}
+    if read.initial:
+        values = heads.initial_values(net.model, net.input_shape, read.initial, seed)
+        notes.append(heads.described(read.initial, seed))
+    if notes:
+        _LOG.warning("%s: %s", what, "; ".join(notes))
+    return stack(fill(net.slots, read.values, values), net.stacks)
+
+
+def taken_from(
+    saved: Any,
+    what: str,
+    name: str,
+    source: str,
+    input_shape: tuple[int, int, int],
+    **overrides: Any,
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """What a checkpoint has of a net: all but heads of another number of classes.
+
+    Args:
+      saved: as of `converted`, with all others.
+
+    Returns:
+      Path such as 'params/stem_conv/kernel' -> array, blocks stored separately; and
+      notes for the user.
+
+    Raises:
+      UserError: as `interop.from_torch`.
+    """
+    net = net_of(name, source, overrides, input_shape)
+    read = _read(net, saved, what, None, None, follow=False)
+    slots = [slot for slot in net.slots if slot not in read.initial]
+    flat = traverse_util.flatten_dict(fill(slots, read.values), sep="/")
+    return flat, read.notes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Contents:
+    """What was read for a net: name -> array, and the slots that stay initial."""
+
+    net: Net
+    values: dict[str, np.ndarray]
+    initial: list[Slot]
+    notes: list[str]
+
+
+def _read(
+    net: Net,
+    saved: Any,
+    what: str,
+    weights: str | None,
+    initial_head: bool | None,
+    *,
+    follow: bool,
+) -> _Contents:
+    """Compares names and shapes, then reads.
+
+    Args:
+      initial_head: None for heads of another number of classes.
+      follow: whether the stem may be for other channels than the net's.
+    """
     given = _given_for(net, saved, what, weights)
     notes = given.notes + [net.note] * bool(net.note)
-    if input_shape is None:
+    if follow:
         listed_channels = net.input_shape[-1]
         net = net.following(_channels(net, given.state_dict))
         if net.input_shape[-1] != listed_channels:
             notes.append(f"its stem is for {net.input_shape[-1]} channels")
-    initial = heads.head_slots(net.slots, given.state_dict) if initial_head else []
+    initial = heads.head_slots(net.slots, given.state_dict)
+    if initial_head is None:
+        initial_head = heads.of_other_classes(initial, given.state_dict)
+    initial = initial if initial_head else []
     kept = heads.without(given.state_dict, initial)
     from_file = [slot for slot in net.slots if slot not in initial]
     if differences(from_file, kept):
         raise UserError(
             describe_mismatch(
-                name,
-                source,
+                net.name,
+                net.source,
                 from_file,
                 kept,
                 given.prefix,
@@ -181,13 +248,7 @@ def converted(
         )
     read = {slot.name: kept[slot.name].read() for slot in from_file}
     notes += _out_of_range(from_file, read)
-    values = {}
-    if initial:
-        values = heads.initial_values(net.model, net.input_shape, initial, seed)
-        notes.append(heads.described(initial, seed))
-    if notes:
-        _LOG.warning("%s: %s", what, "; ".join(notes))
-    return stack(fill(net.slots, read, values), net.stacks)
+    return _Contents(net, read, initial, notes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,6 +30,8 @@ FAMILIES = (
     "nin",
     "vgg",
     "googlenet",
+    "bn_inception",
+    "inception_v2",
     "inception_v3",
     "inception_v4",
     "inception_resnet",

@@ -31,6 +31,11 @@ def by_batch(model: nn.Module) -> Iterator[nn.Module]:
         yield _with_norm(model, eval_statistics="batch")
 
 
+def of_whole_batch(model: nn.Module) -> nn.Module:
+    """The net, in which all images that it is given share their statistics."""
+    return _with_norm(model, examples_per_statistic=None)
+
+
 @contextlib.contextmanager
 def of_last_batch(model: nn.Module) -> Iterator[nn.Module]:
     """The net, whose running statistics become those of the batch it is trained on."""

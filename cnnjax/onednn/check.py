@@ -20,15 +20,18 @@ import jaxlib
 from cnnjax.cache import cache_folder
 from cnnjax.errors import UserError
 from cnnjax.onednn.library import FORCE, VARIABLE
+from cnnjax.process import absolute_entries
 from cnnjax.records import read_json, write_json
 
 # First and last release of jaxlib whose layouts `calls` was tested with.
 TESTED = (0, 10), (0, 12)
 # Goes up when the comparison below changes.
-VERSION = 2
+VERSION = 3
 LONGEST_SECONDS = 120.0
 # What a process of `trial` prints in the end where all is well.
 GOOD = "as XLA"
+# Its exit code where the library is not what is wanted; any other may pass.
+WRONG = 3
 TRIAL = "cnnjax.onednn.trial"
 
 
@@ -72,9 +75,9 @@ def tried(path: str) -> tuple[str | None, bool]:
       What is wrong with it, or None; and whether the same would come of it next time.
     """
     root = str(Path(__file__).parents[2])
-    known = os.environ.get("PYTHONPATH")
+    known = absolute_entries(os.environ.get("PYTHONPATH", ""))
     own = {
-        "PYTHONPATH": os.pathsep.join([root, *([known] if known else [])]),
+        "PYTHONPATH": os.pathsep.join([root, *known]),
         "JAX_PLATFORMS": "cpu",
         VARIABLE: path,
     }
@@ -99,7 +102,8 @@ def tried(path: str) -> tuple[str | None, bool]:
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines or lines[-1] != GOOD:
         why = lines[-1] if lines else f"exit code {done.returncode}"
-        return f"it failed when it was tried ({why})", True
+        # Only what it says by itself: memory or a disk may be full just now.
+        return f"it failed when it was tried ({why})", done.returncode == WRONG
     return None, True
 
 

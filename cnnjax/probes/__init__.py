@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from flax import linen as nn
 
 from cnnjax.errors import UserError
+from cnnjax.probes.ensemble import ENSEMBLE
 from cnnjax.probes.gradient_norms import GRADIENT_NORMS
 from cnnjax.probes.layer_responses import LAYER_RESPONSES
 from cnnjax.probes.lesion import LESION
@@ -22,6 +23,7 @@ PROBES: dict[str, Probe] = {
     "lesion": LESION,
     "shift": SHIFT,
     "statistics": STATISTICS,
+    "ensemble": ENSEMBLE,
 }
 
 

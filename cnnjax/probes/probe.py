@@ -6,6 +6,7 @@ A probe is a pure function of the weights of one seed and a fixed set of images.
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -17,8 +18,19 @@ from cnnjax.training.loss import Loss
 
 # When a probe can look: share of training that is done.
 MOMENTS = {"start": 0.0, "middle": 0.5, "end": 1.0}
+
+
+def share_done(moment: str) -> float:
+    """Share of training that is done at a moment: of `MOMENTS`, or such as '2/5'."""
+    return MOMENTS[moment] if moment in MOMENTS else float(Fraction(moment))
+
+
 # Layers or blocks of one profile in `result.json`; of a deeper net some are left out.
 MOST_POINTS = 200
+
+
+# Moment -> arrays of one seed.
+Seen = Mapping[str, Mapping[str, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +45,8 @@ class Subject:
       forward: an evaluation, with the arguments of `net.forward.forward_eval`.
       loss: that of the training step.
       hyperparameters: those of the training step.
+      members: seeds of an ensemble.
+      snapshots: of a training, in an ensemble.
     """
 
     model: nn.Module
@@ -42,6 +56,13 @@ class Subject:
     forward: Callable
     loss: Loss
     hyperparameters: Mapping[str, Any]
+    members: int = 1
+    snapshots: int = 1
+
+    def moments_of(self, probe: "Probe") -> tuple[str, ...]:
+        """When a probe looks."""
+        parts = range(1, self.snapshots + 1)
+        return probe.moments or tuple(f"{k}/{self.snapshots}" for k in parts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +73,13 @@ class Probe:
       split: whose images it sees: 'train' or 'test'.
       most_images: how many at most, evenly spread over the split; training images
         come in one batch.
-      moments: keys of `MOMENTS`.
+      moments: keys of `MOMENTS`; () for the snapshots of the subject.
       measure: subject -> function (params, model_state, images uint8 [M, B, H, W, C],
         labels int32 [M, B], mask float32 [M, B]) -> dict of arrays, of one seed.
       report: (subject, moment -> arrays of one seed) -> the record in `result.json`:
         numbers, and 'profiles': name -> `profile(...)`.
+      report_of_all: in place of it, of a probe of several nets: (subject, the same of
+        every seed, number of the seed) -> the record of that seed.
       needs: what a net must have.
       fits: (model, image_shape) -> whether a net has it.
       as_trained: whether it sees the running statistics of batch norm at the end too,
@@ -67,7 +90,10 @@ class Probe:
     most_images: int
     moments: tuple[str, ...]
     measure: Callable[[Subject], Callable]
-    report: Callable[[Subject, Mapping[str, Mapping[str, np.ndarray]]], dict[str, Any]]
+    report: Callable[[Subject, Seen], dict[str, Any]] | None = None
+    report_of_all: Callable[[Subject, Sequence[Seen], int], dict[str, Any]] | None = (
+        None
+    )
     needs: str = ""
     fits: Callable[[nn.Module, tuple[int, ...]], bool] = lambda model, shape: True
     as_trained: bool = False

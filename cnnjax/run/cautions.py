@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from cnnjax.data.augment.mix import NAMES as MIXES
 from cnnjax.layers.norm import norm_of
 from cnnjax.run.setup import Run
 from cnnjax.training.schedule import in_steps
@@ -112,9 +113,10 @@ def _statistic(run: Run) -> str:
 
 
 def _mixup(run: Run) -> str:
-    if not run.config.augment.mixup_alpha or run.train.batch_size > 1:
+    on = [name for name in MIXES if run.config.augment[name]]
+    if not on or run.train.batch_size > 1:
         return ""
-    return "config.augment.mixup_alpha mixes an image with itself in a batch of one"
+    return f"config.augment.{on[0]} mixes an image with itself in a batch of one"
 
 
 def _classes(run: Run) -> str:
@@ -164,6 +166,17 @@ def _intervals(run: Run) -> str:
     )
 
 
+def _unfreezing(run: Run) -> str:
+    groups = run.trainable.groups if run.trainable else ()
+    late = [group.first_step for group in groups if group.first_step >= run.total_steps]
+    if not late:
+        return ""
+    return (
+        f"config.start.unfreeze_epochs lets parameters begin at step {_listed(late)}, "
+        f"and training ends at step {run.total_steps:,}: they never train"
+    )
+
+
 def _steps(run: Run, values: Iterable[float]) -> list[int]:
     unit = run.config.schedule.unit
     return in_steps(values, unit, run.total_steps, run.steps_per_epoch)
@@ -185,5 +198,6 @@ CHECKS = {
     "classes": _classes,
     "validation": _validation,
     "intervals": _intervals,
+    "unfreezing": _unfreezing,
 }
 ON_PURPOSE = ("warmup", "validation", "intervals")

@@ -17,6 +17,7 @@ from cnnjax.data.streaming import EvalStream, TrainStream
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import BATCHES, DATA, HOST, STREAM
 from cnnjax.run.setup import SPLITS, Run, split_sizes
+from cnnjax.run.starting.features import PLACE
 from cnnjax.shard import shard
 from cnnjax.training.chunk import BatchAt
 from cnnjax.training.state import stream_key
@@ -123,6 +124,9 @@ class Resident:
         self.batches = resident_batches(run.train.batch_size, sizes["train"])
         # Examples for compiling: of what `take` gives, and of `evaluation`.
         self.train_example = resident_shapes(run.dataset)
+        if run.featured:
+            total = sum(sizes.values())
+            self.train_example[PLACE] = jax.ShapeDtypeStruct((total,), np.int32)
         self.evaluation_example = (self.train_example, *self._evaluations["train"][:2])
         # The most steps of one call of `first_steps`.
         self.most_first_steps = run.eval.precise_batches
@@ -138,8 +142,14 @@ class Resident:
         Args:
           shared: gives what its argument makes, or what another run of equal data made.
         """
-        dataset, put = self._run.dataset, self._run.parallel.put
-        self._data = shared(lambda: put(resident_data(dataset), DATA))
+        put = self._run.parallel.put
+        self._data = shared(lambda: put(self._all(), DATA))
+
+    def _all(self) -> dict[str, np.ndarray]:
+        data = resident_data(self._run.dataset)
+        if self._run.featured:
+            data[PLACE] = np.arange(len(data["labels"]), dtype=np.int32)
+        return data
 
     def take(self, first_step: int, num_steps: int) -> Any:
         """The data of the training program for these steps, on the devices."""

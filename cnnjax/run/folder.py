@@ -88,8 +88,12 @@ class RunFolder:
         path = self.path / "provenance.json"
         old = read_record(path, PROVENANCE) if is_there(path) else {}
         self.commits = earlier_commits(old)
-        write_json(self.path / "config.json", self.config)
         self._provenance = describe(self.run.dataset) | {"layout": self.run.laid_out()}
+        if began := self.run.began:
+            record = began.record(self.run.seeds)
+            self._refuse_other_weights(record, old)
+            self._provenance["start"] = record
+        write_json(self.path / "config.json", self.config)
         write_json(path, self._provenance | {"commits": self.commits})
         write_json(self.path / "data.json", data_record(self.run.dataset))
         fed = {
@@ -101,6 +105,18 @@ class RunFolder:
         fed[SEAL] = result_digest(fed)
         write_text(self.path / PREPROCESSING, to_line(fed) + "\n")
 
+    def _refuse_other_weights(
+        self, record: Mapping[str, Any], old: Mapping[str, Any]
+    ) -> None:
+        """Compares start weights with those of an earlier start of this run."""
+        before = old.get("start", record)["digest"]
+        if before != record["digest"]:
+            raise UserError(
+                f"{printable(self.path)} was started from {record['weights']} when "
+                f"these weights were others (digest {before[:12]}, now "
+                f"{record['digest'][:12]}): put them back, or give another --workdir"
+            )
+
     def starts_at(self, step: int, metadata: dict[str, Any] | None) -> None:
         """Records that the commit of today trains from a step on.
 
@@ -109,7 +125,7 @@ class RunFolder:
           metadata: of the checkpoint that it resumes from.
         """
         before = (metadata or {}).get("commits", self.commits)
-        self.commits = commits_from(before, step, self._provenance["git_commit"])
+        self.commits = commits_from(before, step, self._provenance)
         record = self._provenance | {"commits": self.commits}
         write_json(self.path / "provenance.json", record)
 

@@ -14,9 +14,12 @@ MOST_TIMES = 500
 def in_words(evaluated: dict[str, str | None]) -> str:
     """'averaged weights, precise statistics', from `Run.evaluated`."""
     weights = "averaged" if evaluated["weights"] == "ema" else evaluated["weights"]
-    if evaluated["statistics"] is None:
-        return f"{weights} weights"
-    return f"{weights} weights, {evaluated['statistics']} statistics"
+    words = [f"{weights} weights"]
+    if evaluated["statistics"] is not None:
+        words.append(f"{evaluated['statistics']} statistics")
+    if views := evaluated.get("views"):
+        words.append(f"views of each image: {views}")
+    return ", ".join(words)
 
 
 def record_of_best(

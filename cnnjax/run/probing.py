@@ -10,7 +10,7 @@ from cnnjax.devices.layout import DATA, SEEDS
 from cnnjax.devices.parallel import Parallel
 from cnnjax.net.forward import forward_eval
 from cnnjax.probes import PROBES
-from cnnjax.probes.probe import MOMENTS, Probe, Subject
+from cnnjax.probes.probe import Probe, Subject, share_done
 from cnnjax.run.setup import Run
 
 
@@ -38,7 +38,11 @@ class Measuring:
     @property
     def stops(self) -> list[int]:
         """Steps at which something is measured."""
-        moments = {m for probe in self._probes.values() for m in probe.moments}
+        moments = {
+            moment
+            for probe in self._probes.values()
+            for moment in self._subject.moments_of(probe)
+        }
         return sorted(self._step(moment) for moment in moments)
 
     def look(
@@ -55,7 +59,7 @@ class Measuring:
         due = [
             (name, moment)
             for name, probe in self._probes.items()
-            for moment in probe.moments
+            for moment in self._subject.moments_of(probe)
             if self._step(moment) == step and moment not in self._seen[name]
         ]
         if not due:
@@ -82,12 +86,19 @@ class Measuring:
     def results(self, i: int) -> dict[str, Any]:
         """Records of seed number i, when all moments are over."""
         return {
-            name: probe.report(self._subject, _of_seed(self._seen[name], i))
+            name: self._report(probe, self._seen[name], i)
             for name, probe in self._probes.items()
         }
 
+    def _report(self, probe: Probe, seen: dict[str, Any], i: int) -> dict[str, Any]:
+        if probe.report_of_all is not None:
+            seeds = [_of_seed(seen, j) for j in range(len(self._run.seeds))]
+            return probe.report_of_all(self._subject, seeds, i)
+        report: Any = probe.report  # a probe has one or the other
+        return report(self._subject, _of_seed(seen, i))
+
     def _step(self, moment: str) -> int:
-        return round(MOMENTS[moment] * self._run.total_steps)
+        return round(share_done(moment) * self._run.total_steps)
 
     def _program(self, name: str, weights: tuple[Any, Any]) -> Any:
         if name not in self._programs:
@@ -117,6 +128,8 @@ def subject_of(run: Run) -> Subject:
         ),
         loss=run.loss,
         hyperparameters=run.hyperparameters,
+        members=run.eval.members,
+        snapshots=run.eval.snapshots,
     )
 
 

@@ -4,24 +4,29 @@ import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from cnnjax.config import IRRELEVANT, flatten
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.layout import HOST, SEEDS
 from cnnjax.devices.seed_axis import choose_seed_mode
-from cnnjax.run.delivery import Resident, Streamed, delivery_of
+from cnnjax.run.delivery import Resident, Streamed, delivery_of, resident_data
 from cnnjax.run.setup import Run, initial_state, split_sizes
-from cnnjax.run.shared import Shared
+from cnnjax.run.shared import Shared, program_key
+from cnnjax.run.starting.features import (
+    features,
+    features_shape,
+    in_evaluation,
+    in_training,
+)
 from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.evaluate import divide, make_evaluation, make_reestimation, no_sums
-from cnnjax.training.state import TrainState, weights_of
+from cnnjax.training.state import TrainState, improved_weights, weights_of
 from cnnjax.training.step import make_train_step
+from cnnjax.training.views import PLAIN, Views
 
 # Multiply-adds that a device does in about two seconds of training: the longest
 # dispatch, so that the display moves and Ctrl-C is heard. Rough on purpose.
@@ -43,27 +48,10 @@ def dispatch_steps(run: Run) -> int:
     return max(1, min(longest, fitting))
 
 
-def program_key(config: Mapping, static: Mapping[str, Hashable]) -> Hashable:
-    """Everything that the programs of a run are compiled for.
-
-    Args:
-      config: of the run.
-      static: section -> what is compiled of it; other sections are compiled as they
-        are.
-    """
-    others = {section: c for section, c in config.items() if section not in static}
-    kept = [
-        (key, repr(value))
-        for key, value in flatten(others).items()
-        if not key.startswith(IRRELEVANT)
-    ]
-    return (*static.items(), *kept)
-
-
 def shared_keys(run: Run) -> tuple[Hashable, Hashable]:
     """Keys of the data and of the programs that runs with equal ones may share."""
     sizes = tuple(split_sizes(run.dataset).items())
-    data = ("data", run.dataset.fingerprint, sizes, run.parallel)
+    data = ("data", run.dataset.fingerprint, sizes, run.parallel, run.featured)
     compiled = program_key(run.config, run.static)
     return data, ("programs", data, dispatch_steps(run), compiled)
 
@@ -77,8 +65,8 @@ class Compiled(NamedTuple):
       train: (state, data, seeds, num_steps, learning_rates, hyperparameters) -> (state,
         rows).
       evaluation: (params, model_state, sums, num_batches, *source) -> sums.
-      by_batch: likewise, with the statistics of each batch, or None where these are
-        not evaluated.
+      at_end: likewise, with the statistics of each batch or with several views of
+        each image, or None where the last evaluation is as those before.
       reestimation: (params, model_state, moments, data, seeds, first_step, num_steps)
         -> (moments, model_state), or None where the running statistics are evaluated.
       improve: `improved_weights`, or None where no best weights are kept.
@@ -86,7 +74,7 @@ class Compiled(NamedTuple):
 
     train: Callable
     evaluation: Callable
-    by_batch: Callable | None
+    at_end: Callable | None
     reestimation: Callable | None
     improve: Callable | None
 
@@ -98,7 +86,8 @@ class Programs:
     Args:
       run: what they were made from.
       delivery: how images reach the devices.
-      seeds: int32 [S], on the devices.
+      seeds: int32 [S], on the devices; where features are given to the heads, these
+        beside the numbers.
       no_sums: of an evaluation without a batch, on the devices.
       max_steps: largest number of steps of one dispatch.
       compiled: the programs.
@@ -156,8 +145,8 @@ class Programs:
             'precise' ones are those of `final_statistics`.
         """
         evaluation = self.compiled.evaluation
-        if final and self.compiled.by_batch is not None:
-            evaluation = self.compiled.by_batch
+        if final and self.compiled.at_end is not None:
+            evaluation = self.compiled.at_end
         # The device has all of them to do before the first is waited for.
         sent = {
             split: self._add_up(evaluation, params, model_state, split)
@@ -173,12 +162,14 @@ class Programs:
         }
 
     def _add_up(self, evaluation, params, model_state, split: str) -> dict[str, Any]:
-        sums = self.no_sums
+        sums, held = self.no_sums, model_state
+        if self.run.featured:
+            held = model_state, self.seeds["features"]
         with contextlib.closing(self.delivery.evaluation(split)) as calls:
             for num_batches, *source in calls:
                 # Until the call before is done: images must not pile up on the device.
                 jax.block_until_ready(sums)
-                sums = evaluation(params, model_state, sums, num_batches, *source)
+                sums = evaluation(params, held, sums, num_batches, *source)
         return sums
 
     def weights(self, state: TrainState) -> tuple[Any, Any]:
@@ -238,10 +229,14 @@ def compile_programs(
     max_steps = dispatch_steps(run)
     delivery = delivery_of(run)(run, max_steps)
     delivery.load(functools.partial(shared.get, data_key))
+    numbers: Any = _seeds(run)
     start = time.perf_counter()
+    if run.featured:
+        images = resident_data(run.dataset)["images"]
+        numbers = {"number": numbers, "features": features(run, state, images)}
     compiled = shared.get(key, lambda: _compile(run, state, delivery, max_steps))
     seconds = time.perf_counter() - start
-    seeds, sums = put(_seeds(run)), put(_no_sums(run))
+    seeds, sums = put(numbers), put(_no_sums(run))
     used = _memory_of_seed(run, state, compiled.train)
     return Programs(run, delivery, seeds, sums, max_steps, compiled, seconds, used)
 
@@ -292,6 +287,18 @@ def _no_sums(run: Run) -> dict[str, np.ndarray]:
     return no_sums(len(run.seeds), run.dataset.num_classes)
 
 
+def _step(run: Run) -> Callable:
+    return make_train_step(
+        run.model,
+        run.optimizer,
+        run.augment.train,
+        run.train.microbatches,
+        run.loss,
+        run.trainable,
+        run.stays,
+    )
+
+
 def _compile(run, state, delivery, max_steps) -> Compiled:
     compiled = functools.partial(
         run.parallel.compile,
@@ -300,18 +307,12 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
         remat=run.saves_memory,
         impl=run.train.impl,
     )
-    seeds = _seeds(run)
-    chunk = make_train_chunk(
-        make_train_step(
-            run.model,
-            run.optimizer,
-            run.augment.train,
-            run.train.microbatches,
-            run.loss,
-        ),
-        delivery.batches,
-        max_steps=max_steps,
-    )
+    seeds: Any = _seeds(run)
+    step, batches = _step(run), delivery.batches
+    if run.featured:
+        seeds = {"number": seeds, "features": features_shape(run, state)}
+        step, batches = in_training(step, batches)
+    chunk = make_train_chunk(step, batches, max_steps=max_steps)
     learning_rates = np.zeros(max_steps, np.float32)
     train = compiled(
         chunk,
@@ -329,23 +330,39 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
     )
     weights = (state.params, state.model_state)
 
-    def evaluating(batch_statistics: bool) -> Callable:
-        return compiled(
-            make_evaluation(
+    def evaluating(batch_statistics: bool, views: Views) -> Callable:
+        def make(batch_at: Callable) -> Callable:
+            return make_evaluation(
                 run.model,
                 run.augment.preprocess,
                 run.dataset.num_classes,
-                delivery.evaluation_batch,
+                batch_at,
                 batch_statistics,
                 run.loss,
-            ),
+                views,
+            )
+
+        held, batch_at = state.model_state, delivery.evaluation_batch
+        function = make(batch_at)
+        if run.featured:
+            held, function = (held, seeds["features"]), in_evaluation(make, batch_at)
+        return compiled(
+            function,
             (SEEDS, SEEDS, SEEDS, HOST, *delivery.evaluation_kinds),
-            (*weights, _no_sums(run), np.int32(1), *delivery.evaluation_example),
+            (
+                state.params,
+                held,
+                _no_sums(run),
+                np.int32(1),
+                *delivery.evaluation_example,
+            ),
             results=2,
         )
 
-    evaluation = evaluating(False)
-    by_batch = evaluating(True) if run.eval.statistics == "batch" else None
+    evaluation, views = evaluating(False, PLAIN), run.eval.views
+    by_batch = run.eval.statistics == "batch"
+    differs = by_batch or not views.is_plain
+    at_end = evaluating(by_batch, views) if differs else None
     reestimation = improve = None
     if run.eval.statistics == "precise":
         reestimate = make_reestimation(
@@ -354,6 +371,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
             delivery.batches,
             batch_size=run.train.batch_size,
             max_steps=delivery.most_first_steps,
+            stays=run.stays,
         )
         reestimation = compiled(
             reestimate,
@@ -362,7 +380,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
                 *weights,
                 state.model_state.get("batch_stats", {}),
                 delivery.train_example,
-                seeds,
+                _seeds(run),
                 np.int32(0),
                 np.int32(1),
             ),
@@ -373,13 +391,8 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
         improve = compiled(
             improved_weights,
             (SEEDS, SEEDS, SEEDS),
-            (np.zeros(len(seeds), bool), weights, weights),
+            (np.zeros(len(run.seeds), bool), weights, weights),
             donate=(2,),
             results=2,
         )
-    return Compiled(train, evaluation, by_batch, reestimation, improve)
-
-
-def improved_weights(improved: jax.Array, new: Any, best: Any) -> Any:
-    """The new weights of a seed if it improved, else the best so far."""
-    return jax.tree.map(lambda a, b: jnp.where(improved, a, b), new, best)
+    return Compiled(train, evaluation, at_end, reestimation, improve)

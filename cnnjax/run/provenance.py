@@ -27,6 +27,8 @@ PACKAGES = (
     "tensorflow-datasets",
     "ml-collections",
 )
+# Of each start of a run that was interrupted: it may go on elsewhere.
+MACHINE = ("processor", "devices")
 
 
 def git_commit() -> str | None:
@@ -111,12 +113,23 @@ def earlier_commits(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def commits_from(
-    before: Sequence[dict[str, Any]], step: int, commit: str | None
+    before: Sequence[dict[str, Any]], step: int, now: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The list of `earlier_commits` when a commit trains from a step on."""
-    kept = [entry for entry in before if entry["step"] < step]
-    same = kept and kept[-1]["commit"] == commit
-    return kept if same else [*kept, {"commit": commit, "step": step}]
+    """The list of `earlier_commits` when a commit trains from a step on.
+
+    Args:
+      before: the list so far.
+      step: where the commit takes over.
+      now: the content of `provenance.json` of this start: commit and machine.
+    """
+    entry = {"commit": now["git_commit"], "step": step}
+    entry |= {key: now[key] for key in MACHINE}
+    kept = [earlier for earlier in before if earlier["step"] < step]
+    # Earlier versions did not record the machine of each start.
+    same = kept and all(
+        kept[-1].get(key, entry[key]) == entry[key] for key in ("commit", *MACHINE)
+    )
+    return kept if same else [*kept, entry]
 
 
 def package_version(package: str) -> str | None:

@@ -2,17 +2,44 @@
 
 import dataclasses
 
+from ml_collections import ConfigDict
+
+from cnnjax.config import splat
+from cnnjax.data.dataset import Dataset
+from cnnjax.data.geometry import Geometry
+from cnnjax.data.request import Request
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import nearest, parse_layout
 from cnnjax.errors import UserError, in_range, unknown_name
 from cnnjax.probes import PROBES
 from cnnjax.training.hyperparameters import Hyperparameters
+from cnnjax.training.views import Views
 
 INFINITY = float("inf")
 SEED_MODES = ("auto", "loop", "vmap")
 STATISTICS = ("running", "precise", "batch")
 WEIGHTS = ("raw", "ema")
 MODES = ("jit", "shard_map", "pmap")
+
+
+def data_request(config: ConfigDict) -> Request:
+    """What sections `data` and `geometry` ask of a source.
+
+    Raises:
+      UserError: a key or value that is not understood.
+    """
+    return splat("data", Request, config.data, geometry=geometry_of(config))
+
+
+def pixels_of_batch(config: ConfigDict, dataset: Dataset) -> int:
+    """Of the images of one training step."""
+    height, width, _ = dataset.image_shape
+    return config.train.batch_size * height * width
+
+
+def geometry_of(config: ConfigDict) -> Geometry:
+    """Section `geometry`, checked."""
+    return splat("geometry", Geometry, config.geometry)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +125,22 @@ class EvalSettings:
     weights: str
     keep_best: bool
     probes: tuple[str, ...]
+    flip: bool = False
+    crops: str = "whole"
+    crop_size: int = 0
+    scales: tuple[float, ...] = ()
+    members: int = 1
+    snapshots: int = 1
 
     def __post_init__(self):
+        in_range("eval.members", self.members, 1, 10_000, "seeds")
+        in_range("eval.snapshots", self.snapshots, 1, 1000)
+        if self.statistics == "batch" and not self.views.is_plain:
+            raise UserError(
+                f"config.eval.statistics is 'batch', and views ({self.views.words}) "
+                "would share it: take other statistics, or whole images alone "
+                "(config.eval.flip, crops, scales)"
+            )
         in_range("eval.batch_size", self.batch_size, 1, INFINITY, "images")
         in_range("eval.every_epochs", self.every_epochs, 0, INFINITY)
         in_range("eval.precise_batches", self.precise_batches, 1, INFINITY)
@@ -112,6 +153,11 @@ class EvalSettings:
         for probe in self.probes:
             if probe not in PROBES:
                 raise unknown_name("probe", probe, PROBES, "config.eval.probes")
+
+    @property
+    def views(self) -> Views:
+        """What nets see of each image in the last evaluation."""
+        return Views(self.flip, self.crops, self.crop_size, self.scales)
 
 
 @dataclasses.dataclass(frozen=True)

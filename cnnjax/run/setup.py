@@ -13,9 +13,10 @@ from cnnjax.analysis.complexity import model_multiply_adds
 from cnnjax.analysis.contract import examine
 from cnnjax.config import splat, unknown_key
 from cnnjax.data.augment import Augment, make_augment
+from cnnjax.data.augment.mix import NAMES as MIXES
+from cnnjax.data.augment.pca import colour_axes
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.request import Request
 from cnnjax.data.standardize import measure_split
 from cnnjax.devices.allocator import suit_heaps
 from cnnjax.devices.available import num_usable, require_devices
@@ -43,21 +44,30 @@ from cnnjax.run.settings import (
     ParallelSettings,
     SeedSettings,
     TrainSettings,
+    data_request,
+    geometry_of,
+    pixels_of_batch,
 )
+from cnnjax.run.starting.began import Began
+from cnnjax.run.starting.starting import start_of
+from cnnjax.start.section import Start, resolved
 from cnnjax.training.average import long_decay, start_average, statistics_used
 from cnnjax.training.hyperparameters import Hyperparameters
 from cnnjax.training.loss import Loss, make_loss, refuse_mixtures
 from cnnjax.training.optimizer import Optimizer, make_optimizer
 from cnnjax.training.schedule import make_schedule
 from cnnjax.training.state import TrainState, weights_of
+from cnnjax.training.trainable import Trainable
 
 SECTIONS = (
     "seeds",
     "data",
+    "geometry",
     "augment",
     "model",
     "norm",
     "init",
+    "start",
     "loss",
     "optimizer",
     "schedule",
@@ -76,7 +86,10 @@ class Run:
 
     `declared` holds the shapes of the net's variables with their initializers;
     `hyperparameters` the traced ones by section; `static` what else is compiled of the
-    sections whose builders tell the two apart.
+    sections whose builders tell the two apart. `began` is where weights come from that
+    are not drawn, `trainable` what of them trains (None for all), `stays` the batch
+    norms whose statistics do not move, `featured` whether the head is given features
+    that are computed once.
     """
 
     config: ConfigDict
@@ -98,6 +111,10 @@ class Run:
     declared: Any
     num_params: int
     multiply_adds: int
+    began: Began | None = None
+    trainable: Trainable | None = None
+    stays: tuple[str, ...] = ()
+    featured: bool = False
 
     @property
     def steps_per_epoch(self) -> float:
@@ -123,7 +140,9 @@ class Run:
         weights = self.eval.weights
         used = statistics_used(self.eval.statistics, weights, final=final)
         keeps_any = "batch_stats" in self.declared
-        return {"weights": weights, "statistics": used if keeps_any else None}
+        found = {"weights": weights, "statistics": used if keeps_any else None}
+        views = self.eval.views.words if final else ""
+        return found | ({"views": views} if views else {})
 
     def long_decay(self) -> str | None:
         """A sentence if the moving average is too slow for the number of steps."""
@@ -160,12 +179,15 @@ class Run:
         return Load(self.work(), sum(blocks), probed=bool(self.eval.probes))
 
 
-def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
+def set_up(
+    config: ConfigDict, dataset: Dataset | None = None, parent: Run | None = None
+) -> Run:
     """Builds and checks all parts of a run.
 
     Args:
       config: as `configs/base.py`, with a recipe's changes.
       dataset: the data of section `data`, if already read.
+      parent: the run that it starts from, if that is set up and not trained yet.
 
     Returns:
       The run, with nothing compiled and nothing on a device yet.
@@ -182,6 +204,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
                 f"config lacks the section {section!r}: start the recipe from "
                 "configs/base.py"
             )
+    config = resolved(config)
     # The cheap sections first: a wrong value should not wait for the data.
     settings = {
         section: splat(section, builder, config[section])
@@ -193,17 +216,17 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             ("checkpoint", CheckpointSettings),
             ("log", LogSettings),
             ("init", KernelInit),
+            ("start", Start),
         )
     }
     norm = splat("norm", Norm, config.norm)
     loss = splat("loss", make_loss, config.loss)
-    if config.augment.mixup_alpha:
-        refuse_mixtures(
-            config.loss.kind, "augment.mixup_alpha", config.augment.mixup_alpha
-        )
+    for name in MIXES:
+        if config.augment.get(name):
+            refuse_mixtures(config.loss.kind, f"augment.{name}", config.augment[name])
     checked(config.train.impl)
     if dataset is None:
-        dataset = load_dataset(splat("data", Request, config.data))
+        dataset = load_dataset(data_request(config))
         suit_heaps(pixels_of_batch(config, dataset))
     if len(dataset.train) == 0:
         raise UserError(
@@ -234,18 +257,33 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         "optimizer", make_optimizer, config.optimizer, stacks=stacks_of(declared)
     )
     optimizer.static.decayed(declared["params"])  # refuses before anything is compiled
+    start, seeds = settings.pop("start"), settings["seeds"].numbers()
+    starting = start_of(
+        start, config, dataset, model, norm_of(model) or norm, declared, seeds, parent
+    )
     findings = examine(model, declared, dataset.image_shape, dataset.num_classes)
     check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
     check_probes(settings["eval"].probes, model, dataset.image_shape, sizes)
-    statistics = measure_split(
-        config.augment.standardize,
-        dataset.train,
-        dataset.fingerprint,
-        process=process_index(),
-        num_processes=num_processes(),
-        over_processes=sum_over_processes,
-    )
+    members, count = settings["eval"].members, config.seeds.count
+    if members > count:
+        raise UserError(
+            f"config.eval.members is {members}, of {count} seeds: give more seeds "
+            "(--seeds), or fewer members"
+        )
+    settings["eval"].views.check(model, declared, dataset.image_shape)
+    processes: dict[str, Any] = {
+        "process": process_index(),
+        "num_processes": num_processes(),
+        "over_processes": sum_over_processes,
+    }
+    of_images = dataset.train, dataset.fingerprint
+    statistics = measure_split(config.augment.standardize, *of_images, **processes)
+    if starting.statistics is not None:
+        statistics = starting.statistics
+    axes = None
+    if config.augment.get("pca_colour"):
+        axes = colour_axes(*of_images, **processes)
     augment = splat(
         "augment",
         make_augment,
@@ -253,6 +291,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         statistics=statistics,
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
+        colour_axes=axes,
     )
     if config.eval.weights == "ema" and not config.train.ema_decay:
         raise UserError(
@@ -269,8 +308,9 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         # Initial values and learning rates are made on the host.
         "init": Hyperparameters(),
         "schedule": Hyperparameters(),
+        "start": Hyperparameters(starting.key()),
     }
-    seeds = settings.pop("seeds").numbers()
+    del settings["seeds"]
     wanted = settings.pop("parallel")
     layout = choose_layout(
         wanted.layout,
@@ -291,6 +331,7 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
             config.augment.standardize,
             statistics,
             to_grey=config.data.channels == 1,
+            geometry=geometry_of(config),
         ),
         schedule=schedule,
         loss=loss.static,
@@ -307,13 +348,8 @@ def set_up(config: ConfigDict, dataset: Dataset | None = None) -> Run:
         declared=declared,
         num_params=sum(leaf.size for leaf in jax.tree.leaves(declared["params"])),
         multiply_adds=model_multiply_adds(model, dataset.image_shape, declared),
+        **starting.parts(),
     )
-
-
-def pixels_of_batch(config: ConfigDict, dataset: Dataset) -> int:
-    """Of the images of one training step."""
-    height, width, _ = dataset.image_shape
-    return config.train.batch_size * height * width
 
 
 def initial_state(run: Run) -> TrainState:
@@ -322,12 +358,16 @@ def initial_state(run: Run) -> TrainState:
     Shapes: every leaf is [num seeds, ...].
     """
     variables = draw_variables(run.declared, run.seeds)
+    if run.began:
+        variables = run.began.over(run.declared, variables, run.seeds)
     params = variables.pop("params")
     num_seeds = len(run.seeds)
     one_seed = jax.tree.map(lambda leaf: leaf[0], params)
     opt_state = jax.tree.map(
         lambda leaf: np.broadcast_to(np.asarray(leaf), (num_seeds, *leaf.shape)),
-        run.optimizer.init(one_seed),
+        run.trainable.init(run.optimizer, one_seed)
+        if run.trainable
+        else run.optimizer.init(one_seed),
     )
     step: Any = np.zeros(num_seeds, np.int32)
     return TrainState(

@@ -2,8 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
+
+from cnnjax.config import IRRELEVANT, flatten
 
 
 class Shared:
@@ -37,3 +39,20 @@ class Shared:
                 self._left[key] -= 1
                 if not self._left[key]:
                     self._made.pop(key, None)
+
+
+def program_key(config: Mapping, static: Mapping[str, Hashable]) -> Hashable:
+    """Everything that the programs of a run are compiled for.
+
+    Args:
+      config: of the run.
+      static: section -> what is compiled of it; other sections are compiled as they
+        are.
+    """
+    others = {section: c for section, c in config.items() if section not in static}
+    kept = [
+        (key, repr(value))
+        for key, value in flatten(others).items()
+        if not key.startswith(IRRELEVANT)
+    ]
+    return (*static.items(), *kept)

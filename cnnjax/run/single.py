@@ -1,6 +1,7 @@
 """One run by itself, and the evaluation of one that is on disk."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from cnnjax.run.programs import compile_programs, memory
 from cnnjax.run.progress import Progress
 from cnnjax.run.settings import STATISTICS, EvalSettings
 from cnnjax.run.setup import SPLITS, Run, saved_example, set_up
+from cnnjax.run.starting.words import start_lines
 from cnnjax.screen import plain, say, show
 from cnnjax.training.average import statistics_used
 from cnnjax.training.evaluate import not_finite
@@ -42,6 +44,8 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
             progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
+        for line in start_lines(run):
+            progress.say(line)
         for sentence in cautions(run).values():
             progress.say(f"note: {sentence}")
         progress.prepare_run(name)
@@ -89,12 +93,21 @@ def print_dry_run(config: ConfigDict) -> int:
         "steps; arguments are the state of the seeds of a device and "
         + delivery_of(run).takes
     )
+    for line in start_lines(run):
+        say(line)
     for sentence in cautions(run).values():
         say(f"note: {sentence}")
     return 0
 
 
-def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> int:
+def evaluate(
+    workdir: Path,
+    *,
+    weights: str,
+    statistics: str,
+    data_dir: str,
+    views: Mapping[str, Any] | None = None,
+) -> int:
     """Evaluates the newest checkpoint of a run and prints the errors.
 
     Args:
@@ -102,6 +115,7 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
       weights: 'last' (once called 'final'), 'best' (on validation) or 'ema'.
       statistics: 'running', 'precise' or 'batch'; '' for those of the config.
       data_dir: '' for that of the config.
+      views: keys of `Views` in place of those of the config.
 
     Returns:
       Exit code.
@@ -125,8 +139,10 @@ def evaluate(workdir: Path, *, weights: str, statistics: str, data_dir: str) -> 
     run = set_up(config)
     trained = run
     folder = RunFolder(workdir, run, workdir.name)  # checked as it was trained
-    if statistics:
-        settings = dataclasses.replace(run.eval, statistics=statistics)
+    changes = dict(views or {}) | ({"statistics": statistics} if statistics else {})
+    if changes:
+        settings = dataclasses.replace(run.eval, **changes)
+        settings.views.check(run.model, run.declared, run.dataset.image_shape)
         run = dataclasses.replace(run, eval=settings)
     start = saved_example(run)
     damaged: list[str] = []
@@ -172,7 +188,9 @@ def _evaluated(run: Run, trained: EvalSettings, weights: str) -> dict[str, str |
             trained.statistics, kind, final=False
         )  # which are kept with them
     keeps_any = "batch_stats" in run.declared
-    return {"weights": kind, "statistics": used if keeps_any else None}
+    found = {"weights": kind, "statistics": used if keeps_any else None}
+    views = run.eval.views.words
+    return found | ({"views": views} if views else {})
 
 
 def _print_failures(by_seed: dict[int, dict[str, dict[str, Any]]]) -> int:
@@ -224,6 +242,8 @@ def described(
         words = [f"{name}, of {of_step}"]
     if evaluated["statistics"]:
         words.append(f"{evaluated['statistics']} statistics")
+    if views := evaluated.get("views"):
+        words.append(f"views of each image: {views}")
     if step < run.total_steps:
         words.append(unfinished)
     pairs = zip(run.seeds, loop["failed_at"], strict=True)

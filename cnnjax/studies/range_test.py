@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
+from scipy.ndimage import gaussian_filter1d
 
 from cnnjax.config import override
 from cnnjax.errors import UserError
@@ -79,13 +80,7 @@ def run_range_test(
       UserError: bad rates or steps, or a config that cannot be trained.
       Stopped: by a signal.
     """
-    if not 0 < lowest < highest < float("inf"):
-        raise UserError(
-            f"the rates are to rise from {lowest:g} to {highest:g}: give --lowest "
-            "above 0 and --highest above it"
-        )
-    if steps < FEWEST_STEPS:
-        raise UserError(f"--steps is {steps}: give at least {FEWEST_STEPS}")
+    check_rates(lowest, highest, steps)
     config = config.copy_and_resolve_references()
     changes = {"train.steps": steps, "train.epochs": 0.0, "eval.keep_best": False}
     override(config, changes)
@@ -118,6 +113,17 @@ def run_range_test(
     return Curve(rates, losses, smooth(losses))
 
 
+def check_rates(lowest: float, highest: float, steps: int) -> None:
+    """Refuses rates and steps that make no range test, with a UserError."""
+    if not 0 < lowest < highest < float("inf"):
+        raise UserError(
+            f"the rates are to rise from {lowest:g} to {highest:g}: give --lowest "
+            "above 0 and --highest above it"
+        )
+    if steps < FEWEST_STEPS:
+        raise UserError(f"--steps is {steps}: give at least {FEWEST_STEPS}")
+
+
 def smooth(losses: np.ndarray) -> np.ndarray:
     """Average over the steps around each one, by a Gaussian window.
 
@@ -126,12 +132,17 @@ def smooth(losses: np.ndarray) -> np.ndarray:
     Shapes: [S, steps] -> [S, steps]; nan, from where on all is nan, stays nan and is no
     part of an average.
     """
-    steps = losses.shape[1]
-    distance = np.subtract.outer(np.arange(steps), np.arange(steps))
-    window = np.exp(-0.5 * (distance / max(1.0, WINDOW * steps)) ** 2)
+    width = max(1.0, WINDOW * losses.shape[1])
     known = np.isfinite(losses)
+
+    def summed(values: np.ndarray) -> np.ndarray:
+        # Beyond 8 widths the weight is below 1e-13; a matrix of all pairs of steps
+        # would take gigabytes.
+        values = values.astype(np.float64)
+        return gaussian_filter1d(values, width, mode="constant", truncate=8.0)
+
     with np.errstate(invalid="ignore"):  # where nothing is known
-        mean = (np.where(known, losses, 0) @ window) / (known @ window)
+        mean = summed(np.where(known, losses, 0)) / summed(known)
     return np.where(known, mean, np.nan)
 
 
@@ -156,15 +167,23 @@ def suggest(curve: Curve) -> Suggestion:
     at = int(known[np.argmin(mean[known])])
     lowest = float(curve.rates[at])
     if at == 0 or mean[0] - mean[at] < 0.05 * mean[0]:
-        return Suggestion(
-            None,
-            lowest,
-            "the loss hardly falls: raise --highest or --steps, or check the data",
-        )
-    note = ""
+        why = "the loss hardly falls: raise --highest or --steps, or check the data"
+        if len(known) < len(curve.rates):  # higher rates show nothing
+            why = (
+                "the loss hardly falls before a seed diverges at "
+                f"{curve.rates[known[-1]]:.2g}: lower --lowest, raise --steps, or "
+                "check the data"
+            )
+        return Suggestion(None, lowest, why)
+    notes = []
     if at == len(curve.rates) - 1:
-        note = "the loss still falls at the highest rate: raise --highest"
-    return Suggestion(lowest / 10, lowest, note)
+        notes.append("the loss still falls at the highest rate: raise --highest")
+    if lowest / 10 < curve.rates[0]:
+        notes.append(
+            f"that is below all rates that were tested ({curve.rates[0]:.2g} and "
+            "above): lower --lowest to see it"
+        )
+    return Suggestion(lowest / 10, lowest, "; ".join(notes))
 
 
 def write_csv(curve: Curve, seeds: tuple[int, ...], path: Path) -> None:

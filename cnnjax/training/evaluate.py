@@ -9,11 +9,13 @@ import numpy as np
 from flax import linen as nn
 
 from cnnjax.net.forward import forward_eval, forward_train
+from cnnjax.net.held import restored
 from cnnjax.shard import at_positions, shard
 from cnnjax.training.chunk import over_batches
 from cnnjax.training.loss import CROSS_ENTROPY, Loss
 from cnnjax.training.state import stream_key
 from cnnjax.training.step import mean_of_shards
+from cnnjax.training.views import PLAIN, Views
 
 # What is summed over images: one number each, or one for each class.
 SUMS = ("loss", "errors", "top5_errors", "count")
@@ -34,6 +36,7 @@ def make_evaluation(
     batch_at: Callable,
     batch_statistics: bool = False,
     loss: Loss = CROSS_ENTROPY,
+    views: Views = PLAIN,
 ) -> Callable[..., dict[str, jax.Array]]:
     """Builds the evaluation of one set of weights on batches of one split.
 
@@ -42,11 +45,14 @@ def make_evaluation(
       preprocess: images uint8 -> float.
       num_classes: number of classes.
       batch_at: (i, *source) -> {'images': uint8 [n, H, W, C], 'labels': int32 [n],
-        'mask': float32 [n]}, batch i of a split.
+        'mask': float32 [n]}, batch i of a split; with 'features' [n, ...] where these
+        are given to the head.
       batch_statistics: see `forward_eval`; a last batch that is not full is filled up
         with the first images of the split, which are not counted.
       loss: that of training; label smoothing, auxiliary heads and parameters are no
         part of it here.
+      views: what the net sees of each image. Probabilities are averaged over views, or
+        with another loss than cross entropy logits.
 
     Returns:
       evaluate(params, model_state, sums, num_batches, *source) -> sums, with those of
@@ -56,8 +62,15 @@ def make_evaluation(
 
     def sums_of(params, model_state, batch):
         labels, mask = batch["labels"], batch["mask"]
+
+        def forward(images):
+            given = batch.get("features")
+            return forward_eval(
+                model, params, model_state, images, batch_statistics, given
+            )
+
         images = preprocess(batch["images"])
-        logits = forward_eval(model, params, model_state, images, batch_statistics)
+        logits = views.logits(forward, images, loss.kind == "cross_entropy")
         one_hot = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)
         own = jnp.sum(logits * one_hot, axis=-1, keepdims=True)
         # How many classes score higher; ties go to the lower class, as in argmax.
@@ -131,6 +144,7 @@ def make_reestimation(
     *,
     batch_size: int,
     max_steps: int,
+    stays: tuple[str, ...] = (),
 ) -> Callable[..., tuple[Any, Any]]:
     """Builds the precise estimate of batch-norm statistics over training batches.
 
@@ -145,6 +159,7 @@ def make_reestimation(
       batches: where training batches come from, see `training/chunk.py`.
       batch_size: images a batch.
       max_steps: largest number of batches of one call.
+      stays: batch norms whose statistics stay, see `forward_train`.
 
     Returns:
       reestimate(params, model_state, moments, data, seed, first_step, num_steps) ->
@@ -175,7 +190,7 @@ def make_reestimation(
             images, _ = augment(key, batch["images"], batch["labels"])
             with at_positions(shard().local(jnp.arange(batch_size, dtype=jnp.int32))):
                 *_, new = forward_train(
-                    model, params, model_state, images, key, last_batch=True
+                    model, params, model_state, images, key, True, stays
                 )
             return mean_of_shards(new["batch_stats"])
 
@@ -186,6 +201,7 @@ def make_reestimation(
         start = jax.tree.map(lambda m: jnp.where(first_step == 0, 0, m), moments)
         batch_at = batches(data, seed, first_step, max_steps)
         total = over_batches(num_steps, batch_at, body, start)
-        return total, model_state | {"batch_stats": total}
+        estimated = model_state | {"batch_stats": total}
+        return total, restored(estimated, model_state, stays)
 
     return reestimate

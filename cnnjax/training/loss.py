@@ -95,6 +95,25 @@ class Loss:
         """Loss per example; logits [N, classes], targets [N, classes] -> [N]."""
         return KINDS[self.kind](logits, targets)
 
+    def probabilities(self, logits: jax.Array) -> jax.Array:
+        """What the loss takes the scores of a net for: [N, classes] -> [N, classes].
+
+        Of a sigmoid each class has a probability of its own: rows do not sum to 1.
+
+        Raises:
+          UserError: a hinge, whose scores stand for no probabilities.
+        """
+        if self.kind in HINGES:
+            raise UserError(
+                f"scores of a net trained with config.loss.kind={self.kind!r} stand "
+                "for no probabilities, so there is nothing to average or to "
+                "calibrate: evaluate shows its errors, and nets trained with "
+                f"{' or '.join(kind for kind in KINDS if kind not in HINGES)} have "
+                "probabilities"
+            )
+        of = jax.nn.sigmoid if self.kind == "sigmoid" else jax.nn.softmax
+        return of(logits)
+
     def of_batch(
         self,
         logits: jax.Array,

@@ -27,6 +27,7 @@ def make_schedule(
     warmup_learning_rate: float,
     total_steps: int,
     steps_per_epoch: float,
+    cycles: int = 1,
 ) -> Callable:
     """Builds the schedule of section `schedule` of a config.
 
@@ -44,6 +45,8 @@ def make_schedule(
       warmup_learning_rate: >= 0.
       total_steps: steps of the run.
       steps_per_epoch: may be fractional.
+      cycles: in how many equal parts of the run kinds 'cosine' and 'linear' fall, each
+        time from the peak (Huang et al. 2017, arXiv 1704.00109, eq. 2).
 
     Returns:
       steps (a number or an array) -> learning rates, float64.
@@ -66,16 +69,19 @@ def make_schedule(
     in_range("schedule.warmup_learning_rate", warmup_learning_rate, 0, infinity)
     in_range("schedule.warmup", warmup, 0, infinity, unit)
     in_range("schedule.factor", factor, 1e-12, infinity)
+    in_range("schedule.cycles", cycles, 1, max(total_steps, 1))
     if list(boundaries) != sorted(boundaries) or any(b < 0 for b in boundaries):
         raise UserError(
             f"config.schedule.boundaries {boundaries} must increase and be at least 0"
         )
 
     *edges, warm = in_steps((*boundaries, warmup), unit, total_steps, steps_per_epoch)
-    if warm >= total_steps and warm > 0:
+    length = total_steps / cycles
+    if warm >= length and warm > 0:
+        of, what = ("a run", "run") if cycles == 1 else ("a cycle", "cycle")
         raise UserError(
-            f"config.schedule.warmup is {warm} steps of a run of {total_steps}: "
-            "the warm-up must be shorter than the run"
+            f"config.schedule.warmup is {warm} steps of {of} of {length:g}: "
+            f"the warm-up must be shorter than the {what}"
         )
     rest = max(total_steps - warm, 1)
     start, peak = warmup_learning_rate, float(learning_rate)
@@ -84,6 +90,10 @@ def make_schedule(
     def schedule(step):
         step = np.asarray(step)
         done = np.clip((step - warm) / rest, 0.0, 1.0)  # share of the decay
+        if cycles > 1:
+            first = np.where(step < length, warm, 0.0)
+            done = (step % length - first) / (length - first)
+            done = np.where(step < total_steps, np.clip(done, 0.0, 1.0), 1.0)
         rate = np.full(step.shape, peak)
         if kind == "cosine":
             rate = final + (peak - final) * (1 + np.cos(np.pi * done)) / 2

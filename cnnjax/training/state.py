@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 # One number a stream: adding a stream never moves the others.
@@ -49,3 +50,8 @@ def stream_key(seed: jax.Array, stream: str, step: jax.Array | None = None):
     """
     key = jax.random.fold_in(jax.random.key(seed), STREAMS[stream])
     return key if step is None else jax.random.fold_in(key, step)
+
+
+def improved_weights(improved: jax.Array, new: Any, best: Any) -> Any:
+    """The new weights of a seed if it improved, else the best so far."""
+    return jax.tree.map(lambda a, b: jnp.where(improved, a, b), new, best)

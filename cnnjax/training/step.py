@@ -9,11 +9,13 @@ import optax
 from flax import linen as nn
 
 from cnnjax.net.forward import forward_train
+from cnnjax.net.held import restored
 from cnnjax.shard import at_positions, shard
 from cnnjax.training.average import move_average
 from cnnjax.training.loss import CROSS_ENTROPY, Loss
 from cnnjax.training.optimizer import Optimizer
 from cnnjax.training.state import TrainState, stream_key
+from cnnjax.training.trainable import Trainable
 
 # What a step measures: (sum, count) pairs of float32.
 METRICS = ("loss", "errors", "grad_norm")
@@ -25,6 +27,8 @@ def make_train_step(
     augment: Callable,
     microbatches: int = 1,
     kind: Loss = CROSS_ENTROPY,
+    trainable: Trainable | None = None,
+    stays: tuple[str, ...] = (),
 ) -> Callable[..., tuple[TrainState, Any]]:
     """Builds the training step.
 
@@ -36,10 +40,13 @@ def make_train_step(
         added up one after another, which takes less memory. The step is that of the
         undivided batch, up to rounding, if no layer's statistics reach beyond a part.
       kind: of the loss.
+      trainable: the parameters that train; None for all.
+      stays: batch norms whose statistics stay, see `forward_train`.
 
     Returns:
       step(state, batch, learning_rate, hyperparameters) -> (state, metrics). A batch is
-      {'images': uint8 [N, H, W, C], 'labels': int32 [N], 'seed': int32 []};
+      {'images': uint8 [N, H, W, C], 'labels': int32 [N], 'seed': int32 []}, and
+      'features' [N, ...] where these are given to the head in place of the images;
       hyperparameters are the traced ones by section: 'loss', 'optimizer' and 'train'.
       Metrics are (sum, count) pairs: 'loss' (without auxiliary heads and parameters)
       and 'errors' (wrong top-1) over images, 'grad_norm' over steps.
@@ -55,11 +62,21 @@ def make_train_step(
         dropout_key = stream_key(batch["seed"], "dropout", state.step)
         # Of the whole batch, of which this may be a shard.
         num_images = len(images) * shard().num_shards
+        trained, kept = state.params, None
+        if trainable is not None:
+            trained, kept = trainable.divide(state.params)
 
-        def loss(params, micro):
+        def loss(trained, micro):
+            params = trainable.join(trained, kept) if trainable else trained
             with at_positions(micro["positions"]):
                 logits, auxiliary, model_state = forward_train(
-                    model, params, state.model_state, micro["images"], dropout_key
+                    model,
+                    params,
+                    state.model_state,
+                    micro["images"],
+                    dropout_key,
+                    stays=stays,
+                    features=micro.get("features"),
                 )
             loss_sum, total = kind.of_batch(
                 logits, auxiliary, micro["targets"], of_loss, num_images
@@ -77,19 +94,30 @@ def make_train_step(
             "labels": batch["labels"],
             "positions": shard().local(jnp.arange(num_images, dtype=jnp.int32)),
         }
+        if "features" in batch:
+            examples["features"] = batch["features"]
         gradient = jax.grad(loss, has_aux=True)
         grads, (loss_sum, errors, model_state) = _accumulated(
-            lambda micro: gradient(state.params, micro), examples, microbatches
+            lambda micro: gradient(trained, micro), examples, microbatches
         )
         grads, loss_sum, errors = shard().sum((grads, loss_sum, errors))
-        updates, opt_state = optimizer.update(
-            grads,
-            state.opt_state,
-            state.params,
-            learning_rate,
-            hyperparameters["optimizer"],
-        )
-        params = optax.apply_updates(state.params, updates)
+        numbers = hyperparameters["optimizer"]
+        if trainable is None:
+            updates, opt_state = optimizer.update(
+                grads, state.opt_state, state.params, learning_rate, numbers
+            )
+            params = optax.apply_updates(state.params, updates)
+        else:
+            moved, opt_state = trainable.update(
+                optimizer,
+                grads,
+                state.opt_state,
+                trained,
+                learning_rate,
+                numbers,
+                state.step,
+            )
+            params = trainable.join(moved, kept)
         count = jnp.float32(num_images)
         metrics = {
             "loss": (loss_sum, count),
@@ -97,6 +125,7 @@ def make_train_step(
             "grad_norm": (optax.tree.norm(grads), jnp.float32(1)),
         }
         model_state = mean_of_shards(model_state, microbatches)
+        model_state = restored(model_state, state.model_state, stays)
         ema = state.ema
         if ema is not None:
             averaged = {"params": params, "model_state": model_state}

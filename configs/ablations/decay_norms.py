@@ -105,12 +105,12 @@ SCALES = {
     "workstation": Scale(
         recipe="resnet_few_cifar10",
         seeds=3,
-        note="5,000 images of CIFAR-10 at 32x32, ResNet-20, 3,925 steps; "
+        note="5,000 images of CIFAR-10 at 32x32, ResNet-20, 2,344 steps; "
         "hours on two cores",
         gate=Gate(
             at_most=0.1,
             control="weights_only-1e-4",
-            because="25 epochs without augmentation are to let the net with the least "
+            because="15 epochs without augmentation are to let the net with the least "
             "decay nearly fit its 5,000 images",
         ),
     ),

@@ -74,7 +74,7 @@ SCALES = {
     "workstation": Scale(
         recipe="resnet_cifar10",
         seeds=2,
-        overrides=BUDGETS["workstation"] | OTHER_SEEDS | {"train.epochs": 12.0},
+        overrides=BUDGETS["workstation"] | OTHER_SEEDS | {"train.epochs": 10.0},
         note="5,000 images of CIFAR-10 at 32x32, ResNet-20, half the epochs of "
         "`norm_statistic`; hours on two cores",
         gate=Gate(

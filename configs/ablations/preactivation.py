@@ -315,12 +315,12 @@ SCALES = {
                 "depth": [56],
             }
         ],
-        note="5,000 images of CIFAR-10 at 32x32, widths of the paper, 3,925 steps; "
+        note="5,000 images of CIFAR-10 at 32x32, widths of the paper, 2,344 steps; "
         "10,000 test images; hours on two cores, minutes on a GPU",
         gate=Gate(
             at_most=0.1,
             control="full_pre-56",
-            because="without augmentation 25 epochs are to let full pre-activation, "
+            because="without augmentation 15 epochs are to let full pre-activation, "
             "the strongest unit of the paper, nearly fit its 5,000 images: an arm "
             "that has not says how fast it trains, not how well it generalises",
         ),

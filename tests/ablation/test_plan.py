@@ -120,6 +120,24 @@ def test_each_fold_is_a_cell(tmp_path):
     assert len({cell["data_hash"] for cell in planned}) == 3
 
 
+def test_after_folds_each_arm_once_on_all_of_them(tmp_path):
+    plan = make_plan(
+        load_ablation("degradation"),
+        "smoke",
+        num_seeds=None,
+        num_folds=3,
+        holds_out=False,
+        data_dir="",
+        workdir=str(tmp_path / "folds"),
+        changes={},
+    )
+    assert plan.workdir == tmp_path / "folds-all"
+    assert seeds_of(plan) == {"plain-8": (0, 1)}
+    for cell in plan.cells:
+        assert (cell.config.data.num_folds, cell.config.data.fold) == (3, -1)
+        assert cell.fold is None
+
+
 @pytest.mark.parametrize("key", ["seeds.count", "data.num_folds", "data.fold"])
 def test_what_has_a_flag_of_its_own(tmp_path, key):
     with pytest.raises(UserError, match=f"--set={key} does nothing here: give --"):

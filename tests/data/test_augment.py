@@ -5,15 +5,41 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.data.augment import OPERATIONS, make_augment
-from cnnjax.data.standardize import STANDARDIZE, measure
+from cnnjax.data.augment import OPERATIONS, OPTIONS, affine, make_augment
+from cnnjax.data.augment.given import STREAMS
+from cnnjax.data.standardize import CONSTANTS, STANDARDIZE, measure
 from cnnjax.errors import UserError
+from configs import base
+from tests.slow import slow
 
 KEY = jax.random.key(3)
 SHAPE = (8, 8, 3)
-OFF = dict.fromkeys(OPERATIONS, 0)
+AXES = np.diag([0.2, 0.02, 0.01]).astype(np.float32)
+DEFAULTS = base.get_config().augment
+OFF = {key: value for key, value in DEFAULTS.items() if key != "standardize"}
 # One setting that is on, for each operation.
-ON = {"crop_pad": 2, "flip": True, "cutout": 3, "mixup_alpha": 0.4}
+ON = {
+    "crop_pad": 2,
+    "flip": True,
+    "cutout": 3,
+    "mixup_alpha": 0.4,
+    "flip_vertical": True,
+    "resized_crop": 0.3,
+    "rotation": 20.0,
+    "translation": 0.3,
+    "scale": 0.2,
+    "shear": 10.0,
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.1,
+    "grey": 0.5,
+    "noise": 0.1,
+    "pca_colour": 0.1,
+    "erase": 0.5,
+    "cutmix_alpha": 1.0,
+    "randaugment": 1,
+}
 
 
 def images_of(num, shape=SHAPE, seed=0):
@@ -26,6 +52,7 @@ def build(images, standardize="none", num_classes=10, **amounts):
         image_shape=images.shape[1:],
         num_classes=num_classes,
         standardize=standardize,
+        colour_axes=AXES,
         **(OFF | amounts),
     )
 
@@ -42,19 +69,31 @@ def run(images, *, labels=None, key=KEY, **settings):
 
 def test_every_operation_has_a_setting_here():
     assert set(ON) == set(OPERATIONS)
-    streams = [operation.stream for operation in OPERATIONS.values()]
-    assert len(streams) == len(set(streams))
+    assert set(OPERATIONS) | set(OPTIONS) == set(OFF)
+    assert set(OPERATIONS) < set(STREAMS)
+    assert len(STREAMS) == len(set(STREAMS.values()))
 
 
+COLOURS = (
+    *("resized_crop", "brightness", "contrast", "saturation", "hue", "grey"),
+    *("noise", "pca_colour"),
+)
+FIRST = ("crop_pad", "flip", "cutout", "mixup_alpha")
 SETTINGS = {
-    **{name: {name: amount} for name, amount in ON.items()},
+    **{name: {name: ON[name]} for name in FIRST},
+    "mirrored": {"flip_vertical": True},
+    "warped": {name: ON[name] for name in affine.NAMES},
+    "coloured": {name: ON[name] for name in COLOURS},
+    "pasted": {"erase": 0.5, "cutmix_alpha": 1.0},
+    "randaugment": {"randaugment": 1},
     **{kind: {"crop_pad": 2, "standardize": kind} for kind in STANDARDIZE},
+    "first": {name: ON[name] for name in FIRST} | {"standardize": "channel"},
     "all": ON | {"standardize": "channel"},
     "off": {},
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [slow(n) if n == "all" else n for n in SETTINGS])
 def test_types_shapes_and_purity(name):
     images, labels = images_of(12), np.arange(12, dtype=np.int32) % 10
     train = jax.jit(build(images, **SETTINGS[name]).train)
@@ -68,15 +107,21 @@ def test_types_shapes_and_purity(name):
     assert bool((first[0] != other[0]).any()) == (name != "off")
 
 
-def test_x64_mode_draws_the_same():
+# Those whose draws end in whole pixels, or in values that are not rounded away.
+X64 = ("brightness", "hue", "pca_colour", "noise", "erase", "cutmix_alpha")
+
+
+@pytest.mark.parametrize("names", [FIRST[:3], slow(X64)])
+def test_x64_mode_draws_the_same(names):
     images, labels = images_of(12), np.arange(12, dtype=np.int32) % 10
-    train = build(images, "channel", crop_pad=2, flip=True, cutout=3).train
+    some = {name: ON[name] for name in names}
+    train = build(images, "channel", **some).train
     want = jax.jit(train)(KEY, images, labels)
     with jax.enable_x64(True):
         got = jax.jit(train)(KEY, images, labels)
     for a, b in zip(got, want, strict=True):
         assert a.dtype == np.float32
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
 def test_off_is_the_evaluation_path():
@@ -109,7 +154,7 @@ def test_standardisation():
 
 
 @pytest.mark.parametrize("grey", [0, 7, 211, 255])
-@pytest.mark.parametrize("standardize", STANDARDIZE)
+@pytest.mark.parametrize("standardize", [k for k in STANDARDIZE if k not in CONSTANTS])
 def test_constant_images_become_zero(standardize, grey):
     """Nothing is divided by a standard deviation of 0, and no rounding is blown up."""
     images = np.full((3, 32, 32, 3), grey, np.uint8)
@@ -235,6 +280,11 @@ def test_switching_one_on_does_not_disturb_another():
         ({"flip": 2}, r"config.augment.flip=2"),
         ({"cutout": 17}, r"config.augment.cutout=17 .* to 16 pixels"),
         ({"mixup_alpha": float("nan")}, r"config.augment.mixup_alpha=nan"),
+        ({"scale": 1.0}, r"config.augment.scale=1.0 .* to 0.9 "),
+        ({"hue": 0.6}, r"config.augment.hue=0.6 .* to 0.5 \(share of the circle"),
+        ({"grey": float("nan")}, r"config.augment.grey=nan"),
+        ({"resized_crop_aspect": 0.5}, r"resized_crop_aspect is 0.5 .* from 1.0 to"),
+        ({"randaugment_magnitude": 31}, r"randaugment_magnitude is 31 .* from 0 to 30"),
         ({"cutuot": 3}, r"unknown augmentation 'cutuot': did you mean 'cutout'"),
         ({"standardize": "chanel"}, r"unknown standardisation 'chanel': .*'channel'"),
     ],
@@ -244,9 +294,17 @@ def test_wrong_settings(settings, sentence):
         build(images_of(2), **settings)
 
 
-def test_a_missing_key():
-    amounts = {name: 0 for name in OPERATIONS if name != "flip"}
-    with pytest.raises(UserError, match=r"config.augment.flip is missing"):
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_no_amount_is_below_zero_or_without_end(name):
+    for amount in (-0.1, 1e9, float("inf"), float("nan")):
+        with pytest.raises(UserError, match=rf"augment.{name}=.* give 0 \(off\) to"):
+            build(images_of(2), **{name: amount})
+
+
+@pytest.mark.parametrize("missing", ["flip", "resized_crop_aspect"])
+def test_a_missing_key(missing):
+    amounts = {name: value for name, value in OFF.items() if name != missing}
+    with pytest.raises(UserError, match=f"config.augment.{missing} is missing"):
         make_augment(
             measure("none", images_of(1)),
             image_shape=SHAPE,
@@ -254,3 +312,9 @@ def test_a_missing_key():
             standardize="none",
             **amounts,
         )
+
+
+@pytest.mark.parametrize("name", ["saturation", "hue", "grey"])
+def test_grey_images_have_no_colours_to_change(name):
+    with pytest.raises(UserError, match=f"augment.{name}=.* these images are grey"):
+        build(images_of(2, (8, 8, 1)), **{name: ON[name]})

@@ -12,7 +12,7 @@ from cnnjax.data import dataset as data
 from cnnjax.data import images
 from cnnjax.data.order import chunk_indices
 from cnnjax.data.readable import require_readable
-from cnnjax.data.sources import folder, tfds
+from cnnjax.data.sources import encoded
 from cnnjax.data.standardize import STANDARDIZE, Sums, measure, measure_split
 from cnnjax.data.streaming import TrainStream
 from cnnjax.errors import UserError
@@ -48,12 +48,11 @@ def decoding(monkeypatch):
     """How many images each call decoded."""
     seen = []
 
-    def counting(encoded, num_images, *rest):
+    def counting(files, num_images, *rest):
         seen.append(num_images)
-        return images.decode_all(encoded, num_images, *rest)
+        return images.decode_all(files, num_images, *rest)
 
-    for source in (tfds, folder):
-        monkeypatch.setattr(source, "decode_all", counting)
+    monkeypatch.setattr(encoded, "decode_all", counting)
     return seen
 
 

@@ -14,7 +14,10 @@ SIZES = (8, 16, 28, 32, 48, 64, 67, 80, 96, 112, 128, 160, 192, 224, 227, 299)
 # Nets that take long to compile, with fewer blocks of a kind; whole with `-m slow`.
 SHALLOW = {
     "googlenet_cifar": {"num_blocks": (1, 1, 1), "width": 0.25},
-    "inception_v3": {"auxiliary_heads": False},  # which would need 299 pixels
+    "bn_inception": {"num_blocks": (1, 1, 1)},
+    "bn_inception_published": {"num_blocks": (1, 1, 1)},
+    "inception_v2": {"auxiliary_heads": False},  # which would need 299 pixels
+    "inception_v3": {"auxiliary_heads": False},  # likewise
     "inception_v4": {"num_blocks": (1, 1, 1)},
     "inception_resnet_v1": {"num_blocks": (1, 1, 2)},
     "densenetbc100_12_cifar": {"depth": 16},

@@ -14,7 +14,7 @@ from cnnjax.training.loss import cross_entropy
 from tests.slow import slow_but
 
 torch = pytest.importorskip("torch")
-reference = pytest.importorskip("tests.models.torch_resnet")
+reference = pytest.importorskip("benchmarks.peers.torch_resnet")
 
 CLOSE = {"rtol": 1e-8, "atol": 1e-10}
 CASES = {

@@ -108,8 +108,10 @@ def test_without_a_cache_nothing_is_tried(monkeypatch, outcomes):
     ("code", "output", "expected"),
     [
         (0, "noise\nas XLA\n", GOOD),
-        (0, "", ("it failed when it was tried (exit code 0)", True)),
-        (1, "OSError: no\n", ("it failed when it was tried (OSError: no)", True)),
+        (0, "", ("it failed when it was tried (exit code 0)", False)),
+        (3, "OSError: no\n", ("it failed when it was tried (OSError: no)", True)),
+        (1, "OSError: no\n", ("it failed when it was tried (OSError: no)", False)),
+        (1, "", ("it failed when it was tried (exit code 1)", False)),
         (-11, "", ("it crashed when it was tried (SIGSEGV)", True)),
         (-9, "", ("it crashed when it was tried (SIGKILL)", False)),
     ],
@@ -141,10 +143,44 @@ def test_a_wrong_result_is_noticed(primitive, problem, monkeypatch):
 
 
 def test_another_library_is_noticed(capsys):
-    assert trial.main(OPENMP) == 1
+    assert trial.main(OPENMP) == check.WRONG
     assert "AttributeError" in capsys.readouterr().out
-    assert trial.main(__file__) == 1
+    assert trial.main(__file__) == check.WRONG
     assert "OSError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("libdnnl.so.3: failed to map segment: Cannot allocate memory"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 4 bytes"),
+        MemoryError(),
+        OSError(24, "Too many open files"),
+    ],
+)
+def test_a_shortage_may_pass(error, monkeypatch, capsys):
+    def fails(path):
+        raise error
+
+    monkeypatch.setattr(trial, "OneDNN", fails)
+    assert trial.main("/a.so") == 1
+    assert type(error).__name__ in capsys.readouterr().out
+
+
+def test_a_trial_never_imports_what_lies_in_the_current_folder(monkeypatch):
+    given = []
+    done = subprocess.CompletedProcess([], 0, "as XLA\n", "")
+
+    def run(*args, env, **more):
+        given.append(env)
+        return done
+
+    monkeypatch.setattr(subprocess, "run", run)
+    root = str(Path(check.__file__).parents[2])
+    for paths, kept in {":/mine": [root, "/mine"], ".:x": [root], "": [root]}.items():
+        monkeypatch.setenv("PYTHONPATH", paths)
+        check.tried("/a.so")
+        assert given[-1]["PYTHONPATH"].split(":") == kept
 
 
 @pytest.mark.parametrize("why", ["it crashed when it was tried (SIGSEGV)"])

@@ -53,6 +53,8 @@ SAID = [
         "rates",
         ["warmup_learning_rate=0.2"],
     ),
+    ({"start__unfreeze_epochs": 3.0}, "unfreezing", ["at step 9", "never train"]),
+    ({"start__unfreeze_epochs": 2.0}, None, []),
     ({"train__batch_size": 25}, "batch", ["is 25", "24 training images"]),
     ({"train__batch_size": 24}, None, []),
     ({"eval__batch_size": 500}, None, []),

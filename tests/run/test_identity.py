@@ -7,6 +7,8 @@ import shutil
 import pytest
 
 from cnnjax import load_run, records
+from cnnjax.ablation.report.tables import flat
+from cnnjax.devices.available import devices
 from cnnjax.errors import UserError
 from cnnjax.files import read_regular
 from cnnjax.interrupt import Stopped
@@ -281,12 +283,14 @@ def test_each_commit_stays_with_the_steps_that_it_trained(run, tmp_path, monkeyp
             fit(run, tmp_path, stop_at)
         return read_json(tmp_path / "provenance.json")["commits"]
 
-    first = [{"commit": "a", "step": 0}]
+    machine = {"processor": "this one", "devices": devices()}
+    monkeypatch.setattr(provenance, "processor", lambda: "this one")
+    first = [{"commit": "a", "step": 0, **machine}]
     assert trained_by("a", stop_at=3) == first
     assert trained_by("a", stop_at=5) == first
     # Where the file is lost, the checkpoint still tells.
     (tmp_path / "provenance.json").unlink()
-    both = [*first, {"commit": "b", "step": 5}]
+    both = [*first, {"commit": "b", "step": 5, **machine}]
     assert trained_by("b") == both
     assert read_json(tmp_path / "provenance.json")["commits"] == both
     assert read_json(tmp_path / "seed-0" / "result.json")["commits"] == both
@@ -295,12 +299,33 @@ def test_each_commit_stays_with_the_steps_that_it_trained(run, tmp_path, monkeyp
 def test_a_run_of_an_earlier_version_names_its_commit(run, tmp_path):
     assert provenance.earlier_commits({}) == []
     old = provenance.earlier_commits({"git_commit": "old"})
-    assert provenance.commits_from(old, 40, "new") == [
+    machine = {"processor": "p", "devices": ["cpu:cpu"]}
+    new = {"git_commit": "new", **machine}
+    assert provenance.commits_from(old, 40, new) == [
         {"commit": "old", "step": 0},
-        {"commit": "new", "step": 40},
+        {"commit": "new", "step": 40, **machine},
     ]
     # What was trained after the checkpoint is trained again.
-    assert provenance.commits_from(old, 0, "new") == [{"commit": "new", "step": 0}]
+    assert provenance.commits_from(old, 0, new) == [
+        {"commit": "new", "step": 0, **machine}
+    ]
+    # Which machine it was is not known: the commit is the same.
+    assert provenance.commits_from(old, 40, new | {"git_commit": "old"}) == old
+
+
+def test_each_machine_stays_with_the_steps_that_it_trained():
+    first = {"git_commit": "a", "processor": "p", "devices": ["cpu:cpu"]}
+    start = provenance.commits_from([], 0, first)
+    assert provenance.commits_from(start, 5, first) == start
+    for elsewhere in ({"processor": "q"}, {"devices": ["gpu:H100"]}):
+        both = provenance.commits_from(start, 5, first | elsewhere)
+        assert [entry["step"] for entry in both] == [0, 5]
+        assert both[1] == both[0] | elsewhere | {"step": 5}
+    text = flat(
+        {"commits": provenance.commits_from(start, 5, first | {"processor": "q"})}
+    )
+    assert text == {"commits": "a from step 0 on p, a from step 5 on q"}
+    assert flat({"commits": start}) == {"commits": "a from step 0"}
 
 
 # -- the folder ------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pytest
 from flax import linen as nn
 
 from cnnjax.config import load_recipe, override
+from cnnjax.layers.norm import norm_of
 from cnnjax.models.registry import VARIANTS
 from cnnjax.models.variant import Variant
 from cnnjax.run.setup import set_up
@@ -21,7 +22,7 @@ from cnnjax.studies.checks.pairs import labels_fit
 from cnnjax.studies.programs import check_config
 from configs import base, resnet_digits
 from tests.run.tiny import RESNET
-from tests.slow import slow_but
+from tests.slow import slow, slow_but
 
 DIGITS = (
     "resnet_digits",
@@ -98,6 +99,30 @@ def of_wrong_labels(run):
     train = dataclasses.replace(run.dataset.train, labels=labels)
     dataset = dataclasses.replace(run.dataset, train=train)
     return dataclasses.replace(run, dataset=dataset)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"), [(None, None), (2, 2), (16, None), (64, None), (128, None)]
+)
+def test_few_images_share_their_statistics(given, used):
+    """However many images do in training, such as 64 in the recipe of He et al."""
+    run = run_of(*RESIDUAL, train__batch_size=128, norm__examples_per_statistic=given)
+    model = subject_of(run, lambda: math.inf).run.model
+    assert norm_of(model).examples_per_statistic == used
+
+
+@slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train__batch_size": 128, "norm__examples_per_statistic": 64},
+        {"train__batch_size": 128, "norm__examples_per_statistic": 128},
+        {"norm__examples_per_statistic": 16, "train__microbatches": 4},
+        {"norm__examples_per_statistic": 2},
+    ],
+)
+def test_ghost_batches_and_micro_batches_are_checked(changes):
+    assert UNKNOWN not in statuses(run_of(*RESIDUAL, **changes)).values()
 
 
 # Fault -> the run that has it, the check that finds it, words of its advice, and what

@@ -1,6 +1,7 @@
 """The learning-rate range test: curves with a known end, and one of a real net."""
 
 import csv
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -42,6 +43,23 @@ def test_smoothing_does_not_move_the_curve():
     np.testing.assert_allclose(smooth(np.ones((2, 50))), 1)
 
 
+def test_smoothing_is_a_gaussian_average_and_takes_little_memory():
+    losses = np.random.RandomState(0).exponential(1, (3, 150))
+    losses[1, 100:] = np.nan
+    at = np.arange(150)
+    weights = np.exp(-0.5 * ((at - at[:, None]) / (range_test.WINDOW * 150)) ** 2)
+    known = np.isfinite(losses)
+    expected = (np.where(known, losses, 0) @ weights) / (known @ weights)
+    expected[1, 100:] = np.nan
+    np.testing.assert_allclose(smooth(losses), expected, rtol=1e-12)
+    long = np.ones((1, 20_000))
+    tracemalloc.start()
+    smooth(long)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * long.nbytes
+
+
 def test_nothing_after_the_first_seed_has_diverged():
     early, late = valley(1.0), valley(1.0)
     early[60:] = [np.nan, *[0.0] * 40]
@@ -56,6 +74,23 @@ def test_small_losses_that_rise_have_not_diverged():
     losses = np.where(RATES < 0.1, 1e-3, 0.1)
     losses[0] = 3.0
     assert np.isfinite(curve_of(losses).losses).all()
+
+
+def test_a_rate_below_all_that_were_tested_says_so():
+    """Whether the loss has its minimum within the range, or the net diverges early."""
+    found = suggest(curve_of(valley(3e-4)))
+    assert found.rate < RATES[0]
+    assert "below all rates that were tested (0.0001 and above): lower" in words(found)
+    assert "below all rates" not in words(suggest(curve_of(valley(3e-3))))
+
+
+def test_flat_until_a_seed_diverges_is_no_reason_to_raise_the_rate():
+    losses = np.full((2, 101), 2.3)
+    losses[1, 60:] = np.nan
+    found = suggest(curve_of(losses))
+    assert found.rate is None
+    assert f"before a seed diverges at {RATES[59]:.2g}: lower --lowest" in found.note
+    assert "raise --highest" not in found.note
 
 
 @pytest.mark.parametrize(
@@ -95,6 +130,19 @@ def test_a_signal_ends_it():
         run_range_test(tiny_config(), 0.1, 1.0, 20, stop)
 
 
+def test_wrong_rates_leave_no_folder(tmp_path):
+    with pytest.raises(UserError, match="--lowest above 0"):
+        find_rate(
+            tiny_config(),
+            tmp_path / "x",
+            "tiny",
+            lowest=float("nan"),
+            highest=1.0,
+            steps=20,
+        )
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_real_net(tmp_path):
     """The rates are those of the steps, and the losses those of all seeds."""
     config = tiny_config(seeds__count=2, train__steps_per_dispatch=7)
@@ -109,3 +157,8 @@ def test_a_real_net(tmp_path):
     np.testing.assert_allclose(again.losses, losses, rtol=1e-4)
     with Image.open(tmp_path / "range_test.png") as figure:
         assert figure.width > 400
+    # What was asked for decides whether it may be replaced.
+    kept = (tmp_path / "range_test.csv").read_bytes()
+    with pytest.raises(UserError, match="for 'highest' 1, not 2: give a new folder by"):
+        find_rate(config, tmp_path, "tiny", lowest=1e-3, highest=2, steps=30)
+    assert (tmp_path / "range_test.csv").read_bytes() == kept

@@ -133,3 +133,16 @@ def test_steps_one_by_one_and_together_give_the_same():
         schedule = schedule_of(kind=kind, boundaries=(12.0, 30.0), warmup=5.0)
         singles = [float(schedule(step)) for step in range(STEPS)]
         np.testing.assert_allclose(schedule(np.arange(STEPS)), singles, rtol=1e-14)
+
+
+def test_cycles_fall_from_the_peak_each_time():
+    """Eq. 2 of Huang et al. 2017, with the warm-up in the first cycle."""
+    cyclic = rates(STEPS + 1, kind="cosine", cycles=4, warmup=2.0)
+    plain = rates(10, kind="cosine", total_steps=10)
+    for start in (10, 20, 30):
+        np.testing.assert_allclose(cyclic[start : start + 10], plain)
+    np.testing.assert_allclose(cyclic[:4], [0.0, 0.05, 0.1, cyclic[3]])
+    assert cyclic[9] < 0.1 * cyclic[10]
+    assert cyclic[STEPS] == pytest.approx(0)
+    with pytest.raises(UserError, match="must be shorter than the cycle"):
+        schedule_of(kind="cosine", cycles=4, warmup=10.0)

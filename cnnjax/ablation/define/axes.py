@@ -9,6 +9,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.names import check_names
 
 SEEDS_KEY = "seeds.count"  # which the seeds of a scale set
+STARTS_FROM = "starts_from"  # the one key of a label that is none of the config
 GATE_METRICS = ("train_loss", "train_error")
 
 
@@ -19,7 +20,9 @@ class Axis:
     Attributes:
       name: used in arm names and tables, for instance 'depth'.
       values: label -> the config keys (dotted) that this label sets; a whole section,
-        such as `model` for another net, is a key as well.
+        such as `model` for another net, is a key as well. The key `starts_from` names
+        the arm whose weights the arm starts from, seed by seed; names of axes in braces
+        stand for its labels, as in '{source}-trained'.
       title: axis title of plots, with the unit; the name if empty. Mathematics stand
         between dollars, as in '$\\sigma$ of the weights'.
     """
@@ -56,11 +59,13 @@ class Arm:
       name: also the folder of its files.
       axes: axis name -> label.
       overrides: dotted config key -> value, of the scale and of the labels.
+      starts_from: the arm whose weights it starts from, seed by seed; '' for none.
     """
 
     name: str
     axes: Mapping[str, str]
     overrides: Mapping[str, Any]
+    starts_from: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -140,6 +145,7 @@ def check_axis(axis: Axis, where: str) -> None:
 def _check_overrides(keys: Mapping[str, Any], where: str) -> None:
     for key in keys:
         checks.check_text(key, "a config key", where)
+    checks.check_text(keys.get(STARTS_FROM, ""), STARTS_FROM, where)
     if SEEDS_KEY in keys:
         raise UserError(
             f"{where} sets {SEEDS_KEY!r}, which does nothing: give seeds= of the scale"

@@ -92,6 +92,9 @@ METRICS: dict[str, Metric] = {
         "%",
         ("probes", "statistics", "batch"),
     ),
+    "ensemble_error": Metric(
+        "test error of the ensemble", "%", ("probes", "ensemble", "error")
+    ),
     "optimizer_steps": Metric("optimizer steps", "", ("step",)),
     "step_milliseconds": Metric(
         "time of a step per seed", "ms", ("cost", "step_seconds"), factor=1e3

@@ -15,7 +15,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cnnjax.ablation.define import checks
-from cnnjax.ablation.define.axes import Arm, Axis, Scale, check_axis, check_scale
+from cnnjax.ablation.define.axes import (
+    STARTS_FROM,
+    Arm,
+    Axis,
+    Scale,
+    check_axis,
+    check_scale,
+)
 from cnnjax.ablation.define.claim import COUNTED, FISHER, OF_FAILURES, Claim
 from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, METRICS
 from cnnjax.ablation.define.papers import (
@@ -139,7 +146,9 @@ class Ablation:
         overrides = dict(scale.overrides)
         for axis in self.axes:
             overrides |= axis.values[axes[axis.name]]
-        return Arm(_filled_in(self, axes), axes, overrides)
+        parent = overrides.pop(STARTS_FROM, "")
+        parent = _filled_in(self, axes, parent) if parent else ""
+        return Arm(_filled_in(self, axes, self.arm_name), axes, overrides, parent)
 
 
 def _where(ablation: Ablation) -> str:
@@ -168,16 +177,17 @@ def _check_kinds(ablation: Ablation) -> None:
         raise unknown_name("failure_test", ablation.failure_test, OF_FAILURES, where)
 
 
-def _filled_in(ablation: Ablation, axes: Mapping[str, str]) -> str:
+def _filled_in(ablation: Ablation, axes: Mapping[str, str], name: str) -> str:
     try:
-        return ablation.arm_name.format(**axes)
+        return name.format(**axes)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
-        raise _wrong_arm_name(ablation, error) from error
+        raise _wrong_arm_name(ablation, error, name) from error
 
 
-def _wrong_arm_name(ablation: Ablation, error: Exception) -> UserError:
+def _wrong_arm_name(ablation: Ablation, error: Exception, name: str) -> UserError:
+    field = "arm_name" if name == ablation.arm_name else STARTS_FROM
     return UserError(
-        f"{_where(ablation)}: arm_name={shown(ablation.arm_name)} cannot be filled in "
+        f"{_where(ablation)}: {field}={shown(name)} cannot be filled in "
         f"({error}): write names of axes in braces, such as '{{net}}-{{depth}}'"
     )
 
@@ -229,11 +239,11 @@ def _placeholders(ablation: Ablation) -> list[str]:
     try:
         parts = list(string.Formatter().parse(ablation.arm_name))
     except ValueError as error:
-        raise _wrong_arm_name(ablation, error) from error
+        raise _wrong_arm_name(ablation, error, ablation.arm_name) from error
     for _, _, padding, _ in parts:
         if not _PADDING.fullmatch(padding or ""):
             wrong = ValueError(f"{shown(padding)} behind a colon")
-            raise _wrong_arm_name(ablation, wrong)
+            raise _wrong_arm_name(ablation, wrong, ablation.arm_name)
     return [field for _, field, _, _ in parts if field]
 
 
@@ -257,8 +267,26 @@ def _check_scales(ablation: Ablation) -> None:
                 f"{counts[arm_name]} arms are named {arm_name!r}: arm_name must tell "
                 f"all arms apart, in {where}"
             )
+        _check_starts(ablation.arms(name), where)
         if scale.gate and scale.gate.control not in ("", *counts):
             raise unknown_name("control of its gate", scale.gate.control, counts, where)
+
+
+def _check_starts(arms: Sequence[Arm], where: str) -> None:
+    """Refuses arms that start from none of the arms, or in a circle."""
+    parents = {arm.name: arm.starts_from for arm in arms}
+    for arm, parent in parents.items():
+        if parent and parent not in parents:
+            raise unknown_name(f"arm that {arm!r} starts from", parent, parents, where)
+        passed = [arm]
+        while parent:
+            if parent in passed:
+                raise UserError(
+                    f"{where}: {' starts from '.join([*passed, parent])}: one of them "
+                    "must start from none"
+                )
+            passed.append(parent)
+            parent = parents[parent]
 
 
 def _check_metrics(ablation: Ablation) -> None:

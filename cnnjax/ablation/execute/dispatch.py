@@ -34,6 +34,7 @@ from cnnjax.errors import UserError, unknown_name
 from cnnjax.files import UnfitFile
 from cnnjax.interrupt import StopRequest, catching_signals
 from cnnjax.lock import LOCK, holder
+from cnnjax.process import absolute_entries
 from cnnjax.records import write_text
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.folder import RunFolder
@@ -124,12 +125,15 @@ def _launch(
         return 0
     # No folder where the command was started may hide our modules, see launch.sh.
     os.environ["PYTHONSAFEPATH"] = "1"
+    if (paths := os.environ.get("PYTHONPATH")) is not None:
+        os.environ["PYTHONPATH"] = os.pathsep.join(absolute_entries(paths))
     folder = plan.workdir.absolute() / "launcher"
     with catching_signals(NOTICE) as stop:
         system: Local | Slurm = (
             Local(folder, jobs) if launcher == "local" else Slurm(folder, jobs, options)
         )
-        launch = Launch(plan, in_order(todo), system)
+        after = {cell.name: cell.after for cell in plan.cells}
+        launch = Launch(plan, in_order(todo, after), system)
         launch.attach()
         launch.start()
         return launch.follow(stop) if wait else launch.leave()
@@ -148,6 +152,7 @@ class Launch:
         self.plan, self.runs, self.system = plan, runs, system
         self.attempts = dict.fromkeys(runs, 1)
         self.queue = list(runs)
+        self.after = {cell.name: cell.after for cell in plan.cells}
         self.active: dict[str, Record] = {}
         self.cancelled: list[str] = []
         self.num_ended, self.next_show, self.shown = 0, 0.0, ""
@@ -182,7 +187,10 @@ class Launch:
     def start(self) -> None:
         """Starts as many cells as fit; waits for those that others train."""
         names: list[str] = []
+        left = {*self.queue, *self.active}
         for name in list(self.queue):
+            if not left.isdisjoint(self.after.get(name, ())):
+                continue  # it starts from the weights of one that is not trained yet
             if len(names) >= self.system.free_slots(list(self.active.values())):
                 break
             if owner := holder(self.plan.workdir / name / LOCK):
@@ -369,6 +377,11 @@ class Launch:
             f"{self.plan.workdir} shows them, the same command waits for them, "
             f"'{cancel_line(jobs)}' cancels them"
         )
+        if self.queue:
+            say(
+                f"{len(self.queue)} cells start from weights of these: the same "
+                "command submits them once those have ended"
+            )
         return 0
 
 

@@ -11,24 +11,25 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from cnnjax.ablation.execute.inline import require_test_images
+from cnnjax.ablation.execute.inline import parents_first, require_test_images
 from cnnjax.ablation.execute.needs import needs, sentences
 from cnnjax.ablation.execute.taken import takeable
 from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Plan, load_ablation, make_plan
-from cnnjax.config import override, splat
+from cnnjax.config import BEFORE, override
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.published_sizes import describe_dataset
-from cnnjax.data.request import Request
 from cnnjax.data.standardize import STANDARDIZE
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.speed import Speed, machine_speed
 from cnnjax.errors import UserError
 from cnnjax.run.cautions import cautions_of_arms
 from cnnjax.run.provenance import processor
-from cnnjax.run.setup import set_up
+from cnnjax.run.settings import data_request
+from cnnjax.run.setup import Run, set_up
 from cnnjax.screen import say, show, terminal
+from cnnjax.start.section import WEIGHTS_KEYS
 from cnnjax.texts import one_line
 
 # Of the time in which the programs of training are compiled. A probe looks at each
@@ -128,32 +129,39 @@ def estimate(plan: Plan, published: Published | None = None) -> Estimate:
     """
     taken = takeable(plan, published)
     data: dict[str, tuple[Dataset, str]] = {}
-    arms, runs = [], {}
-    for arm in plan.arms:
+    found: dict[str, ArmEstimate] = {}
+    runs: dict[str, Run] = {}
+    lacking: dict[str, None] = {}
+    order = {cell.arm.name: cell.arm for cell in parents_first(plan)}
+    for arm in order.values():
         cells = [cell for cell in plan.cells if cell.arm.name == arm.name]
         config = _for_planning(cells[0].config)
-        key = config.data.to_json()
+        if config.start.weights and not (arm.starts_from or config.start.folder):
+            lacking[config.start.weights] = None
+            override(config, {"start.weights": "", **WITHOUT_START})
+        key = config.data.to_json() + config.geometry.to_json()
         if key not in data:
-            data[key] = describe_dataset(splat("data", Request, config.data))
+            data[key] = describe_dataset(data_request(config))
             require_test_images(plan, data[key][0])
-        run = runs[arm.name] = set_up(config, data[key][0])
+        parent = runs.get(arm.starts_from)
+        run = runs[arm.name] = set_up(config, data[key][0], parent)
         num_runs = sum(len(cell.seeds) for cell in cells if cell.name not in taken)
-        arms.append(
-            ArmEstimate(
-                arm=arm.name,
-                num_runs=num_runs,
-                steps=run.total_steps,
-                epochs=run.total_steps / run.steps_per_epoch,
-                num_params=run.num_params,
-                multiply_adds=run.multiply_adds,
-                work=run.work() / len(run.seeds) * num_runs,
-                variables=run.load().layers,
-                num_probes=len(cells[0].config.eval.probes),
-                num_cells=sum(cell.name not in taken for cell in cells),
-            )
+        found[arm.name] = ArmEstimate(
+            arm=arm.name,
+            num_runs=num_runs,
+            steps=run.total_steps,
+            epochs=run.total_steps / run.steps_per_epoch,
+            num_params=run.num_params,
+            multiply_adds=run.multiply_adds,
+            work=run.work() / len(run.seeds) * num_runs,
+            variables=run.load().layers,
+            num_probes=len(cells[0].config.eval.probes),
+            num_cells=sum(cell.name not in taken for cell in cells),
         )
+    arms = [found[arm.name] for arm in plan.arms]
     absent = dict.fromkeys(note for _, note in data.values() if note)
-    notes = (*absent, *(f"note: {words}" for words in cautions_of_arms(runs)))
+    gone = [f"start weights {name} not found: planned without" for name in lacking]
+    notes = (*absent, *gone, *(f"note: {words}" for words in cautions_of_arms(runs)))
     if published:
         num_taken = sum(len(cell.seeds) for cell in plan.cells if cell.name in taken)
         notes += (
@@ -167,12 +175,17 @@ def estimate(plan: Plan, published: Published | None = None) -> Estimate:
     return Estimate(tuple(arms), notes, bool(absent), tuple(lines))
 
 
+# What a run without start weights may not set.
+WITHOUT_START = {key: BEFORE[key] for key in BEFORE if key in WEIGHTS_KEYS}
+
+
 def _for_planning(config: ConfigDict) -> ConfigDict:
     """The config without the settings that read images or trace the net again."""
     config = ConfigDict(config.to_dict())
     override(config, {"eval.probes": ()})
     if callable(STANDARDIZE.get(config.augment.standardize)):
         override(config, {"augment.standardize": "none"})
+    override(config, {"augment.pca_colour": 0.0})
     return config
 
 

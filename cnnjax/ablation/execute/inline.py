@@ -1,24 +1,25 @@
 """Trains or resumes the cells of a plan in this process, several at a time."""
 
 import contextlib
+import graphlib
 import itertools
 import os
+import threading
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.execute.jobs import alone
 from cnnjax.ablation.execute.taken import take_published
 from cnnjax.ablation.judge.published import Published
-from cnnjax.ablation.plan import Plan, refuse_other_configs, write_plan
-from cnnjax.config import splat
+from cnnjax.ablation.plan import Cell, Plan, refuse_other_configs, write_plan
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
-from cnnjax.data.request import Request
 from cnnjax.devices.allocator import suit_heaps
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
@@ -38,23 +39,38 @@ from cnnjax.run.heartbeat import check_claim, write_heartbeat
 from cnnjax.run.loop import fit
 from cnnjax.run.programs import shared_keys
 from cnnjax.run.progress import Progress
-from cnnjax.run.setup import Run, pixels_of_batch, set_up
+from cnnjax.run.settings import data_request, pixels_of_batch
+from cnnjax.run.setup import Run, set_up
 from cnnjax.run.shared import Shared
+from cnnjax.run.starting.origin import NoStart
 from cnnjax.screen import say
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
     """Builds and checks the runs of all cells; reads equal data once."""
     data: dict[str, Dataset] = {}
-    of_cells = []
-    for cell in plan.cells:
-        key = cell.config.data.to_json()
+    of_cells: list[tuple[Cell, Dataset]] = []
+    for cell in parents_first(plan):
+        key = cell.config.data.to_json() + cell.config.geometry.to_json()
         if key not in data:
-            data[key] = load_dataset(splat("data", Request, cell.config.data))
+            data[key] = load_dataset(data_request(cell.config))
             require_test_images(plan, data[key])
         of_cells.append((cell, data[key]))
     suit_heaps(max(pixels_of_batch(cell.config, found) for cell, found in of_cells))
-    return {cell.name: set_up(cell.config, found) for cell, found in of_cells}
+    runs: dict[str, Run] = {}
+    for cell, dataset in of_cells:
+        # The weights that a cell starts from may not be trained yet.
+        parent = runs[cell.after[0]] if cell.after else None
+        runs[cell.name] = set_up(cell.config, dataset, parent)
+    return {cell.name: runs[cell.name] for cell in plan.cells}
+
+
+def parents_first(plan: Plan) -> list[Cell]:
+    """The cells, each behind those whose weights it starts from."""
+    by_name = {cell.name: cell for cell in plan.cells}
+    graph = {cell.name: set(cell.after) for cell in plan.cells}
+    order = graphlib.TopologicalSorter(graph).static_order()
+    return [by_name[name] for name in order]
 
 
 def require_test_images(plan: Plan, dataset: Dataset) -> None:
@@ -104,7 +120,7 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     laid_out = {r.laid_out() for r in runs.values() if r.parallel.layout != ONE_DEVICE}
     if num_processes() > 1 or any(r.parallel.layout.data > 1 for r in runs.values()):
         jobs = 1  # processes and devices that synchronise need the same order of work
-    todo = in_order(todo)
+    todo = in_order(todo, {cell.name: cell.after for cell in plan.cells})
     loads = {name: run.load() for name, run in todo.items()}
     with catching_signals() as stop, Progress(loads, jobs=jobs) as progress:
         datasets = [source_lines(run.dataset) for run in runs.values()]
@@ -142,11 +158,32 @@ def exit_code(plan: Plan, runs: dict[str, Run], say: Callable[[str], None]) -> i
     return 1
 
 
-def in_order(runs: dict[str, Run]) -> dict[str, Run]:
+def in_order(
+    runs: dict[str, Run], after: Mapping[str, Sequence[str]] = MappingProxyType({})
+) -> dict[str, Run]:
     """Groups runs that share programs; large groups and long runs come first.
 
     So no core waits for a last long run, and few programs are in memory at a time.
+    Runs that start from others come behind all of them.
+
+    Args:
+      runs: of cells.
+      after: cell -> the cells whose weights it starts from.
     """
+
+    def depth(name: str) -> int:
+        return 1 + max(map(depth, after.get(name, ())), default=-1)
+
+    levels: dict[int, dict[str, Run]] = defaultdict(dict)
+    for name, run in runs.items():
+        levels[depth(name)][name] = run
+    found: dict[str, Run] = {}
+    for level in sorted(levels):
+        found |= _by_program(levels[level])
+    return found
+
+
+def _by_program(runs: dict[str, Run]) -> dict[str, Run]:
     groups: dict[Hashable, dict[str, Run]] = defaultdict(dict)
     for name in sorted(runs, key=lambda name: -runs[name].work()):
         groups[shared_keys(runs[name])][name] = runs[name]
@@ -166,8 +203,20 @@ def run_cells(
     data and programs are shared; see `shared_keys`.
     """
     shared = Shared(key for run in runs.values() for key in shared_keys(run))
+    after = {cell.name: cell.after for cell in plan.cells}
+    ended = {name: threading.Event() for name in runs}
 
     def cell(name: str, run: Run) -> None:
+        try:
+            train(name, run)
+        finally:
+            ended[name].set()
+
+    def train(name: str, run: Run) -> None:
+        for parent in after.get(name, ()):
+            # Submitted earlier, so it runs or has ended.
+            while parent in ended and not ended[parent].wait(0.1) and not stop:
+                pass
         if stop:
             raise Stopped(name)
         check_claim(plan.workdir)  # or the folder would be made anew
@@ -221,6 +270,8 @@ def train_cell(
             warn=progress.say,
             shared=shared,
         )
+    except NoStart as error:
+        _record_crash(folder, name, run, str(error), progress)
     except (TakenError, LostError) as error:
         if num_processes() > 1:  # which all train the same cells
             raise
@@ -231,14 +282,21 @@ def train_cell(
     except (Stopped, UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # also SystemExit, of a library or a model
-        write_text(folder / "crash.txt", traceback.format_exc())
         reason = f"{type(error).__name__}: {first_line(str(error))}"
-        write_heartbeat(folder, "crashed", reason=reason)
-        progress.say(f"{name} crashed and is marked failed: {reason}")
-        records = RunFolder(folder, run, name)
-        records.write_results([records.crashed(seed, reason) for seed in run.seeds])
+        _record_crash(folder, name, run, reason, progress)
     finally:
         shared.done(shared_keys(run))
+
+
+def _record_crash(
+    folder: Path, name: str, run: Run, reason: str, progress: Progress
+) -> None:
+    """Writes down why a cell ended, from where the error is handled."""
+    write_text(folder / "crash.txt", traceback.format_exc())
+    write_heartbeat(folder, "crashed", reason=reason)
+    progress.say(f"{name} crashed and is marked failed: {reason}")
+    records = RunFolder(folder, run, name)
+    records.write_results([records.crashed(seed, reason) for seed in run.seeds])
 
 
 def first_line(text: str) -> str:

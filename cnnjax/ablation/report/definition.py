@@ -228,10 +228,12 @@ def expected_blocks(repository: Path) -> dict[Path, tuple[str, str]]:
       repository: contains README.md and docs/results/.
     """
     folders = sorted(path.parent for path in _results(repository).glob(f"*/{FILE}"))
-    notes = {folder: _note_of(folder) for folder in folders}
+    found = {folder: _note_of(folder) for folder in folders}
+    notes = {folder: text for folder, (text, _) in found.items()}
+    others = {folder: text for folder, (text, same) in found.items() if not same}
     blocks = {folder / "report.md": (BLOCK, text) for folder, text in notes.items()}
     for page in (repository / "README.md", _results(repository) / "README.md"):
-        blocks[page] = LIST, _list(page, notes)
+        blocks[page] = LIST, _list(page, len(notes), others)
     return blocks
 
 
@@ -281,9 +283,12 @@ def _results(repository: Path) -> Path:
     return repository / "docs" / "results"
 
 
-def _note_of(folder: Path) -> str:
+def _note_of(folder: Path) -> tuple[str, bool]:
+    """The note of a report, and whether today's definition would give its numbers."""
     then = _read(folder / FILE)
-    return note(then, as_defined(then["ablation"], then["scale"]))
+    now = as_defined(then["ablation"], then["scale"])
+    same = now is not None and not changes(then, now) and not then.get(CHANGED)
+    return note(then, now), same
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -306,10 +311,15 @@ def _plain(phrases: Iterable[str]) -> list[str]:
     return [markdown(sentence(phrase)) for phrase in phrases]
 
 
-def _list(page: Path, notes: Mapping[Path, str]) -> str:
-    """How many reports are out of date, and which."""
-    old = {folder: text for folder, text in notes.items() if "since" in text}
-    head = f"{len(notes) - len(old)} of {len(notes)} published reports were made with"
+def _list(page: Path, total: int, old: Mapping[Path, str]) -> str:
+    """How many reports are out of date, and which.
+
+    Args:
+      page: that has the list.
+      total: of published reports.
+      old: folder -> note of those that are not made with today's definition.
+    """
+    head = f"{total - len(old)} of {total} published reports were made with"
     if not old:
         return f"{head} today's definitions."
     root = page.parent

@@ -23,6 +23,7 @@ from cnnjax.ablation.judge.verdicts import RULE, judge, rule
 from cnnjax.ablation.report import answer, tables
 from cnnjax.ablation.report.plots.figures import inline_svg, save_groups
 from cnnjax.ablation.report.plots.groups import answer_group, build_groups
+from cnnjax.ablation.report.replacing import claim_report
 from cnnjax.ablation.report.verdict_colours import COLOURS
 from cnnjax.errors import UserError
 from cnnjax.records import write_text
@@ -70,6 +71,7 @@ def write_report(workdir: str | Path) -> list[Path]:
 
 def _write(sweep: Sweep, workdir: Path) -> list[Path]:
     context = make_context(sweep)
+    claim_report(workdir)
     plots = workdir / "plots"
     plots.mkdir(exist_ok=True)
     first = [context["picture"]] if context["picture"] else []
@@ -123,6 +125,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "lines": tables.arm_lines(sweep),
         "costs": costs,
         "total": tables.total_cost(costs),
+        "starts": tables.starts(sweep.plan),
         "provenance": [*tables.taken_runs(sweep), *tables.shared_provenance(sweep)],
     }
 

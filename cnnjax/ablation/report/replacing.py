@@ -10,13 +10,18 @@ from pathlib import Path
 from cnnjax.errors import UserError, printable
 from cnnjax.files import write_failure
 from cnnjax.lock import LOCK, Lock, locked
-from cnnjax.records import write_text
+from cnnjax.records import is_there, refuse_foreign, write_text
 from cnnjax.texts import with_block
 
 FILES = frozenset(
     {"report.md", "results.csv", "plan.json", "records.jsonl", "definition.json"}
 )
 PLOTS = "plots"  # a folder of pictures
+PAGE = "report.html"
+UNFINISHED = (
+    "<!doctype html><title>Unfinished</title><p>This report is being written, or was "
+    "interrupted: run ./launch.sh report again.</p>\n"
+)
 PICTURE = ".png"
 
 
@@ -123,6 +128,21 @@ def _remove(folder: Path) -> None:
 def _is(path: Path, kind: Callable[[int], bool]) -> bool:
     """Whether it is of a kind of `stat`, and no link to one."""
     return os.path.lexists(path) and kind(path.lstat().st_mode)
+
+
+def claim_report(workdir: Path) -> None:
+    """Takes the names of a report in a work folder; those of a person's files stay.
+
+    A folder with a page has had a report, whose files are replaced. So the page comes
+    first, and what a kill leaves is replaced as well.
+
+    Raises:
+      UserError: there is no page, and something else bears a name of a report.
+    """
+    files = {"report.md": None, "results.csv": None}
+    refuse_foreign(workdir, PAGE, files, (PLOTS,))
+    if not is_there(workdir / PAGE):
+        write_text(workdir / PAGE, UNFINISHED)
 
 
 def replace_block(path: Path, name: str, text: str) -> bool:

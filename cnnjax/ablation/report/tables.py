@@ -19,6 +19,24 @@ MOST_DECIMALS = 5
 MOST_COLUMNS = 5  # metrics in a table of arms
 
 
+def starts(plan: Mapping[str, Any]) -> list[str]:
+    """What arms start from that are not drawn: a sentence for each origin.
+
+    Args:
+      plan: the content of `plan.json`.
+    """
+    found: dict[str, list[str]] = {}
+    for arm in plan["arms"]:
+        overrides = arm.get("overrides")
+        given = overrides if isinstance(overrides, Mapping) else {}
+        origin = arm.get("starts_from") or given.get("start.weights")
+        if origin:
+            found.setdefault(str(origin), []).append(arm["name"])
+    return [
+        f"from the weights of {o}: {', '.join(names)}" for o, names in found.items()
+    ]
+
+
 @dataclasses.dataclass(frozen=True)
 class ArmLine:
     """One arm, averaged over its seeds.
@@ -304,13 +322,19 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         if isinstance(value, Mapping):
             out |= flat(value, f"{prefix}{key}.")
         elif key == "commits":
-            steps = (f"{entry['commit']} from step {entry['step']}" for entry in value)
-            out[prefix + key] = ", ".join(steps)
+            several = len({entry.get("processor") for entry in value}) > 1
+            out[prefix + key] = ", ".join(_start(entry, several) for entry in value)
         elif isinstance(value, list):
             out[prefix + key] = ", ".join(map(_item, value))
         else:
             out[prefix + key] = str(value)
     return out
+
+
+def _start(entry: Mapping[str, Any], with_processor: bool) -> str:
+    """One of `commits`: which code trained from where on, and on what."""
+    text = f"{entry['commit']} from step {entry['step']}"
+    return f"{text} on {entry.get('processor')}" if with_processor else text
 
 
 def _item(value: Any) -> str:

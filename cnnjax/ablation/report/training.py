@@ -27,6 +27,7 @@ from cnnjax.ablation.report.pages import render
 from cnnjax.ablation.report.plots.curves import draw_lines
 from cnnjax.ablation.report.plots.figures import Group, Panel, save_groups
 from cnnjax.ablation.report.plots.scales import show_values
+from cnnjax.ablation.report.replacing import claim_report
 from cnnjax.config import flatten
 from cnnjax.errors import UserError, printable
 from cnnjax.record_kinds import PROVENANCE, WHOLE_CONFIG
@@ -171,6 +172,7 @@ def write_training_report(workdir: Path) -> list[Path]:
         workdir / name for name in ("report.html", "report.md", "results.csv")
     )
     plots = workdir / "plots"
+    claim_report(workdir)
     try:
         plots.mkdir(exist_ok=True)
         context["groups"], pictures = save_groups(context["groups"], plots)

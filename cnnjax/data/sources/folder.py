@@ -5,27 +5,19 @@ Either `<data_dir>/{train,validation,test}/<class>/*.png`, or without splits
 has the names that count, and `images.py` what becomes of the pixels.
 """
 
-import os
-from collections.abc import Iterator
-
-import numpy as np
-
-from cnnjax.data.images import decode_all, decoded_shape
 from cnnjax.data.request import Request
-from cnnjax.data.sources.listing import Listing, list_images
+from cnnjax.data.sources.encoded import decoding, in_files
+from cnnjax.data.sources.listing import Listing
+from cnnjax.data.sources.listing_cache import listed_once
+from cnnjax.data.sources.paths import Paths
 from cnnjax.data.sources.source import (
     MissingData,
     Pool,
     Source,
     check_directory,
     data_folder,
-    reading,
 )
 from cnnjax.errors import UserError, printable
-from cnnjax.files import read_regular
-
-# As many pixels as Pillow decodes, uncompressed and with 16 bits a channel, are larger.
-MOST_FILE_BYTES = 2**30
 
 
 def open_source(request: Request) -> Source:
@@ -46,7 +38,7 @@ def open_source(request: Request) -> Source:
     check_directory(folder)
     root = str(folder)
     try:
-        listing = list_images(root)
+        listing = listed_once(root)
     except RecursionError as error:
         raise UserError(
             f"the folders in {printable(root)} lie too deep within each other: give "
@@ -54,31 +46,15 @@ def open_source(request: Request) -> Source:
         ) from error
     absent = _unsorted(root, listing, request)
     pools = {p: Pool(len(labels), labels) for p, labels in listing.labels.items()}
-    size, first = request.image_size, listing.paths["train"][0]
-    where = printable(os.path.join(root, first))
-    shape = decoded_shape(_content(root, first), where, size, request.channels)
-
-    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        def images() -> Iterator[tuple[str, bytes]]:
-            for index in indices:
-                path = listing.paths[pool][index]
-                yield printable(os.path.join(root, path)), _content(root, path)
-
-        convert = request.channels == 1
-        pixels = decode_all(images(), len(indices), shape[2], size, convert)
-        return pixels, listing.labels[pool][indices]
-
-    def all_files() -> Iterator[str]:
-        for paths in listing.paths.values():
-            yield from paths
-
+    encoded = in_files(root, listing.paths)
+    shape, read = decoding(encoded, listing.labels, request)
     return Source(
         pools,
         listing.class_names,
         shape,
         read,
         root=folder,
-        files=all_files,
+        files=lambda: Paths.joined(listing.paths.values()),
         ignored=listing.ignored,
         remarks=(*listing.remarks, *absent),
         certain=bool(request.channels) or shape[2] == 3,
@@ -93,16 +69,10 @@ def _unsorted(root: str, listing: Listing, request: Request) -> list[str]:
         key = f"num_{pool}"
         what = f"{num:,} {pool} images in {printable(root)} lie in no folder of a class"
         wanted = getattr(request, key) == 0
-        if wanted and not (pool == "test" and request.num_folds):
+        if wanted and not (pool == "test" and request.holds_out):
             raise UserError(
                 f"{what}: sort them into one folder a class, or do without them by "
                 f"config.data.{key}=-1 (none) or a number (taken out of train)"
             )
         sentences.append(f"{what} and are not used")
     return sentences
-
-
-def _content(root: str, path: str) -> bytes:
-    path = os.path.join(root, path)
-    with reading(path):
-        return read_regular(path, MOST_FILE_BYTES)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from cnnjax.data.contents import some
+from cnnjax.data.sources.paths import Group, Paths
 from cnnjax.data.sources.source import reading
 from cnnjax.data.sources.walk import Found
 from cnnjax.errors import MOST_LISTED, UserError, near_matches, printable
@@ -31,7 +32,7 @@ NOT_A_CLASS = "image outside the folder of a class"
 
 
 def require_sorted(
-    root: str, folder: str, classes: dict[str, list[str]], found: Found
+    root: str, folder: str, classes: dict[str, list[Group]], found: Found
 ) -> None:
     """Refuses training images that are not sorted into at least two classes."""
     if len(classes) >= 2:
@@ -46,7 +47,7 @@ def require_sorted(
     others = [f"{c[0]:,} x {r}" for r, c in found.ignored.items() if r != NOT_A_CLASS]
     if others:
         also += f"; ignored: {', '.join(others[:3])}"
-    above = {_above_split(image) for images in classes.values() for image in images}
+    above = {_above_split(group.folder) for c in classes.values() for group in c}
     if len(above - {""}) == 1 and not folder:
         inner = printable(os.path.join(root, *above))
         also += f"; there are folders of splits in {inner}: perhaps that is the set"
@@ -57,16 +58,18 @@ def require_sorted(
     )
 
 
-def _above_split(image: str) -> str:
-    """The folder in which that of a split lies, for an image in one; else ''."""
-    *folders, _ = image.split("/")
+def _above_split(folder: str) -> str:
+    """The folder in which that of a split lies, for images in one; else ''."""
+    folders = folder.split("/")
     for depth, name in enumerate(folders):
         if name.lower() in SPLITS:
             return "/".join(folders[:depth])
     return ""
 
 
-def refuse_splits_within(root: str, folder: str, classes: dict[str, list[str]]) -> None:
+def refuse_splits_within(
+    root: str, folder: str, classes: dict[str, list[Group]]
+) -> None:
     """Refuses `<class>/<split>/...`, which would train on test images.
 
     A few such folders are taken for what else their name may mean.
@@ -74,8 +77,8 @@ def refuse_splits_within(root: str, folder: str, classes: dict[str, list[str]]) 
     depth = 2 if folder else 1
     found = []
     for images in classes.values():
-        parts = (image.split("/") for image in images)
-        below = {"/".join(p[: depth + 1]) for p in parts if len(p) > depth + 1}
+        parts = (group.folder.split("/") for group in images)
+        below = {"/".join(p[: depth + 1]) for p in parts if len(p) > depth}
         pools = {path: SPLITS.get(os.path.basename(path).lower()) for path in below}
         found += sorted(p for p in below if pools[p] in ("validation", "test"))[:1]
     if 2 * len(found) > len(classes):
@@ -89,7 +92,7 @@ def refuse_splits_within(root: str, folder: str, classes: dict[str, list[str]]) 
 
 
 def refuse_shared_images(
-    root: str, paths: dict[str, list[str]], inodes: dict[str, array.array]
+    root: str, paths: dict[str, Paths], inodes: dict[str, array.array]
 ) -> None:
     """Refuses one file in two splits, by whatever links.
 
@@ -137,7 +140,7 @@ def remarks_on(
     found: Found,
     splits: dict[str, str],
     names: list[str],
-    classes: dict[str, dict[str, list[str]]],
+    classes: dict[str, dict[str, list[Group]]],
 ) -> Iterator[str]:
     for pool, folder in splits.items():
         if pool in classes and folder not in ("", pool):
@@ -155,7 +158,7 @@ def remarks_on(
             f"{some(names, 4)}"
         )
     depth = 1 if splits["train"] else 0
-    stored = [classes["train"][name][0].split("/")[depth] for name in names]
+    stored = [classes["train"][name][0].folder.split("/")[depth] for name in names]
     if stored != sorted(stored):
         yield (
             "the order of the classes is that of their names with composed letters "
@@ -172,8 +175,8 @@ def remarks_on(
                 f"the {pool} images have none of {len(absent):,} of {len(names):,} "
                 f"classes: {some(absent, 4)}"
             )
-    images = (image for c in classes.values() for of_c in c.values() for image in of_c)
-    ends = {image[-5:].lower() for image in images}  # of a million, in a tenth second
+    groups = (group for c in classes.values() for of_c in c.values() for group in of_c)
+    ends = {end.lower() for group in groups for end in group.ends}
     several = [s for s in SEVERAL_FRAMES if any(end.endswith(s) for end in ends)]
     if several:
         yield (

@@ -11,6 +11,7 @@ import collections
 import dataclasses
 import os
 import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from cnnjax.data.sources.folder_checks import (
     require_sorted,
     unknown_class,
 )
+from cnnjax.data.sources.paths import Group, Paths
 from cnnjax.data.sources.walk import Found, collect, ignore_all, scan, walk
 from cnnjax.errors import UserError, printable
 
@@ -44,7 +46,7 @@ class Listing:
     """
 
     class_names: tuple[str, ...]
-    paths: dict[str, list[str]]
+    paths: dict[str, Paths]
     labels: dict[str, np.ndarray]
     unsorted: dict[str, int]
     ignored: tuple[Ignored, ...]
@@ -52,32 +54,33 @@ class Listing:
     in_splits: bool
 
 
-def list_images(root: str) -> Listing:
+def list_images(root: str, found: Found | None = None) -> Listing:
     """Walks a folder once.
 
     Args:
       root: a folder that is there.
+      found: a new one, for who wants to know what was met on the way.
 
     Raises:
       UserError: no classes or just one; two folders for one split or class; a class
         that the training images do not have; a folder that may not be read; one file
         in two splits.
     """
-    found = Found()
+    found = Found() if found is None else found
     splits = _split_folders(root, found)
-    classes: dict[str, dict[str, list[str]]] = {}  # pool -> class -> paths
+    classes: dict[str, dict[str, list[Group]]] = {}  # pool -> class -> images
     unsorted, inodes = {}, {}
     for pool, folder in splits.items():
-        loose: list[str] = []
+        loose: list[Group] = []
         found.inodes = inodes[pool] = array.array("Q")
         classes[pool] = _classes(root, folder, found, loose)
-        for path in loose:
+        for path in Paths.of(loose):
             found.ignore(NOT_A_CLASS, path)
         if pool == "train":
             require_sorted(root, folder, classes[pool], found)
             refuse_splits_within(root, folder, classes[pool])
         elif loose and not classes[pool]:
-            unsorted[pool] = len(loose)
+            unsorted[pool] = num_images(loose)
     names = sorted(classes["train"])
     label = {name: number for number, name in enumerate(names)}
     for pool in sorted(classes):
@@ -86,7 +89,10 @@ def list_images(root: str) -> Listing:
                 raise unknown_class(root, splits[pool], name, names)
     sorted_splits = {p: f for p, f in splits.items() if p not in unsorted}
     taken = {pool: of_pool for pool, of_pool in classes.items() if of_pool}
-    paths = {p: [f for n in sorted(c) for f in c[n]] for p, c in taken.items()}
+    paths = {
+        p: Paths.of([group for name in sorted(c) for group in c[name]])
+        for p, c in taken.items()
+    }
     refuse_shared_images(root, paths, inodes)
     return Listing(
         class_names=tuple(printable(name) for name in names),
@@ -94,7 +100,7 @@ def list_images(root: str) -> Listing:
         labels={
             p: np.repeat(
                 np.array([label[n] for n in sorted(c)], np.int32),
-                [len(c[n]) for n in sorted(c)],
+                [num_images(c[n]) for n in sorted(c)],
             )
             for p, c in taken.items()
         },
@@ -111,7 +117,8 @@ def list_images(root: str) -> Listing:
 def _split_folders(root: str, found: Found) -> dict[str, str]:
     """Pool -> name of its folder, with 'train' first; '' stands for the root itself."""
     names: dict[str, list[str]] = collections.defaultdict(list)
-    entries = scan(root)
+    entries = sorted(scan(root, "", found), key=lambda entry: entry.name)
+    found.links_seen |= any(entry.is_symlink() for entry in entries)
     for entry in entries:
         pool = SPLITS.get(entry.name.lower())
         if pool and entry.is_dir():
@@ -142,13 +149,13 @@ def _split_folders(root: str, found: Found) -> dict[str, str]:
 
 
 def _classes(
-    root: str, folder: str, found: Found, loose: list[str]
-) -> dict[str, list[str]]:
+    root: str, folder: str, found: Found, loose: list[Group]
+) -> dict[str, list[Group]]:
     """Name of each class (NFC) -> its images; images outside of any go to `loose`."""
-    classes: dict[str, list[str]] = {}
+    classes: dict[str, list[Group]] = {}
     spelled: dict[str, str] = {}
     for path, above, name in walk(root, folder, (), found, loose):
-        images: list[str] = []
+        images: list[Group] = []
         collect(root, path, above, found, images)
         if not images:
             found.ignore("folder without an image", path)
@@ -161,9 +168,11 @@ def _classes(
                 f"class {printable(normal)}, {spelled[normal]!a} and "
                 f"{name!a} (one letter in two encodings): merge them"
             )
-        # As torchvision: by folder, then by file.
-        images.sort(key=lambda image: image.rpartition("/"))
+        images.sort()  # as torchvision: by folder, then by file
         classes[normal], spelled[normal] = images, name
-        depth = path.count("/") + 1
-        found.deep += sum(image.count("/") > depth for image in images)
+        found.deep += num_images([group for group in images if group.folder != path])
     return classes
+
+
+def num_images(groups: Sequence[Group]) -> int:
+    return sum(group.number for group in groups)

@@ -13,8 +13,9 @@ from cnnjax.errors import UserError, printable
 
 # split -> (pool, indices in rising order)
 Chosen = dict[str, tuple[str, np.ndarray]]
-# (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n])
-Read = Callable[[str, np.ndarray], tuple[np.ndarray, np.ndarray]]
+# (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n]); those of files take
+# draws of `geometry.draw` as well, and are then as training sees them.
+Read = Callable[..., tuple[np.ndarray, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Source:
       certain: whether all images have the channels of the first one.
       in_splits: whether somebody divided the images, though no pool but 'train' may be
         left of that.
+      mark: tells sets apart whose files have the same names and sizes.
     """
 
     pools: dict[str, Pool]
@@ -63,6 +65,7 @@ class Source:
     remarks: tuple[str, ...] = ()
     certain: bool = True
     in_splits: bool = False
+    mark: str = ""
 
 
 class MissingData(UserError):

@@ -19,9 +19,10 @@ from absl.logging import get_absl_logger
 from cnnjax.data import array_cache
 from cnnjax.data.contents import Ignored
 from cnnjax.data.decoded_cache import key_of
-from cnnjax.data.images import JPEG_START, decode_all, decoded_shape
+from cnnjax.data.images import JPEG_START
 from cnnjax.data.request import Request
 from cnnjax.data.sources.description import check_description
+from cnnjax.data.sources.encoded import decoding
 from cnnjax.data.sources.shards import (
     MOST_SHOWN,
     blocks,
@@ -119,16 +120,9 @@ def open_source(request: Request) -> Source:
     found = known.labels or known.keep(
         {p: np.fromiter(labels(p), np.int64, num) for p, num in sizes.items()}
     )
-    size, channels = request.image_size, request.channels
-    first_name, first = next(images("train", np.array([0])))
-    certain = channels or {1: 1, 3: 3, 4: 3}.get(stored, 0)
-    shape = decoded_shape(first, first_name, size, certain)
-
-    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        encoded, convert = images(pool, indices), channels == 1
-        pixels = decode_all(encoded, len(indices), shape[2], size, convert)
-        return pixels, found[pool][indices].astype(np.int32)
-
+    certain = request.channels or {1: 1, 3: 3, 4: 3}.get(stored, 0)
+    _, first = next(images("train", np.array([0])))
+    shape, read = decoding(images, found, request, certain)
     return Source(
         # Not stratified: the choice of images is older than the knowledge of labels.
         {pool: Pool(num, found[pool], False) for pool, num in sizes.items()},

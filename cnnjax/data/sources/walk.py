@@ -5,6 +5,7 @@ import collections
 import os
 from collections.abc import Iterator
 
+from cnnjax.data.sources.paths import Group
 from cnnjax.data.sources.source import reading
 from cnnjax.errors import UserError, printable
 
@@ -12,6 +13,8 @@ PHOTOGRAPHS = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".tif", ".tiff")
 SUFFIXES = frozenset(
     (*PHOTOGRAPHS, ".png", ".bmp", ".gif", ".ppm", ".pgm", ".pbm", ".pnm")
 )
+# As almost all of a million files have it, so that each costs no call more.
+_USUAL = SUFFIXES | {suffix.upper() for suffix in SUFFIXES}
 # What operating systems and file servers leave in folders, beside hidden files.
 LEFT_BEHIND = frozenset(("__macosx", "thumbs.db", "desktop.ini", "@eadir"))
 # Each folder with two links to the next doubles the ways, and no walk would end.
@@ -28,6 +31,9 @@ class Found:
         self.deep = 0  # images in folders within the folder of their class
         self.links = 0  # to folders, that were followed
         self.inodes = array.array("Q")  # of the images, as far as they are known
+        # Folders below the root that were read -> what the system said of them before.
+        self.folders: dict[str, os.stat_result] = {}
+        self.links_seen = False  # whether there is any link, of a folder or a file
 
     def ignore(self, reason: str, path: str) -> None:
         entry = self.ignored[reason]
@@ -37,15 +43,15 @@ class Found:
 
 
 def collect(
-    root: str, folder: str, above: tuple[str, ...], found: Found, images: list[str]
+    root: str, folder: str, above: tuple[str, ...], found: Found, images: list[Group]
 ) -> None:
-    """Adds all images below a folder, in no order."""
+    """Adds all images below a folder, folder by folder."""
     for path, links, _ in walk(root, folder, above, found, images):
         collect(root, path, links, found, images)
 
 
 def walk(
-    root: str, folder: str, above: tuple[str, ...], found: Found, images: list[str]
+    root: str, folder: str, above: tuple[str, ...], found: Found, images: list[Group]
 ) -> Iterator[tuple[str, tuple[str, ...], str]]:
     """Sorts the content of one folder: images, folders (which it yields), and the rest.
 
@@ -54,20 +60,18 @@ def walk(
       folder: below the root.
       above: real folders from which links led here.
       found: counts what is ignored.
-      images: gets the images.
+      images: gets the images of this folder.
 
     Yields:
       (path below the root, `above` for it, name) of each folder in it.
     """
     start = f"{folder}/" if folder else ""
-    for entry in scan(root, folder):
+    names, rest = _usual_images(scan(root, folder, found), found)
+    for entry in rest:
         name = entry.name
+        found.links_seen |= entry.is_symlink()
         suffix = name[name.rfind(".") :].lower() if "." in name else ""
-        ours = name[0] != "." and name.lower() not in LEFT_BEHIND
-        if ours and suffix in SUFFIXES and entry.is_file(follow_symlinks=False):
-            images.append(start + name)
-            found.inodes.append(entry.inode())
-        elif not ours:
+        if name[0] == "." or name.lower() in LEFT_BEHIND:
             reason = "hidden" if name[0] == "." else "left by an operating system"
             ignore_all(root, start + name, entry, reason, found)
         elif entry.is_dir():
@@ -88,7 +92,7 @@ def walk(
             yield start + name, links, name
         elif entry.is_file():
             if suffix in SUFFIXES:
-                images.append(start + name)
+                names.append(name)
                 found.inodes.append(entry.stat().st_ino)
             else:
                 found.ignore(f"suffix {printable(suffix) or 'missing'}", start + name)
@@ -97,6 +101,34 @@ def walk(
             found.ignore(
                 "no regular file" if there else "link to nothing", start + name
             )
+    if names:
+        names.sort()
+        images.append(Group.of(folder, names))
+
+
+def _usual_images(
+    entries: list[os.DirEntry], found: Found
+) -> tuple[list[str], list[os.DirEntry]]:
+    """(names of regular files that are images, in no order; the rest, by name)."""
+    names, rest = [], []
+    for entry in entries:  # a million times: nothing here that is not needed
+        name = entry.name
+        if (
+            name[name.rfind(".") :] in _USUAL
+            and name[0] != "."
+            and entry.is_file(follow_symlinks=False)
+        ):
+            names.append(name)
+            found.inodes.append(entry.inode())
+        else:
+            rest.append(entry)
+    # So that examples are the same everywhere.
+    return names, sorted(rest, key=lambda entry: entry.name)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file with that name, or path, is taken for an image."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def ignore_all(
@@ -107,13 +139,16 @@ def ignore_all(
         found.ignore(reason, path)
         return
     for folder, below, names in os.walk(os.path.join(root, path)):
+        found.folders[os.path.relpath(folder, root)] = os.stat(folder)
         below.sort()
         for name in sorted(names):
             found.ignore(reason, os.path.relpath(os.path.join(folder, name), root))
 
 
-def scan(root: str, folder: str = "") -> list[os.DirEntry]:
-    """The entries of a folder by name, so that examples are the same everywhere."""
+def scan(root: str, folder: str, found: Found) -> list[os.DirEntry]:
+    """The entries of a folder, in no order."""
     path = os.path.join(root, folder)
-    with reading(path), os.scandir(path) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+    with reading(path):
+        found.folders[folder] = os.stat(path)  # before: what changes later is seen
+        with os.scandir(path) as entries:
+            return list(entries)

@@ -53,8 +53,34 @@ _MOST_BYTES = 2**28
 MOST_TOLD = 240
 
 
+_SEE_TO_LIMITS = (
+    "see to the memory and the processes that this machine allows (ulimit -u), and "
+    "start again"
+)
+
+
 class DamagedError(Exception):
     """A checkpoint that cannot be read whole."""
+
+
+@contextlib.contextmanager
+def opening(folder: Path, link: Path) -> Iterator[None]:
+    """Turns the errors of opening a folder of checkpoints into one sentence.
+
+    Args:
+      folder: of the checkpoints.
+      link: the path that Orbax was given for it.
+
+    Raises:
+      UserError: it cannot be opened: Orbax starts threads, and the system may refuse.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise UserError(
+            f"cannot open the checkpoint folder {folder}: "
+            f"{_in_short(error, folder, link)}; nothing was changed: {_SEE_TO_LIMITS}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -83,9 +109,8 @@ def reading(folder: Path, link: Path) -> Iterator[None]:
         words = _in_short(error, folder, link)
         if not _is_damage(error):
             raise UserError(
-                f"cannot read checkpoint {folder}: {words}; nothing was changed: see "
-                "to the memory and the processes that this machine allows (ulimit -u), "
-                "and start again; where it stays so, move the checkpoint away, or "
+                f"cannot read checkpoint {folder}: {words}; nothing was changed: "
+                f"{_SEE_TO_LIMITS}; where it stays so, move the checkpoint away, or "
                 "choose another --workdir"
             ) from error
         raise DamagedError(words) from error

@@ -31,6 +31,7 @@ from cnnjax.run.checkpoints import old_formats
 from cnnjax.run.checkpoints.damaged import (
     DamagedError,
     check_files,
+    opening,
     reading,
     set_aside,
     system_error,
@@ -118,9 +119,10 @@ class Checkpoints:
             "state": ocp.PyTreeCheckpointHandler(use_compression=False),
             "record": ocp.JsonCheckpointHandler(),
         }
-        self._manager = ocp.CheckpointManager(
-            self._plain.path, options=options, item_handlers=handlers
-        )
+        with opening(self._directory, self._plain.path):
+            self._manager = ocp.CheckpointManager(
+                self._plain.path, options=options, item_handlers=handlers
+            )
 
     def __enter__(self) -> "Checkpoints":
         return self

@@ -15,6 +15,7 @@ from cnnjax.errors import UserError, printable
 from cnnjax.record_kinds import DATA
 from cnnjax.records import is_there, read_record
 from cnnjax.run.folder import PREPROCESSING, require_own
+from cnnjax.run.settings import geometry_of
 from cnnjax.run.trained.kinds import FED_NET
 from cnnjax.seal import SEAL, result_digest
 
@@ -92,6 +93,8 @@ def _require_same(folder: Path, config: ConfigDict, record: Mapping[str, Any]) -
         wrong = f"standardize {fed['standardize']}, not {config.augment.standardize}"
     elif fed["to_grey"] != (config.data.channels == 1):
         wrong = f"to_grey {fed['to_grey']}, config.data.channels {config.data.channels}"
+    elif Preprocess.of_record(fed).geometry.mark != geometry_of(config).mark:
+        wrong = "another geometry than in its config"
     elif is_there(folder / "data.json"):
         data = read_record(folder / "data.json", DATA)
         shape = [fed[key] for key in ("height", "width", "channels")]

@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from cnnjax.data.standardize import STANDARDIZE
+import numpy as np
+
+from cnnjax.data.geometry import EVALUATION, INTERPOLATIONS
+from cnnjax.data.standardize import Statistics, standardisation
+from cnnjax.errors import UserError
 from cnnjax.net.execution import EXECUTION
 from cnnjax.record_kinds import COUNT, ERROR_RATE, SEED, SHORT, WHOLE_CONFIG
 from cnnjax.schema import Anything, Flag, Items, Number, Object, Text
@@ -16,8 +20,18 @@ def _fit_images(record: dict[str, Any]) -> str | None:
     """Statistics of another shape, or of another kind, than is said."""
     image = tuple(record[key] for key in ("height", "width", "channels"))
     channels, kind = image[2:], record["standardize"]
+    try:
+        meant = standardisation(kind, *channels)
+    except UserError:
+        return f"has no standardisation {kind!r}"
+    if isinstance(meant, Statistics):
+        said = [np.ravel(getattr(meant, key)).tolist() for key in STATISTICS]
+        if said != [np.ravel(record[key]).tolist() for key in STATISTICS]:
+            return f"subtracts or divides by something else than {kind!r} says"
     whole = image if image[:2] != (1, 1) else channels  # as `Preprocess.record` has it
     shapes = {"channel": (channels, channels), "pixel_mean": (whole, ())}
+    if isinstance(meant, Statistics) and np.ndim(meant.mean):
+        shapes[kind] = (channels, channels)
     for key, shape in zip(STATISTICS, shapes.get(kind, ((), ())), strict=True):
         if _shape(record[key], STATISTICS[key]) != shape:
             return f"has a {key} that is none of images of {image} for {kind!r}"
@@ -61,11 +75,20 @@ FED = Object(
         "height": Number(1, 2**16, whole=True),
         "width": Number(1, 2**16, whole=True),
         "channels": Number(1, 4, whole=True),
-        "standardize": Text(of=tuple(STANDARDIZE)),
+        "standardize": SHORT,
         "mean": Anything(),
         "std": Anything(),
         "per_image": Flag(),
         "to_grey": Flag(),
+    },
+    may={
+        "geometry": Object(
+            needs={
+                "evaluation": Text(of=EVALUATION),
+                "fraction": Number(0.1, 1),
+                "interpolation": Text(of=tuple(INTERPOLATIONS)),
+            }
+        )
     },
     agrees=_fit_images,
 )

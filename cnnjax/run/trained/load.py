@@ -13,7 +13,8 @@ from flax.core import meta
 from ml_collections import ConfigDict
 
 from cnnjax.config import differences, digest, splat, to_dict
-from cnnjax.errors import UserError, unknown_name
+from cnnjax.data.preprocess import Preprocess
+from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.net.execution import unscanned
 from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stack, stacks_of_net
@@ -31,7 +32,7 @@ from cnnjax.run.folder import (
 from cnnjax.run.settings import TrainSettings
 from cnnjax.run.single import stored_config
 from cnnjax.run.trained.cells import find_cell, name_of, seeds_of
-from cnnjax.run.trained.fed import read_fed
+from cnnjax.run.trained.fed import Fed, read_fed
 from cnnjax.run.trained.net import WEIGHTS, TrainedNet, architecture_of, build_network
 
 # Where a checkpoint keeps (params, model_state).
@@ -78,11 +79,7 @@ def load_run(
     folder = find_cell(Path(workdir).expanduser(), seed)
     if weights != "initial":
         refuse_without_weights(folder)
-    config = stored_config(folder / "config.json")
-    ours = _identity_of(folder, config)
-    fed = read_fed(folder, config, ours, data_dir)
-    architecture = architecture_of(config, len(fed.class_names), plain=False)
-    network = build_network(architecture)
+    _, config, ours, fed, network = parts_of(folder, seed, data_dir=data_dir)
     image_shape = fed.preprocess.image_shape
     loaded = _load(folder, config, ours, network, image_shape, weights, seed)
     # Of its config last: the checkpoint tells more of what differs.
@@ -102,6 +99,38 @@ def load_run(
         note="; ".join(note for note in notes if note),
         data_fingerprint=ours["data_fingerprint"],
     )
+
+
+class Parts(NamedTuple):
+    """What a folder says of the net of a run, without its weights."""
+
+    folder: Path
+    config: ConfigDict
+    ours: dict[str, str]
+    fed: Fed
+    network: nn.Module
+
+    @property
+    def preprocess(self) -> Preprocess:
+        return self.fed.preprocess
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.fed.class_names
+
+
+def parts_of(workdir: str | os.PathLike, seed: int = 0, *, data_dir: str = "") -> Parts:
+    """The parts of a run that need no checkpoint; arguments as of `load_run`.
+
+    Raises:
+      UserError: as `load_run`.
+    """
+    folder = find_cell(Path(workdir).expanduser(), seed)
+    config = stored_config(folder / "config.json")
+    ours = _identity_of(folder, config)
+    fed = read_fed(folder, config, ours, data_dir)
+    architecture = architecture_of(config, len(fed.class_names), plain=False)
+    return Parts(folder, config, ours, fed, build_network(architecture))
 
 
 class _Loaded(NamedTuple):
@@ -176,6 +205,11 @@ def _require_arm(folder: Path, result: Mapping[str, Any] | None) -> None:
 def _initial(
     config: ConfigDict, network: nn.Module, image_shape: tuple[int, ...], seed: int
 ) -> dict[str, Any]:
+    if config.start.weights:
+        raise UserError(
+            f"this run started from {printable(config.start.weights)} in "
+            f"{printable(config.start.folder)}, which it does not hold: load it there"
+        )
     declared = abstract_variables(network, image_shape)
     if "init" in config:  # which the first versions had not
         declared = splat("init", KernelInit, config.init).applied(declared)

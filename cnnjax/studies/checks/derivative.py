@@ -9,9 +9,15 @@ from flax import traverse_util
 
 from cnnjax.devices.parallel import compile_program
 from cnnjax.net.forward import forward_train
-from cnnjax.studies.checks.finding import FAILED, PASSED, UNKNOWN, Finding, Subject
+from cnnjax.studies.checks.finding import (
+    FAILED,
+    FEWEST_IMAGES,
+    PASSED,
+    UNKNOWN,
+    Finding,
+    Subject,
+)
 
-NUM_IMAGES = 4
 STEP = 1e-6  # times the size of the parameters
 # Of the difference, relative to the derivative: units at their kink, and rounding.
 MOST_DIFFERENCE = 1e-3
@@ -47,8 +53,8 @@ def _differences(subject: Subject) -> dict[str, float]:
         dict(subject.variables),
     )
     params = double.pop("params")
-    images: Any = np.asarray(subject.floats, np.float64)[:NUM_IMAGES]
-    targets = subject.targets[:NUM_IMAGES].astype(np.float64)
+    images: Any = np.asarray(subject.floats, np.float64)[:FEWEST_IMAGES]
+    targets = subject.targets[:FEWEST_IMAGES].astype(np.float64)
 
     def loss(params):
         key = jax.random.key(0)

@@ -7,11 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from cnnjax.layers.norm import norm_of
+from cnnjax.net.eval_statistics import of_whole_batch
 from cnnjax.run.setup import Run, initial_state
 
 PASSED, FAILED, UNKNOWN = "passed", "failed", "not applicable"
 # Images that most checks look at; evenly spread over the training set.
 MOST_IMAGES = 64
+# Images of the check that looks at the fewest, by which those of all others divide.
+FEWEST_IMAGES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Subject:
     """What the checks look at.
 
     Attributes:
-      run: of `set_up`.
+      run: of `set_up`; batch norm takes its statistics over all images of a check,
+        where these are fewer than share them in training.
       variables: initial ones of its first seed: 'params' and the other collections.
       images: uint8 [N, H, W, C], of the training set.
       labels: int32 [N].
@@ -65,6 +70,9 @@ class Subject:
 
 def subject_of(run: Run, seconds_left: Callable[[], float]) -> Subject:
     """The first seed of a run, and some of its training images."""
+    norm = norm_of(run.model)
+    if norm and FEWEST_IMAGES % (norm.examples_per_statistic or FEWEST_IMAGES):
+        run = dataclasses.replace(run, model=of_whole_batch(run.model))
     images, labels = some_images(run, MOST_IMAGES)
     state = jax.tree.map(lambda leaf: leaf[0], initial_state(run))
     variables = {"params": state.params, **state.model_state}

@@ -70,7 +70,7 @@ def launch_of(workdir, *arms, jobs=2):
         write_json(workdir / arm / "config.json", to_dict(run.config))
     dispatch.run_cell = short_cell  # also in a program without the fixture
     system = Local(workdir.absolute() / "launcher", jobs)
-    plan = SimpleNamespace(workdir=workdir)
+    plan = SimpleNamespace(workdir=workdir, cells=())
     return dispatch.Launch(plan, dict.fromkeys(arms, run), system)
 
 
@@ -297,7 +297,7 @@ def test_another_way_of_launching_waits_for_the_jobs_of_the_first(
     ],
 )
 def test_wrong_launchers_are_one_sentence(tmp_path, given, said):
-    plan = SimpleNamespace(workdir=tmp_path)
+    plan = SimpleNamespace(workdir=tmp_path, cells=())
     rest = {"jobs": 0, "launcher_options": "", "wait": True} | given
     with pytest.raises(UserError, match=said):
         dispatch.train_cells(plan, **rest)

@@ -31,7 +31,7 @@ def test_what_stops_all_arms_is_what_the_person_hears(monkeypatch, tmp_path):
 
     monkeypatch.setattr(inline, "train_cell", train_cell)
     monkeypatch.setattr(inline, "shared_keys", lambda cell: ())
-    plan, stop = SimpleNamespace(workdir=tmp_path), StopRequest()
+    plan, stop = SimpleNamespace(workdir=tmp_path, cells=()), StopRequest()
     cells = dict.fromkeys(["first", "second", "third"])
     with pytest.raises(UserError, match="disk full"):
         inline.run_cells(plan, cells, 2, None, stop)
@@ -68,7 +68,7 @@ def test_a_crash_in_one_arm_is_recorded_and_the_others_go_on(
     (tmp_path / "bad").mkdir()
     cells = {name: SimpleNamespace(seeds=(0, 1)) for name in ("bad", "good")}
     progress = SimpleNamespace(say=said.append, prepare_run=lambda name: None)
-    plan = SimpleNamespace(workdir=tmp_path)
+    plan = SimpleNamespace(workdir=tmp_path, cells=())
     inline.run_cells(plan, cells, 1, progress, StopRequest())
     reason = f"{kind.__name__}: {told}"
     assert written == [{"arm": "bad", "seed": s, "reason": reason} for s in (0, 1)]
@@ -88,7 +88,7 @@ def test_a_cell_whose_folder_another_has_is_left_to_it(tmp_path, monkeypatch):
     monkeypatch.setattr(inline, "fit", fit_taken)
     arms = dict.fromkeys(("taken", "free"), tiny_run())
     write_json(tmp_path / "taken" / LOCK, identity(os.getppid()))
-    plan, progress = SimpleNamespace(workdir=tmp_path), Shown()
+    plan, progress = SimpleNamespace(workdir=tmp_path, cells=()), Shown()
     progress.say = said.append
     inline.run_cells(plan, arms, 1, progress, StopRequest())
     assert trained == ["free"]
@@ -100,7 +100,7 @@ def test_a_cell_whose_folder_another_has_is_left_to_it(tmp_path, monkeypatch):
 
 def test_a_work_folder_that_vanishes_is_not_made_anew(tmp_path):
     workdir = tmp_path / "run"
-    plan = SimpleNamespace(workdir=workdir)
+    plan = SimpleNamespace(workdir=workdir, cells=())
     with alone(workdir, pytest.fail):
         workdir.rename(tmp_path / "moved")
         with pytest.raises(LostError, match="was moved"):
@@ -128,7 +128,7 @@ def test_arms_that_differ_in_numbers_alone_compile_once(monkeypatch, tmp_path):
     }
     progress = Shown()
     progress.say = pytest.fail
-    plan = SimpleNamespace(workdir=tmp_path)
+    plan = SimpleNamespace(workdir=tmp_path, cells=())
     inline.run_cells(plan, inline.in_order(arms), 2, progress, StopRequest())
     assert len(compiled) == 6
 
@@ -156,7 +156,7 @@ def test_arms_with_seeds_over_devices_give_the_same_table(tmp_path):
         }
         progress = Shown()
         progress.say = pytest.fail
-        plan = SimpleNamespace(workdir=tmp_path / folder)
+        plan = SimpleNamespace(workdir=tmp_path / folder, cells=())
         inline.run_cells(plan, arms, 2, progress, StopRequest())
         results = {n: fit(arm, plan.workdir / n).results for n, arm in arms.items()}
         return {

@@ -163,7 +163,7 @@ def test_a_dry_run_counts_only_what_is_left(published, tmp_path, monkeypatch):
     run = SimpleNamespace(num_params=1, multiply_adds=1, total_steps=1)
     run.steps_per_epoch, run.seeds, run.work = 1, (0, 1), lambda: 6.0
     run.load = lambda: SimpleNamespace(layers=1)
-    monkeypatch.setattr(dry_run, "set_up", lambda config, data: run)
+    monkeypatch.setattr(dry_run, "set_up", lambda config, data, parent: run)
     monkeypatch.setattr(dry_run, "cautions_of_arms", lambda runs: [])
     plan = plan_in(tmp_path, 3, published)
     found = estimate(plan, edited(published, config_hash="older"))

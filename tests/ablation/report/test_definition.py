@@ -201,6 +201,24 @@ def test_a_published_report_says_what_it_was_made_with(folder, expected):
     assert block((folder / "report.md").read_text(), name) == text, DO
 
 
+def test_a_report_whose_definition_is_gone_is_not_of_today(tmp_path, monkeypatch):
+    """Nor is one whose numbers have changed; words of a note decide nothing."""
+    results = tmp_path / "docs" / "results"
+    others = {"same": {}, "gone": {}, "moved": {definition.CHANGED: ["it grew"]}}
+    for name, more in others.items():
+        (results / name).mkdir(parents=True)
+        written = THEN | {"ablation": name} | more
+        (results / name / definition.FILE).write_text(json.dumps(written))
+    monkeypatch.setattr(
+        definition, "as_defined", lambda name, scale: None if name == "gone" else THEN
+    )
+    _, text = definition.expected_blocks(tmp_path)[results / "README.md"]
+    assert text.startswith("1 of 3 published reports were made with today's")
+    assert "[gone](gone/report.md)" in text
+    assert "[moved](moved/report.md)" in text
+    assert "[same]" not in text
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/results/README.md"])
 def test_the_lists_say_which_reports_are_out_of_date(page, expected):
     name, text = expected[ROOT / page]

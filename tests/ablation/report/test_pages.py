@@ -198,6 +198,7 @@ def test_a_folder_without_permission_is_one_sentence(sweep_dir):
 
 
 def test_a_path_in_the_way_is_one_sentence(sweep_dir):
+    (sweep_dir / "report.html").write_text("an earlier page")
     (sweep_dir / "plots").write_text("a file")
     with pytest.raises(UserError, match="the report cannot be written"):
         write_report(sweep_dir)

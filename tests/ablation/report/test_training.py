@@ -10,6 +10,7 @@ from rich.console import Console
 from scipy import stats
 
 from cnnjax.ablation.execute.status import read_cells
+from cnnjax.ablation.report import training
 from cnnjax.ablation.report.training import (
     is_training,
     print_training,
@@ -181,6 +182,29 @@ def test_a_folder_and_a_command_that_are_not_utf_8(run):
         assert "--workdir=\\xff" in file.read_text("utf-8")
     assert "cannot read \\xff" in table.read_text("utf-8")
     assert "run \\xff" in screen(odd)
+
+
+@pytest.mark.parametrize("name", ["report.md", "results.csv", "plots/error.png"])
+def test_a_file_of_the_user_is_never_replaced(run, name):
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_text("mine")
+    with pytest.raises(
+        UserError, match=f"has a {name.split('/')[0]} that no run wrote"
+    ):
+        write_training_report(run)
+    assert (run / name).read_text() == "mine"
+    assert not (run / "report.html").exists()
+
+
+def test_what_a_killed_report_left_is_replaced(run, monkeypatch):
+    monkeypatch.setattr(training, "save_groups", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        write_training_report(run)
+    monkeypatch.undo()
+    assert "is being written" in (run / "report.html").read_text()
+    (run / "plots" / "curves.png").write_text("half")
+    page = write_training_report(run)[0]
+    assert "is being written" not in page.read_text()
 
 
 def test_the_error_and_its_curve_come_first(run):

@@ -70,7 +70,7 @@ def test_links_are_followed_as_by_torchvision(tmp_path, torchvision):
     theirs = torchvision.ImageFolder(tmp_path / "set", loader=None)
     ours = list_images(str(tmp_path / "set"))
     samples = [os.path.relpath(path, tmp_path / "set") for path, _ in theirs.samples]
-    assert ours.paths["train"] == samples
+    assert list(ours.paths["train"]) == samples
 
 
 @pytest.mark.parametrize("target", ["..", ".", "../../b"])
@@ -286,7 +286,7 @@ def test_everything_that_is_ignored_has_a_reason(tmp_path):
 def test_a_folder_named_as_an_image_is_a_folder(tmp_path):
     put(tmp_path, "a/x.png/y.png", "b/y.png", "c.png/z.png")
     listing = list_images(str(tmp_path))
-    assert listing.paths["train"] == ["a/x.png/y.png", "b/y.png", "c.png/z.png"]
+    assert list(listing.paths["train"]) == ["a/x.png/y.png", "b/y.png", "c.png/z.png"]
     assert "1 images lie in folders within" in listing.remarks[0]
 
 

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from cnnjax.data.sources import encoded, walk
 from cnnjax.data.sources import folder as source
-from cnnjax.data.sources import walk
 from cnnjax.errors import UserError
 from tests.data.sources.test_folder import DELIVERIES, fill, load
 
@@ -26,7 +26,7 @@ def test_an_image_that_turns_into_something_else(tmp_path, monkeypatch, kind, de
     fill(tmp_path / "a", 2)
     fill(tmp_path / "b", 2)
     path = tmp_path / "b" / "image001.png"
-    listed = source.list_images
+    listed = source.listed_once
 
     def then_changed(root):
         listing = listed(root)
@@ -40,7 +40,7 @@ def test_an_image_that_turns_into_something_else(tmp_path, monkeypatch, kind, de
             os.truncate(path, 2**40)
         return listing
 
-    monkeypatch.setattr(source, "list_images", then_changed)
+    monkeypatch.setattr(source, "listed_once", then_changed)
     monkeypatch.setenv("CNNJAX_CACHE_DIR", "")
     with pytest.raises(
         UserError, match=r"is a pipe|is a device|No such file|at most .* are expected"
@@ -82,7 +82,7 @@ def test_more_memory_than_there_is_is_not_asked_for(tmp_path, monkeypatch, deliv
     fill(tmp_path / "a", 1, size=(300, 400))
     fill(tmp_path / "b", 199)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(50_000_000))
-    monkeypatch.setattr(source, "decode_all", None)
+    monkeypatch.setattr(encoded, "decode_all", None)
     words = r"first .* is 400x300, and 200 images .* take 0.1 GB .*config.data.image_s"
     with pytest.raises(UserError, match=words) as raised:
         load(tmp_path, delivery=delivery, num_test=-1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnjax.data.sources import encoded
 from cnnjax.data.sources import tfds as source
 from cnnjax.errors import UserError
 from tests.data.loading import load
@@ -41,13 +42,13 @@ def test_subsets_hold_the_right_images(prepared):
 
 def test_only_what_is_needed_is_decoded(prepared, monkeypatch):
     seen = []
-    decode = source.decode_all
+    decode = encoded.decode_all
 
-    def counting(encoded, num_images, *rest):
+    def counting(files, num_images, *rest):
         seen.append(num_images)
-        return decode(encoded, num_images, *rest)
+        return decode(files, num_images, *rest)
 
-    monkeypatch.setattr(source, "decode_all", counting)
+    monkeypatch.setattr(encoded, "decode_all", counting)
     load("cifar10", prepared[0], num_train=20, num_validation=10, num_test=5)
     assert sorted(seen) == [5, 10, 20]
 
@@ -199,11 +200,11 @@ def test_a_second_start_decodes_nothing(prepared, monkeypatch, tmp_path):
     monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path))
     root, _ = prepared
     first = load("cifar10", root, num_train=70, num_validation=50)
-    decode = source.decode_all
-    monkeypatch.setattr(source, "decode_all", None)
+    decode = encoded.decode_all
+    monkeypatch.setattr(encoded, "decode_all", None)
     again = load("cifar10", root, num_train=70, num_validation=50)
     assert again.fingerprint == first.fingerprint
-    monkeypatch.setattr(source, "decode_all", decode)
+    monkeypatch.setattr(encoded, "decode_all", decode)
     other = load("cifar10", root, num_train=70, num_validation=50, split_seed=1)
     assert other.fingerprint != first.fingerprint
 

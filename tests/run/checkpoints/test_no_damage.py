@@ -73,6 +73,17 @@ def test_what_says_nothing_of_the_data_is_no_damage(two_steps, monkeypatch, case
     assert_refused(two_steps, ": .*")
 
 
+def test_threads_that_the_system_refuses_are_one_sentence(two_steps, monkeypatch):
+    def refuse(*_, **__):
+        raise of_thread()
+
+    before = contents(two_steps)
+    monkeypatch.setattr(ocp.CheckpointManager, "__init__", refuse)
+    with pytest.raises(UserError, match="can't start new thread; nothing was changed"):
+        Checkpoints(two_steps, keep_last=2)
+    assert contents(two_steps) == before
+
+
 OF_DATA = {
     "JSON": json.JSONDecodeError("Expecting value", "", 0),
     "UTF-8": UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),

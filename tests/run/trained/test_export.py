@@ -209,7 +209,7 @@ def test_torchvision_and_timm_load_a_resnet(tmp_path):
 @pytest.mark.parametrize("source", ["cifar", "cifar_append"])
 def test_a_port_of_cifar_loads_what_was_trained(source, cifar, tmp_path):
     """With zero channels on both sides, as akamaster's, and all of them behind."""
-    reference = pytest.importorskip("tests.models.torch_resnet")
+    reference = pytest.importorskip("benchmarks.peers.torch_resnet")
     nn, functional = reference.nn, reference.functional
 
     class OnBothSides(nn.Module):

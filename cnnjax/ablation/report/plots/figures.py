@@ -61,6 +61,7 @@ class Group:
       caption: explains the marks.
       panels: in reading order, `columns` per row.
       columns: panels side by side in the file.
+      photographs: whether it shows images, which need more colours.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Group:
     caption: str
     panels: Sequence[Panel]
     columns: int
+    photographs: bool = False
 
 
 def save_groups(
@@ -107,7 +109,8 @@ def _both(group: Group) -> tuple[bytes, str]:
     """PNG and SVG of one drawing."""
     with matplotlib.rc_context(style_of(group.name)):
         figure = draw_figure(group.panels, group.columns, titles=True)
-        return _png(figure, PNG_DPI), _svg(figure, group.name)
+        as_png = _png(figure, PNG_DPI, group.photographs)
+        return as_png, _svg(figure, group.name)
 
 
 def png_of(panel: Panel, name: str, dpi: int) -> bytes:
@@ -116,12 +119,15 @@ def png_of(panel: Panel, name: str, dpi: int) -> bytes:
         return _png(draw_figure([panel], 1, titles=True), dpi)
 
 
-def _png(figure: Figure, dpi: int) -> bytes:
+def _png(figure: Figure, dpi: int, photographs: bool = False) -> bytes:
     """The figure with a small palette, which makes files three times smaller."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
     image = Image.open(buffer, formats=["PNG"]).convert("RGB")
-    few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
+    if photographs:
+        few = image.quantize(256, dither=Image.Dither.FLOYDSTEINBERG)
+    else:
+        few = image.quantize(PNG_COLORS, dither=Image.Dither.NONE)
     content = io.BytesIO()
     few.save(content, format="png", optimize=True)
     return content.getvalue()

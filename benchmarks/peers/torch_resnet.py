@@ -90,10 +90,10 @@ def shortcut(channels, features, stride, option):
 
 
 class ResNet(nn.Module):
-    def __init__(self, block, blocks_per_stage, widths, option="A"):
+    def __init__(self, block, blocks_per_stage, widths, option="A", channels=3):
         super().__init__()
         self.pre = block is PreActBlock
-        self.conv1 = convolution(3, widths[0], 3)
+        self.conv1 = convolution(channels, widths[0], 3)
         if not self.pre:
             self.bn1 = nn.BatchNorm2d(widths[0])
         channels = widths[0]

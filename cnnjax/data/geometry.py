@@ -1,0 +1,138 @@
+"""Geometry of photographs: which part of one is seen, and at what size.
+
+It belongs to reading, because it draws from the whole photograph, of whatever size;
+`cuts.py` does it. A draw is a function of key, epoch and example and of nothing else:
+the same on any number of threads, processes and hosts, and after a resume.
+"""
+
+import dataclasses
+
+import numpy as np
+from PIL import Image
+
+from cnnjax.errors import UserError, unknown_name
+
+TRAIN = ("center", "resize_crop", "scale_crop", "random_resized_crop")
+EVALUATION = ("center", "resize_crop")
+INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+# Numbers a draw has: ten sizes of two, a place of two, a side.
+DRAWS = 2 * 10 + 2 + 1
+# Tells these draws from others that have the same key.
+_STREAM = 0x67656F6D
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """Section `geometry` of a config; `size` is `config.data.image_size`.
+
+    Args:
+      train: 'center' (the centred square, resized), 'resize_crop' (the shorter side to
+        the first of `shorter_side`, a crop of `size` at random; Krizhevsky et al.
+        2012), 'scale_crop' (the shorter side drawn from both of `shorter_side`; He et
+        al. 2015, Simonyan and Zisserman 2014) or 'random_resized_crop' (a box of a
+        drawn share of the area and a drawn aspect, resized to `size`; Szegedy et al.
+        2014).
+      evaluation: 'center', or 'resize_crop' (the shorter side to `size` / `fraction`,
+        rounded down, and the middle of it).
+      shorter_side: of a photograph, in pixels.
+      area: smallest and largest share of the area.
+      aspect: smallest and largest width / height.
+      fraction: share of the shorter side that an evaluation sees.
+      interpolation: a key of `INTERPOLATIONS`; 'center' is always bilinear.
+
+    Raises:
+      UserError: a value out of range.
+    """
+
+    train: str = "center"
+    evaluation: str = "center"
+    shorter_side: tuple[int, int] = (256, 480)
+    area: tuple[float, float] = (0.08, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    fraction: float = 0.875
+    interpolation: str = "bilinear"
+
+    def __post_init__(self):
+        for key, known in (
+            ("train", TRAIN),
+            ("evaluation", EVALUATION),
+            ("interpolation", tuple(INTERPOLATIONS)),
+        ):
+            if (value := getattr(self, key)) not in known:
+                raise unknown_name("geometry", value, known, f"config.geometry.{key}")
+        _check_range("shorter_side", self.shorter_side, 1, 2**14)
+        _check_range("area", self.area, 1e-6, 1)
+        _check_range("aspect", self.aspect, 1e-3, 1e3)
+        if not 0.1 <= self.fraction <= 1:
+            raise UserError(
+                f"config.geometry.fraction={self.fraction} is out of range: give 0.1 "
+                "to 1, the share of the shorter side that an evaluation sees"
+            )
+
+    @property
+    def of_files(self) -> bool:
+        """Whether it needs photographs as they are stored."""
+        return (self.train, self.evaluation) != ("center", "center")
+
+    @property
+    def mark(self) -> str:
+        """What it does to images that are not drawn; '' for 'center'."""
+        if self.evaluation == "center":
+            return ""
+        return repr((self.evaluation, self.fraction, self.interpolation))
+
+    def check(self, size: int) -> None:
+        """Refuses a size of images that it cannot give."""
+        if self.of_files and not size:
+            raise UserError(
+                f"config.geometry.train={self.train!r} and "
+                f"config.geometry.evaluation={self.evaluation!r} need a size: set "
+                "config.data.image_size"
+            )
+        crops = self.train in ("resize_crop", "scale_crop")
+        if crops and min(self.shorter_side) < size:
+            raise UserError(
+                f"config.geometry.shorter_side={self.shorter_side} is less than "
+                f"config.data.image_size={size}, which is cut out of it: give larger "
+                "sides or smaller images"
+            )
+
+
+def draw(key: int, epochs: np.ndarray, examples: np.ndarray) -> np.ndarray:
+    """Numbers that are uniform on [0, 1), for each pair of an epoch and an example.
+
+    Philox with the pair as its counter: a function of its arguments on any machine.
+
+    Args:
+      key: 0 to 2**64 - 1.
+      epochs: int [n].
+      examples: int [n].
+
+    Returns:
+      float64 [n, DRAWS].
+
+    Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3.
+    """
+    result = np.empty((len(examples), DRAWS))
+    of_key = np.array([key, _STREAM], np.uint64)
+    for row, pair in enumerate(zip(epochs, examples, strict=True)):
+        # Blocks of an example count in the first word.
+        counter = np.array([0, pair[1], pair[0], 0], np.uint64)
+        raw = np.random.Philox(counter=counter, key=of_key).random_raw(DRAWS)
+        result[row] = (raw >> np.uint64(11)) * 2.0**-53
+    return result
+
+
+def _check_range(key: str, values: tuple, least: float, most: float) -> None:
+    fits = len(values) == 2 and least <= values[0] <= values[1] <= most
+    if not fits:
+        raise UserError(
+            f"config.geometry.{key}={tuple(values)} is no range: give two numbers from "
+            f"{least:g} to {most:g}, the smaller one first"
+        )
+
+
+CENTER = Geometry()

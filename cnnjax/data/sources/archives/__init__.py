@@ -1,0 +1,1 @@
+"""Sets that lie in archives, whose files are read in place."""

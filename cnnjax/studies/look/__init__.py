@@ -1,0 +1,1 @@
+"""Looking inside trained nets: loads them, draws the views, writes the page."""

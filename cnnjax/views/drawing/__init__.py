@@ -1,0 +1,1 @@
+"""Pictures of what the views compute: panels for files and pages."""

@@ -1,0 +1,164 @@
+"""`look`: the page and its files, what it refuses, and views that do not apply."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+
+from cnnjax.errors import UserError
+from cnnjax.studies.look import program
+from cnnjax.studies.look.start import Asked, show_inside
+from tests.run.tiny import RESNET, fit, tiny_run
+
+NOTHING = Asked(
+    workdirs=[],
+    model="",
+    weights=[],
+    source="torchvision",
+    seed=None,
+    views=[],
+    layer="",
+    image=0,
+    split="test",
+    data="",
+    images="",
+    data_dir="",
+    mean=[],
+    std=[],
+    most=16,
+    grid=3,
+    out="",
+)
+
+
+def asked(**changes):
+    return dataclasses.replace(NOTHING, **changes)
+
+
+OPTIONS = {"data__image_size": 8, "data__num_test": 24}
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    """A net without maps, on images of 8 pixels."""
+    folder = tmp_path_factory.mktemp("trained") / "flat"
+    fit(tiny_run(**OPTIONS), folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory):
+    """A residual net on the same images, with a probe."""
+    folder = tmp_path_factory.mktemp("trained") / "res"
+    probes = {"eval__probes": ("gradient_norms",)}
+    fit(tiny_run("resnet20_cifar", RESNET, **OPTIONS, **probes), folder)
+    return str(folder)
+
+
+def check_page(out, names):
+    """One file without anything from elsewhere, no id twice, all pictures beside it."""
+    page = (out / "look.html").read_text()
+    for name in names:
+        assert f'<section id="{name}">' in page
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    assert "cannot be drawn" not in page
+    pictures = sorted(path.stem for path in out.glob("*.png"))
+    assert pictures == sorted(path.stem for path in out.glob("*.svg"))
+    assert pictures
+    return page
+
+
+def test_before_and_after_training(flat, tmp_path):
+    options = {"workdirs": [flat], "weights": ["initial", "last"]}
+    (tmp_path / "landscape.png").write_text("of an earlier look")
+    for _ in range(2):  # the second replaces the first
+        show_inside(asked(**options, views=["filters"], out=str(tmp_path)))
+    assert not (tmp_path / "landscape.png").exists()
+    page = check_page(tmp_path, ["filters"])
+    assert "initial: dense1, 8×8×3" in page
+    arrays = np.load(tmp_path / "filters.npz")
+    assert set(arrays["initial_units"]) == set(arrays["last_units"]) == set(range(6))
+
+
+@pytest.mark.slow
+def test_all_views_of_two_nets(residual, flat, tmp_path):
+    show_inside(asked(workdirs=[residual, flat], out=str(tmp_path)))
+    page = check_page(tmp_path, program.VIEWS)
+    assert "flat: this net has no maps" in page
+    assert "flat: no Grad-CAM" in page
+    assert "res: probe gradient_norms" in page
+    for name in program.VIEWS:
+        assert (tmp_path / f"{name}.npz").is_file()
+
+
+@pytest.mark.slow
+def test_the_plane_through_weights(residual, tmp_path):
+    options = {"workdirs": [residual], "weights": ["initial", "best", "last"]}
+    show_inside(asked(**options, views=["landscape"], out=str(tmp_path)))
+    assert "plane through these weights" in check_page(tmp_path, ["landscape"])
+
+
+def test_a_net_without_maps_says_so(flat, tmp_path):
+    given = asked(workdirs=[flat], views=["maps"], out=str(tmp_path))
+    show_inside(given)
+    page = (tmp_path / "look.html").read_text()
+    assert "this net has no maps: its layers give one vector" in page
+
+
+def test_filters_of_an_arrays_file(tmp_path):
+    """Images by themselves: no classes, and initial weights."""
+    images = np.random.RandomState(0).randint(0, 256, (20, 8, 8, 3)).astype(np.uint8)
+    np.savez(tmp_path / "x.npz", images=images)
+    given = asked(
+        model="resnet20_cifar", images=str(tmp_path / "x.npz"), out=str(tmp_path / "o")
+    )
+    show_inside(dataclasses.replace(given, views=["filters"]))
+    arrays = np.load(tmp_path / "o" / "filters.npz")
+    assert arrays["resnet20_cifar_kernels"].shape == (16, 3, 3, 3)
+    show_inside(dataclasses.replace(given, views=["landscape"]))
+    page = (tmp_path / "o" / "look.html").read_text()
+    assert "a loss needs the classes of the images, and none are known" in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "either runs .* neither"),
+        ({"workdirs": ["a"], "model": "mlp"}, "not both"),
+        ({"workdirs": ["a"], "views": ["filter"]}, "view 'filter'.*filters"),
+        ({"workdirs": ["a"], "weights": ["x.th"]}, "--weights=x.th is not known"),
+        ({"workdirs": ["a"], "mean": ["0"]}, "--mean is for --model"),
+        ({"workdirs": ["nowhere"]}, "there is no folder nowhere"),
+        ({"model": "mlp"}, "needs images to look at"),
+        ({"model": "mpl", "data": "digits"}, "mpl"),
+        ({"model": "mlp", "images": "none.npz"}, "none.npz cannot be read"),
+        ({"model": "mlp", "data": "digits", "split": "tset"}, "split 'tset'"),
+        ({"model": "mlp", "data": "digits", "layer": "dens1"}, "you mean dense1"),
+        ({"model": "mlp", "data": "digits", "image": 99}, "--image=99 is not there"),
+        ({"model": "mlp", "data": "digits", "std": ["0"]}, "not above 0"),
+        ({"model": "mlp", "data": "digits", "std": ["a"]}, "--std takes numbers"),
+        ({"model": "mlp", "data": "digits", "mean": ["1", "2"]}, "--mean has 2 numb"),
+    ],
+)
+def test_what_is_refused(changes, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        show_inside(asked(out=str(tmp_path / "out"), **changes))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_arrays_that_are_no_images(dtype, tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 8, 8, 3), dtype))
+    with pytest.raises(UserError, match=r"no array 'images', uint8"):
+        show_inside(asked(model="mlp", images=str(tmp_path / "x.npz")))
+
+
+def test_what_others_have_in_a_folder_stays(flat, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    given = asked(workdirs=[flat], out=str(tmp_path))
+    with pytest.raises(UserError, match=r"holds notes\.txt, which is not ours.*--out"):
+        show_inside(given)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
