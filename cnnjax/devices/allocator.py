@@ -6,6 +6,10 @@ page by page, at every training step (way 'memory returned' of suite train). Wit
 settings of this module, freed memory serves the next request; the system has it back
 when the process ends.
 
+One heap for all threads has a price: the threads of XLA's compiler ask for millions of
+small pieces, and wait for each other. So processes whose programs take small pieces
+only keep as many heaps as glibc makes.
+
 Source: mallopt(3), and "Memory Allocation Tunables" of the manual of glibc.
 """
 
@@ -23,6 +27,10 @@ SETTINGS = {
     # All threads take from the one heap that can hold large pieces.
     -8: (1, "glibc.malloc.arena_max", "MALLOC_ARENA_MAX"),
 }
+_NUM_HEAPS = -8
+# Any heap can hold pieces up to 64 MiB: for batches of so many pixels, 2,000 numbers a
+# pixel. A net that keeps more gets its memory anew at each step, which is slower.
+FEW_PIXELS = 2**13
 # Of small programs nobody notices what compiling left.
 LARGE = 2**26
 # Packages by which JAX finds an accelerator.
@@ -39,11 +47,28 @@ def keep_memory() -> bool:
       Whether it does: not without glibc, with accelerators, or where the user has
       chosen settings of malloc.
     """
-    if not (_is_glibc() and not _is_chosen(os.environ) and _is_for_cpu(os.environ)):
+    if not _is_ours():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     results = [mallopt(key, value) for key, (value, *_) in SETTINGS.items()]
     return all(results)
+
+
+def suit_heaps(pixels: int) -> bool:
+    """Gives each thread a heap of its own where no program needs a large piece.
+
+    Works only before a second thread asks for memory, so before JAX has any.
+
+    Args:
+      pixels: of the largest batch that this process trains on.
+
+    Returns:
+      Whether it was tried.
+    """
+    if pixels > FEW_PIXELS or not _is_ours():
+        return False
+    as_by_default = 8 * (os.cpu_count() or 1)
+    return bool(ctypes.CDLL(None).mallopt(_NUM_HEAPS, as_by_default))
 
 
 def make_room(num_bytes: int) -> None:
@@ -57,6 +82,11 @@ def make_room(num_bytes: int) -> None:
     """
     if num_bytes >= LARGE and _is_glibc():
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _is_ours() -> bool:
+    """Whether the settings of malloc are for this module to choose."""
+    return _is_glibc() and not _is_chosen(os.environ) and _is_for_cpu(os.environ)
 
 
 def _is_glibc() -> bool:

@@ -5,6 +5,7 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from cnnjax.config import splat
+from cnnjax.data.dataset import Dataset
 from cnnjax.data.geometry import Geometry
 from cnnjax.data.request import Request
 from cnnjax.devices.distributed import num_processes
@@ -28,6 +29,12 @@ def data_request(config: ConfigDict) -> Request:
       UserError: a key or value that is not understood.
     """
     return splat("data", Request, config.data, geometry=geometry_of(config))
+
+
+def pixels_of_batch(config: ConfigDict, dataset: Dataset) -> int:
+    """Of the images of one training step."""
+    height, width, _ = dataset.image_shape
+    return config.train.batch_size * height * width
 
 
 def geometry_of(config: ConfigDict) -> Geometry:

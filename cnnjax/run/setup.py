@@ -18,6 +18,7 @@ from cnnjax.data.augment.pca import colour_axes
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.standardize import measure_split
+from cnnjax.devices.allocator import suit_heaps
 from cnnjax.devices.available import num_usable, require_devices
 from cnnjax.devices.distributed import (
     num_processes,
@@ -45,6 +46,7 @@ from cnnjax.run.settings import (
     TrainSettings,
     data_request,
     geometry_of,
+    pixels_of_batch,
 )
 from cnnjax.run.starting.began import Began
 from cnnjax.run.starting.starting import start_of
@@ -225,6 +227,7 @@ def set_up(
     checked(config.train.impl)
     if dataset is None:
         dataset = load_dataset(data_request(config))
+        suit_heaps(pixels_of_batch(config, dataset))
     if len(dataset.train) == 0:
         raise UserError(
             f"data set {dataset.name} leaves no training image: lower "

@@ -43,11 +43,16 @@ of_glibc = pytest.mark.skipif(not allocator._is_glibc(), reason="needs glibc")
 PAGES = 2**26 / 4096
 
 
-def faults(**variables):
-    """Page faults of each time."""
+def plain_environment():
+    """Of a user who has set nothing of malloc."""
     plain = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
     plain.pop("GLIBC_TUNABLES", None)
-    env = plain | {"JAX_PLATFORMS": "cpu"} | variables
+    return plain | {"JAX_PLATFORMS": "cpu"}
+
+
+def faults(**variables):
+    """Page faults of each time."""
+    env = plain_environment() | variables
     run = [sys.executable, "-c", FAULTS]
     return json.loads(subprocess.run(run, env=env, capture_output=True).stdout)
 
@@ -69,6 +74,42 @@ def test_freed_memory_is_used_again():
 )
 def test_settings_of_the_user_stay(variables):
     assert min(faults(**variables)) >= PAGES / 512
+
+
+# Prints the heaps of malloc after a second thread has asked for memory.
+HEAPS = """
+import ctypes, sys, threading
+from cnnjax.devices import allocator
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+libc.malloc.argtypes = [ctypes.c_size_t]
+libc.fdopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fflush.argtypes = [ctypes.c_void_p]
+allocator.suit_heaps(int(sys.argv[1]))
+thread = threading.Thread(target=libc.malloc, args=[1000])
+thread.start()
+thread.join()
+stream = libc.fdopen(1, b"w")
+libc.malloc_info(0, stream)
+libc.fflush(stream)
+"""
+
+
+@of_glibc
+@pytest.mark.parametrize(
+    ("pixels", "heaps"),
+    [(allocator.FEW_PIXELS, 2), (allocator.FEW_PIXELS + 1, 1)],
+)
+def test_threads_have_heaps_of_their_own_where_pieces_are_small(pixels, heaps):
+    run = [sys.executable, "-c", HEAPS, str(pixels)]
+    out = subprocess.run(run, env=plain_environment(), capture_output=True).stdout
+    assert out.count(b"<heap nr=") == heaps
+
+
+def test_heaps_of_the_user_stay(monkeypatch):
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "3")
+    assert not allocator.suit_heaps(1)
 
 
 def test_other_settings_are_no_choice():

@@ -20,6 +20,7 @@ from cnnjax.ablation.judge.published import Published
 from cnnjax.ablation.plan import Cell, Plan, refuse_other_configs, write_plan
 from cnnjax.data.contents import source_lines
 from cnnjax.data.dataset import Dataset, load_dataset
+from cnnjax.devices.allocator import suit_heaps
 from cnnjax.devices.available import is_accelerated
 from cnnjax.devices.compile_cache import use_compile_cache
 from cnnjax.devices.distributed import (
@@ -38,7 +39,7 @@ from cnnjax.run.heartbeat import check_claim, write_heartbeat
 from cnnjax.run.loop import fit
 from cnnjax.run.programs import shared_keys
 from cnnjax.run.progress import Progress
-from cnnjax.run.settings import data_request
+from cnnjax.run.settings import data_request, pixels_of_batch
 from cnnjax.run.setup import Run, set_up
 from cnnjax.run.shared import Shared
 from cnnjax.run.starting.origin import NoStart
@@ -48,15 +49,19 @@ from cnnjax.screen import say
 def set_up_all(plan: Plan) -> dict[str, Run]:
     """Builds and checks the runs of all cells; reads equal data once."""
     data: dict[str, Dataset] = {}
-    runs: dict[str, Run] = {}
+    of_cells: list[tuple[Cell, Dataset]] = []
     for cell in parents_first(plan):
         key = cell.config.data.to_json() + cell.config.geometry.to_json()
         if key not in data:
             data[key] = load_dataset(data_request(cell.config))
             require_test_images(plan, data[key])
+        of_cells.append((cell, data[key]))
+    suit_heaps(max(pixels_of_batch(cell.config, found) for cell, found in of_cells))
+    runs: dict[str, Run] = {}
+    for cell, dataset in of_cells:
         # The weights that a cell starts from may not be trained yet.
         parent = runs[cell.after[0]] if cell.after else None
-        runs[cell.name] = set_up(cell.config, data[key], parent)
+        runs[cell.name] = set_up(cell.config, dataset, parent)
     return {cell.name: runs[cell.name] for cell in plan.cells}
 
 
