@@ -27,8 +27,6 @@ PACKAGES = (
     "tensorflow-datasets",
     "ml-collections",
 )
-# Of each start of a run that was interrupted: it may go on elsewhere.
-MACHINE = ("processor", "devices")
 
 
 def git_commit() -> str | None:
@@ -122,12 +120,18 @@ def commits_from(
       step: where the commit takes over.
       now: the content of `provenance.json` of this start: commit and machine.
     """
-    entry = {"commit": now["git_commit"], "step": step}
-    entry |= {key: now[key] for key in MACHINE}
+    entry = {
+        "commit": now["git_commit"],
+        "step": step,
+        "processor": now["processor"],
+        "devices": list(dict.fromkeys(now["devices"])),  # their kinds
+    }
     kept = [earlier for earlier in before if earlier["step"] < step]
     # Earlier versions did not record the machine of each start.
     same = kept and all(
-        kept[-1].get(key, entry[key]) == entry[key] for key in ("commit", *MACHINE)
+        kept[-1].get(key, value) == value
+        for key, value in entry.items()
+        if key != "step"
     )
     return kept if same else [*kept, entry]
 

@@ -283,7 +283,7 @@ def test_each_commit_stays_with_the_steps_that_it_trained(run, tmp_path, monkeyp
             fit(run, tmp_path, stop_at)
         return read_json(tmp_path / "provenance.json")["commits"]
 
-    machine = {"processor": "this one", "devices": devices()}
+    machine = {"processor": "this one", "devices": sorted(set(devices()))}
     monkeypatch.setattr(provenance, "processor", lambda: "this one")
     first = [{"commit": "a", "step": 0, **machine}]
     assert trained_by("a", stop_at=3) == first

@@ -11,7 +11,7 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.records import read_json
 from cnnjax.run import loop
-from cnnjax.run.provenance import git_commit
+from cnnjax.run.provenance import git_commit, processor
 from cnnjax.run.setup import set_up
 from tests.run.tiny import fit, rows_of, tiny_config, tiny_run
 
@@ -121,7 +121,13 @@ def test_results_are_as_the_design_page_says(whole, noisy):
             "metrics_digest",
             "digest",
         }
-        assert result["commits"] == [{"commit": git_commit(), "step": 0}]
+        (start,) = result["commits"]
+        assert start == {
+            "commit": git_commit(),
+            "step": 0,
+            "processor": processor(),
+            "devices": ["cpu:cpu"],
+        }
         assert (result["arm"], result["seed"]) == ("tiny", seed)
         assert (result["status"], result["reason"]) == ("done", None)
         assert (result["step"], result["epochs"]) == (9, 3.0)
