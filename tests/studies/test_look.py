@@ -73,14 +73,21 @@ def check_page(out, names):
 
 def test_before_and_after_training(flat, tmp_path):
     options = {"workdirs": [flat], "weights": ["initial", "last"]}
-    (tmp_path / "landscape.png").write_text("of an earlier look")
-    for _ in range(2):  # the second replaces the first
-        show_inside(asked(**options, views=["filters"], out=str(tmp_path)))
-    assert not (tmp_path / "landscape.png").exists()
+    for views in (["signals"], ["filters"]):  # the second replaces the first
+        show_inside(asked(**options, views=views, out=str(tmp_path)))
+    assert not list(tmp_path.glob("signals*"))
     page = check_page(tmp_path, ["filters"])
     assert "initial: dense1, 8×8×3" in page
     arrays = np.load(tmp_path / "filters.npz")
     assert set(arrays["initial_units"]) == set(arrays["last_units"]) == set(range(6))
+
+
+def test_what_only_bears_a_name_of_ours_stays(flat, tmp_path):
+    mine = tmp_path / "filters-mine.png"
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"holds filters-mine\.png, which is not ours"):
+        show_inside(asked(workdirs=[flat], views=["filters"], out=str(tmp_path)))
+    assert mine.read_text() == "mine"
 
 
 @pytest.mark.slow

@@ -12,14 +12,13 @@ import numpy as np
 
 from cnnjax.ablation.report.pages import render
 from cnnjax.ablation.report.plots.figures import save_groups
-from cnnjax.errors import UserError, printable, unknown_name
-from cnnjax.files import write_failure
-from cnnjax.lock import LOCK, locked
+from cnnjax.errors import unknown_name
 from cnnjax.records import write_bytes, write_text
 from cnnjax.screen import say
 from cnnjax.studies.look import measured, seen, signals
 from cnnjax.studies.look.section import Choice, Section, View
 from cnnjax.studies.look.subject import Pictures, Subject
+from cnnjax.studies.own_folder import own_folder
 from cnnjax.views.passes import DoesNotApply
 
 # In the order of the page. Add a view: its function, and one line here.
@@ -35,9 +34,6 @@ VIEWS: dict[str, View] = {
 LONGEST = ("landscape", "saliency", "units", "space", "signals", "maps", "filters")
 AT_A_TIME = 2
 PAGE = "look.html"
-# What the names of the other files begin with, and end in.
-PICTURES = {*VIEWS, "neighbours", "depth", "fields", "probes"}
-ENDINGS = (".png", ".svg", ".npz")
 
 
 def check_views(names: Sequence[str]) -> list[str]:
@@ -75,20 +71,16 @@ def look(
     Raises:
       UserError: the folder cannot be written, or holds what is not ours.
     """
-    _take(folder)
-    with locked(folder / LOCK, f"{printable(folder)} is being written", say=say):
-        for path in folder.iterdir():  # pictures of an earlier look
-            if path.suffix in ENDINGS and _is_ours(path.name):
-                path.unlink()
-        sections = _computed(subjects, pictures, views, choice, folder)
-        page = folder / PAGE
+    # Whatever was asked before: a look is easily taken again.
+    with own_folder(folder, "look", {}, "--out") as new:
+        sections = _computed(subjects, pictures, views, choice, new)
         context = {
             "subjects": subjects,
             "pictures": pictures,
             "sections": sections,
         }
-        write_text(page, render("look.html.j2", context, autoescape=True))
-    return page
+        write_text(new / PAGE, render("look.html.j2", context, autoescape=True))
+    return folder / PAGE
 
 
 def _computed(
@@ -136,29 +128,6 @@ def _saved(section: Section, folder: Path) -> Section:
         np.savez_compressed(buffer, **arrays)
         write_bytes(folder / f"{section.name}.npz", buffer.getvalue())
     return dataclasses.replace(section, groups=shown)
-
-
-def _take(folder: Path) -> None:
-    """Makes the folder; refuses one that holds anything but an earlier look."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        there = sorted(path.name for path in folder.iterdir())
-    except OSError as error:
-        raise write_failure(folder, error) from error
-    others = [name for name in there if not _is_ours(name)]
-    if others:
-        raise UserError(
-            f"{printable(folder)} holds {printable(others[0])}, which is not ours: "
-            "give a new folder by --out"
-        )
-
-
-def _is_ours(name: str) -> bool:
-    """Whether a file in the folder bears a name that a look gives."""
-    stem, _, ending = name.partition(".")
-    return name in (PAGE, LOCK) or (
-        f".{ending}" in ENDINGS and stem.split("-")[0] in PICTURES
-    )
 
 
 def progress(start: float) -> Callable[[str], None]:

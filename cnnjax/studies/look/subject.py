@@ -149,7 +149,7 @@ def of_runs(
             found.append(
                 Subject(
                     label=", ".join(parts) or net.arm,
-                    words=net.words(),
+                    words=net.words() + (f"; note: {net.note}" if net.note else ""),
                     network=net.network,
                     variables=net.variables,
                     preprocess=net.preprocess,
