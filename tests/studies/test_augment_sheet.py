@@ -101,9 +101,10 @@ def test_folder_and_program(few_operations, tmp_path, capsys):
     assert programs.show_augmentation(tiny_config(), tmp_path / "a", "tiny", 2, 1) == 0
     found = {path.name for path in (tmp_path / "a").iterdir()}
     assert found == {"augmentation.png", "augmentation.html", "written.json"}
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "notes.txt").touch()
     with pytest.raises(UserError, match=r"holds notes.txt, .* --workdir"):
-        programs.show_augmentation(tiny_config(), tmp_path, "tiny", 2, 1)
+        programs.show_augmentation(tiny_config(), tmp_path / "b", "tiny", 2, 1)
 
 
 @pytest.mark.parametrize("kind", [slow("channel")])
