@@ -13,10 +13,7 @@ from absl import flags
 
 from cnnjax import cli
 from cnnjax.data.prepare import SETS, prepare
-from cnnjax.data.prepare.store import FORMATS, NAME, write_store
-from cnnjax.data.request import Request
 from cnnjax.screen import say
-from configs import base
 
 _DATASET = flags.DEFINE_string(
     "dataset", "cifar10", f"{', '.join(SETS)}, or another data set of TFDS."
@@ -29,7 +26,7 @@ _STORE = flags.DEFINE_string(
 _SHORTER_SIDE = flags.DEFINE_integer(
     "shorter_side", 0, "Of --store: pixels to shrink to; 0 = as they are.", 0, 16384
 )
-_FORMAT = flags.DEFINE_string("format", "jpeg", f"Of --store: {' or '.join(FORMATS)}.")
+_FORMAT = flags.DEFINE_string("format", "jpeg", "Of --store: jpeg or raw.")
 _PROCESSES = flags.DEFINE_integer(
     "processes", 0, "Of --store: how many write; 0 = one a core.", 0, 1024
 )
@@ -37,6 +34,11 @@ _PROCESSES = flags.DEFINE_integer(
 
 def main() -> None:
     if _STORE.value:
+        # Imported late: --help and flag errors need no jax.
+        from cnnjax.data.prepare.store import NAME, write_store
+        from cnnjax.data.request import Request
+        from configs import base
+
         section = dict(base.get_config().data)
         section |= {"name": _DATASET.value, "data_dir": _DATA_DIR.value}
         directory = write_store(

@@ -37,7 +37,8 @@ class Files(Dataset):
         return len(self._contents)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        image = Image.open(io.BytesIO(self._contents[index])).convert("RGB")
+        content = io.BytesIO(self._contents[index])
+        image = Image.open(content, formats=["JPEG"]).convert("RGB")
         return torch.from_numpy(np.array(self._cut(image)))
 
 

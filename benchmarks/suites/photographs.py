@@ -15,8 +15,8 @@ from PIL import Image
 
 from benchmarks.measure import interleave
 from benchmarks.rows import Row, rows_of
-from cnnjax.data.augment.cuts import cutting
-from cnnjax.data.geometry import Geometry, draw
+from cnnjax.data.cutting.cuts import cutting
+from cnnjax.data.cutting.geometry import Geometry, draw
 from cnnjax.data.images import decode_all
 from cnnjax.data.sources.listing import list_images
 from cnnjax.data.streaming import ReadAhead, num_cores

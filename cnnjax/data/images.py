@@ -19,8 +19,8 @@ import numpy as np
 import psutil
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from cnnjax.data.augment.cuts import Cut, center_square, evaluated
-from cnnjax.data.geometry import CENTER, Geometry
+from cnnjax.data.cutting.cuts import Cut, center_square, evaluated
+from cnnjax.data.cutting.geometry import CENTER, Geometry
 from cnnjax.errors import UserError
 
 # Goes up when files are decoded to other pixels than before: what is kept of decoded
@@ -237,15 +237,19 @@ def _check_sums(image: Any) -> None:
             raise ValueError(f"the checksum of {head[4:]!r} is wrong")
 
 
-def upright(name: str, content: bytes) -> Image.Image:
-    """The image of a file as a viewer shows it on a white page."""
+def opened(name: str, content: bytes) -> Image.Image:
+    """The image of a file, of which Pillow has read the header only."""
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        return Image.open(io.BytesIO(content), formats=FORMATS)
     except MemoryError:
         raise
     except Exception as error:
         raise _broken(name, error, content) from error
-    return as_viewed(name, image)
+
+
+def upright(name: str, content: bytes) -> Image.Image:
+    """The image of a file as a viewer shows it on a white page."""
+    return as_viewed(name, opened(name, content))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from cnnjax.data.augment import apply_statistics
-from cnnjax.data.geometry import CENTER, Geometry
+from cnnjax.data.cutting.geometry import CENTER, Geometry
 from cnnjax.data.images import as_viewed, resize_batch, with_channels
 from cnnjax.data.standardize import Statistics
 from cnnjax.errors import UserError

@@ -13,7 +13,7 @@ import numpy as np
 import PIL
 
 from cnnjax.data import array_cache
-from cnnjax.data.geometry import draw
+from cnnjax.data.cutting.geometry import draw
 from cnnjax.data.split import Split, StreamedSplit
 from cnnjax.data.streaming import PIECE, ReadAhead, num_cores
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from cnnjax.data.geometry import CENTER, Geometry
+from cnnjax.data.cutting.geometry import CENTER, Geometry
 from cnnjax.errors import UserError, unknown_name
 
 DELIVERIES = ("auto", "resident", "streaming")

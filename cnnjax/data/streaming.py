@@ -19,7 +19,7 @@ from typing import Any, Self
 import jax
 import numpy as np
 
-from cnnjax.data.geometry import draw
+from cnnjax.data.cutting.geometry import draw
 from cnnjax.data.split import Split, StreamedSplit
 
 # Images that a thread reads at once: enough that the call costs little, few enough

@@ -5,8 +5,8 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from cnnjax.config import splat
+from cnnjax.data.cutting.geometry import Geometry
 from cnnjax.data.dataset import Dataset
-from cnnjax.data.geometry import Geometry
 from cnnjax.data.request import Request
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import nearest, parse_layout

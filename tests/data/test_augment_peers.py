@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from cnnjax.data.augment import affine, boxes, colour, crop, mix, noise, randaugment
+from cnnjax.data.augment import affine, colour, crop, mix, noise, randaugment
 from cnnjax.data.augment.given import STREAMS, Given
+from cnnjax.data.cutting import boxes
 from cnnjax.data.standardize import measure
 from tests.peers import torch
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from cnnjax.data.augment import boxes
-from cnnjax.data.augment.boxes import TRIES
+from cnnjax.data.cutting import boxes
+from cnnjax.data.cutting.boxes import TRIES
 from tests.peers import torch
 
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)

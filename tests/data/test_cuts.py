@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data.augment import boxes
-from cnnjax.data.augment.cuts import cutting, drawn, evaluated
-from cnnjax.data.geometry import (
+from cnnjax.data.cutting import boxes
+from cnnjax.data.cutting.cuts import cutting, drawn, evaluated
+from cnnjax.data.cutting.geometry import (
     DRAWS,
     EVALUATION,
     INTERPOLATIONS,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnjax.data.geometry import DRAWS, Geometry
+from cnnjax.data.cutting.geometry import DRAWS, Geometry
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.readable import reading_rate
 from cnnjax.data.standardize import measure

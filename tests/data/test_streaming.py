@@ -24,6 +24,7 @@ class Recording:
     """A split whose images say which they are; remembers what was read."""
 
     image_shape = (1, 2, 1)
+    drawn = False
 
     def __init__(self, num_images, broken=None):
         numbers = np.arange(num_images)

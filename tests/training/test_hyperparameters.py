@@ -66,6 +66,7 @@ HOST = {
     "schedule.factor": {"schedule__factor": 0.5},
     "schedule.final_learning_rate": {"schedule__kind": "linear"}
     | {"schedule__final_learning_rate": 0.005},
+    "schedule.cycles": {"schedule__kind": "cosine", "schedule__cycles": 2},
     "schedule.warmup": {"schedule__warmup": 3.0},
     "schedule.warmup_kind": {"schedule__warmup_kind": "constant"},
     "schedule.warmup_learning_rate": {"schedule__warmup_learning_rate": 0.002},

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from cnnjax.data.augment import boxes
 from cnnjax.data.augment.given import Given, own, uniform
+from cnnjax.data.cutting import boxes
 
 
 def random_crop(given: Given, images: jax.Array) -> jax.Array:

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from cnnjax.data.augment import boxes
 from cnnjax.data.augment.given import Given, chosen, own, uniform
+from cnnjax.data.cutting import boxes
 
 # Share of the area and height / width of what is erased: Zhong et al. 2017, table 1,
 # and torchvision.

@@ -7,9 +7,9 @@ batch. With both, each batch is mixed in one of the two ways, by a coin.
 import jax
 import jax.numpy as jnp
 
-from cnnjax.data.augment.boxes import Box
 from cnnjax.data.augment.erase import inside
 from cnnjax.data.augment.given import Given, own
+from cnnjax.data.cutting.boxes import Box
 from cnnjax.shard import shard
 
 NAMES = ("mixup_alpha", "cutmix_alpha")

@@ -18,12 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from cnnjax.data.augment.cuts import resized
+from cnnjax.data.cutting.cuts import resized
+from cnnjax.data.cutting.geometry import CENTER
 from cnnjax.data.dataset import open_source
-from cnnjax.data.geometry import CENTER
-from cnnjax.data.images import JPEG_START, upright
+from cnnjax.data.images import JPEG_START, opened, upright
 from cnnjax.data.request import Request
 from cnnjax.data.sources.source import Source
 from cnnjax.data.streaming import num_cores
@@ -160,7 +159,7 @@ def _records(
 
 def _stored(name: str, content: bytes, shorter_side: int, form: str) -> bytes:
     """A photograph as it is kept: its own file, a JPEG anew, or its pixels as PPM."""
-    with Image.open(io.BytesIO(content)) as header:
+    with opened(name, content) as header:
         plain = header.mode in ("L", "RGB") and not header.getexif()
         fits = not shorter_side or min(header.size) <= shorter_side
     if form == "jpeg" and content.startswith(JPEG_START) and plain and fits:

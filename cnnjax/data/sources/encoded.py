@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from cnnjax.data.augment.cuts import cutting
+from cnnjax.data.cutting.cuts import cutting
 from cnnjax.data.images import decode_all, decoded_shape
 from cnnjax.data.request import Request
 from cnnjax.data.sources.archives.tar import Members

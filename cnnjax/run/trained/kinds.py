@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax.data.geometry import EVALUATION, INTERPOLATIONS
+from cnnjax.data.cutting.geometry import EVALUATION, INTERPOLATIONS
 from cnnjax.data.standardize import Statistics, standardisation
 from cnnjax.errors import UserError
 from cnnjax.net.execution import EXECUTION

@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.standardize import STANDARDIZE, measure
+from cnnjax.data.standardize import CONSTANTS, STANDARDIZE, measure
 from cnnjax.errors import UserError
 from cnnjax.run.trained.export import export, load_export
 from cnnjax.run.trained.kinds import FED
@@ -77,8 +77,8 @@ def test_a_section_that_is_no_record(exported, tmp_path, text):
         ("preprocessing", ("std",), 0.1, "std that is none of images of"),
         ("preprocessing", ("mean",), [2.0] * 3, "mean that is none of images of"),
         ("preprocessing", ("per_image",), True, "something else than 'channel' says"),
-        ("preprocessing", ("standardize",), "none", "mean that is none of"),
-        ("preprocessing", ("standardize",), "x", "not one of none, channel,"),
+        ("preprocessing", ("standardize",), "none", "something else than 'none' says"),
+        ("preprocessing", ("standardize",), "x", "has no standardisation 'x'"),
         ("config", ("model", "widths"), [7], "has the config of another net"),
         ("config", ("norm", "kind"), "layer", "has the config of another net"),
         ("config", ("augment", "standardize"), "none", "other than the 'none'"),
@@ -110,6 +110,8 @@ def test_sections_that_contradict_each_other(
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 2, 1), (3, 5, 3)])
 def test_what_is_measured_fits_its_record(standardize, shape):
     """Also where a channel is constant, or nearly so."""
+    if standardize in CONSTANTS and shape[-1] != 3:
+        return  # of three colours
     images = np.zeros((1000, *shape), np.uint8)
     images[0, 0, 0, 0] = 1
     fed = Preprocess(shape, standardize, measure(standardize, images)).record()

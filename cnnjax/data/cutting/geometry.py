@@ -1,7 +1,7 @@
 """Geometry of photographs: which part of one is seen, and at what size.
 
 It belongs to reading, because it draws from the whole photograph, of whatever size;
-`augment/cuts.py` does it. A draw is a function of key, epoch and example and of nothing
+`cutting/cuts.py` does it. A draw is a function of key, epoch and example and of nothing
 else: the same on any number of threads, processes and hosts, and after a resume.
 """
 

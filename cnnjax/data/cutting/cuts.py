@@ -1,7 +1,7 @@
 """Cuts photographs: which pixels of one are seen, by section `geometry`.
 
 The pixels are those of torchvision's transforms of the upright Pillow image
-(`images.as_viewed`), bit for bit, for the same box; `augment/boxes.py` draws it.
+(`images.as_viewed`), bit for bit, for the same box; `cutting/boxes.py` draws it.
 """
 
 import math
@@ -10,8 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from cnnjax.data.augment import boxes
-from cnnjax.data.geometry import INTERPOLATIONS, Geometry
+from cnnjax.data.cutting import boxes
+from cnnjax.data.cutting.geometry import INTERPOLATIONS, Geometry
 from cnnjax.errors import UserError
 
 # (number of the image in the batch, upright image) -> what is seen of it
