@@ -1,1 +1,1 @@
-"""Which part of an image is seen: boxes, drawn or fixed, and the cuts of photographs."""
+"""Which part of an image is seen: boxes, fixed or drawn, and cuts of photographs."""
