@@ -10,7 +10,9 @@ import io
 import json
 import multiprocessing
 import os
+import re
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -74,6 +76,9 @@ def write_store(
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent / ".lock", f"{printable(folder)} is being written"):
         _same_settings(folder, source, shorter_side, form)
+        for path in folder.iterdir():
+            if _ASIDE.fullmatch(path.name):  # of a start that was killed
+                path.unlink()
         for entry in source.ignored:
             say(f"ignored: {entry.count:,} x {entry.reason}")
         jobs = [
@@ -110,7 +115,19 @@ _OPENED: list[Source] = []  # of a process that writes
 
 
 def _open(request: Request) -> None:
+    end_with_parent()
     _OPENED.append(open_source(request))
+
+
+def end_with_parent() -> None:
+    """Ends this process when the one that started it ends, however that ends."""
+
+    def watch() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _in_worker(write: Any, job: tuple) -> tuple:
@@ -199,6 +216,9 @@ def _say_beforehand(
             f"about {wanted / 1e9:,.1f} GB: make room, give another --store, or a "
             "smaller --shorter_side"
         )
+
+
+_ASIDE = re.compile(rf"\.{NAME}-\w+\.array_record-\d{{5}}-of-\d{{5}}\.\d+")
 
 
 def _file(pool: str, number: int, count: int) -> str:

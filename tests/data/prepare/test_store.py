@@ -1,12 +1,16 @@
 """A store of photographs: the same images and labels, readable by TFDS, resumable."""
 
 import io
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from cnnjax import process
 from cnnjax.data.prepare import store as module
 from cnnjax.data.prepare.store import write_store
 from cnnjax.errors import UserError
@@ -99,6 +103,35 @@ def test_what_is_there_is_not_written_again(official, tmp_path, monkeypatch):
     assert tfds.builder_from_directory(folder).info.splits["train"].num_examples == 8
     labels = load(tmp_path / "store", "tfds:photographs").train.labels
     np.testing.assert_array_equal(labels, load(official, "imagenet").train.labels)
+
+
+def test_what_a_killed_start_left_is_removed_and_no_more(official, tmp_path):
+    folder = write(official, tmp_path / "store")
+    (first,) = folder.glob("*train*")
+    left, others = folder / f".{first.name}.123", folder / f".{first.name}.mine"
+    for path in (left, others):
+        path.touch()
+    write(official, tmp_path / "store")
+    assert not left.exists()
+    assert others.exists()
+
+
+@slow
+def test_writers_end_with_the_process_that_started_them(tmp_path):
+    """Also where it is killed: nobody would know of them."""
+    started = subprocess.Popen(
+        [sys.executable, "-m", "tests.data.prepare.waiting"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    child = process.identity(int(started.stdout.readline()))
+    assert process.is_running(child)
+    started.kill()
+    started.wait()
+    deadline = time.monotonic() + 20
+    while process.is_running(child):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_another_set_or_form_is_refused(official, tmp_path, monkeypatch):
