@@ -296,6 +296,8 @@ def test_every_recipe_sets_up(name):
     source |= {"name": "synthetic", "image_size": variant_side(config)}
     for key, value in source.items():
         config.data[key] = value
+    # These images are in memory; `tests/data/test_geometry.py` has those of files.
+    config.geometry.train = config.geometry.evaluation = "center"
     run = set_up(config)
     assert run.num_params > 0
     assert all(run.schedule(step) >= 0 for step in (0, run.total_steps - 1))
