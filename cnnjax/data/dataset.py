@@ -243,7 +243,7 @@ def _read_once(
     chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
     noise = (request.label_noise, request.split_seed) if request.label_noise else ()
     what = (pool, chosen, request.image_size, request.channels)
-    what += (*request.classes, *noise)
+    what += (*request.classes, *noise, source.mark)
     return decoded_once(_paths(source), what, decode)
 
 

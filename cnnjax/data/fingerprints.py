@@ -31,7 +31,8 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
 
     The first covers the names below the set's folder and the sizes of its files, the
     content of its own metadata (files *.json), how images are cropped, the names of the
-    classes, and which images make up each split. So it does not see a file that was
+    classes, labels that no name tells (`Source.mark`), and which images make up each
+    split. So it does not see a file that was
     changed to another of equal size, and it is not the fingerprint that the same images
     have in memory.
 

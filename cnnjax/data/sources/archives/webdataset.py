@@ -84,7 +84,13 @@ def open_source(request: Request) -> Source:
         in_splits=len(archives) > 1,
         encoded=encoded,
         mark=hashlib.sha256(
-            b"".join(of.paths.names for of in listed.values())
+            b"".join(
+                [
+                    *(of.paths.names for of in listed.values()),
+                    *(images.astype("<i8").tobytes() for _, images in chosen.values()),
+                    *(of_pool.astype("<i8").tobytes() for of_pool in labels.values()),
+                ]
+            )
         ).hexdigest(),
     )
 
