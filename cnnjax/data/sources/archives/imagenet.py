@@ -63,7 +63,7 @@ def open_source(request: Request) -> Source:
     folder = data_folder(request.data_dir)
     check_directory(folder)
     root = str(folder)
-    if os.path.exists(os.path.join(root, TRAIN)):
+    if os.path.lexists(os.path.join(root, TRAIN)):
         return _of_archives(root, request)
     return _of_folders(root, request)
 
@@ -86,7 +86,7 @@ def _of_archives(root: str, request: Request) -> Source:
     chosen = {"train": (train, _sorted(train, numbers, of_member))}
     labels = {"train": of_member[chosen["train"][1]]}
     noted, archives = annotations.find([root]), [TRAIN]
-    if os.path.exists(os.path.join(root, VALIDATION)) and request.num_test >= 0:
+    if os.path.lexists(os.path.join(root, VALIDATION)) and request.num_test >= 0:
         flat = members(root, [VALIDATION])
         numbers = _images(flat, ignored)
         of_member = np.full(len(flat.paths), -1, np.int32)
