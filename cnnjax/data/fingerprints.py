@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -75,6 +76,23 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
         digest.update(f"{split} {pool} {len(indices)}\n".encode())
         digest.update(indices.astype("<i8").data)
     return digest.hexdigest()[:16], stamp.hexdigest()[:16]
+
+
+def mark_of_all(source: Source, request: Request) -> str:
+    """16 hex digits that tell all pools of a source of files from those of others.
+
+    As the first of `streamed_marks`; labels that only records tell are in it as well.
+    """
+    pools = sorted(source.pools.items())
+    every = {name: (name, np.arange(pool.size)) for name, pool in pools}
+    none = "train", np.arange(0)
+    splits = ("train", "validation", "test")
+    mark, _ = streamed_marks(source, request, {s: every.get(s, none) for s in splits})
+    digest = hashlib.sha256(mark.encode())
+    for _, pool in pools:
+        labels: Any = pool.labels  # not None, in a source
+        digest.update(np.ascontiguousarray(labels, "<i4").data)
+    return digest.hexdigest()[:16]
 
 
 def _in_order(files: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
