@@ -70,7 +70,8 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
         )
         stamp.update(os.fsencode("".join(times)))
     if request.label_noise:
-        digest.update(repr((request.label_noise, request.split_seed)).encode())
+        noise = "train", request.label_noise, request.split_seed
+        digest.update(repr(noise).encode())
     for split in ("train", "validation", "test"):
         pool, indices = chosen[split]
         digest.update(f"{split} {pool} {len(indices)}\n".encode())
