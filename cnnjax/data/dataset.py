@@ -96,8 +96,7 @@ def load_dataset(request: Request) -> Dataset:
       UserError: an unknown name, a size that the source cannot give, data that is
         missing or broken.
     """
-    source = open_source(request)
-    chosen = choose(source.pools, request, source.in_splits)
+    source, chosen = open_chosen(request)
     num_images = sum(len(indices) for _, indices in chosen.values())
     delivery = request.delivery
     if delivery == "auto":
@@ -120,8 +119,23 @@ def load_dataset(request: Request) -> Dataset:
 
 
 @reading("the data set")
+def open_chosen(request: Request) -> tuple[Source, Chosen]:
+    """Opens a source, chooses its splits, and then makes training labels wrong.
+
+    So the wrong labels neither validate nor test, nor bear on what does.
+
+    Raises:
+      UserError: as `load_dataset`.
+    """
+    source = open_source(request)
+    chosen = choose(source.pools, request, source.in_splits)
+    train, noise = chosen["train"][1], request.label_noise
+    return with_noise(source, noise, request.split_seed, train), chosen
+
+
+@reading("the data set")
 def open_source(request: Request) -> Source:
-    """Opens a source and checks its labels; decodes one image at most.
+    """Opens a source and checks its labels, all true; decodes one image at most.
 
     Raises:
       UserError: as `load_dataset`.
@@ -146,7 +160,6 @@ def open_source(request: Request) -> Source:
     note = "; ".join([source.note, *sentences] if source.note else sentences)
     remarks = (*source.remarks, *sentences)
     source = dataclasses.replace(source, pools=pools, note=note, remarks=remarks)
-    source = with_noise(source, request.label_noise, request.split_seed)
     height, width, channels = source.image_shape
     if request.channels in (0, channels):
         return source
@@ -240,10 +253,11 @@ def _read_once(
 
     if source.root is None:
         return decode()
-    chosen = hashlib.sha256(indices.astype("<i8").data).hexdigest()
-    noise = (request.label_noise, request.split_seed) if request.label_noise else ()
-    what = (pool, chosen, request.image_size, request.channels)
-    what += (*request.classes, *noise)
+    chosen = hashlib.sha256(indices.astype("<i8").data)
+    labels: Any = source.pools[pool].labels
+    chosen.update(labels[indices].astype("<i4").data)
+    what = (pool, chosen.hexdigest(), request.image_size, request.channels)
+    what += (*request.classes, source.mark)
     return decoded_once(_paths(source), what, decode)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,8 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
 
     The first covers the names below the set's folder and the sizes of its files, the
     content of its own metadata (files *.json), how images are cropped, the names of the
-    classes, and which images make up each split. So it does not see a file that was
+    classes, labels that no name tells (`Source.mark`), and which images make up each
+    split. So it does not see a file that was
     changed to another of equal size, and it is not the fingerprint that the same images
     have in memory.
 
@@ -68,12 +70,30 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
         )
         stamp.update(os.fsencode("".join(times)))
     if request.label_noise:
-        digest.update(repr((request.label_noise, request.split_seed)).encode())
+        noise = "train", request.label_noise, request.split_seed
+        digest.update(repr(noise).encode())
     for split in ("train", "validation", "test"):
         pool, indices = chosen[split]
         digest.update(f"{split} {pool} {len(indices)}\n".encode())
         digest.update(indices.astype("<i8").data)
     return digest.hexdigest()[:16], stamp.hexdigest()[:16]
+
+
+def mark_of_all(source: Source, request: Request) -> str:
+    """16 hex digits that tell all pools of a source of files from those of others.
+
+    As the first of `streamed_marks`; labels that only records tell are in it as well.
+    """
+    pools = sorted(source.pools.items())
+    every = {name: (name, np.arange(pool.size)) for name, pool in pools}
+    none = "train", np.arange(0)
+    splits = ("train", "validation", "test")
+    mark, _ = streamed_marks(source, request, {s: every.get(s, none) for s in splits})
+    digest = hashlib.sha256(mark.encode())
+    for _, pool in pools:
+        labels: Any = pool.labels  # not None, in a source
+        digest.update(np.ascontiguousarray(labels, "<i4").data)
+    return digest.hexdigest()[:16]
 
 
 def _in_order(files: Iterable[str]) -> Iterator[tuple[str, list[str]]]:

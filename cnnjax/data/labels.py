@@ -53,30 +53,49 @@ def checked_pools(
     return kept, sentences
 
 
-def with_noise(source: Source, share: float, seed: int) -> Source:
-    """The source with wrong labels in its training pool; the others stay.
+def planted(labels: np.ndarray, classes: int, share: float, seed: int) -> np.ndarray:
+    """The labels of a training pool with a share of them wrong.
+
+    An image has the same wrong label in whatever split or fold it trains.
+
+    Args:
+      labels: int32 [N], each names a class.
+      classes: number of them.
+      share: of the pool, [0, 1); rounded to whole images.
+      seed: which images, and which of the other classes each gets, alike for all.
+    """
+    # RandomState's stream is frozen for good; that of Generator is not.
+    stream = np.random.RandomState([seed, 1])
+    wrong = stream.permutation(len(labels))[: round(share * len(labels))]
+    noisy = labels.copy()
+    if classes > 1 and len(wrong):
+        shift = stream.randint(1, classes, len(wrong))
+        noisy[wrong] = (labels[wrong] + shift) % classes
+    return noisy
+
+
+def with_noise(source: Source, share: float, seed: int, train: np.ndarray) -> Source:
+    """The source with wrong labels in its training split; all others stay.
 
     Args:
       source: with labels that name a class.
-      share: of the training pool, [0, 1); rounded to whole images.
-      seed: which images, and which of the other classes each gets, alike for all.
+      share: of the training pool, as of `planted`.
+      seed: as of `planted`.
+      train: which images of that pool train.
     """
-    pool, classes = source.pools["train"], len(source.class_names)
-    labels: Any = pool.labels
-    # RandomState's stream is frozen for good; that of Generator is not.
-    stream = np.random.RandomState([seed, 1])
-    wrong = stream.permutation(pool.size)[: round(share * pool.size)]
-    if classes < 2 or not len(wrong):
+    pool = source.pools["train"]
+    own: Any = pool.labels
+    noisy = own.copy()
+    noisy[train] = planted(own, len(source.class_names), share, seed)[train]
+    if not (wrong := int((noisy != own).sum())):
         return source
-    noisy = labels.copy()
-    noisy[wrong] = (labels[wrong] + stream.randint(1, classes, len(wrong))) % classes
 
-    def read(name: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, own = source.read(name, indices)
-        return images, noisy[indices] if name == "train" else own
+    def read(name: str, *chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = source.read(name, *chosen)
+        return images, noisy[chosen[0]] if name == "train" else labels
 
     pools = source.pools | {"train": dataclasses.replace(pool, labels=noisy)}
-    sentence = f"{len(wrong):,} training labels are wrong on purpose (label_noise)"
+    sentence = f"{wrong:,} training labels are wrong on purpose (label_noise)"
     note = "; ".join(text for text in (source.note, sentence) if text)
     remarks = (*source.remarks, sentence)
     return dataclasses.replace(

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnnjax.data.dataset import Dataset, open_source, streamed
+from cnnjax.data.dataset import Dataset, open_chosen, streamed
 from cnnjax.data.request import Request
 from cnnjax.data.sources.classes import only_declared
 from cnnjax.data.sources.source import MissingData
@@ -87,8 +87,7 @@ def describe_dataset(request: Request) -> tuple[Dataset, str]:
     """
     name = request.name
     try:
-        source = open_source(request)
-        chosen = choose(source.pools, request, source.in_splits)
+        source, chosen = open_chosen(request)
         return streamed(source, request, chosen), ""
     except MissingData:
         if name not in DECLARED:

@@ -41,8 +41,8 @@ class Request:
       geometry: section `geometry`: which part of a photograph is seen.
       exclude: positions in the training pool of the source, from 0, of images that the
         training split lacks; which images validate and test does not change.
-      label_noise: share of the labels of the training pool, below 1, that become
-        another class, chosen by `split_seed`; see `labels.with_noise`.
+      label_noise: share of the training pool, below 1, whose labels become another
+        class where they train, chosen by `split_seed`; see `labels.planted`.
 
     Raises:
       UserError: a value out of range.

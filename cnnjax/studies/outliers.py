@@ -13,6 +13,7 @@ import numpy as np
 
 from cnnjax.config import splat
 from cnnjax.data.dataset import open_source
+from cnnjax.data.labels import planted
 from cnnjax.data.request import Request
 from cnnjax.data.sources.source import Source
 from cnnjax.data.split import choose
@@ -29,7 +30,7 @@ class Outliers:
 
     Attributes:
       source: of the images.
-      labels: int [N], of all images of the training pool, in its order.
+      labels: int [N], of all images of the training pool, in its order, as they train.
       probabilities: float [N, classes], out of fold; the mean over seeds.
       planted: bool [N], whose label `label_noise` made wrong; None without any.
       num_nets: nets that judge each image.
@@ -123,11 +124,12 @@ def find_outliers(
         found = predict([folder], "test", weights, data_dir=data_dir)
         probabilities[held_out] = found.ensemble()
         num_nets = len(found.members)
-    planted = None
-    if requests[0].label_noise:
-        true = open_source(dataclasses.replace(requests[0], label_noise=0.0))
-        planted = labels != true.pools["train"].labels
-    return Outliers(source, labels, probabilities, planted, num_nets)
+    wrong = None
+    if share := requests[0].label_noise:
+        true, seed = labels, requests[0].split_seed
+        labels = planted(true, len(source.class_names), share, seed)
+        wrong = labels != true
+    return Outliers(source, labels, probabilities, wrong, num_nets)
 
 
 def _folds(workdir: Path, data_dir: str) -> tuple[list[Path], list[Request]]:

@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 
-from cnnjax.data.dataset import open_source
+from cnnjax.data.contents import data_record
+from cnnjax.data.dataset import open_chosen, open_source
+from cnnjax.data.labels import planted
 from cnnjax.data.sources.source import Pool
 from cnnjax.data.split import choose
 from cnnjax.errors import UserError
 from tests.data.loading import load, request
+from tests.data.small_sets import image_features, labelled, write_set
 
 POOLS = {"train": Pool(100, np.arange(100) % 3)}
 SPLITS = ("train", "validation", "test")
@@ -75,11 +78,10 @@ def test_wrong_shares(share):
         request("toy", label_noise=share)
 
 
-def test_labels_are_made_wrong_in_the_training_pool_alone():
-    true = open_source(request("synthetic", num_classes=4, num_train=200))
-    noisy = open_source(
-        request("synthetic", num_classes=4, num_train=200, label_noise=0.1)
-    )
+def test_labels_are_made_wrong_in_the_training_split_alone():
+    options = {"num_classes": 4, "num_train": 200}
+    true, _ = open_chosen(request("synthetic", **options))
+    noisy, _ = open_chosen(request("synthetic", **options, label_noise=0.1))
     wrong = true.pools["train"].labels != noisy.pools["train"].labels
     assert wrong.sum() == 20
     np.testing.assert_array_equal(true.pools["test"].labels, noisy.pools["test"].labels)
@@ -88,6 +90,59 @@ def test_labels_are_made_wrong_in_the_training_pool_alone():
     images, labels = noisy.read("train", indices)
     np.testing.assert_array_equal(labels, noisy.pools["train"].labels[indices])
     np.testing.assert_array_equal(images, true.read("train", indices)[0])
+
+
+def everything(dataset):
+    """split -> (images, labels)."""
+    splits = {split: getattr(dataset, split) for split in SPLITS}
+    return {name: split.read(np.arange(len(split))) for name, split in splits.items()}
+
+
+@pytest.mark.parametrize("delivery", ["resident", "streaming"])
+@pytest.mark.parametrize("folds", [{}, {"num_folds": 4, "fold": 1}])
+def test_noise_changes_neither_what_validates_and_tests_nor_its_labels(delivery, folds):
+    """Of a set in one pool, out of which the splits are taken."""
+    options = {"num_validation": 200, "num_test": 300, "delivery": delivery, **folds}
+    dataset = load("digits", **options, label_noise=0.4)
+    plain, noisy = everything(load("digits", **options)), everything(dataset)
+    for split in SPLITS:
+        np.testing.assert_array_equal(plain[split][0], noisy[split][0])
+    for split in ("validation", "test"):
+        np.testing.assert_array_equal(plain[split][1], noisy[split][1])
+    wrong = (plain["train"][1] != noisy["train"][1]).sum()
+    assert 0.35 < wrong / len(dataset.train) < 0.45
+    sentence = f"{wrong:,} training labels are wrong on purpose (label_noise)"
+    assert sentence in dataset.note
+    assert sentence in data_record(dataset)["remarks"]
+
+
+def test_an_image_has_one_wrong_label_in_all_folds():
+    """That of the whole pool, which `outliers` knows."""
+    options = {"num_folds": 4, "label_noise": 0.4}
+    true = open_source(request("digits")).pools["train"].labels
+    every = planted(true, 10, 0.4, 0)
+    assert (every != true).sum() == round(0.4 * len(true))
+    for fold in range(4):
+        source, chosen = open_chosen(request("digits", fold=fold, **options))
+        labels, (_, train) = source.pools["train"].labels, chosen["train"]
+        np.testing.assert_array_equal(labels[train], every[train])
+        held_out = chosen["test"][1]
+        np.testing.assert_array_equal(labels[held_out], true[held_out])
+
+
+def test_decoded_images_in_the_cache_keep_the_labels_of_their_split(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path / "cache"))
+    splits = {"train": labelled([0, 1, 2] * 4)}
+    write_set(tmp_path, "toy", image_features(), splits)
+    options = {"num_validation": 3, "num_test": 3}
+    plain = everything(load("tfds:toy", tmp_path, **options))
+    for _ in range(2):
+        noisy = everything(load("tfds:toy", tmp_path, **options, label_noise=0.5))
+        for split in SPLITS:
+            same = (plain[split][1] == noisy[split][1]).all()
+            assert same == (split != "train")
 
 
 @pytest.mark.parametrize("delivery", ["resident", "streaming"])

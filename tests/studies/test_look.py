@@ -2,14 +2,18 @@
 
 import dataclasses
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from cnnjax.data.dataset import load_dataset
 from cnnjax.errors import UserError
-from cnnjax.studies.look import program
+from cnnjax.run.settings import data_request
+from cnnjax.studies.look import program, subject
 from cnnjax.studies.look.start import Asked, show_inside
-from tests.run.tiny import RESNET, fit, tiny_run
+from tests.data.sources import small_imagenet as small
+from tests.run.tiny import RESNET, fit, tiny_config, tiny_run
 
 NOTHING = Asked(
     workdirs=[],
@@ -167,3 +171,45 @@ def test_what_others_have_in_a_folder_stays(flat, tmp_path):
     with pytest.raises(UserError, match=r"holds notes\.txt, which is not ours.*--out"):
         show_inside(given)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+@pytest.fixture
+def cut(tmp_path, monkeypatch):
+    """The request of a run on photographs, and what stands in for the run."""
+    root = small.folders(tmp_path / "set")
+    config = tiny_config(
+        data__name="imagenet",
+        data__data_dir=str(root),
+        data__image_size=6,
+        data__channels=3,
+        data__num_classes=0,
+        geometry__evaluation="resize_crop",
+        geometry__fraction=0.5,
+    )
+    for split in ("train", "validation", "test"):
+        config.data[f"num_{split}"] = 0
+    dataset = load_dataset(data_request(config))
+    parts = SimpleNamespace(
+        config=config, ours={"data_fingerprint": dataset.fingerprint}
+    )
+    monkeypatch.setattr(subject, "parts_of", lambda *_, **__: parts)
+    return dataset, parts
+
+
+def test_pictures_of_a_run_are_those_it_evaluates(cut):
+    dataset, parts = cut
+    pictures = subject.pictures_of_run("a", 0, "", "test", 10)
+    images, labels = dataset.test.read(np.arange(len(dataset.test)))
+    np.testing.assert_array_equal(pictures.images, images)
+    np.testing.assert_array_equal(pictures.labels, labels)
+    parts.config.geometry.evaluation = "center"
+    with pytest.raises(UserError, match=r"trained on other images.*--data_dir"):
+        subject.pictures_of_run("a", 0, "", "test", 10)
+
+
+def test_pictures_may_lie_elsewhere(cut, tmp_path):
+    (tmp_path / "set").rename(tmp_path / "moved")
+    moved = subject.pictures_of_run("a", 0, str(tmp_path / "moved"), "test", 10)
+    assert len(moved.images) == len(small.VALIDATION)
+    with pytest.raises(UserError, match="does not exist"):
+        subject.pictures_of_run("a", 0, "", "test", 10)

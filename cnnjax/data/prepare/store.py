@@ -24,9 +24,10 @@ import numpy as np
 from cnnjax.data.cutting.cuts import resized
 from cnnjax.data.cutting.geometry import CENTER
 from cnnjax.data.dataset import open_source
+from cnnjax.data.fingerprints import mark_of_all
 from cnnjax.data.images import JPEG_START, opened, upright
 from cnnjax.data.request import Request
-from cnnjax.data.sources.source import Source
+from cnnjax.data.sources.source import Source, reading
 from cnnjax.data.streaming import num_cores
 from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.files import read_regular, write_whole
@@ -72,10 +73,12 @@ def write_store(
             f"{request.name} has no photographs in files: give --dataset=folder, "
             "imagenet, webdataset or tfds:NAME"
         )
+    with reading(request.data_dir):
+        mark = mark_of_all(source, request)
     folder = Path(store).expanduser().absolute() / NAME / VERSION
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder.parent / ".lock", f"{printable(folder)} is being written"):
-        _same_settings(folder, source, shorter_side, form)
+        _same_settings(folder, source, mark, shorter_side, form)
         for path in folder.iterdir():
             if _ASIDE.fullmatch(path.name):  # of a start that was killed
                 path.unlink()
@@ -225,7 +228,9 @@ def _file(pool: str, number: int, count: int) -> str:
     return f"{NAME}-{pool}.array_record-{number:05d}-of-{count:05d}"
 
 
-def _same_settings(folder: Path, source: Source, shorter_side: int, form: str) -> None:
+def _same_settings(
+    folder: Path, source: Source, mark: str, shorter_side: int, form: str
+) -> None:
     """Refuses to go on with a set that was begun of something else."""
     settings = {
         "shorter_side": shorter_side,
@@ -234,14 +239,18 @@ def _same_settings(folder: Path, source: Source, shorter_side: int, form: str) -
         "class_names": list(source.class_names),
         "root": os.fspath(source.root or ""),
     }
-    content = json.dumps(settings, indent=1).encode()
+    # Stores of before have no fingerprint in theirs.
+    before = json.dumps(settings, indent=1).encode()
+    content = json.dumps(settings | {"fingerprint": mark}, indent=1).encode()
     path = folder.parent / SETTINGS
     if path.exists():
-        if read_regular(path, MOST_SETTINGS) != content:
+        found = read_regular(path, MOST_SETTINGS)
+        if found not in (content, before):
             raise UserError(
-                f"{printable(folder)} was begun of other photographs, or in another "
-                "form: give another --store, or remove it"
+                f"{printable(folder)} was begun of other photographs or labels, or in "
+                "another form: give another --store, or remove it"
             )
+        content = found
     elif any(folder.iterdir()):
         raise UserError(f"{printable(folder)} is not empty: give another --store")
     write_whole(path, content)

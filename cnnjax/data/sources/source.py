@@ -53,7 +53,8 @@ class Source:
       certain: whether all images have the channels of the first one.
       in_splits: whether somebody divided the images, though no pool but 'train' may be
         left of that.
-      mark: tells sets apart whose files have the same names and sizes.
+      mark: tells sets apart whose files have the same names and sizes, such as by
+        labels that lie beside the images.
       encoded: gives the files of images; None for those that are none.
     """
 

@@ -13,7 +13,6 @@ import numpy as np
 from flax import linen as nn
 
 from cnnjax import interop
-from cnnjax.config import splat
 from cnnjax.data.dataset import load_dataset
 from cnnjax.data.preprocess import Preprocess
 from cnnjax.data.request import Request
@@ -25,9 +24,9 @@ from cnnjax.models.registry import create_model, variant
 from cnnjax.net.initialize import init_variables
 from cnnjax.record_kinds import RESULT, WHOLE_CONFIG
 from cnnjax.records import is_there, read_record, sift_record
-from cnnjax.run.single import stored_config
+from cnnjax.run.settings import data_request
 from cnnjax.run.trained.cells import find_cell, seeds_of
-from cnnjax.run.trained.load import load_run
+from cnnjax.run.trained.load import load_run, parts_of
 from cnnjax.run.trained.net import WEIGHTS
 
 BATCH = 100  # images
@@ -219,19 +218,28 @@ def of_files(
 def pictures_of_run(
     workdir: str, seed: int, data_dir: str, split: str, most: int
 ) -> Pictures:
-    """Images of the data that a run was trained on; see `pictures_of_data`.
+    """Images of the data of a run, as it evaluates them; see `pictures_of_data`.
 
     Raises:
-      UserError: the data is not there, or has no such images.
+      UserError: the data is not there, has no such images, or is not that of the run.
     """
-    config = stored_config(find_cell(Path(workdir).expanduser(), seed) / "config.json")
+    parts = parts_of(workdir, seed, data_dir=data_dir)
+    request = data_request(parts.config)
     if data_dir:
-        config.data.data_dir = data_dir
-    return pictures_of_data(splat("data", Request, config.data), split, most)
+        request = dataclasses.replace(request, data_dir=data_dir)
+    return pictures_of_data(request, split, most, parts.ours["data_fingerprint"])
 
 
-def pictures_of_data(request: Request, split: str, most: int) -> Pictures:
+def pictures_of_data(
+    request: Request, split: str, most: int, trained_on: str = ""
+) -> Pictures:
     """Images of a split of a data set, evenly spread.
+
+    Args:
+      request: of the data set.
+      split: 'train', 'validation' or 'test'.
+      most: images that are taken.
+      trained_on: fingerprint that the set must have; '' for any.
 
     Raises:
       UserError: the data is not there, or has no such images.
@@ -239,6 +247,13 @@ def pictures_of_data(request: Request, split: str, most: int) -> Pictures:
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS, "--split")
     dataset = load_dataset(request)
+    if trained_on not in ("", dataset.fingerprint):
+        raise UserError(
+            f"the run was trained on other images, or splits, than data set "
+            f"{dataset.name} has now (fingerprints {trained_on} and "
+            f"{dataset.fingerprint}): give the same data (--data_dir), or other images "
+            "(--images)"
+        )
     images = getattr(dataset, split)
     if not len(images):
         raise UserError(

@@ -1,6 +1,7 @@
 """A store of photographs: the same images and labels, readable by TFDS, resumable."""
 
 import io
+import json
 import subprocess
 import sys
 import time
@@ -11,10 +12,13 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from cnnjax import process
+from cnnjax.data.dataset import load_dataset, open_source
+from cnnjax.data.fingerprints import mark_of_all
 from cnnjax.data.prepare import store as module
 from cnnjax.data.prepare.store import write_store
 from cnnjax.errors import UserError
 from tests.data import loading
+from tests.data.small_sets import image_features, labelled, write_set
 from tests.data.sources import small_imagenet as small
 from tests.slow import slow
 
@@ -132,6 +136,37 @@ def test_writers_end_with_the_process_that_started_them(tmp_path):
     while process.is_running(child):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_other_labels_are_refused(tmp_path):
+    """Of the same photographs, as many of each class as before."""
+    root = small.kaggle(tmp_path / "kaggle")
+    folder = write(root, tmp_path / "store")
+    write(root, tmp_path / "store")
+    one, other, *rest = small.VALIDATION
+    small.solution(root, (other, one, *rest))
+    with pytest.raises(UserError, match="other photographs or labels"):
+        write(root, tmp_path / "store")
+    settings = folder.parent / module.SETTINGS
+    described = json.loads(settings.read_text())
+    del described["fingerprint"]  # as those of before, which say nothing of it
+    before = json.dumps(described, indent=1)
+    settings.write_text(before)
+    write(root, tmp_path / "store")
+    assert settings.read_text() == before
+
+
+def test_labels_of_records_are_seen(tmp_path):
+    """Whose files keep their names and sizes."""
+    marks, streamed = set(), set()
+    for labels in ([0, 1, 2], [1, 0, 2]):
+        root = tmp_path / str(labels[0])
+        root.mkdir()
+        write_set(root, "toy", image_features(), {"train": labelled(labels)})
+        request = loading.request("tfds:toy", root, delivery="streaming")
+        marks.add(mark_of_all(open_source(request), request))
+        streamed.add(load_dataset(request).fingerprint)
+    assert (len(marks), len(streamed)) == (2, 1)
 
 
 def test_another_set_or_form_is_refused(official, tmp_path, monkeypatch):

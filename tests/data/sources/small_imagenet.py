@@ -57,7 +57,7 @@ def tar(files, kind=None):
     return content.getvalue()
 
 
-def kit():
+def kit(validation=VALIDATION):
     """`ILSVRC2012_devkit_t12.tar.gz`; beside the classes it has groups of them."""
     names = ["ILSVRC2012_ID", "WNID", "words", "gloss", "num_children", "children"]
     rows = [(i, w, WORDS[w], "a gloss", 0.0, []) for i, w in enumerate(KIT_ORDER, 1)]
@@ -65,7 +65,7 @@ def kit():
     synsets = np.array(rows, [(name, object) for name in names]).reshape(-1, 1)
     meta = io.BytesIO()
     savemat(meta, {"synsets": synsets}, do_compression=True)
-    truth = "".join(f"{KIT_ORDER.index(wnid) + 1}\n" for wnid in VALIDATION)
+    truth = "".join(f"{KIT_ORDER.index(wnid) + 1}\n" for wnid in validation)
     packed = io.BytesIO()
     files = [
         (f"{KIT}/readme.txt", b"text"),
@@ -107,16 +107,20 @@ def kaggle(root):
     }
     flat = {f"ILSVRC/Data/CLS-LOC/val/{n}": c for n, c in validation().items()}
     flat["ILSVRC/Data/CLS-LOC/test/ILSVRC2012_test_00000001.JPEG"] = jpeg(3)
+    synsets = "".join(f"{wnid} {words}\n" for wnid, words in sorted(WORDS.items()))
+    put(root, images | flat | {"LOC_synset_mapping.txt": synsets.encode()})
+    return solution(root)
+
+
+def solution(root, validation=VALIDATION):
+    """Kaggle's table of the labels of validation images."""
     rows = [
         f"ILSVRC2012_val_{i:08d},{wnid} 1 2 3 4 {wnid} 5 6 7 8 "
-        for i, wnid in enumerate(VALIDATION, 1)
+        for i, wnid in enumerate(validation, 1)
     ]
     # The order of rows says nothing.
-    solution = "\n".join(["ImageId,PredictionString", *reversed(rows), ""])
-    synsets = "".join(f"{wnid} {words}\n" for wnid, words in sorted(WORDS.items()))
-    texts = {"LOC_val_solution.csv": solution, "LOC_synset_mapping.txt": synsets}
-    encoded = {name: text.encode() for name, text in texts.items()}
-    return put(root, images | flat | encoded)
+    content = "\n".join(["ImageId,PredictionString", *reversed(rows), ""])
+    return put(root, {"LOC_val_solution.csv": content.encode()})
 
 
 def folders(root):

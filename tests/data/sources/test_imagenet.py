@@ -1,6 +1,7 @@
 """ImageNet in the forms in which people have it: the same images, labels and names."""
 
 import io
+import tarfile
 
 import numpy as np
 import pytest
@@ -100,8 +101,6 @@ def test_validation_images_without_labels(tmp_path, form):
 
 
 def test_the_kit_may_be_unpacked(tmp_path):
-    import tarfile
-
     small.official(tmp_path)
     packed = tmp_path / f"{imagenet_labels.KIT}.tar.gz"
     with tarfile.open(packed) as archive:
@@ -163,3 +162,47 @@ def test_a_matlab_file_that_claims_much():
     content += (14).to_bytes(4, "little") + (2**31).to_bytes(4, "little") + b"x" * 64
     with pytest.raises(ValueError, match="cut short"):
         structures(bytes(content), "synsets")
+
+
+def corrected(root, form):
+    """Two validation images change places; as many as before are of each class."""
+    one, other, *rest = small.VALIDATION
+    if form == "shards":
+        path = root / "imagenet-val-000000.tar"
+        content = path.read_bytes()
+        swap = {b"0": b"1", b"1": b"0"}
+        with tarfile.open(path) as archive:
+            files = [m for m in archive if m.name.endswith(".cls")]
+        for file in files[1:3]:  # of two classes
+            at = file.offset_data
+            content = content[:at] + swap[content[at : at + 1]] + content[at + 1 :]
+        path.write_bytes(content)
+    elif form == "official":
+        changed = small.kit((other, one, *rest))
+        (root / f"{imagenet_labels.KIT}.tar.gz").write_bytes(changed)
+    else:
+        small.solution(root, (other, one, *rest))
+
+
+@pytest.mark.parametrize("delivery", ["resident", "streaming"])
+@pytest.mark.parametrize("form", ["official", "kaggle", "shards"])
+def test_corrected_labels_are_seen(form, tmp_path, monkeypatch, delivery):
+    """Where files keep their sizes, and decoded images are in the cache."""
+    monkeypatch.setenv("CNNJAX_CACHE_DIR", str(tmp_path / "cache"))
+    make, name = FORMS[form]
+    root, held = make(tmp_path / "set"), "validation" if form == "shards" else "test"
+    before = load(root, name, delivery=delivery, channels=3)
+    again = load(root, name, delivery=delivery, channels=3)
+    assert again.fingerprint == before.fingerprint
+    seen = [labels_of_images(getattr(before, held))]
+    corrected(root, form)
+    after = load(root, name, delivery=delivery, channels=3)
+    seen.append(labels_of_images(getattr(after, held)))
+    assert seen[0].keys() == seen[1].keys()
+    assert sum(seen[0][image] != seen[1][image] for image in seen[0]) == 2
+    assert after.fingerprint != before.fingerprint
+
+
+def labels_of_images(split):
+    images, labels = split.read(np.arange(len(split)))
+    return {i.tobytes(): int(n) for i, n in zip(images, labels, strict=True)}

@@ -94,12 +94,32 @@ WHOLE = small.tar(FILES)
         WHOLE[: 512 * 3],
         WHOLE[:1024] + b"\x01" * 512 + WHOLE[1536:],
         small.tar([("inner.tar", WHOLE[:700])]),
+        # Room that a download was given and did not fill, or an archive behind another.
+        WHOLE[: 512 * 5] + bytes(2 * len(WHOLE)),
+        WHOLE + bytes(10240),
+        WHOLE[:-1] + b"x",
+        WHOLE + WHOLE,
+        bytes(10240),
+        small.tar([]),
+        small.tar([("inner.tar", WHOLE[: 512 * 5] + bytes(2 * len(WHOLE)))]),
+        small.tar([("inner.tar", WHOLE + WHOLE)]),
     ],
 )
 def test_damaged_archives(tmp_path, content):
     root = write(tmp_path, content)
     with pytest.raises(UserError, match="no tar archive, cut short or damaged"):
         members(root, ["a.tar"], within=True)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("size", [0, 8191, 8192, 8193, 9000, 18432])
+def test_the_end_of_whole_archives(tmp_path, size, kind):
+    """As Python pads them, and as two blocks of zeros alone or one end them."""
+    content = small.tar([("x.jpg", b"x" * size)], kind)
+    last = 512 * (1 + -(-size // 512))
+    for end in (content, content[: last + 1024], content[: last + 512]):
+        held = members(write(tmp_path, end), ["a.tar"])
+        assert held.sizes.tolist() == [size]
 
 
 def test_a_member_larger_than_any_image(tmp_path, monkeypatch):
@@ -194,6 +214,30 @@ def test_what_is_no_example_is_counted(tmp_path):
 def test_a_label_that_is_none(tmp_path, label):
     shard(tmp_path, [("a.jpg", IMAGE), ("a.cls", label)])
     with pytest.raises(UserError, match=r"a\.cls has no number of a class"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["b.tar", "x-val-1.tar", "train/b.tar"])
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("link that leads nowhere", "tar cannot be read: No such file"),
+        ("pipe", "tar is a pipe, not a file"),
+        ("folder", "tar is a folder, not a file"),
+        ("link to a device", "tar is a device, not a file"),
+    ],
+)
+def test_no_shard_is_left_out_without_a_word(tmp_path, kind, sentence, name):
+    shard(tmp_path, [("a.jpg", IMAGE), ("a.cls", b"0")])
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    {
+        "link that leads nowhere": lambda: path.symlink_to(tmp_path / "gone"),
+        "pipe": lambda: os.mkfifo(path),
+        "folder": path.mkdir,
+        "link to a device": lambda: path.symlink_to("/dev/zero"),
+    }[kind]()
+    with pytest.raises(UserError, match=sentence):
         load(tmp_path)
 
 

@@ -63,7 +63,7 @@ def open_source(request: Request) -> Source:
     folder = data_folder(request.data_dir)
     check_directory(folder)
     root = str(folder)
-    if os.path.exists(os.path.join(root, TRAIN)):
+    if os.path.lexists(os.path.join(root, TRAIN)):
         return _of_archives(root, request)
     return _of_folders(root, request)
 
@@ -86,7 +86,7 @@ def _of_archives(root: str, request: Request) -> Source:
     chosen = {"train": (train, _sorted(train, numbers, of_member))}
     labels = {"train": of_member[chosen["train"][1]]}
     noted, archives = annotations.find([root]), [TRAIN]
-    if os.path.exists(os.path.join(root, VALIDATION)) and request.num_test >= 0:
+    if os.path.lexists(os.path.join(root, VALIDATION)) and request.num_test >= 0:
         flat = members(root, [VALIDATION])
         numbers = _images(flat, ignored)
         of_member = np.full(len(flat.paths), -1, np.int32)
@@ -103,7 +103,12 @@ def _of_archives(root: str, request: Request) -> Source:
         labels,
         files=lambda: archives,
         ignored=tuple(ignored),
-        mark=_mark(*(held.paths.names for held, _ in chosen.values())),
+        mark=_mark(
+            *(held.paths.names for held, _ in chosen.values()),
+            # Corrected labels of validation images may be in another order alone.
+            *(order.astype("<i8").tobytes() for _, order in chosen.values()),
+            *(of_pool.tobytes() for of_pool in labels.values()),
+        ),
     )
 
 
@@ -116,6 +121,7 @@ def _of_folders(root: str, request: Request) -> Source:
     paths: dict[str, Sequence[str]] = _as_test(listing.paths)
     labels, files = _as_test(listing.labels), list(listing.paths.values())
     remarks, unclassed = list(listing.remarks), 0
+    orders: list[np.ndarray] = []
     for pool, number in listing.unsorted.items():
         if pool != "validation" or request.num_test < 0:
             remarks.append(f"{number:,} {pool} images without a class are not used")
@@ -125,6 +131,7 @@ def _of_folders(root: str, request: Request) -> Source:
         order = np.argsort(found, kind="stable")  # the names are sorted
         paths["test"], labels["test"] = [flat[i] for i in order], found[order]
         files.append(flat)
+        orders.append(order)
         unclassed += len(flat)
     return _source(
         images,
@@ -136,7 +143,10 @@ def _of_folders(root: str, request: Request) -> Source:
         files=lambda: Paths.joined(files),
         ignored=_without(listing.ignored, unclassed),
         remarks=tuple(remarks),
-        mark=_mark(*(of_pool.tobytes() for of_pool in labels.values())),
+        mark=_mark(
+            *(of_pool.tobytes() for of_pool in labels.values()),
+            *(order.astype("<i8").tobytes() for order in orders),
+        ),
     )
 
 

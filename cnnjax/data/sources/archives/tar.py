@@ -28,13 +28,15 @@ from cnnjax.files import UnfitFile, open_regular
 
 KIND = "archives"
 # Goes up when archives are listed differently.
-VERSION = 1
+VERSION = 2
 MOST_BYTES = 2**30  # of kept listings
 MOST_ARCHIVE = 2**44  # bytes; ImageNet's has 1.5e11
 # Of a member; as many pixels as Pillow decodes, with 16 bits a channel, are larger.
 MOST_MEMBER = 2**30
 # Of what stands before a member, such as a long name.
 MOST_HEADER = 2**20
+# Zeros at the end of an archive: two blocks, and what fills its last record up.
+MOST_END = 2 * tarfile.BLOCKSIZE + tarfile.RECORDSIZE - 1
 SUFFIX = ".tar"
 _ARRAYS = ("described", "counts", "names", "offsets", "sizes")
 
@@ -196,11 +198,27 @@ def _plain(
                 yield member.name, offset, size
             else:
                 found.ignore("name that is not printable", path)
-        # Whatever it takes for the end; an archive ends with a block of zeros.
-        window.seek(archive.offset)
-        end = window.read(tarfile.BLOCKSIZE)
-        if any(end) or len(end) < tarfile.BLOCKSIZE:
-            raise tarfile.ReadError(f"no header and no end at byte {archive.offset:,}")
+        _require_end(window, archive.offset)
+
+
+def _require_end(window: "_Window", offset: int) -> None:
+    """Raises a `ReadError` unless no file can be behind what was taken for the end.
+
+    A download that was given its room beforehand has zeros where it was cut; what `cat`
+    joined has the other archive there.
+    """
+    left = window.seek(0, os.SEEK_END) - offset
+    window.seek(offset)
+    end = window.read(min(left, MOST_END))
+    if any(end[: tarfile.BLOCKSIZE]) or left < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"no header and no end at byte {offset:,}")
+    if offset == 0:
+        raise tarfile.ReadError("there is no file in it")
+    if any(end) or left > MOST_END:
+        raise tarfile.ReadError(
+            f"its files end at byte {offset:,} of {offset + left:,}, where a cut copy "
+            "has zeros and a joined one other files"
+        )
 
 
 def _opened(window: "_Window") -> Any:

@@ -71,7 +71,7 @@ def open_source(request: Request) -> Source:
     encoded = in_archives(chosen)
     shape, read = decoding(encoded, labels, request)
     most = max(int(of_pool.max()) for of_pool in labels.values()) + 1
-    described = [NAMES] if os.path.exists(os.path.join(root, NAMES)) else []
+    described = [NAMES] if os.path.lexists(os.path.join(root, NAMES)) else []
     return Source(
         {pool: Pool(len(of_pool), of_pool) for pool, of_pool in labels.items()},
         _class_names(root, most) if described else tuple(map(str, range(most))),
@@ -84,7 +84,13 @@ def open_source(request: Request) -> Source:
         in_splits=len(archives) > 1,
         encoded=encoded,
         mark=hashlib.sha256(
-            b"".join(of.paths.names for of in listed.values())
+            b"".join(
+                [
+                    *(of.paths.names for of in listed.values()),
+                    *(images.astype("<i8").tobytes() for _, images in chosen.values()),
+                    *(of_pool.astype("<i8").tobytes() for of_pool in labels.values()),
+                ]
+            )
         ).hexdigest(),
     )
 
@@ -93,7 +99,12 @@ def _archives(root: str) -> dict[str, list[str]]:
     """Pool -> names of its archives below the root."""
     found: dict[str, list[str]] = collections.defaultdict(list)
     with reading(root):
-        names = [entry.name for entry in os.scandir(root) if entry.is_file()]
+        # A shard that is no file, as a link that leads nowhere, is refused by name.
+        names = [
+            entry.name
+            for entry in os.scandir(root)
+            if entry.is_file() or entry.name.endswith(SUFFIX)
+        ]
         for entry in os.scandir(root):
             if entry.is_dir() and entry.name.lower() in SPLITS:
                 inner = os.listdir(os.path.join(root, entry.name))
