@@ -8,6 +8,7 @@ from cnnjax.interrupt import Stopped
 from cnnjax.net.forward import forward_eval
 from cnnjax.record_kinds import CLOSE, EXACT
 from cnnjax.run import single
+from cnnjax.run.cautions import cautions
 from cnnjax.run.setup import set_up
 from cnnjax.run.trained.load import load_run
 from cnnjax.run.trained.verify import verify_run
@@ -31,8 +32,10 @@ def probe(tmp_path_factory):
     start = {"start__weights": str(folder / "parent"), "start__trains": "head"}
     run = set_up(config_of(**start))
     assert run.featured
+    assert "is unfinished: taken are" in cautions(run)["start"]
     fit(run, folder / "probe")
     fit(parent, folder / "parent")
+    assert "start" not in cautions(set_up(config_of(**start)))
     return folder / "probe"
 
 

@@ -15,6 +15,7 @@ from cnnjax.net.forward import features_of
 from cnnjax.net.stacked import stacks_of, unstack
 from cnnjax.run.setup import initial_state, set_up
 from cnnjax.run.starting import starting
+from cnnjax.run.starting.origin import NoStart
 from cnnjax.run.trained.load import load_run
 from tests.run.tiny import fit, tiny_config
 from tests.slow import slow
@@ -186,7 +187,7 @@ def test_start_weights_that_were_changed_are_refused(parent, tmp_path):
     record["start"]["digest"] = "0" * 64
     path.write_text(json.dumps(record))
     (tmp_path / "run" / "seed-3" / "result.json").unlink()
-    with pytest.raises(UserError, match="when these weights were others"):
+    with pytest.raises(NoStart, match="when these weights were others"):
         fit(set_up(config), tmp_path / "run")
 
 
