@@ -311,7 +311,8 @@ def to_dict(config: ml_collections.ConfigDict) -> dict[str, Any]:
     plain = json.loads(json.dumps(config.to_dict(), sort_keys=True))
     for dotted in PATHS:
         section, key = dotted.split(".")
-        if path := plain.get(section, {}).get(key):
+        path = plain.get(section, {}).get(key)
+        if path and isinstance(path, str):  # else what builds the section refuses it
             plain[section][key] = os.path.abspath(os.path.expanduser(path))
     return plain
 

@@ -211,6 +211,8 @@ def make_plan(
                 after: tuple[str, ...] = ()
                 if arm.starts_from:
                     seeds = range(own["seeds.first"], own["seeds.first"] + count)
+                    if (one := config.start.seed) >= 0:  # the same for all
+                        seeds = range(one, one + 1)
                     after = waits_for(arm.starts_from, fold, seeds, cells)
                     parent = next(c for c in cells if c.name == after[0])
                     there = "/".join([arm.starts_from, *path[1:]])

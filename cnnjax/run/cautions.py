@@ -186,7 +186,12 @@ def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(f"{number:,}" for number in numbers)
 
 
+def _unfinished(run: Run) -> str:
+    return run.began.origin.unfinished if run.began else ""
+
+
 CHECKS = {
+    "start": _unfinished,
     "boundaries": _late_boundaries,
     "warmup": _warmup,
     "rates": _rates,

@@ -27,6 +27,7 @@ from cnnjax.records import (
 )
 from cnnjax.run.provenance import commits_from, describe, earlier_commits
 from cnnjax.run.setup import Run
+from cnnjax.run.starting.origin import NoStart
 from cnnjax.seal import SEAL, broken, result_digest, sealed, unlike
 
 # How images become the input of the net: for its use where the data set is not.
@@ -108,13 +109,17 @@ class RunFolder:
     def _refuse_other_weights(
         self, record: Mapping[str, Any], old: Mapping[str, Any]
     ) -> None:
-        """Compares start weights with those of an earlier start of this run."""
+        """Compares start weights with those of an earlier start of this run.
+
+        Raises:
+          NoStart: they are others; no reason to end a sweep.
+        """
         before = old.get("start", record)["digest"]
         if before != record["digest"]:
-            raise UserError(
+            raise NoStart(
                 f"{printable(self.path)} was started from {record['weights']} when "
                 f"these weights were others (digest {before[:12]}, now "
-                f"{record['digest'][:12]}): put them back, or give another --workdir"
+                f"{record['digest'][:12]}): put them back, or move this folder away"
             )
 
     def starts_at(self, step: int, metadata: dict[str, Any] | None) -> None:

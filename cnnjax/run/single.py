@@ -161,9 +161,10 @@ def evaluate(
     if data_dir:
         config.data.data_dir = data_dir
     use_compile_cache()
-    run = set_up(config)
-    trained = run
-    folder = RunFolder(workdir, run, workdir.name)  # checked as it was trained
+    trained = set_up(config)
+    folder = RunFolder(workdir, trained, workdir.name)  # checked as it was trained
+    # Features would be of the weights it started from, of images as in training.
+    run = dataclasses.replace(trained, featured=False)
     changes = dict(views or {}) | ({"statistics": statistics} if statistics else {})
     if changes:
         settings = dataclasses.replace(run.eval, **changes)

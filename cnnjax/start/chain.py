@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from cnnjax.config import digest, override
+from cnnjax.errors import UserError
 from cnnjax.start.section import of_source
 
 
@@ -60,16 +61,22 @@ def started_from(
 def waits_for(
     arm: str, fold: int | None, seeds: Sequence[int], cells: Sequence[Any]
 ) -> tuple[str, ...]:
-    """Names of the cells of an arm that a cell with these seeds starts from.
+    """Names of the cells of an arm that a cell starts from.
 
     Args:
       arm: that it starts from.
       fold: of cross-validation, or None.
-      seeds: of the cell.
+      seeds: of whose weights it starts.
       cells: `Cell`s of the plan.
+
+    Raises:
+      UserError: the arm has no such seed.
     """
-    return tuple(
-        cell.name
-        for cell in cells
-        if cell.arm.name == arm and cell.fold == fold and set(cell.seeds) & set(seeds)
-    )
+    there = [cell for cell in cells if cell.arm.name == arm and cell.fold == fold]
+    if not (found := [cell for cell in there if set(cell.seeds) & set(seeds)]):
+        known = sorted({seed for cell in there for seed in cell.seeds})
+        raise UserError(
+            f"config.start.seed is {seeds[0]}, and arm {arm} has the seeds {known[0]} "
+            f"to {known[-1]}: give one of these, or -1 for the same seed"
+        )
+    return tuple(cell.name for cell in found)

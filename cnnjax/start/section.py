@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from cnnjax.config import BEFORE, digest, override
+from cnnjax.config import BEFORE, digest, override, splat
 from cnnjax.errors import UserError, in_range, printable, shown, unknown_name
 from cnnjax.files import open_regular
 from cnnjax.record_kinds import WHOLE_CONFIG
@@ -74,6 +74,12 @@ class Start:
         ):
             if value not in allowed:
                 raise unknown_name(key, value, allowed, f"config.start.{key}")
+        for key in ("weights", "folder"):
+            if "\0" in getattr(self, key):
+                raise UserError(
+                    f"config.start.{key} is {shown(getattr(self, key))}, and no path "
+                    "has a NUL character: give another"
+                )
         if self.seed < -1:
             raise UserError(
                 f"config.start.seed is {self.seed}: give the number of a seed of that "
@@ -175,6 +181,7 @@ def resolved(config: ConfigDict) -> ConfigDict:
     start = config.get("start") or {}
     if not start.get("weights") or (start.get("folder") and start.get("digest")):
         return config
+    splat("start", Start, start)  # refuses what is no path
     path = _located(start["weights"], start["folder"], config.data.data_dir)
     changes: dict[str, Any] = {}
     if path is None and not start["digest"]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cnnjax.ablation import plan as plans
 from cnnjax.ablation.define import Axis
 from cnnjax.ablation.execute import inline
 from cnnjax.ablation.execute.dispatch import train_cells
@@ -106,6 +107,7 @@ def test_a_cell_waits_for_those_that_it_starts_from(tmp_path, monkeypatch):
     monkeypatch.setattr(inline, "train_cell", train_cell)
     monkeypatch.setattr(inline, "shared_keys", lambda run: ())
     monkeypatch.setattr(inline, "check_claim", lambda folder: None)
+    monkeypatch.setattr(inline, "is_done", lambda plan, name, run: True)
     runs = {cell.name: SimpleNamespace(work=lambda: 1.0) for cell in plan.cells}
     after = {cell.name: cell.after for cell in plan.cells}
     inline.run_cells(plan, inline.in_order(runs, after), 4, None, StopRequest())
@@ -133,8 +135,8 @@ def test_arms_are_trained_in_order_resumed_and_shown(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_arm_whose_start_crashed_is_marked_and_the_others_go_on(
-    tmp_path, monkeypatch
+def test_an_arm_whose_start_crashed_is_not_started_and_the_others_go_on(
+    tmp_path, monkeypatch, capsys
 ):
     fit = inline.fit
 
@@ -152,6 +154,51 @@ def test_an_arm_whose_start_crashed_is_marked_and_the_others_go_on(
     assert {arm for arm, result in read.items() if result["status"] == "done"} == {
         "scratch"
     }
-    assert "start weights source cannot be had" in read["probe"]["reason"]
+    assert read["probe"]["crashed"]
+    assert "source, from whose weights it starts, is un" in read["probe"]["reason"]
+    said = capsys.readouterr().out
+    assert "not started, as what they start from is unfinished: probe, all" in said
     monkeypatch.setattr(inline, "fit", fit)
     assert trained(tmp_path) == 0
+    capsys.readouterr()
+    path = tmp_path / "probe" / "provenance.json"
+    path.write_text(path.read_text().replace(digest_of(path), "0" * 64))
+    assert trained(tmp_path) == 1
+    said = capsys.readouterr().out
+    assert "probe was trained from other weights than source has now" in said
+    assert "all was trained" not in said
+
+
+def digest_of(provenance):
+    return json.loads(provenance.read_text())["start"]["digest"]
+
+
+def test_an_arm_of_one_seed_for_all_waits_for_the_cell_of_that_seed(tmp_path):
+    ablation = get_ablation()
+    values = ablation.axes[0].values
+    probe = values["probe"] | {"start.seed": 0}
+    axis = Axis("way", values | {"probe": probe})
+    ablation = dataclasses.replace(ablation, axes=[axis])
+
+    def cells(folder, num_seeds, ablation=ablation):
+        plan = make_plan(
+            ablation,
+            "smoke",
+            num_seeds=num_seeds,
+            data_dir="",
+            workdir=str(folder),
+            changes={},
+        )
+        return {cell.name: cell for cell in plan.cells}
+
+    before = {"arms": [{"name": arm, "cells": [{"seeds": [0, 1]}]} for arm in values]}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plans, "earlier_plan", lambda folder: before)
+        patch.setattr(plans, "_refuse_other_plan", lambda *plans: None)
+        found = cells(tmp_path, 3)
+    assert found["probe/seeds-2"].after == ("source",)
+    assert found["all/seeds-2"].after == ("probe/seeds-2",)
+    values = values | {"probe": probe | {"start.seed": 9}}
+    other = dataclasses.replace(ablation, axes=[Axis("way", values)])
+    with pytest.raises(UserError, match="source has the seeds 0 to 1"):
+        cells(tmp_path / "b", None, other)

@@ -6,16 +6,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
 from cnnjax.ablation.execute.cell import run_cell
+from cnnjax.ablation.execute.changed import say_changed
 from cnnjax.ablation.execute.inline import (
     exit_code,
     facts,
     in_order,
     is_done,
+    plan_on_cpu,
+    refuse_start,
     run_ablation,
     set_up_all,
+    unfinished,
 )
 from cnnjax.ablation.execute.jobs import (
     Record,
@@ -122,7 +124,7 @@ def _launch(
     if len(todo) < len(runs):
         say(f"{len(runs) - len(todo)} of {len(runs)} cells are already done")
     if not todo:
-        return 0
+        return say_changed(plan, runs, say)
     # No folder where the command was started may hide our modules, see launch.sh.
     os.environ["PYTHONSAFEPATH"] = "1"
     if (paths := os.environ.get("PYTHONPATH")) is not None:
@@ -136,7 +138,9 @@ def _launch(
         launch = Launch(plan, in_order(todo, after), system)
         launch.attach()
         launch.start()
-        return launch.follow(stop) if wait else launch.leave()
+        if not wait:
+            return launch.leave()
+        return launch.follow(stop) or say_changed(plan, runs, say)
 
 
 class Launch:
@@ -191,6 +195,8 @@ class Launch:
         for name in list(self.queue):
             if not left.isdisjoint(self.after.get(name, ())):
                 continue  # it starts from the weights of one that is not trained yet
+            if self._lacks_start(name):
+                continue
             if len(names) >= self.system.free_slots(list(self.active.values())):
                 break
             if owner := holder(self.plan.workdir / name / LOCK):
@@ -315,6 +321,15 @@ class Launch:
         self._ended(name, "failed: its folder was moved or removed")
         return True
 
+    def _lacks_start(self, name: str) -> bool:
+        """Whether what a cell starts from has ended without results, which is said."""
+        parents = self.runs.keys() & self.after.get(name, ())
+        lacking = unfinished(self.plan, {key: self.runs[key] for key in parents})
+        if lacking:
+            self.queue.remove(name)
+            self._ended(name, refuse_start(self._folder(name), lacking[0]))
+        return bool(lacking)
+
     def _verdict(self, record: Record, beat: dict[str, Any]) -> str:
         """Why a cell ended that did not write a reason."""
         verdict, peak = self.system.verdict(record), beat.get("peak_memory_bytes")
@@ -383,10 +398,3 @@ class Launch:
                 "command submits them once those have ended"
             )
         return 0
-
-
-def plan_on_cpu(num_devices: int) -> None:
-    """Keeps the accelerators free, and plans for as many as each cell will have."""
-    jax.config.update("jax_platforms", "cpu")
-    if num_devices > 1:
-        jax.config.update("jax_num_cpu_devices", num_devices)

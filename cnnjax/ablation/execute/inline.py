@@ -13,7 +13,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import jax
+
 from cnnjax.ablation.define.metrics import METRICS
+from cnnjax.ablation.execute.changed import listed, say_changed
 from cnnjax.ablation.execute.jobs import alone
 from cnnjax.ablation.execute.taken import take_published
 from cnnjax.ablation.judge.published import Published
@@ -44,6 +47,13 @@ from cnnjax.run.setup import Run, set_up
 from cnnjax.run.shared import Shared
 from cnnjax.run.starting.origin import NoStart
 from cnnjax.screen import say
+
+
+def plan_on_cpu(num_devices: int) -> None:
+    """Keeps the accelerators free, and plans for as many as each cell will have."""
+    jax.config.update("jax_platforms", "cpu")
+    if num_devices > 1:
+        jax.config.update("jax_num_cpu_devices", num_devices)
 
 
 def set_up_all(plan: Plan) -> dict[str, Run]:
@@ -111,11 +121,7 @@ def run_ablation(plan: Plan, *, jobs: int, published: Published | None = None) -
 def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
     write_plan(plan, {name: facts(run) for name, run in runs.items()})
     # All processes must train the same cells.
-    todo = {
-        name: run
-        for name, run in runs.items()
-        if max_over_processes(not is_done(plan, name, run))
-    }
+    todo = {name: runs[name] for name in unfinished(plan, runs)}
     jobs = jobs or (1 if is_accelerated() else os.cpu_count() or 1)
     laid_out = {r.laid_out() for r in runs.values() if r.parallel.layout != ONE_DEVICE}
     if num_processes() > 1 or any(r.parallel.layout.data > 1 for r in runs.values()):
@@ -139,21 +145,21 @@ def _train(plan: Plan, runs: dict[str, Run], jobs: int) -> int:
         except Stopped:
             progress.say("interrupted; the same command resumes")
             return stop.exit_code
-        return exit_code(plan, runs, progress.say)
+        changed = say_changed(plan, runs, progress.say) if is_writer() else 0
+        return max(exit_code(plan, runs, progress.say), max_over_processes(changed))
 
 
 def exit_code(plan: Plan, runs: dict[str, Run], say: Callable[[str], None]) -> int:
     """0 if every cell has results, of whatever kind; 1 if one crashed or has none."""
-    lacking = [
-        name
-        for name, run in runs.items()
-        if max_over_processes(not is_done(plan, name, run))
-    ]
+    lacking = unfinished(plan, runs)
     if not lacking:
         return 0
+    after = {cell.name: cell.after for cell in plan.cells}
+    waiting = [name for name in lacking if set(after.get(name, ())) & set(lacking)]
+    words = f"; not started, as what they start from is unfinished: {listed(waiting)}"
     say(
         f"{len(lacking)} of {len(runs)} cells have no result ({lacking[0]} is the "
-        "first): the same command tries them again"
+        f"first): the same command tries them again{words if waiting else ''}"
     )
     return 1
 
@@ -221,6 +227,11 @@ def run_cells(
             raise Stopped(name)
         check_claim(plan.workdir)  # or the folder would be made anew
         folder = plan.workdir / name
+        parents = {key: runs[key] for key in after.get(name, ()) if key in runs}
+        if lacking := unfinished(plan, parents):
+            reason = refuse_start(RunFolder(folder, run, name), lacking[0])
+            progress.say(f"{name} is {reason}")
+            return
         train_cell(folder, name, run, progress, stop, shared)
 
     with ThreadPoolExecutor(jobs) as pool:
@@ -299,10 +310,31 @@ def _record_crash(
     records.write_results([records.crashed(seed, reason) for seed in run.seeds])
 
 
+def refuse_start(folder: RunFolder, parent: str) -> str:
+    """Marks a cell as failed whose weights are not trained yet; gives the reason.
+
+    The weights that an unfinished run has by now are no start: the cell would count as
+    done for ever.
+    """
+    reason = f"not started: {parent}, from whose weights it starts, is unfinished"
+    write_heartbeat(folder.path, "crashed", reason=reason)
+    folder.write_results([folder.crashed(seed, reason) for seed in folder.run.seeds])
+    return reason
+
+
 def first_line(text: str) -> str:
     """The first line that says anything."""
     lines = (line.strip() for line in text.splitlines())
     return next(filter(None, lines), "no reason given")
+
+
+def unfinished(plan: Plan, runs: Mapping[str, Run]) -> list[str]:
+    """Names of the cells that lack a result, in any process."""
+    return [
+        name
+        for name, run in runs.items()
+        if max_over_processes(not is_done(plan, name, run))
+    ]
 
 
 def is_done(plan: Plan, name: str, run: Run) -> bool:

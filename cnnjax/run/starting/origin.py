@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Origin:
       statistics: of the standardisation.
       read: seed -> the leaves; a seed that failed has none that are numbers.
       notes: for the user.
+      unfinished: a caution where they are of a run that has not ended; '' otherwise.
     """
 
     words: str
@@ -57,6 +59,7 @@ class Origin:
     statistics: Statistics
     read: Callable[[int], Leaves]
     notes: tuple[str, ...] = ()
+    unfinished: str = ""
 
     def digest(self, seeds: Sequence[int]) -> str:
         """SHA-256 of the leaves of some seeds."""
@@ -132,7 +135,8 @@ def of_run(start: Start, seed: int) -> Origin:
       UserError: there is no run, or another one.
     """
     require_unchanged(start)
-    parts = _load().parts_of(start.path, seed if start.seed < 0 else start.seed)
+    wanted = seed if start.seed < 0 else start.seed
+    parts = _load().parts_of(start.path, wanted)
     image_shape = parts.preprocess.image_shape
     shapes = shapes_of(abstract_variables(unscanned(parts.network), image_shape))
     return Origin(
@@ -142,6 +146,7 @@ def of_run(start: Start, seed: int) -> Origin:
         parts.preprocess.standardize,
         parts.preprocess.statistics,
         _reader(start, shapes),
+        unfinished=_unfinished(start, parts.folder / f"seed-{wanted}"),
     )
 
 
@@ -161,6 +166,11 @@ def of_planned(start: Start, parent: Any) -> Origin:
         parent.preprocess.statistics,
         _reader(start, shapes),
     )
+
+
+def again(origin: Origin) -> Origin:
+    """The same, read anew from the disk at each call; nothing is kept in memory."""
+    return dataclasses.replace(origin, read=inspect.unwrap(origin.read))
 
 
 def _words(start: Start) -> str:
@@ -207,6 +217,17 @@ def _reader(start: Start, shapes: Mapping[str, tuple]) -> Callable[[int], Leaves
         return traverse_util.flatten_dict(meta.unbox(net.variables), sep="/")
 
     return read
+
+
+def _unfinished(start: Start, folder: Path) -> str:
+    result, _ = sift_record(folder / "result.json", RESULT)
+    if start.which == "initial" or (result and not result.get("crashed")):
+        return ""
+    return (
+        f"config.start.weights is the run {printable(start.weights)}, which is "
+        "unfinished: taken are the weights of its newest checkpoint, and not those "
+        "that it will end with"
+    )
 
 
 def _failed(folder: Path, seed: int) -> bool:

@@ -13,6 +13,7 @@ from cnnjax.net.stages import HEAD, Stage
 from cnnjax.start.section import Start
 from cnnjax.training.trainable import Group, Trainable
 
+_MOST_STEPS = 2**31 - 1  # of the count of steps; later is never
 _NORM = re.compile(r"(^|/)[^/]*norm[^/]*/(scale|bias)$")
 
 
@@ -116,7 +117,7 @@ def trainable_of(
     return Trainable(
         tuple(
             Group(
-                math.ceil(i * every),
+                min(math.ceil(i * min(every, _MOST_STEPS)), _MOST_STEPS),
                 tuple((p, factors[p]) for p in factors if depths[p] == depth),
             )
             for i, depth in enumerate(order)

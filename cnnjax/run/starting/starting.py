@@ -12,6 +12,7 @@ from cnnjax.data.standardize import Statistics
 from cnnjax.layers.norm import Norm
 from cnnjax.net.stacked import stacks_of
 from cnnjax.net.stages import stages_of
+from cnnjax.records import is_there
 from cnnjax.run.starting.began import Began, begun
 from cnnjax.run.starting.features import can_be_given
 from cnnjax.run.starting.origin import Origin, of_file, of_planned, of_run
@@ -99,7 +100,7 @@ def _origin(
 ) -> Origin:
     if parent is not None:
         return of_planned(start, parent)
-    if start.path.is_file():
+    if is_there(start.path) and start.path.is_file():
         return of_file(
             start, config.model, norm, dataset.image_shape, dataset.num_classes
         )

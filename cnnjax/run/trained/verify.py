@@ -1,5 +1,6 @@
 """Evaluates the weights that a run kept, and compares with what it reported."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def verify_run(folder: Path, name: str, data_dir: str = "") -> list[dict[str, An
     results = records.finished_results()
     if results is None:
         return []
-    found = _evaluated(run, folder, records)
+    # Features would be of the weights it started from, as they are now.
+    by_weights = dataclasses.replace(run, featured=False)
+    found = _evaluated(by_weights, folder, records)
     if isinstance(found, str):
         return [_row(result, UNVERIFIED, found) for result in results]
     return [_compared(result, found[i]) for i, result in enumerate(results)]

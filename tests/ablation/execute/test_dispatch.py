@@ -95,6 +95,18 @@ def status_of(workdir, arm):
     return read(path)["status"] if path.is_file() else None
 
 
+def test_a_cell_is_not_started_from_one_that_failed(tmp_path, capsys):
+    launched = launch_of(tmp_path, "killed", "child", "grandchild")
+    launched.after = {"child": ("killed",), "grandchild": ("child",)}
+    assert follow(launched) == 1
+    for name, parent in (("child", "killed"), ("grandchild", "child")):
+        result = read(tmp_path / name / "seed-0" / "result.json")
+        assert result["crashed"]
+        assert result["reason"].startswith(f"not started: {parent}, from whose")
+        assert not (tmp_path / name / "tried").exists()
+    assert "grandchild  not started" in capsys.readouterr().out
+
+
 def test_each_cell_gets_two_attempts(tmp_path, capsys):
     ends = ("good", "killed-once", "killed", "crashed-once", "crashed", "stopped-once")
     launched, most = launch_of(tmp_path, *ends), 0

@@ -8,12 +8,14 @@ import pytest
 
 from cnnjax.ablation.execute import inline
 from cnnjax.ablation.execute.jobs import alone
+from cnnjax.config import to_dict
 from cnnjax.devices import parallel
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped, StopRequest
 from cnnjax.lock import LOCK, LostError
 from cnnjax.process import identity
-from cnnjax.records import write_json
+from cnnjax.records import read_json, write_json
+from cnnjax.run.starting.origin import NoStart
 from tests.run.tiny import RESNET, Shown, fit, tiny_run
 
 
@@ -96,6 +98,43 @@ def test_a_cell_whose_folder_another_has_is_left_to_it(tmp_path, monkeypatch):
     assert said[0].startswith("taken is left out: ")
     assert inline.exit_code(plan, arms, said.append) == 1
     assert said[-1].startswith("2 of 2 cells have no result (taken is the first)")
+
+
+def test_a_cell_is_not_started_from_one_that_is_unfinished(tmp_path, monkeypatch):
+    """The other way round, the weights of the middle would be a start for ever."""
+
+    def fit_broken(run, folder, *, name, **rest):
+        assert name == "parent"
+        raise RuntimeError("device lost")
+
+    monkeypatch.setattr(inline, "fit", fit_broken)
+    said, progress, run = [], Shown(), tiny_run()
+    progress.say = said.append
+    cells = [SimpleNamespace(name=name, after=()) for name in ("parent", "child")]
+    cells[1].after = ("parent",)
+    plan = SimpleNamespace(workdir=tmp_path, cells=cells)
+    runs = dict.fromkeys(("parent", "child"), run)
+    for name in runs:
+        write_json(tmp_path / name / "config.json", to_dict(run.config))
+    inline.run_cells(plan, runs, 1, progress, StopRequest())
+    result = read_json(tmp_path / "child" / "seed-0" / "result.json")
+    assert result["crashed"]
+    assert said[1] == f"child is {result['reason']}"
+    assert inline.exit_code(plan, runs, said.append) == 1
+    assert said[-1].endswith("what they start from is unfinished: child")
+
+
+def test_other_start_weights_of_one_cell_end_no_sweep(tmp_path, monkeypatch):
+    def refused(run, folder, **rest):
+        raise NoStart("other weights")
+
+    monkeypatch.setattr(inline, "fit", refused)
+    said, progress = [], Shown()
+    progress.say = said.append
+    plan, run = SimpleNamespace(workdir=tmp_path, cells=()), tiny_run()
+    write_json(tmp_path / "child" / "config.json", to_dict(run.config))
+    inline.run_cells(plan, {"child": run}, 1, progress, StopRequest())
+    assert said == ["child crashed and is marked failed: other weights"]
 
 
 def test_a_work_folder_that_vanishes_is_not_made_anew(tmp_path):

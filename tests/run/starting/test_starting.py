@@ -8,13 +8,14 @@ import pytest
 from flax import traverse_util
 from sklearn.linear_model import LogisticRegression
 
-from cnnjax.config import digest
+from cnnjax.config import digest, from_dict, to_dict
 from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.net.forward import features_of
 from cnnjax.net.stacked import stacks_of, unstack
 from cnnjax.run.setup import initial_state, set_up
 from cnnjax.run.starting import starting
+from cnnjax.run.starting.origin import NoStart
 from cnnjax.run.trained.load import load_run
 from tests.run.tiny import fit, tiny_config
 from tests.slow import slow
@@ -186,7 +187,7 @@ def test_start_weights_that_were_changed_are_refused(parent, tmp_path):
     record["start"]["digest"] = "0" * 64
     path.write_text(json.dumps(record))
     (tmp_path / "run" / "seed-3" / "result.json").unlink()
-    with pytest.raises(UserError, match="when these weights were others"):
+    with pytest.raises(NoStart, match="when these weights were others"):
         fit(set_up(config), tmp_path / "run")
 
 
@@ -235,3 +236,35 @@ def test_a_seed_that_the_other_run_lacks_is_named(parent):
     params = flat(initial_state(one).params)
     for leaf in params.values():
         np.testing.assert_array_equal(leaf, np.stack([leaf[0]] * 3))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("folder", None),
+        ("folder", 1.5),
+        ("folder", True),
+        ("folder", "a\0b"),
+        ("weights", "9" * 400),
+        ("weights", "a\0b"),
+        ("weights", 3),
+    ],
+)
+@pytest.mark.parametrize("known", [True, False])
+def test_a_path_that_is_none_is_refused_in_a_sentence(tmp_path, key, value, known):
+    config = config_of()
+    start = {"weights": "a", "folder": str(tmp_path)} if known else {"weights": "a"}
+    with config.unlocked():
+        config.start.update({**start, "digest": "0" * 12 * known})
+        del config.start[key]
+        config.start[key] = value
+    stored = from_dict(json.loads(json.dumps(to_dict(config))))
+    with pytest.raises(UserError):
+        set_up(stored)
+
+
+def test_stages_that_begin_after_any_step_never_train(parent):
+    run = set_up(config_of(parent, start__unfreeze_epochs=1e308))
+    first, *others = [group.first_step for group in run.trainable.groups]
+    assert first == 0
+    assert set(others) == {2**31 - 1}
