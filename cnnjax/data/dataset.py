@@ -256,8 +256,8 @@ def _read_once(
     chosen = hashlib.sha256(indices.astype("<i8").data)
     labels: Any = source.pools[pool].labels
     chosen.update(labels[indices].astype("<i4").data)
-    what = (pool, chosen.hexdigest(), request.image_size, request.channels)
-    what += (*request.classes, source.mark)
+    form = request.image_size, request.channels
+    what = (pool, chosen.hexdigest(), *form, *request.classes, source.mark)
     return decoded_once(_paths(source), what, decode)
 
 
