@@ -176,6 +176,8 @@ def metadata(net: TrainedNet, names: str) -> dict[str, Any]:
     """The metadata of an export, as JSON, without local paths."""
     config = to_dict(net.config)
     config["data"]["data_dir"] = ""
+    if "start" in config:  # which the first versions had not
+        config["start"]["folder"] = ""
     return {
         "names": names,
         "version": package_version("cnnjax"),

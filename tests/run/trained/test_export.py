@@ -18,7 +18,7 @@ from cnnjax import interop, load_export, load_run
 from cnnjax.errors import UserError
 from cnnjax.layers.norm import NORMS, NormKind
 from cnnjax.run.folder import RunFolder
-from cnnjax.run.trained.export import export
+from cnnjax.run.trained.export import export, metadata
 from tests.run.tiny import fit, tiny_run
 from tests.slow import slow
 
@@ -61,6 +61,14 @@ def cifar(tmp_path_factory):
         data__image_size=8,
         augment__standardize="pixel_mean",
     )
+
+
+def test_an_export_has_no_folder_of_its_start(cifar, monkeypatch):
+    net = cifar[1]
+    config = net.config.copy_and_resolve_references().unlock()
+    config.start.folder = "/home/me"
+    found = metadata(dataclasses.replace(net, config=config), "cnnjax")
+    assert "/home/me" not in json.dumps(found)
 
 
 def test_safetensors_and_back(cifar, tmp_path):
