@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,13 @@ from cnnjax.layers.norm import norm_of
 from cnnjax.models.registry import VARIANTS
 from cnnjax.models.variant import Variant
 from cnnjax.run.setup import set_up
-from cnnjax.studies.checks import CHECKS, check
+from cnnjax.studies.checks import CHECKS, at_start, check
 from cnnjax.studies.checks.at_start import activations, gradients, initial_loss, units
 from cnnjax.studies.checks.few_images import few_images
 from cnnjax.studies.checks.finding import FAILED, PASSED, UNKNOWN, subject_of
 from cnnjax.studies.checks.pairs import labels_fit
 from cnnjax.studies.programs import check_config
+from cnnjax.training.loss import Loss
 from configs import base, resnet_digits
 from tests.run.tiny import RESNET
 from tests.slow import slow, slow_but
@@ -187,6 +189,14 @@ def test_a_planted_fault_is_found(fault):
 def test_and_named_by_no_other_check(fault):
     make_run, _, _, may_fail = FAULTS[fault]
     assert failed(make_run()) <= may_fail
+
+
+@pytest.mark.parametrize(("began", "status"), [(None, FAILED), ("weights", UNKNOWN)])
+def test_weights_that_were_trained_may_know_the_labels(monkeypatch, began, status):
+    run = SimpleNamespace(loss=Loss(), began=began, dataset=SimpleNamespace())
+    run.dataset.num_classes = 10
+    monkeypatch.setattr(at_start, "_losses", lambda subject: np.full(4, 0.01))
+    assert initial_loss(SimpleNamespace(run=run)).status == status
 
 
 @pytest.mark.parametrize("function", [labels_fit, initial_loss, units, activations])

@@ -42,6 +42,8 @@ def initial_loss(subject: Subject) -> Finding:
     if measured > MOST_LOSS * chance:
         why = "the initial scores are large: look at init, and at the last layer"
         return Finding(FAILED, number, why)
+    if measured < LEAST_LOSS * chance and run.began:
+        return Finding(UNKNOWN, number, "the net starts from weights that were trained")
     if measured < LEAST_LOSS * chance:
         why = "the untrained net knows the labels: look for them in the images"
         return Finding(FAILED, number, why)
