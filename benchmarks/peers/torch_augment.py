@@ -46,7 +46,7 @@ def transforms_of(amounts: dict[str, float], size: int) -> list:
 def batch_maker(
     images: np.ndarray, amounts: dict[str, float], *, each: bool
 ) -> Callable[[], object]:
-    """What makes one batch and reduces it to a number.
+    """What makes one batch.
 
     Args:
       images: uint8 [B, H, W, C].
@@ -63,5 +63,6 @@ def batch_maker(
         ]
     )
     if each:
-        return lambda: float(torch.stack([change(image) for image in batch]).sum())
-    return lambda: float(change(batch).sum())
+        torch.set_num_threads(1)  # as in the worker of a DataLoader
+        return lambda: torch.stack([change(image) for image in batch])
+    return lambda: change(batch)
