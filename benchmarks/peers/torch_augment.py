@@ -43,14 +43,15 @@ def transforms_of(amounts: dict[str, float], size: int) -> list:
     return found
 
 
-def ways(
-    images: np.ndarray, amounts: dict[str, float]
-) -> dict[str, Callable[[], object]]:
-    """One batch: draws for each image, and one draw for all of them.
+def batch_maker(
+    images: np.ndarray, amounts: dict[str, float], *, each: bool
+) -> Callable[[], object]:
+    """What makes one batch.
 
     Args:
       images: uint8 [B, H, W, C].
       amounts: of section `augment`.
+      each: whether each image has draws of its own, or all have the same.
     """
     batch = torch.tensor(images.transpose(0, 3, 1, 2))
     # Bytes as long as may be: that is faster, and RandAugment wants it.
@@ -61,9 +62,7 @@ def ways(
             v2.Normalize([0.5] * 3, [0.25] * 3),
         ]
     )
-    return {
-        "torchvision v2, each image": lambda: float(
-            torch.stack([change(image) for image in batch]).sum()
-        ),
-        "torchvision v2, one draw for all": lambda: float(change(batch).sum()),
-    }
+    if each:
+        torch.set_num_threads(1)  # as in the worker of a DataLoader
+        return lambda: torch.stack([change(image) for image in batch])
+    return lambda: change(batch)

@@ -85,7 +85,9 @@ def turn_hue(images: jax.Array, turns: jax.Array) -> jax.Array:
     sixths += 6 * turns
 
     def channel(offset: int) -> jax.Array:
-        place = jnp.mod(offset + sixths, 6)
+        # The remainder by hand: that of XLA on CPU is no vector operation.
+        place = offset + sixths
+        place -= 6 * jnp.floor(place / 6)
         return most - spread * jnp.clip(jnp.minimum(place, 4 - place), 0, 1)
 
     return jnp.stack([channel(offset) for offset in (5, 3, 1)], axis=-1)
