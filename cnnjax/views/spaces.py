@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import TSNE
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from cnnjax.views.passes import DoesNotApply
 
@@ -52,7 +53,9 @@ def tsne_plane(features: np.ndarray, seed: int = 0, perplexity: float = 30.0) ->
     spread = start[:, 0].std()
     start = (start / (spread if spread > 0 else 1) * 1e-4).astype(np.float32)
     found = TSNE(perplexity=few, init=start, random_state=seed)
-    return Plane(found.fit_transform(features.astype(np.float32)), None)
+    # Threads of OpenMP that wait for a core that is busy take longer than one alone.
+    with threadpool_limits(1):
+        return Plane(found.fit_transform(features.astype(np.float32)), None)
 
 
 def neighbours(

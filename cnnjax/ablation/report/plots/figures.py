@@ -214,6 +214,8 @@ def _svg(figure: Figure, name: str) -> str:
     )
     text = buffer.getvalue().replace(INK, "currentColor")
     # Several pictures share one page: their ids must differ.
+    # Nothing refers to an image, and equal ones have the same id.
+    text = re.sub(r'\bid="image[0-9a-f]+" ?', "", text)
     text = re.sub(r'\bid="', f'id="{name}-', text)
     return text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
 
