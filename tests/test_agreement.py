@@ -1,5 +1,6 @@
 """One training here and in torch, with the same random choices, step by step."""
 
+import dataclasses
 import os
 
 import numpy as np
@@ -23,6 +24,12 @@ def test_the_losses_of_the_first_steps_are_equal_in_float64():
     ours, theirs = compare.in_float64(SMALL, seed=0, num_steps=10)
     assert np.ptp(ours) > 0.1
     np.testing.assert_allclose(ours, theirs, rtol=1e-13)
+
+
+def test_a_training_may_be_shorter_than_what_is_compared():
+    short = dataclasses.replace(SMALL, epochs=0.3)
+    ours, theirs = compare.in_float64(short, seed=0, num_steps=10)
+    assert len(ours) == len(theirs) == 3
 
 
 def test_the_file_says_what_the_augmentation_does(tmp_path):

@@ -93,7 +93,8 @@ def record(run: Run) -> Choices:
     if not np.array_equal(ours, followed(choices, 0, images)):
         raise UserError(
             "a comparison with torch follows config.augment.crop_pad, .flip and "
-            ".standardize=pixel_mean only: leave the others off"
+            ".standardize=pixel_mean only, with a padding below half an image: leave "
+            "the others off, and take larger images"
         )
     return choices
 

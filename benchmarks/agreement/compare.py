@@ -121,7 +121,7 @@ def in_float64(task: Task, seed: int, num_steps: int) -> tuple[np.ndarray, np.nd
     import torch
 
     run = set_up(task.config(seed))
-    choices = record(run)
+    choices, num_steps = record(run), min(num_steps, run.total_steps)
     theirs = torch_training(task, run, choices, dtype=torch.float64)
     return ours.first_losses(run, choices, num_steps), theirs.losses(num_steps)
 
@@ -150,7 +150,12 @@ def compare(task: Task, num_seeds: int, folder: Path) -> dict[str, Any]:
                 "torch_error": theirs.error(test.images, test.labels),
             }
         )
-        print(f"seed {seed}: {seeds[-1]}", file=sys.stderr, flush=True)
+        print(
+            f"seed {seed}: test error {error:.2f}% here, "
+            f"{seeds[-1]['torch_error']:.2f}% in torch",
+            file=sys.stderr,
+            flush=True,
+        )
     double = _relative(*in_float64(task, 0, FLOAT64_STEPS))
     run = set_up(task.config(0))
     return {
@@ -178,8 +183,9 @@ def summary(stored: dict[str, Any]) -> str:
         f"{stored['steps']} steps, {len(mine)} seeds; {stored['machine']['processor']},"
         f" {stored['date']}.",
         "",
-        f"Largest relative difference of the loss over the first {FLOAT64_STEPS} steps:"
-        f" {max(stored['float64']):.1g} in float64, {first.max():.1g} in float32.",
+        f"Largest relative difference of the loss over the first "
+        f"{len(stored['float64'])} steps: {max(stored['float64']):.1g} in float64, "
+        f"{first.max():.1g} in float32.",
         "",
         "| epoch | loss here | loss in torch | difference, same seed | between seeds |",
         "|---|---|---|---|---|",

@@ -24,9 +24,9 @@ from cnnjax.run.starting.features import (
 )
 from cnnjax.training.chunk import make_train_chunk
 from cnnjax.training.evaluate import divide, make_evaluation, make_reestimation, no_sums
+from cnnjax.training.multi_view import PLAIN, Views
 from cnnjax.training.state import TrainState, improved_weights, weights_of
 from cnnjax.training.step import make_train_step
-from cnnjax.training.views import PLAIN, Views
 
 # Multiply-adds that a device does in about two seconds of training: the longest
 # dispatch, so that the display moves and Ctrl-C is heard. Rough on purpose.

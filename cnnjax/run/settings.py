@@ -13,7 +13,7 @@ from cnnjax.devices.layout import nearest, parse_layout
 from cnnjax.errors import UserError, in_range, unknown_name
 from cnnjax.probes import PROBES
 from cnnjax.training.hyperparameters import Hyperparameters
-from cnnjax.training.views import Views
+from cnnjax.training.multi_view import Views
 
 INFINITY = float("inf")
 SEED_MODES = ("auto", "loop", "vmap")

@@ -21,7 +21,7 @@ from cnnjax.run.trained.cells import seeds_of
 from cnnjax.run.trained.load import load_run
 from cnnjax.run.trained.net import TrainedNet
 from cnnjax.training.loss import Loss
-from cnnjax.training.views import PLAIN, Views
+from cnnjax.training.multi_view import PLAIN, Views
 
 SPLITS = ("train", "validation", "test")
 BATCH = 250  # images

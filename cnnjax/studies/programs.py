@@ -34,7 +34,7 @@ from cnnjax.studies.range_test import (
 )
 from cnnjax.studies.scores import confusion, reliability, scores
 from cnnjax.texts import csv_table
-from cnnjax.training.views import Views
+from cnnjax.training.multi_view import Views
 
 
 def find_rate(

@@ -13,9 +13,9 @@ from cnnjax.net.held import restored
 from cnnjax.shard import at_positions, shard
 from cnnjax.training.chunk import over_batches
 from cnnjax.training.loss import CROSS_ENTROPY, Loss
+from cnnjax.training.multi_view import PLAIN, Views
 from cnnjax.training.state import stream_key
 from cnnjax.training.step import mean_of_shards
-from cnnjax.training.views import PLAIN, Views
 
 # What is summed over images: one number each, or one for each class.
 SUMS = ("loss", "errors", "top5_errors", "count")

@@ -17,7 +17,7 @@ from cnnjax.studies.predictions import predict
 from cnnjax.studies.programs import find_rate, show_predictions
 from cnnjax.studies.scores import confusion, reliability, scores
 from cnnjax.training.loss import Loss
-from cnnjax.training.views import Views
+from cnnjax.training.multi_view import Views
 from tests.run.tiny import RESNET, fit, tiny_config, tiny_run
 
 STREAM = np.random.RandomState(0)

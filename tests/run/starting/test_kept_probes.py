@@ -12,7 +12,7 @@ from cnnjax.run.cautions import cautions
 from cnnjax.run.setup import set_up
 from cnnjax.run.trained.load import load_run
 from cnnjax.run.trained.verify import verify_run
-from cnnjax.training.views import PLAIN, Views
+from cnnjax.training.multi_view import PLAIN, Views
 from tests.run.tiny import fit, tiny_config
 
 NET = {"depth": 4, "widths": (4,)}

@@ -75,8 +75,8 @@ def _of_archives(root: str, request: Request) -> Source:
     if TRAIN in inner or len(set(classes)) < max(2, len(classes)):
         raise UserError(
             f"{printable(os.path.join(root, TRAIN))} is to have one archive for each "
-            f"class (nXXXXXXXX.tar), and {len(set(classes)):,} are there with images: "
-            "give the official archive (config.data.data_dir)"
+            f"class (such as n01440764.tar), and {len(set(classes)):,} are there with "
+            "images: give the official archive (config.data.data_dir)"
         )
     names, ignored = sorted(classes), list(train.ignored)
     place = {name: number for number, name in enumerate(names)}

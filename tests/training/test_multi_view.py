@@ -8,7 +8,7 @@ import pytest
 from cnnjax.errors import UserError
 from cnnjax.studies.predictions import predict
 from cnnjax.studies.scores import scores
-from cnnjax.training.views import Views, resized
+from cnnjax.training.multi_view import Views, resized
 from tests.run.tiny import RESNET, fit, tiny_run
 
 STREAM = np.random.RandomState(0)
