@@ -102,8 +102,9 @@ def _fit(
         shown = progress.start_run(name, run.total_steps, loop.step)
         try:
             while loop.step < run.total_steps and not loop.all_failed:
-                stop.exit_code = distributed.max_over_processes(stop.exit_code)
-                if stop.exit_code:
+                # Never written back as 0: a signal may have come while they agreed.
+                if code := distributed.max_over_processes(stop.exit_code):
+                    stop.exit_code = code
                     loop.save()
                     raise Stopped(f"{name} stopped at step {loop.step}")
                 loop.advance(shown)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 
 import pytest
 
@@ -13,7 +14,7 @@ from cnnjax.records import read_json
 from cnnjax.run import loop
 from cnnjax.run.provenance import git_commit, processor
 from cnnjax.run.setup import set_up
-from tests.run.tiny import fit, rows_of, tiny_config, tiny_run
+from tests.run.tiny import Shown, fit, rows_of, tiny_config, tiny_run
 
 # 9 steps of 8 images, three an epoch; two seeds; noise from every stream.
 NOISY = {
@@ -275,3 +276,18 @@ def test_where_files_lie_may_change(whole, noisy):
     path, fitted = whole
     moved = tiny_run(**NOISY, data__data_dir="/elsewhere", log__tensorboard=False)
     assert fit(moved, path).results == fitted.results
+
+
+def test_a_signal_while_processes_agree_is_not_lost(noisy, tmp_path, monkeypatch):
+    """It comes after this process gave its answer: the next time counts it."""
+    agree, shown = loop.distributed.max_over_processes, Shown()
+
+    def interrupted(value):
+        if shown.updates == [2]:
+            shown.stop.set(signal.SIGTERM)
+        return agree(value)
+
+    monkeypatch.setattr(loop.distributed, "max_over_processes", interrupted)
+    with pytest.raises(Stopped, match="stopped at step 3"):
+        fit(noisy, tmp_path, shown=shown)
+    assert shown.stop.exit_code == 128 + signal.SIGTERM
