@@ -1,0 +1,50 @@
+"""Settings of the documentation site: `./launch.sh docs` builds it, without a network.
+
+Pages are Markdown, which GitHub shows as well. Those in `tutorials/` are notebooks of
+MyST-NB: their cells run in a folder of their own, made by `start_notebook.py`.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+# Kernels find the package, and the helper of notebooks, as this process does.
+os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *sys.path[1:]])
+os.environ["CNNJAX_ROOT"] = str(HERE.parent)
+
+project = "cnnjax"
+author = "The authors of cnnjax"
+html_title = "cnnjax"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+source_suffix = {".md": "myst-nb"}
+exclude_patterns = ["benchmarks", "cluster"]
+nitpicky = False
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 4
+# Tutorials alone have cells; `cache` runs those again whose cells have changed.
+nb_execution_mode = os.environ.get("CNNJAX_NOTEBOOKS", "force")
+nb_execution_timeout = 240
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_merge_streams = True
+
+default_role = "code"
+autodoc_typehints = "none"  # signatures stay short; docstrings have the shapes
+autodoc_member_order = "bysource"
+napoleon_numpy_docstring = False
+napoleon_custom_sections = ["Shapes", "Units", "Source", "Deviations"]
+
+# Of one file, without fonts or scripts from elsewhere.
+html_theme = "furo"
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
