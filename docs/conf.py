@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-# Kernels find the package, and the helper of notebooks, as this process does.
-os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE.parent), *sys.path[1:]])
-os.environ["CNNJAX_ROOT"] = str(HERE.parent)
+ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+# Kernels find the package and the helper of notebooks.
+known = [str(ROOT), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+os.environ["PYTHONPATH"] = os.pathsep.join(known)
+os.environ["CNNJAX_ROOT"] = str(ROOT)
 
 project = "cnnjax"
 author = "The authors of cnnjax"
