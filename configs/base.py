@@ -241,7 +241,7 @@ def get_config() -> ml_collections.ConfigDict:
         scales=(),
         keep_best=True,  # also keep, and test, the weights that are best on validation
         # Measurements beside errors: layer_responses, gradient_norms, lesion, shift,
-        # statistics, ensemble
+        # curvature, likeness, statistics, ensemble
         probes=(),
         members=1,  # >= 1; consecutive seeds that probe `ensemble` averages
         # >= 1; of each, what it was at the ends of so many equal parts of training

@@ -42,7 +42,7 @@ FOLDERS = {
     "data": {"shard", "cache", "files", "lock", "screen", "texts", "errors"},
     "training": {"net", "shard", "errors"},
     "devices": {"layers/functional", "shard", "cache", "files", "records", "errors"},
-    "probes": {"training", "net", "layers", "errors"},
+    "probes": {"training", "net", "layers", "views", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
     "views": {"analysis", "devices", "net", "errors"},
     "interop": {"net", "models", "models/blocks", "layers", "errors", "files"},
