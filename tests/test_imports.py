@@ -40,7 +40,7 @@ FOLDERS = {
     "models": {"models/blocks", *LAYERS, "errors"},
     "net": {"models/blocks", *LAYERS, "shard", "errors"},
     "data": {"shard", "cache", "files", "lock", "screen", "texts", "errors"},
-    "training": {"net", "shard", "errors"},
+    "training": {"data", "net", "shard", "errors"},
     "devices": {"layers/functional", "shard", "cache", "files", "records", "errors"},
     "probes": {"training", "net", "layers", "views", "errors"},
     "analysis": {"net", "models", *LAYERS, "errors"},
