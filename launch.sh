@@ -90,6 +90,7 @@ help() { # one line and one example per program, from its docstring
   cat <<'END'
 ./launch.sh            compare plain and residual nets by depth: a first verdict
 ./launch.sh test       run the tests; arguments are passed to pytest
+./launch.sh docs       build the documentation, with its notebooks run; arguments go to sphinx-build
 
 END
   for verb in $(verbs); do
@@ -102,10 +103,10 @@ END
 
 check_verb() {
   local verb
-  for verb in help test $(verbs); do
+  for verb in help test docs $(verbs); do
     [ "$1" != "$verb" ] || return 0
   done
-  fail 2 "unknown verb '${1:0:80}'; allowed are help, test$(verbs | sed 's/^/, /' |
+  fail 2 "unknown verb '${1:0:80}'; allowed are help, test, docs$(verbs | sed 's/^/, /' |
     tr -d '\n') (./launch.sh help shows an example of each)"
 }
 
@@ -356,7 +357,7 @@ extras=${extras//,/ }
 check_extras "$extras"
 case $root in *:*) fail 2 "$root has a ':' in its name, which neither a virtual environment\
  nor PYTHONPATH can hold: rename or move that folder" ;; esac
-[ "$verb" != test ] || extras="$extras test"
+case $verb in test | docs) extras="$extras $verb" ;; esac
 is_ready "$extras" || set_up "$extras"
 
 # Programs run in the current folder, so that relative paths are relative to it; -P keeps
@@ -381,5 +382,11 @@ if [ "$verb" = test ]; then
   cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
   export PYTEST_XDIST_AUTO_NUM_WORKERS=${PYTEST_XDIST_AUTO_NUM_WORKERS:-$((cores + 1))}
   exec "$venv/bin/python" -P -m pytest "$@"
+fi
+if [ "$verb" = docs ]; then
+  cd "$root"
+  echo "launch.sh: building build/docs/index.html; the notebooks take minutes" >&2
+  exec "$venv/bin/python" -P -m sphinx -q -W --keep-going -d build/doctrees \
+    docs build/docs "$@"
 fi
 exec "$venv/bin/python" -P -m "experiments.$verb" "$@"

@@ -14,7 +14,7 @@ PATTERN = flags.DEFINE_string(
     "pattern", "*", "Names or shell patterns, separated by commas."
 )
 FORMAT = flags.DEFINE_string("format", "text", "text, json, csv or md.")
-PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into the README.")
+PUBLISH = flags.DEFINE_bool("publish", False, "Write the table into docs/networks.md.")
 
 
 def main() -> None:
@@ -25,10 +25,11 @@ def main() -> None:
     check_format(FORMAT.value)
     names = find_models(PATTERN.value)
     if PUBLISH.value:
-        readme = pathlib.Path(__file__).parent.parent / "README.md"
-        with alone(readme.parent):
-            replace_block(readme, "models", render_listing(names, "md"))
-        print(f"published: {len(names)} models in {readme}")
+        repository = pathlib.Path(__file__).parent.parent
+        page = repository / "docs" / "networks.md"
+        with alone(repository):
+            replace_block(page, "models", render_listing(names, "md"))
+        print(f"published: {len(names)} models in {page}")
         return
     print(render_listing(names, FORMAT.value))
 

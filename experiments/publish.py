@@ -1,4 +1,4 @@
-"""Write reports and records of finished ablations into docs/results/ and the README.
+"""Write reports and records of finished ablations into docs/results/ and other pages.
 
 Example: ./launch.sh publish --atlas --scale=laptop
          ./launch.sh publish --workdir=runs/degradation/laptop

@@ -131,8 +131,8 @@ def test_a_broken_ablation_is_one_sentence_with_its_file(folder, text, words):
         load_ablation("sub/mine.py")
 
 
-def test_the_ablation_of_the_readme_is_complete(tmp_path):
-    text = (CONFIGS.parent / "README.md").read_text("utf-8")
+def test_the_ablation_of_the_docs_is_complete(tmp_path):
+    text = (CONFIGS.parent / "docs/adding.md").read_text("utf-8")
     block = text.split("<!-- begin ablation -->")[1].split("<!-- end ablation -->")[0]
     code = textwrap.dedent(block).strip().removeprefix("```python\n")
     code = code.removesuffix("```")

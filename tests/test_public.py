@@ -1,4 +1,4 @@
-"""What `import cnnjax` gives, and what the README says about it."""
+"""What `import cnnjax` gives, and what the docs say about it."""
 
 import re
 import subprocess
@@ -29,14 +29,18 @@ def test_the_package_alone_imports_no_jax():
 
 
 def test_the_examples_name_reports_that_have_records():
-    places = [ROOT / "README.md", *(ROOT / "experiments").glob("*.py")]
+    places = [
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "experiments").glob("*.py"),
+    ]
     for path in places:
         for folder in re.findall(r"--(?:resume_)?from=(docs/\S+)", path.read_text()):
             assert (ROOT / folder / "records.jsonl").is_file(), f"{path}: {folder}"
 
 
-def test_the_table_of_the_readme_is_that_of_the_registry():
-    text = (ROOT / "README.md").read_text("utf-8")
+def test_the_table_of_the_docs_is_that_of_the_registry():
+    text = (ROOT / "docs/networks.md").read_text("utf-8")
     table = text.split("<!-- begin models -->\n")[1].split("\n<!-- end models -->")[0]
     again = render_listing(cnnjax.list_models(), "md")
     assert table == again, "write it again: ./launch.sh models --publish"

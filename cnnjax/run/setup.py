@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -180,7 +181,10 @@ class Run:
 
 
 def set_up(
-    config: ConfigDict, dataset: Dataset | None = None, parent: Run | None = None
+    config: ConfigDict,
+    dataset: Dataset | None = None,
+    parent: Run | None = None,
+    trained: Path | None = None,
 ) -> Run:
     """Builds and checks all parts of a run.
 
@@ -188,6 +192,7 @@ def set_up(
       config: as `configs/base.py`, with a recipe's changes.
       dataset: the data of section `data`, if already read.
       parent: the run that it starts from, if that is set up and not trained yet.
+      trained: its folder, where it is only evaluated: what it started from may be gone.
 
     Returns:
       The run, with nothing compiled and nothing on a device yet.
@@ -258,9 +263,8 @@ def set_up(
     )
     optimizer.static.decayed(declared["params"])  # refuses before anything is compiled
     start, seeds = settings.pop("start"), settings["seeds"].numbers()
-    starting = start_of(
-        start, config, dataset, model, norm_of(model) or norm, declared, seeds, parent
-    )
+    net = model, norm_of(model) or norm, declared
+    starting = start_of(start, config, dataset, *net, seeds, parent, trained)
     findings = examine(model, declared, dataset.image_shape, dataset.num_classes)
     check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
@@ -278,12 +282,10 @@ def set_up(
         "over_processes": sum_over_processes,
     }
     of_images = dataset.train, dataset.fingerprint
-    statistics = measure_split(config.augment.standardize, *of_images, **processes)
-    if starting.statistics is not None:
-        statistics = starting.statistics
-    axes = None
-    if config.augment.get("pca_colour"):
-        axes = colour_axes(*of_images, **processes)
+    if (statistics := starting.statistics) is None:
+        statistics = measure_split(config.augment.standardize, *of_images, **processes)
+    pca = config.augment.get("pca_colour")
+    axes = colour_axes(*of_images, **processes) if pca else None
     augment = splat(
         "augment",
         make_augment,

@@ -161,10 +161,8 @@ def evaluate(
     if data_dir:
         config.data.data_dir = data_dir
     use_compile_cache()
-    trained = set_up(config)
+    run = trained = set_up(config, trained=workdir)
     folder = RunFolder(workdir, trained, workdir.name)  # checked as it was trained
-    # Features would be of the weights it started from, of images as in training.
-    run = dataclasses.replace(trained, featured=False)
     changes = dict(views or {}) | ({"statistics": statistics} if statistics else {})
     if changes:
         settings = dataclasses.replace(run.eval, **changes)

@@ -26,7 +26,7 @@ from cnnjax.schema import HOLE, Items, Name, Number, Object, Table, Text
 from cnnjax.texts import as_block, block, markdown, sentence
 
 FILE = "definition.json"
-# The block on the page of a report; that of the lists in README.md and docs/results/.
+# The block on the page of a report; that of the list in docs/results/README.md.
 BLOCK, LIST = "definition", "definitions"
 # In `definition.json`: sentences about what changed the numbers, not the definition.
 CHANGED = "numbers_changed"
@@ -225,16 +225,15 @@ def expected_blocks(repository: Path) -> dict[Path, tuple[str, str]]:
     """File -> name and text of its block about definitions, as it must stand there.
 
     Args:
-      repository: contains README.md and docs/results/.
+      repository: contains docs/results/.
     """
     folders = sorted(path.parent for path in _results(repository).glob(f"*/{FILE}"))
     found = {folder: _note_of(folder) for folder in folders}
     notes = {folder: text for folder, (text, _) in found.items()}
     others = {folder: text for folder, (text, same) in found.items() if not same}
     blocks = {folder / "report.md": (BLOCK, text) for folder, text in notes.items()}
-    for page in (repository / "README.md", _results(repository) / "README.md"):
-        blocks[page] = LIST, _list(page, len(notes), others)
-    return blocks
+    gallery = _results(repository) / "README.md"
+    return blocks | {gallery: (LIST, _list(gallery, len(notes), others))}
 
 
 def refresh(repository: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Copies finished reports into `docs/results/`, and their tables into the README."""
+"""Copies finished reports into `docs/results/`, and their tables into other pages."""
 
 import re
 import tempfile
@@ -25,6 +25,8 @@ from cnnjax.texts import as_block
 
 KEPT = ("report.md", "results.csv")
 THUMBNAIL = "plots/thumbnail.png"
+# Pages of docs/ with blocks of tables, which lie beside `results/`.
+TABLES, QUESTIONS = "first_verdict.md", "atlas.md"
 # Of a report without its pictures, which may be as large again.
 MOST_BYTES = 300_000
 # How a path starts, and a folder in it, which may have up to four words.
@@ -34,17 +36,17 @@ _FOLDER = rf"{_WORD}(?:(?<![:.!?)]) (?![-(])[^\s/\\'\",;=:()]+){{0,3}}[/\\]+"
 
 
 def publish(workdir: Path, repository: Path) -> Path:
-    """Writes `docs/results/<ablation>-<scale>/` and the block of that name in README.
+    """Writes `docs/results/<ablation>-<scale>/` and the block of that name in TABLES.
 
     Args:
       workdir: folder of a finished ablation.
-      repository: folder that contains README.md and docs/.
+      repository: folder that contains docs/.
 
     Returns:
       The folder written.
 
     Raises:
-      UserError: a run is missing or excluded, or the README lacks that block.
+      UserError: a run is missing or excluded, or that page lacks the block.
     """
     sweep = collect(workdir)
     entry = read_entry(sweep.ablation.name, workdir)
@@ -60,7 +62,7 @@ def publish(workdir: Path, repository: Path) -> Path:
         with replacing(results, name) as new:
             records = _write(entry, workdir, new)
             block = render("readme.md.j2", make_context(records), autoescape=False)
-            replace_block(repository / "README.md", name, block)
+            replace_block(repository / "docs" / TABLES, name, block)
         definition.refresh(repository)
     return results / name
 
@@ -90,19 +92,19 @@ def publish_atlas(
     """Publishes all finished ablations of a scale, with a gallery of them.
 
     Writes a folder for each in `docs/results/`, the gallery `docs/results/README.md`,
-    and the block `atlas-<scale>` of the README.
+    and the block `atlas-<scale>` of QUESTIONS.
 
     Args:
       root: folder of runs.
       scale: of all.
-      repository: folder that contains README.md and docs/.
+      repository: folder that contains docs/.
       names: of the ablations.
 
     Returns:
       The folders written, and name -> why it is not, of those that are left out.
 
     Raises:
-      UserError: none could be published, or the README lacks that block.
+      UserError: none could be published, or that page lacks the block.
     """
     with alone(repository):
         return _publish_atlas(root, scale, repository, names)
@@ -131,10 +133,10 @@ def _publish_atlas(
         )
     context = gallery_context(scale, entries)
     _write_gallery(context, entries, folders, results)
-    reports = [f"docs/results/{folder.name}/report.md" for folder in folders]
+    reports = [f"results/{folder.name}/report.md" for folder in folders]
     links = dict(zip((entry.name for entry in entries), reports, strict=True))
     block = render("readme_atlas.md.j2", context | {"links": links}, autoescape=False)
-    replace_block(repository / "README.md", f"atlas-{scale}", block)
+    replace_block(repository / "docs" / QUESTIONS, f"atlas-{scale}", block)
     definition.refresh(repository)
     return folders, left
 

@@ -28,11 +28,11 @@ PICTURE = ".png"
 def alone(repository: Path) -> contextlib.AbstractContextManager[Lock]:
     """The lock of all that is published in a repository, which one command has.
 
-    It covers `docs/results/` and the blocks of README.md and docs/benchmarks.md, which
+    It covers `docs/results/` and the blocks of README.md and of pages of docs/, which
     are read, changed and written.
 
     Args:
-      repository: folder that contains README.md and docs/.
+      repository: folder that contains docs/.
 
     Raises:
       TakenError: another command publishes.

@@ -14,15 +14,16 @@ from tests.ablation.report.test_pages import _Tags
 from tests.ablation.small_degradation import get_ablation
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
-MARKS = ("atlas-laptop", "degradation-laptop")
+PAGES = {"atlas-laptop": "atlas.md", "degradation-laptop": "first_verdict.md"}
 
 
 @pytest.fixture
 def repository(tmp_path):
     folder = tmp_path / "repository"
-    folder.mkdir()
-    blocks = [f"<!-- begin {name} -->\n<!-- end {name} -->\n" for name in MARKS]
-    (folder / "README.md").write_text("before\n" + "".join(blocks) + "after\n")
+    (folder / "docs").mkdir(parents=True)
+    for name, page in PAGES.items():
+        block = f"<!-- begin {name} -->\n<!-- end {name} -->\n"
+        (folder / "docs" / page).write_text(f"before\n{block}after\n")
     return folder
 
 
@@ -121,10 +122,10 @@ def test_all_finished_reports_are_published(runs, repository):
     for link in re.findall(r'\]\(([^)]+)\)|src="([^"]+)"', gallery):
         assert (repository / "docs/results" / "".join(link)).is_file()
     assert "1 failed" in gallery
-    readme = (repository / "README.md").read_text()
-    assert "(docs/results/degradation-laptop/report.md)" in readme
-    assert readme.startswith("before")
-    assert readme.endswith("after\n")
+    page = (repository / "docs/atlas.md").read_text()
+    assert "(results/degradation-laptop/report.md)" in page
+    assert page.startswith("before")
+    assert page.endswith("after\n")
 
 
 def test_nothing_finished_is_one_sentence(tmp_path, repository):
@@ -132,11 +133,11 @@ def test_nothing_finished_is_one_sentence(tmp_path, repository):
         publish_atlas(tmp_path, "laptop", repository, ["degradation"])
 
 
-def test_one_report_goes_into_the_readme(runs, repository, monkeypatch):
+def test_one_report_goes_into_the_page_of_tables(runs, repository, monkeypatch):
     monkeypatch.setattr(pages, "build_groups", lambda sweep, verdicts: [])  # seconds
     publish(runs / "degradation/laptop", repository)
-    readme = (repository / "README.md").read_text()
-    assert "| plain-56 |" in readme
+    page = (repository / "docs/first_verdict.md").read_text()
+    assert "| plain-56 |" in page
     (runs / "degradation/laptop/plain-56/seed-0/result.json").unlink()
     with pytest.raises(UserError, match="not done"):
         publish(runs / "degradation/laptop", repository)

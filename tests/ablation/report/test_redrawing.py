@@ -26,7 +26,13 @@ from cnnjax.records import read_json, write_json
 from cnnjax.seal import result_digest
 from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
-README = "<!-- begin degradation-laptop -->\n<!-- end degradation-laptop -->\n"
+TABLES = "<!-- begin degradation-laptop -->\n<!-- end degradation-laptop -->\n"
+
+
+def add_page(repository):
+    """Adds the page of tables to a repository."""
+    (repository / "docs").mkdir()
+    (repository / "docs/first_verdict.md").write_text(TABLES)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,7 +79,7 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def published(runs, tmp_path_factory):
     repository = tmp_path_factory.mktemp("repository")
-    (repository / "README.md").write_text(README)
+    add_page(repository)
     return publish(runs, repository)
 
 
@@ -111,7 +117,7 @@ def test_the_page_is_the_published_one_byte_by_byte(published, tmp_path):
 @pytest.mark.slow
 def test_the_pictures_are_the_published_ones(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "build_groups", build_groups)
-    (tmp_path / "README.md").write_text(README)
+    add_page(tmp_path)
     published = publish(runs, tmp_path)
     write_report_from(published, tmp_path / "out", Console(file=io.StringIO()))
     names = [path.name for path in (tmp_path / "out/plots").glob("*.png")]
@@ -150,7 +156,7 @@ def test_a_report_without_its_pictures_is_small(published):
 def test_what_was_refuted_is_not_published(runs, tmp_path):
     own = shutil.copytree(runs, tmp_path / "runs")
     verify(own, "different")
-    (tmp_path / "README.md").write_text(README)
+    add_page(tmp_path)
     with pytest.raises(UserError, match="seed 0: its weights, evaluated again"):
         publish(own, tmp_path)
     row = next(row for row in collect(own).rows if row.arm == "plain-8")

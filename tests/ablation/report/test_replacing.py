@@ -134,21 +134,21 @@ def test_a_name_in_a_record_is_never_a_path(tmp_path, name, key):
     write_json(runs / "plan.json", plan)
     repository = tmp_path / "repository"
     (repository / "docs/results").mkdir(parents=True)
-    (repository / "README.md").write_text("text")
+    (repository / "docs/first_verdict.md").write_text("text")
     with pytest.raises(UserError):
         publish(runs, repository)
     assert texts(precious)["report.md"] == "old"
     assert not list((repository / "docs/results").iterdir())
 
 
-def test_without_its_block_in_the_readme_nothing_changes(tmp_path, monkeypatch):
+def test_without_its_block_in_the_page_nothing_changes(tmp_path, monkeypatch):
     # What is written does not matter here, and drawing takes seconds.
     monkeypatch.setattr(
         publishing, "_write", lambda entry, runs, new: write(new) or collect(runs)
     )
     runs = write_sweep(tmp_path / "runs", seeds=(0, 1))
-    (tmp_path / "README.md").write_text("text")
     old = published(tmp_path / "docs/results/degradation-laptop")
+    (tmp_path / "docs/first_verdict.md").write_text("text")
     with pytest.raises(UserError, match="no block between"):
         publish(runs, tmp_path)
     assert texts(old)["report.md"] == "old"
@@ -180,8 +180,8 @@ def test_two_at_a_time_never_mix(tmp_path, monkeypatch, second):
     """The first to end took the half-written folder of the other for a leftover."""
     runs = write_sweep(tmp_path / "runs/degradation/laptop", seeds=(0, 1))
     (tmp_path / "docs/results").mkdir(parents=True)
-    readme = tmp_path / "README.md"
-    readme.write_text(
+    page = tmp_path / "docs/first_verdict.md"
+    page.write_text(
         "<!-- begin degradation-laptop -->\n<!-- end degradation-laptop -->\n"
     )
 
@@ -194,7 +194,7 @@ def test_two_at_a_time_never_mix(tmp_path, monkeypatch, second):
             return definition.refresh(tmp_path)
         if second == "state_change":
             return definition.state_change(tmp_path, ["degradation-laptop"], "rounding")
-        with alone(tmp_path):  # as whoever writes a block of the README
+        with alone(tmp_path):  # as whoever writes a block of a page
             raise AssertionError
 
     said = publish_meanwhile(monkeypatch, another)
@@ -202,7 +202,7 @@ def test_two_at_a_time_never_mix(tmp_path, monkeypatch, second):
     assert "is being published into by this process: wait for it" in said[0]
     assert set(texts(folder)) == {"report.md", "error.png", "plan.json"}
     assert os.listdir(tmp_path / "docs/results") == ["degradation-laptop"]
-    assert "seeds" in readme.read_text()
+    assert "seeds" in page.read_text()
 
 
 @pytest.mark.parametrize("command", ["publish", "publish_atlas", "refresh"])
@@ -212,9 +212,11 @@ def test_the_lists_are_written_under_the_lock(tmp_path, monkeypatch, command):
         publishing, "_write", lambda entry, runs, new: write(new) or collect(runs)
     )
     runs = write_sweep(tmp_path / "runs/degradation/laptop", seeds=(0, 1))
-    names = "degradation-laptop", "atlas-laptop"
-    marks = (f"<!-- begin {name} -->\n<!-- end {name} -->\n" for name in names)
-    (tmp_path / "README.md").write_text("".join(marks))
+    (tmp_path / "docs").mkdir()
+    pages = {"degradation-laptop": "first_verdict.md", "atlas-laptop": "atlas.md"}
+    for name, page in pages.items():
+        marks = f"<!-- begin {name} -->\n<!-- end {name} -->\n"
+        (tmp_path / "docs" / page).write_text(marks)
     held = []
     refresh, blocks = definition.refresh, definition.expected_blocks
 
@@ -244,7 +246,8 @@ def test_one_that_cannot_be_published_leaves_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(
         publishing, "_write", lambda entry, runs, new: write(new) or collect(runs)
     )
-    (tmp_path / "README.md").write_text(
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/atlas.md").write_text(
         "<!-- begin atlas-laptop -->\n<!-- end atlas-laptop -->\n"
     )
     for name in ("degradation", "dense"):

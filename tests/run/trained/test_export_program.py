@@ -1,4 +1,4 @@
-"""`./launch.sh export` as its user sees it, and the example of the README."""
+"""`./launch.sh export` as its user sees it, and the example of docs/weights.md."""
 
 import re
 from pathlib import Path
@@ -10,12 +10,11 @@ from tests.run.tiny import fit, tiny_run
 ROOT = Path(__file__).parents[3]
 
 
-def test_a_run_of_the_readme(tmp_path, programs, here, monkeypatch):
+def test_a_run_of_the_docs(tmp_path, programs, here, monkeypatch):
     """Its commands and its code, on a small run in the place of theirs."""
     run = tiny_run()
     fit(run, here / "runs/mine", name="mine")
-    text = (ROOT / "README.md").read_text("utf-8")
-    text = text.split("## Take the weights with you\n")[1].split("\n## ")[0]
+    text = (ROOT / "docs/weights.md").read_text("utf-8")
     commands = re.findall(r"    \./launch\.sh export (.*?)(?:  #.*)?\n", text)
     assert len(commands) == 2
     ended = programs.run(here, "export", *commands[0].split())
