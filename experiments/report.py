@@ -3,6 +3,7 @@
 Example: ./launch.sh report --workdir=runs/degradation/laptop
          ./launch.sh report --from=REPORT (a folder with the records.jsonl of publish)
          ./launch.sh report --workdir=runs/degradation/laptop --verify=all
+         ./launch.sh report --workdir=runs/degradation/laptop --views=landscape,space
 """
 
 import pathlib
@@ -30,16 +31,19 @@ WORKDIR = flags.DEFINE_string(
 FROM = flags.DEFINE_string(
     "from", "", "Folder of a published report; its records.jsonl is judged again."
 )
-
-
 VERIFY = flags.DEFINE_string(
     "verify",
     "",
     "Evaluate the kept weights of so many runs, or of all, again; the page says what "
     "came out.",
 )
+VIEWS = flags.DEFINE_list(
+    "views", [], "Look inside each arm (see look), and link the pages; 'all' for all."
+)
 DATA_DIR = flags.DEFINE_string(
-    "data_dir", "", "With --verify: folder of prepared data sets, if it has moved."
+    "data_dir",
+    "",
+    "With --verify or --views: folder of prepared data sets, if it has moved.",
 )
 
 
@@ -47,13 +51,18 @@ def main() -> int:
     if not WORKDIR.value and not FROM.value:
         raise UserError("--workdir is missing: give the folder of a run or an ablation")
     workdir, code = pathlib.Path(WORKDIR.value), 0
+    for flag in ("verify", "views"):
+        if FROM.value and flags.FLAGS[flag].value:
+            raise UserError(f"--{flag} needs weights, which a published report has not")
     if VERIFY.value:
-        if FROM.value:
-            raise UserError("--verify needs weights, which a published report has not")
         # Imported late: reports need no jax.
         from cnnjax.ablation.execute.verify import verify
 
         code = verify(workdir, VERIFY.value, say, DATA_DIR.value)
+    if VIEWS.value:
+        from cnnjax.studies.look.of_arms import look_at_arms
+
+        look_at_arms(workdir, VIEWS.value, say, DATA_DIR.value)
     if FROM.value:
         folder = pathlib.Path(FROM.value)
         page = write_report_from(folder, workdir if WORKDIR.value else None)

@@ -1,7 +1,9 @@
 """`look`: the page and its files, what it refuses, and views that do not apply."""
 
 import dataclasses
+import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,8 +12,9 @@ import pytest
 from cnnjax.data.dataset import load_dataset
 from cnnjax.errors import UserError
 from cnnjax.run.settings import data_request
-from cnnjax.studies.look import program, subject
+from cnnjax.studies.look import of_arms, program, subject
 from cnnjax.studies.look.start import Asked, show_inside
+from tests.ablation.synthetic_sweep import write_sweep
 from tests.data.sources import small_imagenet as small
 from tests.run.tiny import RESNET, fit, tiny_config, tiny_run
 
@@ -213,3 +216,28 @@ def test_pictures_may_lie_elsewhere(cut, tmp_path):
     assert len(moved.images) == len(small.VALIDATION)
     with pytest.raises(UserError, match="does not exist"):
         subject.pictures_of_run("a", 0, "", "test", 10)
+
+
+def test_views_of_arms(tmp_path, monkeypatch):
+    """Each cell once; one that cannot be looked at does not keep the others from it."""
+    folder, asked_for, said = write_sweep(tmp_path / "laptop"), [], []
+
+    def show(given):
+        asked_for.append(given)
+        if len(asked_for) == 1:
+            raise UserError("its weights are gone")
+
+    monkeypatch.setattr(of_arms, "show_inside", show)
+    of_arms.look_at_arms(folder, ["space"], said.append, "elsewhere")
+    plan = json.loads((folder / "plan.json").read_text())
+    names = [cell["name"] for arm in plan["arms"] for cell in arm["cells"]]
+    assert [given.workdirs for given in asked_for] == [[str(folder / n)] for n in names]
+    assert {(*given.views, given.data_dir) for given in asked_for} == {
+        ("space", "elsewhere")
+    }
+    assert f"{names[0]}  not looked at: its weights are gone" in said
+
+
+def test_views_of_no_ablation(flat):
+    with pytest.raises(UserError, match=r"--views draws the arms of an ablation"):
+        of_arms.look_at_arms(Path(flat), ["all"], print)

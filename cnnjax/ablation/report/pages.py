@@ -70,7 +70,7 @@ def write_report(workdir: str | Path) -> list[Path]:
 
 
 def _write(sweep: Sweep, workdir: Path) -> list[Path]:
-    context = make_context(sweep)
+    context = make_context(sweep) | {"looks": looks(sweep, workdir)}
     claim_report(workdir)
     plots = workdir / "plots"
     plots.mkdir(exist_ok=True)
@@ -87,8 +87,15 @@ def _write(sweep: Sweep, workdir: Path) -> list[Path]:
     return [page, text, table, *pictures]
 
 
+def looks(sweep: Sweep, workdir: Path) -> dict[str, str]:
+    """Cell -> the page of its views, where `report --views` drew one."""
+    cells = [cell["name"] for arm in sweep.plan["arms"] for cell in arm["cells"]]
+    pages = {cell: f"{cell}/look/look.html" for cell in cells}
+    return {cell: page for cell, page in pages.items() if (workdir / page).is_file()}
+
+
 def make_context(sweep: Sweep) -> dict[str, Any]:
-    """The variables of the templates."""
+    """The variables of the templates; `looks`, pages of views, is empty."""
     verdicts = judge(sweep)
     scale = sweep.ablation.scale(sweep.scale_name)
     posed = sweep.ablation.posed(sweep.scale_name)
@@ -107,6 +114,7 @@ def make_context(sweep: Sweep) -> dict[str, Any]:
         "guess": tables.guess_words(sweep),
         "seeds": sorted({row.seed for row in sweep.rows}),
         "groups": build_groups(sweep, verdicts),
+        "looks": {},
         "ablation": sweep.ablation,
         "scale_name": sweep.scale_name,
         "scale": scale,

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from cnnjax.ablation.define import Ablation, Axis, Scale
+from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.report import pages, tables
 from cnnjax.ablation.report.pages import write_report
 from cnnjax.ablation.report.terminal import print_summary
@@ -228,3 +229,21 @@ def test_the_screen_summary_fits_and_names_every_arm(broken, width):
 )
 def test_numbers_on_paper(text, expected):
     assert text == expected
+
+
+def test_pages_of_views_are_linked_where_there_are_some(finished):
+    folder, _ = finished
+    sweep = collect(folder)
+    context = pages.make_context(sweep) | {"groups": [], "picture": None}
+    assert pages.looks(sweep, folder) == {}
+    look = folder / "plain-20" / "look" / "look.html"
+    look.parent.mkdir()
+    look.touch()
+    try:
+        context["looks"] = pages.looks(sweep, folder)
+    finally:
+        shutil.rmtree(look.parent)
+    page = pages.render("report.html.j2", context, autoescape=True)
+    assert '<a href="plain-20/look/look.html">plain-20</a>.' in page
+    text = pages.render("report.md.j2", context, autoescape=False)
+    assert "[plain-20](plain-20/look/look.html)." in text
