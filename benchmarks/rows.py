@@ -246,6 +246,15 @@ def _counted(devices: list[str]) -> str:
 
 
 def _about(stored: dict[str, Any]) -> str:
+    return (
+        f"{measured(stored)} Medians of {stored['rounds']} interleaved rounds; the "
+        "matmul peak is the best of as many products of 2048 x 2048 matrices, in the "
+        "same rounds."
+    )
+
+
+def measured(stored: dict[str, Any]) -> str:
+    """When, by which command, and where a record was measured, in a sentence."""
     machine = stored["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in machine["versions"].items() if v)
     commit = f" of commit {stored['commit'][:10]}" if stored.get("commit") else ""
@@ -256,7 +265,5 @@ def _about(stored: dict[str, Any]) -> str:
         f"Measured {stored['date']} by `{stored['command']}`{commit} on "
         f"{machine['processor']}"
         f" ({machine['cores']} cores; {_counted(machine['devices'])}), Python "
-        f"{machine['python']}, {versions}. Medians of {stored['rounds']} interleaved "
-        "rounds; the matmul peak is the best of as many products of 2048 x 2048 "
-        "matrices, in the same rounds."
+        f"{machine['python']}, {versions}."
     )

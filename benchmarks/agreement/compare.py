@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from benchmarks.agreement import ours
 from benchmarks.agreement.choices import Choices, record
 from benchmarks.machine import describe
+from benchmarks.rows import measured
 from cnnjax.ablation.report.replacing import alone, replace_block
 from cnnjax.config import load_recipe, override
 from cnnjax.errors import UserError
@@ -161,6 +162,9 @@ def compare(task: Task, num_seeds: int, folder: Path) -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "commit": git_commit(),
+        "command": f"./launch.sh agreement --dataset={task.data['name']} "
+        f"--num_train={len(run.dataset.train)} --seeds={num_seeds} "
+        f"--epochs={task.epochs:g} --depth={task.depth}",
         "machine": describe(),
         "data": f"{run.dataset.name}: {len(run.dataset.train):,} images to train, "
         f"{len(run.dataset.test):,} to test",
@@ -180,8 +184,7 @@ def summary(stored: dict[str, Any]) -> str:
     errors = [(seed["our_error"], seed["torch_error"]) for seed in stored["seeds"]]
     lines = [
         f"ResNet-{stored['depth']}, {stored['data']}, {stored['epochs']:g} epochs, "
-        f"{stored['steps']} steps, {len(mine)} seeds; {stored['machine']['processor']},"
-        f" {stored['date']}.",
+        f"{stored['steps']} steps, {len(mine)} seeds.",
         "",
         f"Largest relative difference of the loss over the first "
         f"{len(stored['float64'])} steps: {max(stored['float64']):.1g} in float64, "
@@ -204,6 +207,7 @@ def summary(stored: dict[str, Any]) -> str:
     ]
     if stored["note"]:
         lines += ["", f"The data: {stored['note']}."]
+    lines += ["", measured(stored)]
     return "\n".join(lines)
 
 
