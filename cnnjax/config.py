@@ -53,6 +53,7 @@ BEFORE: dict[str, Any] = {
     "geometry.aspect": [3 / 4, 4 / 3],
     "geometry.fraction": 0.875,
     "geometry.interpolation": "bilinear",
+    "geometry.scales": [256, 384, 512],
     "data.classes": [],
     "start.weights": "",
     "start.folder": "",

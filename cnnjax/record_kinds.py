@@ -251,7 +251,9 @@ PROVENANCE = Object(
         **dict.fromkeys(("created", "python", "processor", "platform"), SHORT),
         "command": Text(),
         "origin": Name("published report"),
-        "start": Object(needs={"digest": SHORT, "weights": SHORT}),
+        "start": Object(
+            needs={"digest": SHORT, "weights": SHORT}, may={"outcomes": Table(SHORT)}
+        ),
         "git_commit": Maybe(SHORT),
         "commits": COMMITS,
         "packages": Table(Maybe(SHORT)),

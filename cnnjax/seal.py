@@ -43,6 +43,19 @@ def result_digest(result: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def outcome_digest(result: Mapping[str, Any]) -> str:
+    """SHA-256 of what a run came to: its last step, losses and errors.
+
+    It is the same for two trainings with the same numbers, however long they took.
+    """
+    final = result.get("final") or {}
+    numbers = {
+        split: [(of or {}).get(key) for key in ("loss", "error", "count")]
+        for split, of in final.items()
+    }
+    return result_digest({"step": result.get("step"), "final": numbers})
+
+
 def metrics_digest(path: str | os.PathLike) -> str | None:
     """SHA-256 of the whole lines of a `metrics.jsonl`; None if there is no such file.
 

@@ -11,7 +11,9 @@ here, as the arithmetic of the first layer wants it (the paper says 224), and ma
 off the centred square. Of each channel the published mean is subtracted and the
 deviation divided out, where the authors subtract the mean of each pixel.
 
-Published: 40.7% top-1, 18.2% top-5 error (one net, 10 crops).
+Published: 40.7% top-1, 18.2% top-5 error (one net, 10 crops: here
+--config.geometry.evaluation=ten_crop, where the authors cut them out of the middle
+square).
 """
 
 from configs import base

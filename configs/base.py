@@ -73,12 +73,16 @@ def get_config() -> ml_collections.ConfigDict:
         # Which part of a photograph training sees: center | resize_crop | scale_crop |
         # random_resized_crop; all but center read files and need data.image_size.
         train="center",
-        evaluation="center",  # center | resize_crop
+        # center | resize_crop | ten_crop | multi_scale; the last two count at the end,
+        # and while it trains a net is evaluated as by resize_crop
+        evaluation="center",
         # Pixels: smallest and largest of scale_crop; resize_crop takes the first.
         shorter_side=(256, 480),
         area=(0.08, 1.0),  # of random_resized_crop: share of the photograph, in (0, 1]
         aspect=(3 / 4, 4 / 3),  # of random_resized_crop: width / height
-        fraction=0.875,  # of resize_crop in evaluation: share of the shorter side seen
+        # Of resize_crop and ten_crop in evaluation: share of the shorter side in a crop
+        fraction=0.875,
+        scales=(256, 384, 512),  # pixels; shorter sides of multi_scale
         interpolation="bilinear",  # bilinear | bicubic; center is bilinear
     )
     config.augment = section(
@@ -241,7 +245,7 @@ def get_config() -> ml_collections.ConfigDict:
         scales=(),
         keep_best=True,  # also keep, and test, the weights that are best on validation
         # Measurements beside errors: layer_responses, gradient_norms, lesion, shift,
-        # statistics, ensemble
+        # curvature, likeness, statistics, ensemble
         probes=(),
         members=1,  # >= 1; consecutive seeds that probe `ensemble` averages
         # >= 1; of each, what it was at the ends of so many equal parts of training

@@ -11,7 +11,8 @@ all images. The net is that of the paper, strided in its first 1x1; the publishe
 numbers are of 10 crops, where evaluation here takes the middle 224 of a shorter side of
 256.
 
-Published: 22.85% top-1, 6.71% top-5 error (10 crops).
+Published: 22.85% top-1, 6.71% top-5 error (10 crops, here
+--config.geometry.evaluation=ten_crop).
 """
 
 from configs import base

@@ -327,7 +327,7 @@ def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
     """
     refuse_other_configs(plan)
     for cell in plan.cells:
-        if not _is_done(plan.workdir / cell.name, cell.seeds):
+        if not has_ended(plan.workdir / cell.name, cell.seeds):
             write_json(plan.workdir / cell.name / "config.json", to_dict(cell.config))
     path = plan.workdir / "plan.json"
     write_json(
@@ -345,8 +345,8 @@ def write_plan(plan: Plan, facts: Mapping[str, Mapping[str, Any]]) -> None:
     )
 
 
-def _is_done(folder: Path, seeds: Sequence[int]) -> bool:
-    """Whether a cell has its config, and a result of every seed."""
+def has_ended(folder: Path, seeds: Sequence[int]) -> bool:
+    """Whether a cell has its config, and a result of every seed that is no crash."""
     paths = [folder / f"seed-{seed}" / "result.json" for seed in seeds]
     found = [sift_record(path, RESULT)[0] for path in paths]
     ended = all(result and not result.get("crashed") for result in found)

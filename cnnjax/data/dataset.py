@@ -164,8 +164,10 @@ def open_source(request: Request) -> Source:
     if request.channels in (0, channels):
         return source
 
-    def read(pool: str, *chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = source.read(pool, *chosen)
+    def read(
+        pool: str, *chosen: np.ndarray, **how: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = source.read(pool, *chosen, **how)
         return with_channels(images, request.channels), labels
 
     shape = (height, width, request.channels)
@@ -186,6 +188,7 @@ def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
             from_files,
             stamp,
             drawn=request.geometry.train != "center",
+            num_views=request.geometry.num_views,
         )
         for split, of_split in chosen.items()
     }

@@ -211,6 +211,8 @@ def _viewed(name: str, image: Image.Image) -> Image.Image:
     depth = _depth(image)
     if depth is not None:  # a PNG that is not loaded yet
         _check_sums(image)
+    if depth == 16 and image.mode == "RGB" and "transparency" in image.info:
+        image = _without_key(image)
     image.load()  # opening alone reads no further than the header
     _scale_key(name, image, depth)
     turn = _TURNS.get(_orientation(image))
@@ -271,6 +273,22 @@ def _depth(image: Image.Image) -> int | None:
     return int(bits.rstrip("B") or 8)
 
 
+def _without_key(image: Any) -> Image.Image:
+    """A PNG with 16 bits of colour, white where it has its transparent colour.
+
+    Pillow keeps the high bytes alone, in which other pixels may be like that colour.
+    """
+    key, halves = np.asarray(image.info["transparency"]), []
+    for raw in ("RGB;16L", "RGB;16B"):  # its low bytes, its high bytes
+        twin: Any = Image.open(image.fp, formats=("PNG",))
+        twin.tile = [tile._replace(args=raw) for tile in twin.tile]
+        halves.append(np.asarray(twin))
+    hidden = (halves[0] == key & 255) & (halves[1] == key >> 8)
+    twin.paste(WHITE[:3], mask=Image.fromarray(hidden.all(-1)))
+    del twin.info["transparency"]
+    return twin
+
+
 def _scale_key(name: str, image: Image.Image, depth: int | None) -> None:
     """Puts the colour that a PNG declares transparent on the scale of its pixels.
 
@@ -291,8 +309,6 @@ def _scale_key(name: str, image: Image.Image, depth: int | None) -> None:
 
 def _depth_of_key(name: str, image: Image.Image, keys: np.ndarray) -> int:
     """Bits of the transparent colour of an image that was loaded by others."""
-    if image.mode == "RGB" and keys.max() > 255:
-        return 16
     levels = np.asarray(image).reshape(-1, len(keys))
     if (levels == keys).all(axis=1).any():
         return 8

@@ -90,8 +90,10 @@ def with_noise(source: Source, share: float, seed: int, train: np.ndarray) -> So
     if not (wrong := int((noisy != own).sum())):
         return source
 
-    def read(name: str, *chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = source.read(name, *chosen)
+    def read(
+        name: str, *chosen: np.ndarray, **how: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = source.read(name, *chosen, **how)
         return images, noisy[chosen[0]] if name == "train" else labels
 
     pools = source.pools | {"train": dataclasses.replace(pool, labels=noisy)}

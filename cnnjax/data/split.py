@@ -23,6 +23,7 @@ class Split:
 
     streamed: ClassVar[Literal[False]] = False
     drawn: ClassVar[Literal[False]] = False
+    num_views: ClassVar[int] = 1
     images: np.ndarray
     labels: np.ndarray
 
@@ -55,6 +56,7 @@ class StreamedSplit:
       stamp: what the system says of the files, for the keys of what is kept of them:
         the fingerprint does not see other pixels in a file of equal size.
       drawn: whether training sees another part of an image each time.
+      num_views: of an image in the last evaluation.
     """
 
     streamed: ClassVar[Literal[True]] = True
@@ -66,6 +68,7 @@ class StreamedSplit:
     from_files: bool = True
     stamp: str = ""
     drawn: bool = False
+    num_views: int = 1
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -82,12 +85,24 @@ class StreamedSplit:
         Raises:
           Unreadable: a broken image, or one of another shape than the first.
         """
+        return self._read(indices, self.image_shape, *draws)
+
+    def read_views(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `read`, of all views of the last evaluation: [n, V, H, W, C]."""
+        height, *rest = self.image_shape
+        strips = (self.num_views * height, *rest)
+        images, labels = self._read(indices, strips, views=True)
+        return images.reshape(-1, self.num_views, *self.image_shape), labels
+
+    def _read(
+        self, indices: np.ndarray, shape: tuple, *draws: np.ndarray, **how: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
         if len(indices) == 0:
-            return np.empty((0, *self.image_shape), np.uint8), np.empty(0, np.int32)
+            return np.empty((0, *shape), np.uint8), np.empty(0, np.int32)
         try:
             chosen = self.indices[indices]
-            images, labels = self.source_read(self.pool, chosen, *draws)
-            require_shape(images, self.image_shape, self.name)
+            images, labels = self.source_read(self.pool, chosen, *draws, **how)
+            require_shape(images, shape, self.name)
         except UserError as error:
             raise Unreadable(str(error)) from error
         return images, labels

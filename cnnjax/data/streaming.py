@@ -224,6 +224,7 @@ class EvalStream(_Stream):
       threads: that read; 0 = one for each core that the process may use.
       fill: places behind the last example have the first ones instead, as those of
         `eval_batches`.
+      views: images are all views of the last evaluation, [n, V, H, W, C].
     """
 
     def __init__(
@@ -235,9 +236,13 @@ class EvalStream(_Stream):
         ahead: int,
         threads: int = 0,
         fill: bool = False,
+        views: bool = False,
     ):
         super().__init__(split, positions)
-        self._fill = fill
+        self._fill, self._shape, self._read = fill, split.image_shape, split.read
+        if views and isinstance(split, StreamedSplit):
+            self._shape = (split.num_views, *split.image_shape)
+            self._read = split.read_views
         self._starts = range(0, len(split), batch_size)
         self._reading = ReadAhead(self._calls(), ahead * len(self._pieces), threads)
 
@@ -247,7 +252,7 @@ class EvalStream(_Stream):
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         for start in self._starts:
             there = start + self._positions < len(self._split)
-            images = np.zeros((len(there), *self._split.image_shape), np.uint8)
+            images = np.zeros((len(there), *self._shape), np.uint8)
             labels = np.zeros(len(there), np.int32)
             for piece in self._pieces:
                 read = there[piece] | self._fill
@@ -260,7 +265,7 @@ class EvalStream(_Stream):
             places = start + self._positions[piece]
             if self._fill:
                 places = places % len(self._split)
-            yield functools.partial(self._split.read, places[places < len(self._split)])
+            yield functools.partial(self._read, places[places < len(self._split)])
 
 
 def num_cores() -> int:

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from flax import linen as nn
 
 from cnnjax.errors import UserError
+from cnnjax.probes.curvature import CURVATURE
 from cnnjax.probes.ensemble import ENSEMBLE
 from cnnjax.probes.gradient_norms import GRADIENT_NORMS
 from cnnjax.probes.layer_responses import LAYER_RESPONSES
 from cnnjax.probes.lesion import LESION
+from cnnjax.probes.likeness import LIKENESS
 from cnnjax.probes.probe import Probe
 from cnnjax.probes.shift import SHIFT
 from cnnjax.probes.statistics import STATISTICS
@@ -21,6 +23,8 @@ PROBES: dict[str, Probe] = {
     "layer_responses": LAYER_RESPONSES,
     "gradient_norms": GRADIENT_NORMS,
     "lesion": LESION,
+    "curvature": CURVATURE,
+    "likeness": LIKENESS,
     "shift": SHIFT,
     "statistics": STATISTICS,
     "ensemble": ENSEMBLE,

@@ -162,8 +162,17 @@ class Resident:
         """The first training batches: (first step, number of steps, data) a call."""
         yield np.int32(0), np.int32(num_steps), self._data
 
-    def evaluation(self, split: str) -> Generator[tuple]:
-        """A split: (number of batches, *source) a call of the evaluation program."""
+    def last_example(self) -> tuple:
+        """As `evaluation_example`, for the end."""
+        return self.evaluation_example
+
+    def evaluation(self, split: str, final: bool = False) -> Generator[tuple]:
+        """A split: (number of batches, *source) a call of the evaluation program.
+
+        Args:
+          split: its name.
+          final: with all views of the last evaluation, where reading cuts them.
+        """
         indices, mask, num_batches = self._evaluations[split]
         yield num_batches, self._data, indices, mask
 
@@ -246,7 +255,16 @@ class Streamed:
                 num = min(self._max_steps, num_steps - first)
                 yield np.int32(first), np.int32(num), self._next(stream, num)
 
-    def evaluation(self, split: str) -> Generator[tuple]:
+    def last_example(self) -> tuple:
+        (example,) = self.evaluation_example
+        views = self._run.dataset.train.num_views
+        if views > 1:
+            _, num, *shape = example["images"].shape
+            images = jax.ShapeDtypeStruct((1, num, views, *shape), np.uint8)
+            example = example | {"images": images}
+        return (example,)
+
+    def evaluation(self, split: str, final: bool = False) -> Generator[tuple]:
         batch_size = self._run.eval_batch_size
         with EvalStream(
             getattr(self._run.dataset, split),
@@ -255,6 +273,7 @@ class Streamed:
             ahead=EVAL_AHEAD,
             # Elsewhere an image does not depend on the others of its batch.
             fill=self._run.eval.statistics == "batch",
+            views=final and bool(self._run.views.read),
         ) as stream:
             for batch in stream:
                 names = ("images", "labels", "mask")

@@ -319,8 +319,8 @@ def refuse_without_weights(folder: Path) -> None:
     if origin and not is_there(folder / "checkpoints"):
         raise UserError(
             f"{printable(folder)} has the results of runs that were taken from "
-            f"{origin}, and a published report keeps no weights: train them with "
-            "another --workdir and without --resume_from"
+            f"{origin}, and a published report keeps no weights: move this folder "
+            "away, and the same command without --resume_from trains them"
         )
 
 

@@ -149,7 +149,7 @@ class Programs:
             evaluation = self.compiled.at_end
         # The device has all of them to do before the first is waited for.
         sent = {
-            split: self._add_up(evaluation, params, model_state, split)
+            split: self._add_up(evaluation, params, model_state, split, final)
             for split in splits
         }
         sums = self.run.parallel.to_host(sent)
@@ -161,11 +161,11 @@ class Programs:
             for split in splits
         }
 
-    def _add_up(self, evaluation, params, model_state, split: str) -> dict[str, Any]:
+    def _add_up(self, evaluation, params, model_state, split, final) -> dict[str, Any]:
         sums, held = self.no_sums, model_state
         if self.run.featured:
             held = model_state, self.seeds["features"]
-        with contextlib.closing(self.delivery.evaluation(split)) as calls:
+        with contextlib.closing(self.delivery.evaluation(split, final)) as calls:
             for num_batches, *source in calls:
                 # Until the call before is done: images must not pile up on the device.
                 jax.block_until_ready(sums)
@@ -330,7 +330,7 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
     )
     weights = (state.params, state.model_state)
 
-    def evaluating(batch_statistics: bool, views: Views) -> Callable:
+    def evaluating(batch_statistics: bool, views: Views, example: tuple) -> Callable:
         def make(batch_at: Callable) -> Callable:
             return make_evaluation(
                 run.model,
@@ -354,15 +354,16 @@ def _compile(run, state, delivery, max_steps) -> Compiled:
                 held,
                 _no_sums(run),
                 np.int32(1),
-                *delivery.evaluation_example,
+                *example,
             ),
             results=2,
         )
 
-    evaluation, views = evaluating(False, PLAIN), run.eval.views
+    evaluation, views = evaluating(False, PLAIN, delivery.evaluation_example), run.views
     by_batch = run.eval.statistics == "batch"
     differs = by_batch or not views.is_plain
-    at_end = evaluating(by_batch, views) if differs else None
+    last = delivery.last_example()
+    at_end = evaluating(by_batch, views, last) if differs else None
     reestimation = improve = None
     if run.eval.statistics == "precise":
         reestimate = make_reestimation(

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Hashable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,19 +13,13 @@ from ml_collections import ConfigDict
 from cnnjax.analysis.complexity import model_multiply_adds
 from cnnjax.analysis.contract import examine
 from cnnjax.config import splat, unknown_key
-from cnnjax.data.augment import Augment, make_augment
+from cnnjax.data.augment import Augment
 from cnnjax.data.augment.mix import NAMES as MIXES
-from cnnjax.data.augment.pca import colour_axes
 from cnnjax.data.dataset import Dataset, load_dataset
 from cnnjax.data.preprocess import Preprocess
-from cnnjax.data.standardize import measure_split
 from cnnjax.devices.allocator import suit_heaps
 from cnnjax.devices.available import num_usable, require_devices
-from cnnjax.devices.distributed import (
-    num_processes,
-    process_index,
-    sum_over_processes,
-)
+from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import choose_layout, describe
 from cnnjax.devices.parallel import Parallel
 from cnnjax.errors import UserError
@@ -36,6 +31,8 @@ from cnnjax.net.initialize import KernelInit, abstract_variables, draw_variables
 from cnnjax.net.stacked import stacks_of
 from cnnjax.probes import check_probes
 from cnnjax.run.divisible import check_batch, check_net, why_not
+from cnnjax.run.images.prepare import prepared
+from cnnjax.run.images.views import check_views, last_views
 from cnnjax.run.progress import Load
 from cnnjax.run.settings import (
     CheckpointSettings,
@@ -54,6 +51,7 @@ from cnnjax.start.section import Start, resolved
 from cnnjax.training.average import long_decay, start_average, statistics_used
 from cnnjax.training.hyperparameters import Hyperparameters
 from cnnjax.training.loss import Loss, make_loss, refuse_mixtures
+from cnnjax.training.multi_view import Views
 from cnnjax.training.optimizer import Optimizer, make_optimizer
 from cnnjax.training.schedule import make_schedule
 from cnnjax.training.state import TrainState, weights_of
@@ -131,6 +129,12 @@ class Run:
         return -(-self.eval.batch_size // unit) * unit
 
     @property
+    def views(self) -> Views:
+        """Of each image in the last evaluation."""
+        size = self.dataset.image_shape[0]
+        return last_views(self.eval, geometry_of(self.config), size)
+
+    @property
     def keeps_best(self) -> bool:
         """Whether the weights that are best on validation are kept."""
         return self.eval.keep_best and len(self.dataset.validation) > 0
@@ -141,7 +145,7 @@ class Run:
         used = statistics_used(self.eval.statistics, weights, final=final)
         keeps_any = "batch_stats" in self.declared
         found = {"weights": weights, "statistics": used if keeps_any else None}
-        views = self.eval.views.words if final else ""
+        views = self.views.words if final else ""
         return found | ({"views": views} if views else {})
 
     def long_decay(self) -> str | None:
@@ -180,7 +184,10 @@ class Run:
 
 
 def set_up(
-    config: ConfigDict, dataset: Dataset | None = None, parent: Run | None = None
+    config: ConfigDict,
+    dataset: Dataset | None = None,
+    parent: Run | None = None,
+    trained: Path | None = None,
 ) -> Run:
     """Builds and checks all parts of a run.
 
@@ -188,6 +195,7 @@ def set_up(
       config: as `configs/base.py`, with a recipe's changes.
       dataset: the data of section `data`, if already read.
       parent: the run that it starts from, if that is set up and not trained yet.
+      trained: its folder, where it is only evaluated: what it started from may be gone.
 
     Returns:
       The run, with nothing compiled and nothing on a device yet.
@@ -258,9 +266,8 @@ def set_up(
     )
     optimizer.static.decayed(declared["params"])  # refuses before anything is compiled
     start, seeds = settings.pop("start"), settings["seeds"].numbers()
-    starting = start_of(
-        start, config, dataset, model, norm_of(model) or norm, declared, seeds, parent
-    )
+    net = model, norm_of(model) or norm, declared
+    starting = start_of(start, config, dataset, *net, seeds, parent, trained)
     findings = examine(model, declared, dataset.image_shape, dataset.num_classes)
     check_net(findings, model, declared, config)
     sizes = split_sizes(dataset)
@@ -271,28 +278,9 @@ def set_up(
             f"config.eval.members is {members}, of {count} seeds: give more seeds "
             "(--seeds), or fewer members"
         )
-    settings["eval"].views.check(model, declared, dataset.image_shape)
-    processes: dict[str, Any] = {
-        "process": process_index(),
-        "num_processes": num_processes(),
-        "over_processes": sum_over_processes,
-    }
-    of_images = dataset.train, dataset.fingerprint
-    statistics = measure_split(config.augment.standardize, *of_images, **processes)
-    if starting.statistics is not None:
-        statistics = starting.statistics
-    axes = None
-    if config.augment.get("pca_colour"):
-        axes = colour_axes(*of_images, **processes)
-    augment = splat(
-        "augment",
-        make_augment,
-        config.augment,
-        statistics=statistics,
-        image_shape=dataset.image_shape,
-        num_classes=dataset.num_classes,
-        colour_axes=axes,
-    )
+    of_eval = settings["eval"], geometry_of(config)
+    check_views(*of_eval, model, declared, dataset.image_shape)
+    images = prepared(config, dataset, starting.statistics)
     if config.eval.weights == "ema" and not config.train.ema_decay:
         raise UserError(
             "config.eval.weights is 'ema' but config.train.ema_decay is 0: there is no "
@@ -325,14 +313,8 @@ def set_up(
         config=config,
         dataset=dataset,
         model=model,
-        augment=augment,
-        preprocess=Preprocess(
-            dataset.image_shape,
-            config.augment.standardize,
-            statistics,
-            to_grey=config.data.channels == 1,
-            geometry=geometry_of(config),
-        ),
+        augment=images.augment,
+        preprocess=images.preprocess,
         schedule=schedule,
         loss=loss.static,
         optimizer=optimizer.static,

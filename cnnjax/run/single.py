@@ -23,12 +23,13 @@ from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest
 from cnnjax.run.delivery import delivery_of
 from cnnjax.run.folder import RunFolder, refuse_without_weights
+from cnnjax.run.images.views import check_views
 from cnnjax.run.loop import fit, require_some_success
 from cnnjax.run.outcome import in_words
 from cnnjax.run.programs import compile_programs, memory
 from cnnjax.run.progress import Progress
 from cnnjax.run.provenance import processor
-from cnnjax.run.settings import STATISTICS, EvalSettings
+from cnnjax.run.settings import STATISTICS, EvalSettings, geometry_of
 from cnnjax.run.setup import SPLITS, Run, saved_example, set_up
 from cnnjax.run.starting.words import start_lines
 from cnnjax.screen import plain, say, show
@@ -161,15 +162,14 @@ def evaluate(
     if data_dir:
         config.data.data_dir = data_dir
     use_compile_cache()
-    trained = set_up(config)
+    run = trained = set_up(config, trained=workdir)
     folder = RunFolder(workdir, trained, workdir.name)  # checked as it was trained
-    # Features would be of the weights it started from, of images as in training.
-    run = dataclasses.replace(trained, featured=False)
     changes = dict(views or {}) | ({"statistics": statistics} if statistics else {})
     if changes:
         settings = dataclasses.replace(run.eval, **changes)
-        settings.views.check(run.model, run.declared, run.dataset.image_shape)
         run = dataclasses.replace(run, eval=settings)
+        of_eval = settings, geometry_of(config)
+        check_views(*of_eval, run.model, run.declared, run.dataset.image_shape)
     start = saved_example(run)
     damaged: list[str] = []
     with Checkpoints(
@@ -215,7 +215,7 @@ def _evaluated(run: Run, trained: EvalSettings, weights: str) -> dict[str, str |
         )  # which are kept with them
     keeps_any = "batch_stats" in run.declared
     found = {"weights": kind, "statistics": used if keeps_any else None}
-    views = run.eval.views.words
+    views = run.views.words
     return found | ({"views": views} if views else {})
 
 

@@ -44,7 +44,8 @@ def make_evaluation(
       model: the net.
       preprocess: images uint8 -> float.
       num_classes: number of classes.
-      batch_at: (i, *source) -> {'images': uint8 [n, H, W, C], 'labels': int32 [n],
+      batch_at: (i, *source) -> {'images': uint8 [n, H, W, C], or [n, V, H, W, C] with
+        `views.read`, 'labels': int32 [n],
         'mask': float32 [n]}, batch i of a split; with 'features' [n, ...] where these
         are given to the head.
       batch_statistics: see `forward_eval`; a last batch that is not full is filled up
@@ -69,8 +70,9 @@ def make_evaluation(
                 model, params, model_state, images, batch_statistics, given
             )
 
-        images = preprocess(batch["images"])
-        logits = views.logits(forward, images, loss.kind == "cross_entropy")
+        images = batch["images"] if views.read else preprocess(batch["images"])
+        see = (lambda view: forward(preprocess(view))) if views.read else forward
+        logits = views.logits(see, images, loss.kind == "cross_entropy")
         one_hot = jax.nn.one_hot(labels, num_classes, dtype=logits.dtype)
         own = jnp.sum(logits * one_hot, axis=-1, keepdims=True)
         # How many classes score higher; ties go to the lower class, as in argmax.

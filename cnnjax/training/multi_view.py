@@ -1,7 +1,7 @@
 """Several views of each image in evaluation: mirror images, crops and scales.
 
 A net sees every view, and the mean of what it says counts. Views are cut out of images
-that are standardised already.
+that are standardised already; of photographs, reading cuts them (section `geometry`).
 
 Source: Krizhevsky et al. 2012, section 4.1 (ten crops: corners, centre, mirrored);
 Simonyan & Zisserman 2014, arXiv 1409.1556, section 3.2 (whole images of several
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import meta
 
+from cnnjax.data.cutting.boxes import five_corners
 from cnnjax.errors import UserError, in_range, unknown_name
 from cnnjax.net.forward import forward_eval
 
@@ -36,6 +37,8 @@ class Views:
       crop_size: side of crops in pixels; 0 for the size of the images.
       scales: factors of the size of images, to which they are resized one after
         another; () for images as they are.
+      read: what reading has cut out of each image, in words; '' where the net is given
+        whole images, which are cut here.
 
     Raises:
       UserError: a value out of range.
@@ -45,6 +48,7 @@ class Views:
     crops: str = "whole"
     crop_size: int = 0
     scales: tuple[float, ...] = ()
+    read: str = ""
 
     def __post_init__(self):
         if self.crops not in CROPS:
@@ -70,7 +74,7 @@ class Views:
         crops += f" of {self.crop_size} pixels" if self.crop_size else ""
         factors = ", ".join(f"{scale:g}" for scale in self.scales)
         scales = f"scaled by {factors}" if factors else ""
-        parts = (crops, scales, "mirrored" if self.flip else "")
+        parts = (self.read, crops, scales, "mirrored" if self.flip else "")
         return ", ".join(part for part in parts if part)
 
     def check(
@@ -88,6 +92,8 @@ class Views:
             net does not take images of such a size.
         """
         height, width, _ = image_shape
+        if self.read:
+            return
         for scale in self.scales or (1.0,):
             of = _scaled_size(height, width, scale)
             crop = self._crop(height, width)
@@ -120,7 +126,7 @@ class Views:
 
         Args:
           forward: float [N, h, w, C] -> logits [N, classes].
-          images: float [N, H, W, C], standardised.
+          images: [N, H, W, C]; with `read`, the views [N, V, H, W, C].
           probabilities: whether those of a softmax are averaged, and their logarithm is
             the result; otherwise logits are averaged.
         """
@@ -137,6 +143,10 @@ class Views:
 
     def _views_of(self, images: jax.Array) -> list[jax.Array]:
         """Views of equal size together: [V, N, h, w, C] each."""
+        if self.read:
+            views = jnp.moveaxis(images, 1, 0)
+            mirrored = [jnp.flip(views, axis=3)] if self.flip else []
+            return [jnp.concatenate([views, *mirrored])]
         height, width = images.shape[1:3]
         groups = []
         for scale in self.scales or (1.0,):
@@ -151,11 +161,8 @@ class Views:
         if self.crops == "whole":
             yield images
             return
-        below, beside = images.shape[1] - crop[0], images.shape[2] - crop[1]
-        corners = [(0, 0), (0, beside), (below, 0), (below, beside)]
-        # As torchvision rounds.
-        centre = (round(below / 2), round(beside / 2))
-        for top, left in [*corners, centre] if self.crops == "five" else [centre]:
+        corners = five_corners(images.shape[1] - crop[0], images.shape[2] - crop[1])
+        for top, left in corners if self.crops == "five" else corners[-1:]:
             yield images[:, top : top + crop[0], left : left + crop[1]]
 
     def _crop(self, height: int, width: int) -> tuple[int, int]:

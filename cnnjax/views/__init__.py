@@ -12,8 +12,10 @@ pictures of what they give; `./launch.sh look` draws all of them.
 """
 
 from cnnjax.views.class_maps import grad_cam, grad_cam_plus_plus
+from cnnjax.views.curvature import sharpness
 from cnnjax.views.dreams import maximise
-from cnnjax.views.landscape import around, directions, projected, sharpness, surface
+from cnnjax.views.landscape import around, directions, projected, surface
+from cnnjax.views.likeness import cka, cka_matrix
 from cnnjax.views.passes import DoesNotApply
 from cnnjax.views.saliency import (
     by_gradients,
@@ -26,8 +28,6 @@ from cnnjax.views.saliency import (
 from cnnjax.views.sanity import rank_correlations
 from cnnjax.views.signals import along_depth, effective_field, effective_side
 from cnnjax.views.spaces import (
-    cka,
-    cka_matrix,
     linear_error,
     neighbours,
     principal_plane,

@@ -1,7 +1,6 @@
 """Whether a map of saliency depends on what the net has learned."""
 
 import numpy as np
-from scipy.stats import spearmanr
 
 
 def rank_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -16,6 +15,8 @@ def rank_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     Source: Adebayo et al. 2018, arXiv 1810.03292, section 3: near 1 means that the map
     does not depend on the weights.
     """
+    from scipy.stats import spearmanr  # late: it takes a second to import
+
     found = []
     for one, other in zip(_sizes(first), _sizes(second), strict=True):
         constant = np.ptp(one) == 0 or np.ptp(other) == 0

@@ -1,14 +1,12 @@
-"""The space of features: its axes, neighbours and classes; likeness of spaces."""
+"""The space of features: its axes, neighbours and classes.
+
+scikit-learn is imported late: probes of a training need other views alone.
+"""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.manifold import TSNE
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
 from cnnjax.views.passes import DoesNotApply
 
@@ -48,6 +46,9 @@ def tsne_plane(features: np.ndarray, seed: int = 0, perplexity: float = 30.0) ->
 
     Source: van der Maaten and Hinton 2008, JMLR 9.
     """
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
     few = min(perplexity, (len(features) - 1) / 3)
     start = principal_plane(features).points
     spread = start[:, 0].std()
@@ -105,6 +106,10 @@ def linear_error(
 
     Source: Alain and Bengio 2016, arXiv 1610.01644.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     order = np.random.RandomState(seed).permutation(len(labels))
     train, test = order[::2], order[1::2]
     if len(np.unique(labels[train])) < 2:
@@ -115,37 +120,3 @@ def linear_error(
     model = make_pipeline(StandardScaler(), regression)
     model.fit(features[train], labels[train])
     return 100 * float(np.mean(model.predict(features[test]) != labels[test]))
-
-
-def cka(first: np.ndarray, second: np.ndarray) -> float:
-    """Linear centred kernel alignment of two sets of features of the same images.
-
-    Args:
-      first: [N, ...], any shape per image.
-      second: [N, ...], likewise; the same images in the same order.
-
-    Returns:
-      0 to 1; 1 where one is a rotation and a factor of the other; NaN where the
-      features of one are the same for all images.
-
-    Source: Kornblith et al. 2019, arXiv 1905.00414, section 3.
-    """
-    return float(cka_matrix([first], [second])[0, 0])
-
-
-def cka_matrix(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.ndarray:
-    """`cka` of each of the first with each of the second."""
-    ours, theirs = _kernels(first), _kernels(second)
-    return ours @ theirs.T
-
-
-def _kernels(features: Sequence[np.ndarray]) -> np.ndarray:
-    """The centred products of images with images, each as a vector of length 1."""
-    rows = []
-    for each in features:
-        flat = each.reshape(len(each), -1).astype(float)
-        flat = flat - flat.mean(axis=0)
-        product = (flat @ flat.T).ravel()
-        length = np.linalg.norm(product)
-        rows.append(product / (length if length > 0 else np.nan))
-    return np.stack(rows)

@@ -6,8 +6,10 @@ arXiv 1409.1556, Section 4.2, Table 4 (several sizes); Szegedy et al. 2014, arXi
 Command: ./launch.sh ablate --ablation=test_time --scale=laptop --data_dir=DATA
 
 All arms train the same nets, seed by seed: only the last evaluation differs, of all
-splits. Stated beforehand: for crops images are enlarged by an eighth, as from 224 to
-252 pixels; sizes are an eighth smaller, as they are, and an eighth larger.
+splits. Stated beforehand: crops are seven eighths of an image, as 224 of 256 pixels,
+and sizes are an eighth smaller, as they are, and an eighth larger. An earlier design
+enlarged images for crops, which the nets had not seen in training: their errors rose by
+10 points, and its gate, a training loss of the same views, closed over three claims.
 """
 
 from cnnjax.ablation.define import (
@@ -25,19 +27,24 @@ KRIZHEVSKY = Paper("Krizhevsky et al. 2012")
 SIMONYAN = Paper("Simonyan & Zisserman 2014, arXiv 1409.1556")
 SZEGEDY = Paper("Szegedy et al. 2014, arXiv 1409.4842")
 
-FLIP, LARGER = {"eval.flip": True}, {"eval.scales": (1.125,)}
-FIVE = {"eval.crops": "five"} | LARGER
+FLIP, FIVE = {"eval.flip": True}, {"eval.crops": "five"}
 VIEWS = Axis(
     "views",
     {
         "one": {},
         "flip": FLIP,
-        "centre": {"eval.crops": "centre"} | LARGER,
+        "centre": {"eval.crops": "centre"},
         "five": FIVE,
         "ten": FIVE | FLIP,
         "sizes": {"eval.scales": (0.875, 1.0, 1.125)} | FLIP,
     },
     title="views of a test image",
+)
+SIDE = Axis.over(
+    "side",
+    "eval.crop_size",
+    {"whole": 0, "7": 7, "14": 14, "28": 28},
+    title="side of crops (pixels)",
 )
 
 PUBLISHED = [
@@ -81,8 +88,8 @@ CLAIMS = [
         than="centre",
         source=KRIZHEVSKY.at("Section 4.1"),
         name="corners",
-        sentence="Corners and centre of an enlarged image have a lower test error than "
-        "its centre.",
+        sentence="Corners and centre together have a lower test error than the centre "
+        "alone.",
         **HALF,
         published="corners and centre, in words",
     ),
@@ -108,35 +115,50 @@ CLAIMS = [
     ),
 ]
 
+GUESS = (
+    "at 65% a net is right more than three times as often as guessing, and its views "
+    "of an image can disagree"
+)
+
+
+def views(side: str) -> list[dict[str, list[str]]]:
+    """All views, with crops of a side."""
+    return [
+        {"views": ["one", "flip", "sizes"], "side": ["whole"]},
+        {"views": ["centre", "five", "ten"], "side": [side]},
+    ]
+
+
 SCALES = {
     "smoke": Scale(
         recipe="convnet_digits",
         seeds=2,
-        grids=[{"views": ["one", "ten"]}],
+        grids=[
+            {"views": ["one"], "side": ["whole"]},
+            {"views": ["ten"], "side": ["7"]},
+        ],
         overrides={"train.epochs": 1},
         note="8x8 digits of scikit-learn, one epoch: shows that it runs",
     ),
     "laptop": Scale(
         recipe="convnet_few_cifar10",
         seeds=5,
+        grids=views("14"),
         overrides={"train.epochs": 12.0, "eval.every_epochs": 0.0},
         note="5,000 images of CIFAR-10 at 16x16, 12 epochs; minutes on two CPU cores",
-        gate=Gate(
-            at_most=1.5,
-            control="one",
-            because="two thirds of the loss of guessing: the net tells classes apart, "
-            "so that views of an image can disagree",
-        ),
+        gate=Gate(metric="train_error", at_most=65.0, control="one", because=GUESS),
     ),
     "paper": Scale(
         recipe="convnet_cifar10",
         seeds=5,
+        grids=views("28"),
         note="CIFAR-10, 100 epochs; the sources are on ImageNet",
         gate=Gate(
-            at_most=0.3,
+            metric="train_error",
+            at_most=10.0,
             control="one",
-            because="100 epochs with augmentation let such nets fit: at 0.3 the right "
-            "class gets 74%",
+            because="after 100 epochs such nets have less than 10% error on augmented "
+            "training images, or have not converged",
         ),
     ),
 }
@@ -149,7 +171,7 @@ def get_ablation() -> Ablation:
         title="Views of an image when it is tested",
         question="What do mirror images, crops and sizes gain when a net is tested?",
         source=f"{KRIZHEVSKY.at('Section 4.1')}; {SIMONYAN.at('Section 4.2')}",
-        axes=[VIEWS],
+        axes=[VIEWS, SIDE],
         arm_name="{views}",
         x_axis="views",
         metrics=["test_error", "test_loss", "train_error", "validation_error"],
@@ -159,6 +181,6 @@ def get_ablation() -> Ablation:
         failed_above=81.0,  # nine tenths of the error of guessing
         background="A net that was trained on shifted and mirrored images is nearly, "
         "not quite, indifferent to them; the mean of its views is.",
-        limits="Small images: an eighth more is two pixels. Training images get these "
+        limits="Small images: an eighth is two pixels. Training images get these "
         "views, too, so training errors are not those of single images.",
     )

@@ -68,7 +68,36 @@ def keyed():
     yield "8 bits, not held", with_key(8, 0, [0, 1, 51, 255], 3)
     yield "16 bits", with_key(16, 0, [0, 515, 256, 65535], 515)
     yield "8 bits of colour", with_key(8, 2, np.repeat([0, 3, 255], 3), 3)
-    yield "16 bits of colour", with_key(16, 2, np.repeat([0, 515, 65535], 3), 515)
+
+
+def test_16_bits_of_colour_are_compared_with_all_their_bits():
+    """Pillow keeps the high bytes: near black, other pixels were transparent too."""
+    levels = np.repeat([0, 5, 6, 255, 515, 512, 65535], 3)
+    for key, hidden in ((5, 1), (515, 4), (0, 0), (7, None), (65535, 6)):
+        content = with_key(16, 2, levels, key)
+        want = np.repeat(levels[None, ::3] >> 8, 3).reshape(1, -1, 3)
+        if hidden is not None:
+            want[0, hidden] = 255
+        np.testing.assert_array_equal(decoded(content), want)
+        result = as_viewed("image", opened(content))
+        np.testing.assert_array_equal(np.asarray(result), want)
+    # Channels count by themselves.
+    mixed = with_key(16, 2, [5, 5, 6, 5, 5, 5], 5)
+    np.testing.assert_array_equal(decoded(mixed)[0, :, 0], [0, 255])
+    _, note = next(notes(6))  # behind the pixels
+    turned = decoded(mixed[:-END] + note + mixed[-END:])
+    np.testing.assert_array_equal(turned[:, 0, 0], [0, 255])
+
+
+def test_16_bits_of_colour_that_were_loaded_are_refused_where_bits_are_lacking():
+    content = with_key(16, 2, np.repeat([0, 515, 65535], 3), 515)
+    sentence = "the image was loaded before, .*: give it as Image.open returns it"
+    for given in (loaded(content), opened(content).copy()):
+        with pytest.raises(UserError, match=sentence):
+            as_viewed("the image", given)
+    clear = with_key(16, 2, np.repeat([0, 515, 65535], 3), 1000)
+    result = np.asarray(as_viewed("image", loaded(clear)))
+    np.testing.assert_array_equal(result[0, :, 0], [0, 2, 255])
 
 
 def others():

@@ -8,12 +8,12 @@ from jax.flatten_util import ravel_pytree
 
 from cnnjax.models.registry import create_model
 from cnnjax.net.stacked import unscan
+from cnnjax.views.curvature import sharpness
 from cnnjax.views.landscape import (
     around,
     directions,
     loss_and_errors,
     projected,
-    sharpness,
     surface,
 )
 from tests.models.entries import one_seed
@@ -80,6 +80,19 @@ def test_points_of_a_surface_are_losses_of_moved_weights():
     np.testing.assert_allclose(there, [0.7, 0.3], rtol=1e-10)
 
 
+def in_lengths_of_filters(params):
+    """One number for each weight: the norm of its filter; 0 without a filter."""
+
+    def of_leaf(leaf):
+        if leaf.ndim < 2:
+            return np.zeros(leaf.shape)
+        columns = leaf.reshape(-1, leaf.shape[-1])
+        norms = [np.linalg.norm(column) for column in columns.T]
+        return np.tile(norms, (len(columns), 1)).reshape(leaf.shape)
+
+    return np.asarray(ravel_pytree(jax.tree.map(of_leaf, params))[0])
+
+
 @pytest.mark.parametrize("kind", [small_mlp, slow(small_net)])
 def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(kind):
     with jax.enable_x64(True):
@@ -93,11 +106,17 @@ def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(kind):
 
         dense = np.asarray(jax.jit(jax.jacrev(jax.grad(loss)))(flat))
         options = {"most": 3000, "tolerance": 1e-7}
-        found = sharpness(net, variables, x, LABELS, **options)
-    values = np.linalg.eigvalsh((dense + dense.T) / 2)
-    assert values[0] < 0 < values[-1]
-    assert found.value == pytest.approx(values[-1], rel=1e-6)
-    assert found.residual <= 1e-6 * abs(values[0] - values[-1])
+        found = [
+            sharpness(net, variables, x, LABELS, by_filter=by_filter, **options)
+            for by_filter in (False, True)
+        ]
+    lengths = in_lengths_of_filters(variables["params"])
+    by_filter = lengths * dense * lengths[:, None]
+    for hessian, of in zip((dense, by_filter), found, strict=True):
+        values = np.linalg.eigvalsh((hessian + hessian.T) / 2)
+        assert values[0] < 0 < values[-1]
+        assert of.value == pytest.approx(values[-1], rel=1e-6)
+        assert of.residual <= 1e-6 * abs(values[0] - values[-1])
 
 
 @pytest.mark.slow

@@ -1,15 +1,15 @@
 """Spaces of features against scikit-learn and NumPy."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
+from cnnjax.views.likeness import alignment, cka, cka_matrix
 from cnnjax.views.passes import DoesNotApply
 from cnnjax.views.sanity import rank_correlations
 from cnnjax.views.spaces import (
-    cka,
-    cka_matrix,
     linear_error,
     neighbours,
     pooled,
@@ -58,6 +58,13 @@ def test_cka_by_hand():
     expected = hsic_by_hand(FEATURES, other) / np.sqrt(np.prod(sizes))
     assert cka(FEATURES, other) == pytest.approx(expected)
     assert 0.05 < cka(FEATURES, other) < 0.95
+
+
+def test_cka_in_float32_is_that_of_numpy():
+    other = np.tanh(FEATURES @ STREAM.standard_normal((7, 5)))
+    pair = (jnp.asarray(each, jnp.float32) for each in (FEATURES, other))
+    expected = cka(FEATURES, other)
+    assert float(alignment(*pair)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_cka_sees_neither_rotations_nor_factors_nor_shapes():

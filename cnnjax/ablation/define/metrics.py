@@ -81,6 +81,21 @@ METRICS: dict[str, Metric] = {
         "points",
         ("probes", "lesion", "increase"),
     ),
+    "sharpness": Metric(
+        "largest eigenvalue of the Hessian, in lengths of filters",
+        "decades",
+        ("probes", "curvature", "sharpness"),
+    ),
+    "curvature": Metric(
+        "largest eigenvalue of the Hessian",
+        "decades",
+        ("probes", "curvature", "curvature"),
+    ),
+    "likeness": Metric(
+        "likeness of what goes into a block and comes out (CKA)",
+        "",
+        ("probes", "likeness", "mean"),
+    ),
     "shifted_error": Metric(
         "test error on shifted images", "%", ("probes", "shift", "error")
     ),
@@ -106,7 +121,10 @@ METRICS: dict[str, Metric] = {
 }
 
 _BEFORE_TRAINING = ("gradient_ratio",)
-_OF_TRAINING_IMAGES = ("train_error", "train_loss", "layer_response")
+_OF_TRAINING_IMAGES = (
+    *("train_error", "train_loss", "layer_response"),
+    *("sharpness", "curvature", "likeness"),
+)
 
 
 def needs_training(metric: str) -> bool:

@@ -1,8 +1,8 @@
 """Takes finished runs from a published report into the folder of a plan."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from cnnjax.ablation.execute.jobs import read_jobs
 from cnnjax.ablation.judge.published import (
@@ -12,7 +12,7 @@ from cnnjax.ablation.judge.published import (
     commits_of,
     write_cell,
 )
-from cnnjax.ablation.plan import Cell, Plan
+from cnnjax.ablation.plan import Cell, Plan, has_ended
 from cnnjax.config import digest
 from cnnjax.errors import UserError
 from cnnjax.lock import LOCK, holder
@@ -20,6 +20,8 @@ from cnnjax.record_kinds import PROVENANCE, RESULT
 from cnnjax.records import is_there, is_writer, read_record
 from cnnjax.run.setup import Run
 from cnnjax.screen import say
+
+OF_RUN = ("result.json", "metrics.jsonl")  # of what `write_cell` writes
 
 
 def take_published(
@@ -33,7 +35,8 @@ def take_published(
     A cell is taken as a whole, because its seeds are trained as one program: if all of
     its runs are published, have the config hash and the data fingerprint of this plan,
     and their digests fit. What is in the folder stays. The commit is no reason to
-    refuse; it stands in the provenance.
+    refuse; it stands in the provenance. A cell from whose weights another is still to
+    be trained is trained, too, because a report keeps no weights.
 
     Args:
       plan: of `make_plan`.
@@ -51,17 +54,27 @@ def take_published(
         say(warning)
     taken: list[Cell] = []
     commits: list[str] = []
-    jobs = read_jobs(plan.workdir)["cells"]
-    for cell in plan.cells:
-        known = published.cells.get(cell.name)
-        if known is None or not _is_left(plan, cell, jobs):
-            continue
-        if reason := _unfit(cell, runs[cell.name].dataset.fingerprint, known):
+    found = {
+        cell.name: _unfit(cell, runs[cell.name].dataset.fingerprint, known)
+        for cell, known in _offered(plan, published)
+    }
+    needed = _starts(plan, [name for name, reason in found.items() if not reason])
+    for cell, known in _offered(plan, published):
+        folder = plan.workdir / cell.name
+        if cell.name in needed:
+            say(
+                f"{cell.name} is trained and not taken from {published.name}, which "
+                f"keeps no weights: {needed[cell.name]} starts from them"
+            )
+            _give_up(folder, cell)
+        elif has_ended(folder, cell.seeds):
+            continue  # taken before
+        elif reason := found[cell.name]:
             say(f"{cell.name} of {published.name} is not taken: {reason}")
-            continue
-        write_cell(plan.workdir / cell.name, known, cell.seeds, origin=published.name)
-        commits += [commit[:10] for commit in commits_of(known.provenance)]
-        taken.append(cell)
+        else:
+            write_cell(folder, known, cell.seeds, origin=published.name)
+            commits += [commit[:10] for commit in commits_of(known.provenance)]
+            taken.append(cell)
     if not taken:
         say(f"no runs are taken from {published.name}")
         return
@@ -82,19 +95,62 @@ def takeable(plan: Plan, published: Published | None) -> list[str]:
     if published is None:
         return []
     _refuse_other(plan, published)
-    jobs = read_jobs(plan.workdir)["cells"]
+    offered = _offered(plan, published)
+    fit = [cell.name for cell, known in offered if not _unfit(cell, None, known)]
+    needed = _starts(plan, fit)
+    cells = {cell.name: cell for cell in plan.cells}
     return [
-        cell.name
-        for cell in plan.cells
-        if (known := published.cells.get(cell.name))
-        and _is_left(plan, cell, jobs)
-        and not _unfit(cell, None, known)
+        name
+        for name in fit
+        if name not in needed and not has_ended(plan.workdir / name, cells[name].seeds)
     ]
 
 
-def _is_left(plan: Plan, cell: Cell, jobs: Mapping[str, Any]) -> bool:
-    """Whether nothing trains or trained it; a cell that waits has no files yet."""
-    return cell.name not in jobs and _is_free(plan.workdir / cell.name, cell)
+def _offered(plan: Plan, published: Published) -> list[tuple[Cell, PublishedCell]]:
+    """The published cells that nothing trains or trained here.
+
+    A cell that waits has no files yet; one that was taken before is offered again.
+    """
+    jobs = read_jobs(plan.workdir)["cells"]
+    return [
+        (cell, published.cells[cell.name])
+        for cell in plan.cells
+        if cell.name in published.cells
+        and cell.name not in jobs
+        and _is_free(plan.workdir / cell.name, cell)
+    ]
+
+
+def _starts(plan: Plan, fit: Sequence[str]) -> dict[str, str]:
+    """Cells that must be trained for their weights -> one that starts from them.
+
+    Args:
+      plan: of `make_plan`.
+      fit: names of the cells that could be taken.
+    """
+    after = {cell.name: cell.after for cell in plan.cells}
+    todo = [
+        cell.name
+        for cell in plan.cells
+        if cell.name not in fit and not has_ended(plan.workdir / cell.name, cell.seeds)
+    ]
+    needed: dict[str, str] = {}
+    for name in todo:  # which grows: what is trained needs its own start
+        for parent in after[name]:
+            if parent in fit and parent not in needed:
+                needed[parent] = name
+                todo.append(parent)
+    return needed
+
+
+def _give_up(folder: Path, cell: Cell) -> None:
+    """Removes what was taken before: copies of what the report has."""
+    for seed in cell.seeds:
+        for name in OF_RUN:
+            (folder / f"seed-{seed}" / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # empty now, or it stays
+            (folder / f"seed-{seed}").rmdir()
+    (folder / "provenance.json").unlink(missing_ok=True)
 
 
 def _refuse_other(plan: Plan, published: Published) -> None:
@@ -108,17 +164,13 @@ def _refuse_other(plan: Plan, published: Published) -> None:
 
 
 def _is_free(folder: Path, cell: Cell) -> bool:
-    """Whether nothing was trained there; a kill may have left a cell half taken."""
+    """Whether nothing was trained there; it may have been taken, or half taken."""
     if is_there(folder / "checkpoints") or holder(folder / LOCK):
         return False
-    results = [folder / f"seed-{seed}" / "result.json" for seed in cell.seeds]
-    if not any(is_there(result.parent) for result in results):
+    if not any(is_there(folder / f"seed-{seed}") for seed in cell.seeds):
         return True
     provenance = folder / "provenance.json"
-    half_taken = is_there(provenance) and "origin" in read_record(
-        provenance, PROVENANCE
-    )
-    return half_taken and not all(is_there(result) for result in results)
+    return is_there(provenance) and "origin" in read_record(provenance, PROVENANCE)
 
 
 def _unfit(cell: Cell, data: str | None, known: PublishedCell) -> str | None:

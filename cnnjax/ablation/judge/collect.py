@@ -13,7 +13,7 @@ from typing import Any
 from cnnjax.ablation.define.metrics import COST_KEYS, FACTS, FAILED, METRICS
 from cnnjax.ablation.define.spec import Ablation
 from cnnjax.ablation.define.stored import spec_from_dict
-from cnnjax.ablation.judge.comparable import exclude_others, lacking
+from cnnjax.ablation.judge.comparable import exclude_others, lacking, outdated
 from cnnjax.ablation.judge.row import Replicate, Row, read_row
 from cnnjax.ablation.judge.verified import (
     exclude_refuted,
@@ -178,7 +178,12 @@ def collect(workdir: str | Path) -> Sweep:
         rows=rows,
         curves=counted,
         provenance=provenance,
-        warnings=warnings + unread + lacking(rows),
+        warnings=[
+            *warnings,
+            *unread,
+            *lacking(rows),
+            *outdated(rows, plan, provenance, ablation.claims),
+        ],
         verified=verified,
     )
 

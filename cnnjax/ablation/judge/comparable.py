@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cnnjax.ablation.define.claim import Claim
 from cnnjax.ablation.define.metrics import METRICS
 from cnnjax.ablation.judge.row import Row
-from cnnjax.seal import unlike
+from cnnjax.seal import outcome_digest, unlike
 
 
 def exclude_others(rows: Sequence[Row], plan: Mapping[str, Any]) -> list[Row]:
@@ -53,6 +54,54 @@ def lacking(rows: Sequence[Row]) -> list[str]:
             if of_arm[False]
         ]
     return sentences
+
+
+def outdated(
+    rows: Sequence[Row],
+    plan: Mapping[str, Any],
+    provenance: Mapping[str, Mapping[str, Any]],
+    claims: Sequence[Claim],
+) -> list[str]:
+    """Sentences on cells whose start was trained anew since, and came out otherwise.
+
+    Their runs count: they are what the plan says, but for the weights of another run.
+
+    Args:
+      rows: all of the plan.
+      plan: the content of `plan.json`.
+      provenance: cell -> the content of its `provenance.json`.
+      claims: of the definition.
+    """
+    now = {
+        (row.arm, row.fold, str(row.seed)): outcome_digest(row.result)
+        for row in rows
+        if row.result and not row.result.get("crashed")
+    }
+    changed: dict[str, tuple[str, str]] = {}
+    for arm in plan["arms"]:
+        for cell in arm["cells"] if (parent := arm.get("starts_from")) else ():
+            start = provenance.get(cell["name"], {}).get("start", {})
+            for seed, digest in start.get("outcomes", {}).items():
+                if now.get((parent, cell["fold"], seed), digest) != digest:
+                    changed[cell["name"]] = arm["name"], parent
+    return [
+        f"{cell} was trained from weights of {parent} that are others by now: move its "
+        "folder away, and the same command trains it again. "
+        + _resting(arm, plan, claims)
+        for cell, (arm, parent) in changed.items()
+    ]
+
+
+def _resting(arm: str, plan: Mapping[str, Any], claims: Sequence[Claim]) -> str:
+    """The claims on an arm, and on those that start from it at any distance."""
+    parents = {known["name"]: known.get("starts_from", "") for known in plan["arms"]}
+    behind = [arm]
+    for name in behind:  # which grows
+        behind += [child for child, parent in parents.items() if parent == name]
+    names = [
+        claim.name for claim in claims if not claim.contrast.keys().isdisjoint(behind)
+    ]
+    return f"On it rests: {'; '.join(names)}." if names else "No claim rests on it."
 
 
 def _exclude_other_arms(rows: Sequence[Row]) -> list[Row]:

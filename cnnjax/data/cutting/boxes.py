@@ -131,6 +131,35 @@ def resized(height: int, width: int, side: int) -> tuple[int, int]:
     return int(side * height / width), side
 
 
+def five_corners(free_height: int, free_width: int) -> list[tuple[int, int]]:
+    """Top and left of five crops: top left, top right, bottom left and right, middle.
+
+    Args:
+      free_height: height of the image less that of a crop.
+      free_width: likewise.
+
+    Source: Krizhevsky et al. 2012, section 4.1; torchvision's FiveCrop.
+    """
+    below, beside = free_height, free_width
+    middle = (round(below / 2), round(beside / 2))
+    return [(0, 0), (0, beside), (below, 0), (below, beside), middle]
+
+
+def grid_corners(
+    free_height: int, free_width: int, count: int
+) -> list[tuple[int, int]]:
+    """As `five_corners`, of `count` x `count` crops at equal distances, row by row.
+
+    Source: Simonyan and Zisserman 2014, arXiv 1409.1556, section 3.2 (5 x 5).
+    """
+    steps = [place / (count - 1) for place in range(count)]
+    return [
+        (round(down * free_height), round(along * free_width))
+        for down in steps
+        for along in steps
+    ]
+
+
 def _tried(
     xp: Any,
     sizes: Any,

@@ -5,26 +5,31 @@ The pixels are those of torchvision's transforms of the upright Pillow image
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
 
 from cnnjax.data.cutting import boxes
-from cnnjax.data.cutting.geometry import INTERPOLATIONS, Geometry
+from cnnjax.data.cutting.geometry import GRID, INTERPOLATIONS, Geometry
 from cnnjax.errors import UserError
 
 # (number of the image in the batch, upright image) -> what is seen of it
 Cut = Callable[[int, Image.Image], Image.Image]
 
 
-def cutting(geometry: Geometry, size: int, draws: np.ndarray | None) -> Cut:
+def cutting(
+    geometry: Geometry, size: int, draws: np.ndarray | None, views: bool = False
+) -> Cut:
     """What is done to the images of a batch.
 
     Args:
       size: side of the result in pixels.
       draws: for training, as `draws` gives them, [n, DRAWS]; None for evaluation.
+      views: all that the last evaluation sees of an image, one below the other.
     """
+    if views:
+        return lambda _, image: _below_each_other(list(seen(geometry, image, size)))
     if draws is None:
         return lambda _, image: evaluated(geometry, image, size)
     return lambda number, image: drawn(geometry, image, size, draws[number])
@@ -38,6 +43,33 @@ def evaluated(geometry: Geometry, image: Image.Image, size: int) -> Image.Image:
     width, height = image.size
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
+
+
+def seen(geometry: Geometry, image: Image.Image, size: int) -> Iterator[Image.Image]:
+    """What the last evaluation sees of an image: `Geometry.num_views` of them.
+
+    As torchvision's Resize and FiveCrop, or a grid in place of the latter. Mirror
+    images are made where the net runs.
+    """
+    if geometry.evaluation not in ("ten_crop", "multi_scale"):
+        yield evaluated(geometry, image, size)
+        return
+    ten = geometry.evaluation == "ten_crop"
+    for side in (math.floor(size / geometry.fraction),) if ten else geometry.scales:
+        larger = resized(geometry, image, side)
+        free = larger.height - size, larger.width - size
+        corners = boxes.five_corners(*free) if ten else boxes.grid_corners(*free, GRID)
+        for top, left in corners:
+            yield larger.crop((left, top, left + size, top + size))
+
+
+def _below_each_other(images: list[Image.Image]) -> Image.Image:
+    """Images of one size as one."""
+    width, height = images[0].size
+    strip = Image.new(images[0].mode, (width, height * len(images)))
+    for number, image in enumerate(images):
+        strip.paste(image, (0, number * height))
+    return strip
 
 
 def drawn(

@@ -6,6 +6,7 @@ else: the same on any number of threads, processes and hosts, and after a resume
 """
 
 import dataclasses
+import math
 
 import numpy as np
 from PIL import Image
@@ -13,11 +14,13 @@ from PIL import Image
 from cnnjax.errors import UserError, unknown_name
 
 TRAIN = ("center", "resize_crop", "scale_crop", "random_resized_crop")
-EVALUATION = ("center", "resize_crop")
+EVALUATION = ("center", "resize_crop", "ten_crop", "multi_scale")
 INTERPOLATIONS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
 }
+# Crops of 'multi_scale' along each side.
+GRID = 5
 # Numbers a draw has: ten sizes of two, a place of two, a side.
 DRAWS = 2 * 10 + 2 + 1
 # Tells these draws from others that have the same key.
@@ -35,12 +38,20 @@ class Geometry:
         al. 2015, Simonyan and Zisserman 2014) or 'random_resized_crop' (a box of a
         drawn share of the area and a drawn aspect, resized to `size`; Szegedy et al.
         2014).
-      evaluation: 'center', or 'resize_crop' (the shorter side to `size` / `fraction`,
-        rounded down, and the middle of it).
+      evaluation: 'center', 'resize_crop' (the shorter side to `size` / `fraction`,
+        rounded down, and the middle of it), 'ten_crop' (of the same: corners and
+        middle, each mirrored too; Krizhevsky et al. 2012, section 4.1, who cut them
+        out of the middle square, while here as in torchvision the corners are those of
+        the whole photograph) or 'multi_scale' (at each of `scales` a regular grid of 5
+        x 5 crops, each mirrored too; the multi-crop evaluation of Simonyan and
+        Zisserman 2014, section 3.2, not the dense one there and in He et al. 2015).
+        The last two count at the end of training; before, and for images of a user,
+        the middle is seen.
       shorter_side: of a photograph, in pixels.
       area: smallest and largest share of the area.
       aspect: smallest and largest width / height.
       fraction: share of the shorter side that an evaluation sees.
+      scales: shorter sides of 'multi_scale', in pixels.
       interpolation: a key of `INTERPOLATIONS`; 'center' is always bilinear.
 
     Raises:
@@ -53,6 +64,7 @@ class Geometry:
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     fraction: float = 0.875
+    scales: tuple[int, ...] = (256, 384, 512)
     interpolation: str = "bilinear"
 
     def __post_init__(self):
@@ -66,6 +78,11 @@ class Geometry:
         _check_range("shorter_side", self.shorter_side, 1, 2**14)
         _check_range("area", self.area, 1e-6, 1)
         _check_range("aspect", self.aspect, 1e-3, 1e3)
+        if not (self.scales and 1 <= min(self.scales) <= max(self.scales) <= 2**14):
+            raise UserError(
+                f"config.geometry.scales={tuple(self.scales)} are no shorter sides: "
+                f"give one or more, from 1 to {2**14} pixels"
+            )
         if not 0.1 <= self.fraction <= 1:
             raise UserError(
                 f"config.geometry.fraction={self.fraction} is out of range: give 0.1 "
@@ -79,10 +96,33 @@ class Geometry:
 
     @property
     def mark(self) -> str:
-        """What it does to images that are not drawn; '' for 'center'."""
+        """What it does to an image that is seen once, not drawn; '' for 'center'."""
         if self.evaluation == "center":
             return ""
-        return repr((self.evaluation, self.fraction, self.interpolation))
+        return repr(("resize_crop", self.fraction, self.interpolation))
+
+    @property
+    def once(self) -> "Geometry":
+        """The same for images that are seen once."""
+        several = self.num_views > 1
+        return dataclasses.replace(self, evaluation="resize_crop") if several else self
+
+    @property
+    def num_views(self) -> int:
+        """Crops of an image that the last evaluation reads; mirrored ones are more."""
+        return {"ten_crop": 5, "multi_scale": GRID**2 * len(self.scales)}.get(
+            self.evaluation, 1
+        )
+
+    def words_of_views(self, size: int) -> str:
+        """Such as 'five crops of 224 pixels at a shorter side of 256'; '' for one."""
+        if self.evaluation == "ten_crop":
+            side = math.floor(size / self.fraction)
+            return f"five crops of {size} pixels at a shorter side of {side}"
+        if self.evaluation == "multi_scale":
+            sides = ", ".join(map(str, self.scales))
+            return f"{GRID}x{GRID} crops of {size} pixels at shorter sides of {sides}"
+        return ""
 
     def check(self, size: int) -> None:
         """Refuses a size of images that it cannot give."""
@@ -98,6 +138,12 @@ class Geometry:
                 f"config.geometry.shorter_side={self.shorter_side} is less than "
                 f"config.data.image_size={size}, which is cut out of it: give larger "
                 "sides or smaller images"
+            )
+        if self.evaluation == "multi_scale" and min(self.scales) < size:
+            raise UserError(
+                f"config.geometry.scales={tuple(self.scales)} has a side that is less "
+                f"than config.data.image_size={size}, which is cut out of it: give "
+                "larger sides or smaller images"
             )
 
 

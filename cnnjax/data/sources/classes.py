@@ -45,8 +45,10 @@ def only_classes(source: Source, name: str, classes: tuple[str, ...]) -> Source:
             pool, size=len(kept[key]), labels=relabelled[kept[key]].astype(np.int32)
         )
 
-    def read(pool: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = source.read(pool, kept[pool][indices])
+    def read(
+        pool: str, indices: np.ndarray, *draws: np.ndarray, **how: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = source.read(pool, kept[pool][indices], *draws, **how)
         return images, new[labels]
 
     return dataclasses.replace(

@@ -43,10 +43,13 @@ def decoding(
     shape = decoded_shape(first, name, size, request.channels or channels)
 
     def read(
-        pool: str, indices: np.ndarray, draws: np.ndarray | None = None
+        pool: str,
+        indices: np.ndarray,
+        draws: np.ndarray | None = None,
+        views: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         files, num = encoded(pool, indices), len(indices)
-        cut = cutting(geometry, size, draws)
+        cut = cutting(geometry, size, draws, views)
         pixels = decode_all(files, num, shape[2], size, convert, cut)
         return pixels, labels[pool][indices].astype(np.int32)
 

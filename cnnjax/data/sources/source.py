@@ -14,7 +14,8 @@ from cnnjax.errors import UserError, printable
 # split -> (pool, indices in rising order)
 Chosen = dict[str, tuple[str, np.ndarray]]
 # (pool, indices) -> (images uint8 [n, H, W, C], labels int32 [n]); those of files take
-# draws of `geometry.draw` as well, and are then as training sees them.
+# draws of `geometry.draw` as well, and are then as training sees them; or with
+# `views`, all views of the last evaluation, one below the other.
 Read = Callable[..., tuple[np.ndarray, np.ndarray]]
 # (pool, indices) -> (name for messages, bytes of the file) of each image
 Encoded = Callable[[str, np.ndarray], Iterator[tuple[str, bytes]]]

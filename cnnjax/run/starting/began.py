@@ -57,11 +57,16 @@ class Began:
         return stack(traverse_util.unflatten_dict(flat, sep="/"), stacks, BLOCK_AXIS)
 
     def record(self, seeds: Sequence[int]) -> dict[str, Any]:
-        """What `provenance.json` says; 'digest' is of the weights that were read."""
+        """What `provenance.json` says.
+
+        'digest' is of the weights that were read; 'outcomes' are those of the runs that
+        they belong to, by which a report tells whether these were trained anew since.
+        """
         return {
             "weights": self.start.weights,
             "origin": self.start.digest,
             "digest": self.origin.digest(seeds),
+            "outcomes": self.origin.outcomes(seeds),
             "which": self.start.which,
             "taken": self._modules(self.taken),
             "drawn": self._modules(self.drawn),

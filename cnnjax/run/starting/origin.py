@@ -28,6 +28,7 @@ from cnnjax.net.initialize import abstract_variables
 from cnnjax.net.stacked import paths_of_blocks, stacks_of
 from cnnjax.record_kinds import RESULT
 from cnnjax.records import sift_record
+from cnnjax.seal import outcome_digest
 from cnnjax.start.section import OF_FILES, Start, require_unchanged
 
 Leaves = Mapping[str, np.ndarray]
@@ -50,6 +51,7 @@ class Origin:
       read: seed -> the leaves; a seed that failed has none that are numbers.
       notes: for the user.
       unfinished: a caution where they are of a run that has not ended; '' otherwise.
+      outcomes: seeds -> those of the other run, each with its `outcome_digest`.
     """
 
     words: str
@@ -60,6 +62,7 @@ class Origin:
     read: Callable[[int], Leaves]
     notes: tuple[str, ...] = ()
     unfinished: str = ""
+    outcomes: Callable[[Sequence[int]], dict[str, str]] = lambda seeds: {}
 
     def digest(self, seeds: Sequence[int]) -> str:
         """SHA-256 of the leaves of some seeds."""
@@ -147,6 +150,7 @@ def of_run(start: Start, seed: int) -> Origin:
         parts.preprocess.statistics,
         _reader(start, shapes),
         unfinished=_unfinished(start, parts.folder / f"seed-{wanted}"),
+        outcomes=_outcomes(start),
     )
 
 
@@ -165,7 +169,23 @@ def of_planned(start: Start, parent: Any) -> Origin:
         parent.preprocess.standardize,
         parent.preprocess.statistics,
         _reader(start, shapes),
+        outcomes=_outcomes(start),
     )
+
+
+def kept_statistics(folder: Path, config: ConfigDict, seed: int) -> Statistics:
+    """The standardisation that a trained run took over, out of its own folder.
+
+    Args:
+      folder: of the run.
+      config: of the run.
+      seed: any of the run.
+
+    Raises:
+      UserError: files in the folder are of different runs.
+    """
+    parts = _load().parts_of(folder, seed, data_dir=config.data.data_dir)
+    return parts.preprocess.statistics
 
 
 def again(origin: Origin) -> Origin:
@@ -230,10 +250,25 @@ def _unfinished(start: Start, folder: Path) -> str:
     )
 
 
+def _outcomes(start: Start) -> Callable[[Sequence[int]], dict[str, str]]:
+    def of(seeds: Sequence[int]) -> dict[str, str]:
+        wanted = seeds if start.seed < 0 else (start.seed,)
+        found = {seed: _result(start.path, seed) for seed in wanted}
+        return {str(s): outcome_digest(result) for s, result in found.items() if result}
+
+    return of
+
+
 def _failed(folder: Path, seed: int) -> bool:
     """Whether a seed diverged; a crash is something else."""
+    result = _result(folder, seed)
+    return result is not None and result["status"] == "failed"
+
+
+def _result(folder: Path, seed: int) -> dict[str, Any] | None:
+    """The result of a seed that has ended by itself, in any cell of an arm."""
     for cell in (folder, *sorted(folder.glob("seeds-*"))):
         result, _ = sift_record(cell / f"seed-{seed}" / "result.json", RESULT)
-        if result and result["status"] == "failed" and not result.get("crashed"):
-            return True
-    return False
+        if result and not result.get("crashed"):
+            return result
+    return None

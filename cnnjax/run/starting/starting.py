@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
 from flax import linen as nn
@@ -15,7 +16,13 @@ from cnnjax.net.stages import stages_of
 from cnnjax.records import is_there
 from cnnjax.run.starting.began import Began, begun
 from cnnjax.run.starting.features import can_be_given
-from cnnjax.run.starting.origin import Origin, of_file, of_planned, of_run
+from cnnjax.run.starting.origin import (
+    Origin,
+    kept_statistics,
+    of_file,
+    of_planned,
+    of_run,
+)
 from cnnjax.run.starting.parts import Parts, stays_of, trainable_of
 from cnnjax.start.section import Start
 from cnnjax.training.trainable import Trainable
@@ -57,6 +64,7 @@ def start_of(
     declared: Any,
     seeds: Sequence[int],
     parent: Any,
+    trained: Path | None = None,
 ) -> Starting:
     """Builds and checks the start of a run.
 
@@ -69,6 +77,9 @@ def start_of(
       declared: of `abstract_variables`.
       seeds: of the run.
       parent: `Run` that it starts from and that is not trained yet, or None.
+      trained: its own folder, if it is trained and only evaluated. Then nothing is
+        asked of its origin, which may be gone or have other weights by now, and no
+        features are computed once, which would be of those weights.
 
     Raises:
       UserError: weights that do not fit, or nothing that trains.
@@ -80,6 +91,10 @@ def start_of(
     per_epoch = len(dataset.train) / config.train.batch_size
     trainable = trainable_of(start, parts, declared["params"], per_epoch)
     stays = stays_of(start, parts, declared)
+    if trained is not None:
+        own = start.weights and start.preprocess == "source"
+        kept = kept_statistics(trained, config, seeds[0]) if own else None
+        return Starting(None, trainable, stays, statistics=kept)
     featured = can_be_given(model, declared, trainable, stays, config, dataset)
     began = statistics = None
     if start.weights:

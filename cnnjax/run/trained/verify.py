@@ -1,6 +1,5 @@
 """Evaluates the weights that a run kept, and compares with what it reported."""
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,14 +37,12 @@ def verify_run(folder: Path, name: str, data_dir: str = "") -> list[dict[str, An
     config = stored_config(folder / "config.json")
     if data_dir:
         config.data.data_dir = data_dir
-    run = set_up(config)
+    run = set_up(config, trained=folder)
     records = RunFolder(folder, run, name)
     results = records.finished_results()
     if results is None:
         return []
-    # Features would be of the weights it started from, as they are now.
-    by_weights = dataclasses.replace(run, featured=False)
-    found = _evaluated(by_weights, folder, records)
+    found = _evaluated(run, folder, records)
     if isinstance(found, str):
         return [_row(result, UNVERIFIED, found) for result in results]
     return [_compared(result, found[i]) for i, result in enumerate(results)]

@@ -10,6 +10,7 @@ from cnnjax.ablation.report.plots.figures import Panel
 from cnnjax.studies.look.section import Choice, Section, group, slug
 from cnnjax.studies.look.seen import of_different_classes, title_of
 from cnnjax.studies.look.subject import Pictures, Subject
+from cnnjax.views.curvature import sharpness
 from cnnjax.views.drawing import charts
 from cnnjax.views.drawing.pictures import neighbour_panel
 from cnnjax.views.landscape import (
@@ -17,12 +18,11 @@ from cnnjax.views.landscape import (
     around,
     directions,
     projected,
-    sharpness,
     surface,
 )
+from cnnjax.views.likeness import cka_matrix
 from cnnjax.views.passes import DoesNotApply
 from cnnjax.views.spaces import (
-    cka_matrix,
     linear_error,
     neighbours,
     pooled,

@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from cnnjax.ablation.define import Axis
 from cnnjax.ablation.execute import dry_run
 from cnnjax.ablation.execute.dispatch import train_cells
 from cnnjax.ablation.execute.dry_run import estimate
 from cnnjax.ablation.execute.jobs import write_jobs
-from cnnjax.ablation.execute.taken import take_published
+from cnnjax.ablation.execute.taken import take_published, takeable
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.published import (
     PublishedRun,
@@ -27,6 +28,7 @@ from cnnjax.records import read_json, write_json
 from cnnjax.run.single import evaluate
 from cnnjax.run.trained.load import load_run
 from cnnjax.seal import sealed_with
+from tests.ablation.small_transfer import get_ablation
 from tests.ablation.synthetic_sweep import write_cells
 
 FACTS = {"num_params": 1, "multiply_adds": 1, "epochs": 1.0, "steps": 20}
@@ -248,6 +250,65 @@ def test_there_are_no_weights_of_runs_that_were_taken(published, tmp_path):
         evaluate(tmp_path / "plain-8", weights="last", statistics="", data_dir="")
     with pytest.raises(UserError, match=words):
         load_run(tmp_path / "plain-8")
+
+
+@pytest.fixture(scope="module")
+def transferred(tmp_path_factory):
+    """A report of arms of which some start from others."""
+    runs, folder = (tmp_path_factory.mktemp(name) for name in ("runs", "chain"))
+    plan = plan_in(runs, ablation=get_ablation())
+    write_plan(plan, {cell.name: FACTS for cell in plan.cells})
+    write_cells(runs)
+    write_published(collect(runs), runs, folder, str, 300_000)
+    return folder
+
+
+def with_arms(**more):
+    """The small ablation of transfer with further arms."""
+    ablation = get_ablation()
+    axis = Axis("way", ablation.axes[0].values | more)
+    return dataclasses.replace(ablation, axes=[axis])
+
+
+MORE = {"starts_from": "probe", "train.epochs": 2.0}
+
+
+@pytest.mark.parametrize("taken_before", [False, True])
+def test_what_a_new_arm_starts_from_is_trained(transferred, tmp_path, taken_before):
+    """A report keeps no weights, so the whole chain before the new arm is."""
+    known = read_published(transferred)
+    if taken_before:
+        take(plan_in(tmp_path, None, known, get_ablation()), known)
+        assert missing(tmp_path) == []
+    plan = plan_in(tmp_path, None, known, with_arms(more=MORE))
+    left = [] if taken_before else ["scratch", "all"]
+    assert takeable(plan, known) == left
+    said = take(plan, known)
+    assert said[:2] == [
+        f"{arm} is trained and not taken from small_transfer-smoke, which keeps no "
+        f"weights: {child} starts from them"
+        for arm, child in (("source", "probe"), ("probe", "more"))
+    ]
+    arms = ("source", "probe", "more")
+    assert missing(tmp_path) == [(arm, seed) for arm in arms for seed in (0, 1)]
+    assert not (tmp_path / "source/provenance.json").exists()
+    # Another start says it again and changes nothing.
+    assert take(plan, known)[:2] == said[:2]
+
+
+def test_new_seeds_of_an_arm_need_only_new_seeds_of_its_start(transferred, tmp_path):
+    known = read_published(transferred)
+    plan = plan_in(tmp_path, 3, known, get_ablation())
+    assert "trained and not taken" not in " ".join(take(plan, known))
+    assert {seed for _, seed in missing(tmp_path)} == {2}
+
+
+def test_one_seed_for_all_that_was_taken_is_trained(transferred, tmp_path):
+    known = read_published(transferred)
+    ablation = with_arms(more=MORE | {"start.seed": 0, "starts_from": "source"})
+    plan = plan_in(tmp_path, None, known, ablation)
+    assert take(plan, known)[0].startswith("source is trained and not taken")
+    assert {arm for arm, _ in missing(tmp_path)} == {"source", "more"}
 
 
 def with_nets(*nets):

@@ -10,8 +10,9 @@ import pytest
 from cnnjax.ablation.judge.collect import collect
 from cnnjax.ablation.judge.verdicts import judge
 from cnnjax.records import read_json, write_json
-from cnnjax.seal import sealed
-from tests.ablation.synthetic_sweep import edit_result
+from cnnjax.seal import outcome_digest, sealed
+from tests.ablation.small_transfer import get_ablation
+from tests.ablation.synthetic_sweep import edit_result, write_sweep
 
 SEED_0, SEED_1 = "plain-8/seed-0", "plain-8/seed-1"
 
@@ -152,3 +153,56 @@ def test_a_run_that_diverged_elsewhere_is_no_guess(sweep_dir):
     ablation = dataclasses.replace(sweep.ablation, diverged_error=90.0)
     sweep = dataclasses.replace(sweep, ablation=ablation)
     assert set(sweep.values("train_error")["plain-8"]) == {2, 4}
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """Arms that start from others, each with the outcome of its start."""
+    write_sweep(tmp_path, "smoke", (0, 1), get_ablation())
+    path = tmp_path / "plan.json"
+    plan = read_json(path)
+    for arm, parent in (("probe", "source"), ("all", "probe")):
+        described = next(known for known in plan["arms"] if known["name"] == arm)
+        described["starts_from"] = parent
+        outcomes = {
+            str(seed): outcome_digest(
+                read_json(tmp_path / parent / f"seed-{seed}/result.json")
+            )
+            for seed in (0, 1)
+        }
+        start = {"weights": parent, "digest": "0", "outcomes": outcomes}
+        provenance = tmp_path / arm / "provenance.json"
+        write_json(provenance, read_json(provenance) | {"start": start})
+    write_json(path, plan)
+    return tmp_path
+
+
+def retrain(folder, **changes):
+    path = folder / "seed-1/result.json"
+    result = read_json(path)
+    result["final"]["test"] |= changes
+    write_json(path, result | {"cost": {"run_seconds": 9.0}})
+
+
+def test_a_start_that_was_trained_anew_is_named_with_the_claims_on_it(chain):
+    assert collect(chain).warnings == []
+    retrain(chain / "source")  # came out as before
+    assert collect(chain).warnings == []
+    retrain(chain / "source", loss=0.125)
+    (claim,) = get_ablation().claims
+    assert collect(chain).warnings == [
+        "probe was trained from weights of source that are others by now: move its "
+        "folder away, and the same command trains it again. On it rests: "
+        f"{claim.name}."
+    ]
+    assert {row.status for row in collect(chain).rows} == {"done"}
+
+
+def test_runs_of_before_say_nothing_of_their_start(chain):
+    for arm in ("probe", "all"):
+        path = chain / arm / "provenance.json"
+        record = read_json(path)
+        del record["start"]["outcomes"]
+        write_json(path, record)
+    retrain(chain / "source", loss=0.125)
+    assert collect(chain).warnings == []

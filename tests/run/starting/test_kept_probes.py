@@ -1,12 +1,16 @@
 """A linear probe that is on disk is evaluated by its own weights, without features."""
 
+import shutil
+
 import jax
 import numpy as np
 import pytest
 
+from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.net.forward import forward_eval
 from cnnjax.record_kinds import CLOSE, EXACT
+from cnnjax.records import read_json, write_json
 from cnnjax.run import single
 from cnnjax.run.cautions import cautions
 from cnnjax.run.setup import set_up
@@ -14,6 +18,7 @@ from cnnjax.run.trained.load import load_run
 from cnnjax.run.trained.verify import verify_run
 from cnnjax.training.multi_view import PLAIN, Views
 from tests.run.tiny import fit, tiny_config
+from tests.slow import slow
 
 NET = {"depth": 4, "widths": (4,)}
 
@@ -85,3 +90,24 @@ def test_other_statistics_of_a_probe_are_those_asked_for(probe, monkeypatch):
     )
     assert batch != running
     assert precise == running  # those of norms that stay are not estimated again
+
+
+@pytest.mark.parametrize("preprocess", ["source", slow("own")])
+def test_a_moved_run_is_evaluated_without_what_it_started_from(
+    probe, tmp_path, monkeypatch, preprocess
+):
+    """Its checkpoint has all weights, and its folder the standardisation."""
+    moved = shutil.copytree(probe, tmp_path / "moved")
+    config = read_json(moved / "config.json")
+    config["start"]["folder"] = str(tmp_path / "gone")
+    config["start"]["preprocess"] = preprocess
+    if preprocess == "own":  # of the same images: the same numbers
+        monkeypatch.setattr(single.RunFolder, "check_metadata", lambda *_: None)
+    write_json(moved / "config.json", config)
+    before = loss_of(probe, monkeypatch)
+    assert loss_of(moved, monkeypatch) == before
+    with pytest.raises(UserError, match=r"the start weights .*gone/parent are gone"):
+        set_up(single.stored_config(moved / "config.json"))
+    if preprocess == "source":
+        rows = verify_run(moved, "tiny")
+        assert {row["outcome"] for row in rows} <= {EXACT, CLOSE}

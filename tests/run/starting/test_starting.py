@@ -13,10 +13,12 @@ from cnnjax.errors import UserError
 from cnnjax.interrupt import Stopped
 from cnnjax.net.forward import features_of
 from cnnjax.net.stacked import stacks_of, unstack
+from cnnjax.records import read_json
 from cnnjax.run.setup import initial_state, set_up
 from cnnjax.run.starting import starting
 from cnnjax.run.starting.origin import NoStart
 from cnnjax.run.trained.load import load_run
+from cnnjax.seal import outcome_digest
 from tests.run.tiny import fit, tiny_config
 from tests.slow import slow
 
@@ -182,6 +184,10 @@ def test_start_weights_that_were_changed_are_refused(parent, tmp_path):
     record = json.loads(path.read_text())
     assert record["start"]["drawn"] == []
     assert record["start"]["taken"] == ["stem", "stage1", "stage2", "head"]
+    assert record["start"]["outcomes"] == {
+        str(seed): outcome_digest(read_json(parent / f"seed-{seed}" / "result.json"))
+        for seed in SEEDS
+    }
     again = fit(set_up(config), tmp_path / "run")
     assert again.shown.first_step == 3
     record["start"]["digest"] = "0" * 64
