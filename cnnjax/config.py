@@ -19,7 +19,9 @@ from cnnjax.definitions import definition, definition_path
 from cnnjax.errors import UserError, near_matches, shown
 
 # Keys that change the location of files or the output, never a number in a result.
-IRRELEVANT = ("data.data_dir", "start.folder", "log.", "checkpoint.")
+# The images that are measured are in the fingerprint of the data.
+_ELSEWHERE = ("data.data_dir", "data.measured_images", "start.folder")
+IRRELEVANT = (*_ELSEWHERE, "log.", "checkpoint.")
 # Keys whose value is a path; '' for none.
 PATHS = ("data.data_dir", "start.folder")
 # Keys of execution change only rounding, so a run may be resumed with other values.
@@ -70,6 +72,7 @@ BEFORE: dict[str, Any] = {
     "start.norm_parameters": True,
     "data.exclude": [],
     "data.label_noise": 0.0,
+    "data.measured_images": 0,
     "eval.flip": False,
     "eval.crops": "whole",
     "eval.crop_size": 0,

@@ -68,6 +68,9 @@ def get_config() -> ml_collections.ConfigDict:
         exclude=(),
         # [0, 1); share of the labels of the training pool that become another class
         label_noise=0.0,
+        # Training images of a set that does not fit memory, drawn by split_seed, whose
+        # statistics standardise all where augment.standardize measures; 0 = all
+        measured_images=10_000,
     )
     config.geometry = section(
         # Which part of a photograph training sees: center | resize_crop | scale_crop |

@@ -195,6 +195,7 @@ def test_batches_that_do_not_divide_name_the_nearest():
 # Keys of file locations and output; all others change a result.
 IRRELEVANT = {
     "data.data_dir",
+    "data.measured_images",
     "start.folder",
     "log.every_epochs",
     "log.tensorboard",

@@ -31,6 +31,7 @@ from cnnjax.data.split import (
     left_in,
     require_shape,
 )
+from cnnjax.data.standardize import sample_of
 from cnnjax.errors import UserError, unknown_name
 
 # Add a data set: its file, and one line here.
@@ -100,8 +101,7 @@ def load_dataset(request: Request) -> Dataset:
     num_images = sum(len(indices) for _, indices in chosen.values())
     delivery = request.delivery
     if delivery == "auto":
-        fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
-        fits &= not request.geometry.of_files
+        fits = fits_memory(source, request, chosen)
         delivery = "resident" if fits else "streaming"
     streaming = delivery == "streaming"
     require_memory(
@@ -178,7 +178,8 @@ def open_source(request: Request) -> Source:
 def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
     """The data set whose images are read when they are needed."""
     shape, from_files = source.image_shape, source.root is not None
-    mark, stamp = streamed_marks(source, request, chosen)
+    sample = _sample(source, request, chosen)
+    mark, stamp = streamed_marks(source, request, chosen, sample)
     splits = {
         split: StreamedSplit(
             split,
@@ -189,10 +190,29 @@ def streamed(source: Source, request: Request, chosen: Chosen) -> Dataset:
             stamp,
             drawn=request.geometry.train != "center",
             num_views=request.geometry.num_views,
+            sample=sample if split == "train" else None,
         )
         for split, of_split in chosen.items()
     }
     return _dataset(source, request, chosen, splits, mark)
+
+
+def _sample(source: Source, request: Request, chosen: Chosen) -> np.ndarray | None:
+    """The training images that are measured; None for all of them.
+
+    What could be in memory is measured as it is there.
+    """
+    if fits_memory(source, request, chosen):
+        return None
+    num = len(chosen["train"][1])
+    return sample_of(num, request.measured_images, request.split_seed)
+
+
+def fits_memory(source: Source, request: Request, chosen: Chosen) -> bool:
+    """Whether delivery 'auto' keeps a set in memory."""
+    num_images = sum(len(indices) for _, indices in chosen.values())
+    fits = num_images * math.prod(source.image_shape) <= RESIDENT_BYTES
+    return fits and not request.geometry.of_files
 
 
 def _dataset(

@@ -27,15 +27,17 @@ def fingerprint(splits: Iterable[Split]) -> str:
     return digest.hexdigest()[:16]
 
 
-def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[str, str]:
+def streamed_marks(
+    source: Source, request: Request, chosen: Chosen, sample: np.ndarray | None = None
+) -> tuple[str, str]:
     """What tells a streamed set from others, without decoding it.
 
     The first covers the names below the set's folder and the sizes of its files, the
     content of its own metadata (files *.json), how images are cropped, the names of the
-    classes, labels that no name tells (`Source.mark`), and which images make up each
-    split. So it does not see a file that was
-    changed to another of equal size, and it is not the fingerprint that the same images
-    have in memory.
+    classes, labels that no name tells (`Source.mark`), which images make up each
+    split, and the sample of them that standardises all, if there is one. So it does not
+    see a file that was changed to another of equal size, and it is not the fingerprint
+    that the same images have in memory.
 
     The second covers what the system says of these files where they are: a copy may be
     given the time of what it replaces (`cp -p`); the time of the change itself, and the
@@ -76,6 +78,9 @@ def streamed_marks(source: Source, request: Request, chosen: Chosen) -> tuple[st
         pool, indices = chosen[split]
         digest.update(f"{split} {pool} {len(indices)}\n".encode())
         digest.update(indices.astype("<i8").data)
+    if sample is not None:
+        digest.update(b"measured")
+        digest.update(sample.astype("<i8").data)
     return digest.hexdigest()[:16], stamp.hexdigest()[:16]
 
 

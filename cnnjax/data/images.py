@@ -21,6 +21,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from cnnjax.data.cutting.cuts import Cut, center_square, evaluated
 from cnnjax.data.cutting.geometry import CENTER, Geometry
+from cnnjax.data.cutting.raw import Raw
 from cnnjax.errors import UserError
 
 # Goes up when files are decoded to other pixels than before: what is kept of decoded
@@ -139,7 +140,9 @@ def decode_all(
     """
     result: Any = None  # until the first image tells its shape
     for i, (name, content) in enumerate(encoded):
-        image = upright(name, content)
+        # Cut where they are: most of a large one is never copied.
+        raw = Raw.of(content) if size and cut and channels == 3 else None
+        image: Any = raw or upright(name, content)
         if channels == 1 and image.mode != "L" and not convert:
             raise UserError(
                 f"{name} is in colour, the first image of the set is grey: set "
@@ -370,7 +373,9 @@ def _grey_of_tiff(image: Image.Image) -> tuple[int, bool]:
     return bits, tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
 
 
-def _pixels(image: Image.Image, channels: int) -> np.ndarray:
+def _pixels(image: Any, channels: int) -> np.ndarray:
+    if isinstance(image, Raw):
+        return image.pixels
     width, height = image.size
     # A fifth faster than np.asarray(image).
     flat = np.frombuffer(image.tobytes(), np.uint8)

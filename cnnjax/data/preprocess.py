@@ -12,7 +12,7 @@ from PIL import Image
 from cnnjax.data.augment import apply_statistics
 from cnnjax.data.cutting.geometry import CENTER, Geometry
 from cnnjax.data.images import as_viewed, resize_batch, with_channels
-from cnnjax.data.standardize import Statistics
+from cnnjax.data.standardize import Sample, Statistics
 from cnnjax.errors import UserError
 
 COLOURS = {1: "grey", 3: "RGB"}
@@ -78,6 +78,7 @@ class Preprocess:
         channel, or [H][W][C].
         """
         height, width, channels = self.image_shape
+        sample = self.statistics.sample
         return {
             "height": height,
             "width": width,
@@ -93,16 +94,21 @@ class Preprocess:
                 "interpolation": self.geometry.interpolation,
             },
             "words": self.words(),
+            **({"sample": sample.record()} if sample else {}),
         }
 
     @classmethod
     def of_record(cls, record: dict[str, Any]) -> "Preprocess":
         """The inverse of `record`."""
         mean, std = (_array(record[key]) for key in ("mean", "std"))
+        sample = record.get("sample")
+        if sample:
+            errors = {key: tuple(sample[key]) for key in ("mean_error", "std_error")}
+            sample = Sample(**(sample | errors))
         return cls(
             (record["height"], record["width"], record["channels"]),
             record["standardize"],
-            Statistics(mean, std, record["per_image"]),
+            Statistics(mean, std, record["per_image"], sample),
             record["to_grey"],
             # Older ones saw the centred square.
             Geometry(**record.get("geometry", {})),

@@ -43,6 +43,8 @@ class Request:
         training split lacks; which images validate and test does not change.
       label_noise: share of the training pool, below 1, whose labels become another
         class where they train, chosen by `split_seed`; see `labels.planted`.
+      measured_images: of a streamed set that does not fit memory, training images whose
+        statistics standardise all, chosen by `split_seed`; 0 = all of them.
 
     Raises:
       UserError: a value out of range.
@@ -64,6 +66,7 @@ class Request:
     geometry: Geometry = CENTER
     exclude: tuple[int, ...] = ()
     label_noise: float = 0.0
+    measured_images: int = 0
 
     @property
     def holds_out(self) -> bool:
@@ -75,7 +78,8 @@ class Request:
             raise unknown_name(
                 "delivery", self.delivery, DELIVERIES, "config.data.delivery"
             )
-        for key in ("num_train", "image_size", "num_classes", "split_seed"):
+        keys = ("num_train", "image_size", "num_classes", "split_seed")
+        for key in (*keys, "measured_images"):
             value = getattr(self, key)
             if value < 0:
                 raise UserError(

@@ -57,6 +57,7 @@ class StreamedSplit:
         the fingerprint does not see other pixels in a file of equal size.
       drawn: whether training sees another part of an image each time.
       num_views: of an image in the last evaluation.
+      sample: positions of those whose statistics standardise all; None for all.
     """
 
     streamed: ClassVar[Literal[True]] = True
@@ -69,9 +70,14 @@ class StreamedSplit:
     stamp: str = ""
     drawn: bool = False
     num_views: int = 1
+    sample: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def sampled(self) -> "StreamedSplit":
+        """The images of the sample."""
+        return dataclasses.replace(self, indices=self.indices[self.sample], sample=None)
 
     def read(
         self, indices: np.ndarray, *draws: np.ndarray

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,50 @@ from cnnjax.errors import UserError, shown, unknown_name
 # Images summed at once: 1,000 squares of a byte fit in 32 bits.
 BLOCK = 1000
 STREAMED_BLOCK = 256  # the same for images that are read for it, to take less memory
+_STREAM = 0x73616D706C65  # tells these draws from others that have the same key
 # Sums on disk: oldest entries go first beyond this.
 MOST_BYTES = 2**28
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Of which images statistics are, and how sure that makes them.
+
+    Args:
+      images: how many were measured.
+      of: so many.
+      mean_error: standard error of the mean of each channel, where white is 1; of
+        'pixel_mean' that of the least sure pixel.
+      std_error: likewise of the standard deviation; () where nothing is divided by it.
+
+    Source: Cochran 1977, Sampling Techniques, section 2.6 (sampling without
+    replacement); images are the units, and errors of the deviation are linearised.
+    """
+
+    images: int
+    of: int
+    mean_error: tuple[float, ...]
+    std_error: tuple[float, ...]
+
+    def words(self) -> str:
+        """A sentence for the user."""
+        errors = f"standard error {_four(self.mean_error)} of the mean"
+        if self.std_error:
+            errors += f", {_four(self.std_error)} of the deviation"
+        return (
+            f"standardised by {self.images:,} of {self.of:,} training images: "
+            f"{errors}, where white is 1 (config.data.measured_images; 0 = all)"
+        )
+
+    def record(self) -> dict[str, Any]:
+        """As JSON."""
+        errors = list(self.mean_error), list(self.std_error)
+        keys = ("mean_error", "std_error")
+        return dataclasses.asdict(self) | dict(zip(keys, errors, strict=True))
+
+
+def _four(values: Sequence[float]) -> str:
+    return f"({', '.join(f'{value:.4f}' for value in values)})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +71,13 @@ class Statistics:
       mean: float32, [1, 1, 1, C], or [1, H, W, C] for 'pixel_mean', or a scalar 0.
       std: float32, [1, 1, 1, C] or a scalar 1.
       per_image: each image also gets mean 0 and standard deviation 1 of its own.
+      sample: of which images, where these are not all.
     """
 
     mean: np.ndarray | np.float32
     std: np.ndarray | np.float32
     per_image: bool = False
+    sample: Sample | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,8 +219,8 @@ def measure_split(
 ) -> Statistics:
     """As `measure`, for a split that may have to be read for it.
 
-    A streamed split is read once, by each process its local slice of the batches; the
-    sums are kept in the user's cache folder.
+    A streamed split, or its sample, is read once, by each process its local slice of
+    the batches; the sums are kept in the user's cache folder.
 
     Args:
       standardize: as for `measure`.
@@ -195,18 +239,66 @@ def measure_split(
     of_kind = standardisation(standardize, split.image_shape[-1])
     if isinstance(of_kind, Statistics):
         return of_kind
+    sampled = split.sample is not None
+    chosen = split.sampled() if sampled else split
     # Pillow's releases may decode JPEG to other pixels.
     words = f"{fingerprint} {split.stamp} {PIL.__version__}"
+    words += f" {len(chosen)} of {len(split)}" * sampled
     key = hashlib.sha256(words.encode()).hexdigest()[:32]
-    found: Any = array_cache.find("statistics", key, ("total", "squares"))
+    names = ("total", "squares", *(["each"] if sampled else []))
+    found: Any = array_cache.find("statistics", key, names)
     found_by = over_processes(np.array([found is not None], np.int64))
     if found_by[0] < num_processes:
-        own = _add_up_streamed(split, process, num_processes)
-        found = over_processes(own)
-        array_cache.keep(
-            "statistics", key, MOST_BYTES, total=found[0], squares=found[1]
+        each = np.zeros((len(chosen), 2, split.image_shape[-1]), np.int64)
+        own = _add_up_streamed(
+            chosen, process, num_processes, each if sampled else None
         )
-    return of_kind(Sums(len(split), *found))
+        found = [*over_processes(own), *([over_processes(each)] if sampled else [])]
+        kept = dict(zip(names, found, strict=True))
+        array_cache.keep("statistics", key, MOST_BYTES, **kept)
+    sums = Sums(len(chosen), *found[:2])
+    statistics = of_kind(sums)
+    if not sampled:
+        return statistics
+    sample = _sample(sums, found[2], len(split), of_pixels=standardize == "pixel_mean")
+    return dataclasses.replace(statistics, sample=sample)
+
+
+def _sample(sums: Sums, each: np.ndarray, of: int, of_pixels: bool) -> Sample:
+    """Args: `each` has grey levels and squares added up by image, [n, 2, C]."""
+    num, (height, width, _) = len(each), sums.total.shape
+    share = (1 - num / of) / max(num - 1, 1)
+    if of_pixels:
+        mean = sums.total / num
+        variance = np.maximum(sums.squares / num - mean**2, 0) * share
+        errors = np.sqrt(variance.max(axis=(0, 1))) / 255
+        return Sample(num, of, tuple(errors.tolist()), ())
+    means, squares = np.moveaxis(each / (height * width), 1, 0)
+    mean = means.mean(axis=0)
+    variance = squares.mean(axis=0) - mean**2
+    of_mean = np.sqrt(means.var(axis=0) * share)
+    of_variance = np.sqrt((squares - 2 * mean * means).var(axis=0) * share)
+    # A channel that is constant has no deviation.
+    of_std = of_variance / (2 * np.sqrt(np.where(variance > 1e-6, variance, np.inf)))
+    errors = (of_mean / 255).tolist(), (of_std / 255).tolist()
+    return Sample(num, of, *map(tuple, errors))
+
+
+def sample_of(num: int, wanted: int, seed: int) -> np.ndarray | None:
+    """Positions of a sample without replacement, in rising order; None for all.
+
+    Philox in counter mode gives each position a number; those with the lowest are
+    taken. So the sample is a function of the arguments on any machine.
+
+    Args:
+      num: images of the split.
+      wanted: images of the sample; 0 = all.
+      seed: 0 to 2**32 - 1.
+    """
+    if not 0 < wanted < num:
+        return None
+    numbers = np.random.Philox(key=[seed, _STREAM]).random_raw(num)
+    return np.sort(np.argsort(numbers, kind="stable")[:wanted])
 
 
 def add_up(blocks: Iterable[np.ndarray], shape: tuple[int, int, int]) -> np.ndarray:
@@ -225,9 +317,19 @@ def add_up(blocks: Iterable[np.ndarray], shape: tuple[int, int, int]) -> np.ndar
 
 
 def _add_up_streamed(
-    split: StreamedSplit, process: int, num_processes: int
+    split: StreamedSplit,
+    process: int,
+    num_processes: int,
+    each: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Sums over the local slices of a process: a stretch of each batch."""
+    """Sums over the local slices of a process: a stretch of each batch.
+
+    Args:
+      split: read from.
+      process: number of this one.
+      num_processes: how many there are.
+      each: [n, 2, C], takes the sums of each image.
+    """
     batch = STREAMED_BLOCK * num_processes
     start = STREAMED_BLOCK * process
     with EvalStream(
@@ -236,5 +338,21 @@ def _add_up_streamed(
         positions=np.arange(start, start + STREAMED_BLOCK),
         ahead=max(2, num_cores() // 4),
     ) as batches:
-        # Black images, which fill up the last batch, add nothing.
-        return add_up((images for images, _, _ in batches), split.image_shape)
+
+        def blocks() -> Iterator[np.ndarray]:
+            for number, (images, _, mask) in enumerate(batches):
+                if each is not None:
+                    first = number * batch + start
+                    own = images[mask > 0]
+                    each[first : first + len(own)] = _of_each(own)
+                # Black images, which fill up the last batch, add nothing.
+                yield images
+
+        return add_up(blocks(), split.image_shape)
+
+
+def _of_each(images: np.ndarray) -> np.ndarray:
+    """Grey levels and their squares added up over the pixels of each, [n, 2, C]."""
+    levels = images.sum(axis=(1, 2), dtype=np.int64)
+    squares = np.square(images, dtype=np.uint16).sum(axis=(1, 2), dtype=np.int64)
+    return np.stack([levels, squares], axis=1)

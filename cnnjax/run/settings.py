@@ -8,6 +8,7 @@ from cnnjax.config import splat
 from cnnjax.data.cutting.geometry import Geometry
 from cnnjax.data.dataset import Dataset
 from cnnjax.data.request import Request
+from cnnjax.data.standardize import STANDARDIZE
 from cnnjax.devices.distributed import num_processes
 from cnnjax.devices.layout import nearest, parse_layout
 from cnnjax.errors import UserError, in_range, unknown_name
@@ -28,7 +29,10 @@ def data_request(config: ConfigDict) -> Request:
     Raises:
       UserError: a key or value that is not understood.
     """
-    return splat("data", Request, config.data, geometry=geometry_of(config))
+    asked = splat("data", Request, config.data, geometry=geometry_of(config))
+    if callable(STANDARDIZE.get(config.augment.standardize)):
+        return asked
+    return dataclasses.replace(asked, measured_images=0)  # nothing is measured
 
 
 def pixels_of_batch(config: ConfigDict, dataset: Dataset) -> int:

@@ -23,6 +23,7 @@ from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest
 from cnnjax.run.delivery import delivery_of
 from cnnjax.run.folder import RunFolder, refuse_without_weights
+from cnnjax.run.images.prepare import sample_lines
 from cnnjax.run.images.views import check_views
 from cnnjax.run.loop import fit, require_some_success
 from cnnjax.run.outcome import in_words
@@ -49,7 +50,7 @@ def train(config: ConfigDict, workdir: Path, name: str) -> int:
             progress.say(line)
         if run.parallel.layout.num_devices > 1:
             progress.say(run.laid_out())
-        for line in start_lines(run):
+        for line in (*sample_lines(run), *start_lines(run)):
             progress.say(line)
         for sentence in cautions(run).values():
             progress.say(f"note: {sentence}")
@@ -100,7 +101,7 @@ def print_dry_run(config: ConfigDict) -> int:
     )
     if run.dataset.train.streamed and run.dataset.train.from_files:
         say(_balance(run, reading_rate(run.dataset.train)))
-    for line in start_lines(run):
+    for line in (*sample_lines(run), *start_lines(run)):
         say(line)
     for sentence in cautions(run).values():
         say(f"note: {sentence}")

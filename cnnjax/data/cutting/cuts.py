@@ -12,6 +12,7 @@ from PIL import Image
 
 from cnnjax.data.cutting import boxes
 from cnnjax.data.cutting.geometry import GRID, INTERPOLATIONS, Geometry
+from cnnjax.data.cutting.raw import Raw
 from cnnjax.errors import UserError
 
 # (number of the image in the batch, upright image) -> what is seen of it
@@ -68,7 +69,8 @@ def _below_each_other(images: list[Image.Image]) -> Image.Image:
     width, height = images[0].size
     strip = Image.new(images[0].mode, (width, height * len(images)))
     for number, image in enumerate(images):
-        strip.paste(image, (0, number * height))
+        whole = image.image() if isinstance(image, Raw) else image
+        strip.paste(whole, (0, number * height))
     return strip
 
 

@@ -67,3 +67,13 @@ def prepared(
         geometry=geometry_of(config).once,
     )
     return Prepared(augment, preprocess)
+
+
+def sample_lines(run: Any) -> list[str]:
+    """A sentence where a sample standardises all images.
+
+    Args:
+      run: of `set_up`.
+    """
+    sample = run.preprocess.statistics.sample
+    return [sample.words()] if sample else []

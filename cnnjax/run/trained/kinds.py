@@ -8,7 +8,7 @@ from cnnjax.data.cutting.geometry import EVALUATION, INTERPOLATIONS
 from cnnjax.data.standardize import Statistics, standardisation
 from cnnjax.errors import UserError
 from cnnjax.net.execution import EXECUTION
-from cnnjax.record_kinds import COUNT, ERROR_RATE, SEED, SHORT, WHOLE_CONFIG
+from cnnjax.record_kinds import AMOUNT, COUNT, ERROR_RATE, SEED, SHORT, WHOLE_CONFIG
 from cnnjax.schema import Anything, Flag, Items, Number, Object, Text
 
 # On the scale where white is 1. A channel that hardly varies is not divided, so that
@@ -82,13 +82,21 @@ FED = Object(
         "to_grey": Flag(),
     },
     may={
+        "sample": Object(
+            needs={
+                "images": COUNT,
+                "of": COUNT,
+                "mean_error": Items(AMOUNT),
+                "std_error": Items(AMOUNT),
+            }
+        ),
         "geometry": Object(
             needs={
                 "evaluation": Text(of=EVALUATION),
                 "fraction": Number(0.1, 1),
                 "interpolation": Text(of=tuple(INTERPOLATIONS)),
             }
-        )
+        ),
     },
     agrees=_fit_images,
 )
