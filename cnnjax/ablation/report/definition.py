@@ -233,7 +233,7 @@ def expected_blocks(repository: Path) -> dict[Path, tuple[str, str]]:
     others = {folder: text for folder, (text, same) in found.items() if not same}
     blocks = {folder / "report.md": (BLOCK, text) for folder, text in notes.items()}
     gallery = _results(repository) / "README.md"
-    return blocks | {gallery: (LIST, _list(gallery, len(notes), others))}
+    return blocks | {gallery: (LIST, _list(gallery, list(notes), others))}
 
 
 def refresh(repository: Path) -> list[Path]:
@@ -310,23 +310,26 @@ def _plain(phrases: Iterable[str]) -> list[str]:
     return [markdown(sentence(phrase)) for phrase in phrases]
 
 
-def _list(page: Path, total: int, old: Mapping[Path, str]) -> str:
-    """How many reports are out of date, and which.
+def _list(page: Path, folders: Sequence[Path], old: Mapping[Path, str]) -> str:
+    """How many reports are out of date, and which; and which are not.
 
     Args:
       page: that has the list.
-      total: of published reports.
+      folders: of published reports.
       old: folder -> note of those that are not made with today's definition.
     """
-    head = f"{total - len(old)} of {total} published reports were made with"
+    total, root = len(folders), page.parent
+    head = f"{total - len(old)} of {total} published reports were made with today's"
+    names = {
+        folder: f"[{markdown(folder.name)}]({_link(folder, root)})"
+        for folder in folders
+    }
+    today = ", ".join(name for folder, name in names.items() if folder not in old)
+    first = f"{head} definitions{': ' if today else ''}{today}."
     if not old:
-        return f"{head} today's definitions."
-    root = page.parent
-    lines = [
-        f"- [{markdown(folder.name)}]({_link(folder, root)}): {text}"
-        for folder, text in old.items()
-    ]
-    return "\n".join([f"{head} today's definitions. The others:", "", *lines])
+        return first
+    lines = [f"- {names[folder]}: {text}" for folder, text in old.items()]
+    return "\n".join([f"{first} The others:", "", *lines])
 
 
 def _link(folder: Path, root: Path) -> str:

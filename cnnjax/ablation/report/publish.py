@@ -22,6 +22,7 @@ from cnnjax.errors import UserError
 from cnnjax.names import check_name
 from cnnjax.records import write_bytes, write_json, write_text
 from cnnjax.texts import as_block
+from cnnjax.texts import block as block_of
 
 KEPT = ("report.md", "results.csv")
 THUMBNAIL = "plots/thumbnail.png"
@@ -36,7 +37,10 @@ _FOLDER = rf"{_WORD}(?:(?<![:.!?)]) (?![-(])[^\s/\\'\",;=:()]+){{0,3}}[/\\]+"
 
 
 def publish(workdir: Path, repository: Path) -> Path:
-    """Writes `docs/results/<ablation>-<scale>/` and the block of that name in TABLES.
+    """Writes `docs/results/<ablation>-<scale>/`, and names it in the list of reports.
+
+    TABLES has the claims of some ablations between marks with that name, which are
+    written too.
 
     Args:
       workdir: folder of a finished ablation.
@@ -46,7 +50,7 @@ def publish(workdir: Path, repository: Path) -> Path:
       The folder written.
 
     Raises:
-      UserError: a run is missing or excluded, or that page lacks the block.
+      UserError: a run is missing or excluded.
     """
     sweep = collect(workdir)
     entry = read_entry(sweep.ablation.name, workdir)
@@ -62,7 +66,9 @@ def publish(workdir: Path, repository: Path) -> Path:
         with replacing(results, name) as new:
             records = _write(entry, workdir, new)
             block = render("readme.md.j2", make_context(records), autoescape=False)
-            replace_block(repository / "docs" / TABLES, name, block)
+            tables = repository / "docs" / TABLES
+            if block_of(tables.read_text("utf-8"), name) is not None:
+                replace_block(tables, name, block)
         definition.refresh(repository)
     return results / name
 

@@ -217,7 +217,7 @@ def test_a_report_whose_definition_is_gone_is_not_of_today(tmp_path, monkeypatch
     assert text.startswith("1 of 3 published reports were made with today's")
     assert "[gone](gone/report.md)" in text
     assert "[moved](moved/report.md)" in text
-    assert "[same]" not in text
+    assert "today's definitions: [same](same/report.md). The others:" in text
 
 
 def test_the_list_says_which_reports_are_out_of_date(expected):
