@@ -34,7 +34,7 @@ def _measure(subject: Subject):
             return loss_and_errors(network, params, weights, x, labels[0])[0]
 
         start = first_vector(params, 0)
-        options = {"most": MOST, "tolerance": TOLERANCE}
+        options: dict[str, Any] = {"most": MOST, "tolerance": TOLERANCE}
         ones = jax.tree.map(jnp.ones_like, params)
         # One after the other, by one program: it takes long to compile.
         units = jax.tree.map(lambda *u: jnp.stack(u), ones, filter_lengths(params))

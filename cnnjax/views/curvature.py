@@ -153,7 +153,7 @@ def sharpness(
             return loss_and_errors(*given)[0]
 
         units = filter_lengths(params) if by_filter else None
-        options = {"most": most, "tolerance": tolerance}
+        options: dict[str, Any] = {"most": most, "tolerance": tolerance}
         return largest_eigenvalue(loss, params, start, units=units, **options)
 
     given = params, state, images, jnp.asarray(labels), first_vector(params, seed)
