@@ -10,6 +10,7 @@ splits. Stated beforehand: crops are seven eighths of an image, as 224 of 256 pi
 and sizes are an eighth smaller, as they are, and an eighth larger. An earlier design
 enlarged images for crops, which the nets had not seen in training: their errors rose by
 10 points, and its gate, a training loss of the same views, closed over three claims.
+This design was chosen after seeing seeds 0 to 4, so scale `laptop` has seeds from 5 on.
 """
 
 from cnnjax.ablation.define import (
@@ -144,7 +145,7 @@ SCALES = {
         recipe="convnet_few_cifar10",
         seeds=5,
         grids=views("14"),
-        overrides={"train.epochs": 12.0, "eval.every_epochs": 0.0},
+        overrides={"train.epochs": 12.0, "eval.every_epochs": 0.0, "seeds.first": 5},
         note="5,000 images of CIFAR-10 at 16x16, 12 epochs; minutes on two CPU cores",
         gate=Gate(metric="train_error", at_most=65.0, control="one", because=GUESS),
     ),
