@@ -46,7 +46,7 @@ def train_folds(
 
 def _words(config: ConfigDict, workdir: Path, num_folds: int) -> str:
     """The test error over folds, of which each is the mean of its seeds."""
-    errors = []
+    errors, missing = [], 0
     for fold in range(num_folds):
         paths = (
             workdir / f"fold-{fold}" / f"seed-{seed}" / "result.json"
@@ -55,9 +55,11 @@ def _words(config: ConfigDict, workdir: Path, num_folds: int) -> str:
         results = [sift_record(path, RESULT)[0] or {} for path in paths]
         known = [r["final"]["test"]["error"] for r in results if r.get("final")]
         errors += [np.mean(known)] if known else []
+        missing += len(results) - len(known)
     spread = f" (from {min(errors):.2f} to {max(errors):.2f})" if errors else ""
     mean = f"{np.mean(errors):.2f}%" if errors else "unknown"
+    without = f", without {missing} runs that have no result" if missing else ""
     return (
-        f"test error over {len(errors)} folds: {mean}{spread}; results in "
+        f"test error over {len(errors)} folds: {mean}{spread}{without}; results in "
         f"{printable(workdir)}"
     )

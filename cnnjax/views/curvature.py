@@ -52,7 +52,7 @@ def filter_lengths(params: Any) -> Any:
 
 
 def first_vector(params: Any, seed: int) -> Any:
-    """Where a power iteration starts: a random vector like the parameters."""
+    """Where the iteration starts: a random vector like the parameters."""
     stream = np.random.Generator(np.random.PCG64(seed))
     return jax.tree.map(
         lambda p: stream.standard_normal(np.shape(p)).astype(p.dtype), params
@@ -68,10 +68,10 @@ def largest_eigenvalue(
     most: int = 60,
     tolerance: float = 1e-3,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The largest eigenvalue of a Hessian by power iteration; pure.
+    """The largest eigenvalue of a Hessian by the Lanczos iteration; pure.
 
-    Where the eigenvalue of largest size is negative, a second iteration on the Hessian
-    minus that value finds the largest.
+    Without orthogonalising anew: rounding repeats eigenvalues that are found, and moves
+    none. Negative ones of larger size do not disturb it, as they do power iteration.
 
     Args:
       loss: of parameters.
@@ -79,11 +79,13 @@ def largest_eigenvalue(
       start: of `first_vector`.
       units: what a vector is measured in, weight by weight, such as `filter_lengths`;
         None for the weights themselves.
-      most: products of each iteration.
+      most: products.
       tolerance: it ends where the residual is below this share of the value.
 
     Returns:
       (value, residual, products), as of `Curvature`.
+
+    Source: Golub & Van Loan 2013, "Matrix computations", section 10.1.
     """
 
     def at(change):
@@ -92,30 +94,51 @@ def largest_eigenvalue(
         return loss(jax.tree.map(jnp.add, params, change))
 
     here = jax.tree.map(jnp.zeros_like, params)
-    start = jax.tree.map(jnp.asarray, start)
 
     def step(seen):
-        # One body for both iterations: it is what takes long to compile.
-        vector, shift, limit, count, *_ = seen
-        length = _norm(vector)
-        vector = jax.tree.map(lambda v: v / length, vector)
+        before, vector, beside, diagonal, off, count, *_ = seen
         _, bent = jax.jvp(jax.grad(at), (here,), (vector,))
-        value = _dot(vector, bent)
-        residual = _norm(jax.tree.map(lambda b, v: b - value * v, bent, vector))
-        moved = jax.tree.map(lambda b, v: b - shift * v, bent, vector)
+        along = _dot(vector, bent)
+        rest = jax.tree.map(
+            lambda h, v, u: h - along * v - beside * u, bent, vector, before
+        )
+        length = _norm(rest)
+        diagonal, off = diagonal.at[count].set(along), off.at[count].set(length)
         count += 1
-        ends = (residual <= tolerance * jnp.abs(value)) | (count >= limit)
-        again = ends & (value < 0) & (shift == 0)
-        moved = jax.tree.map(lambda s, m: jnp.where(again, s, m), start, moved)
-        shift = jnp.where(again, value, shift)
-        limit = jnp.where(again, count + most, limit)
-        return moved, shift, limit, count, value, residual, ends & ~again
+        value, last = _top(diagonal, off, count)
+        residual = length * jnp.abs(last)
+        ends = (residual <= tolerance * jnp.abs(value)) | (count >= most)
+        following = jax.tree.map(lambda r: r / jnp.where(length > 0, length, 1), rest)
+        return vector, following, length, diagonal, off, count, value, residual, ends
 
-    zero = 0 * _norm(start)
-    begun = start, zero, jnp.array(most), jnp.array(0), zero, zero, jnp.array(False)
+    length = _norm(jax.tree.map(jnp.asarray, start))
+    first = jax.tree.map(lambda v: v / length, start)
+    zero, none = 0 * length, jnp.zeros(most, length.dtype)
+    begun = here, first, zero, none, none, jnp.array(0), zero, zero, jnp.array(False)
     ended = jax.lax.while_loop(lambda seen: ~seen[-1], step, begun)
-    _, _, _, count, value, residual, _ = ended
+    *_, count, value, residual, _ = ended
     return value, residual, count
+
+
+def _top(
+    diagonal: jax.Array, off: jax.Array, count: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The largest eigenvalue of a tridiagonal matrix, its vector's last entry.
+
+    Args:
+      diagonal: [most], of which the first `count` are used.
+      off: [most], what follows each of these in its row.
+      count: at least 1.
+    """
+    places = jnp.arange(len(diagonal))
+    used, inner = places < count, places[:-1] < count - 1
+    # Below every eigenvalue, by Gershgorin's circles.
+    below = -1 - jnp.abs(diagonal).sum() - 2 * jnp.abs(off).sum()
+    beside = jnp.where(inner, off[:-1], 0)
+    matrix = jnp.diag(jnp.where(used, diagonal, below))
+    matrix += jnp.diag(beside, 1) + jnp.diag(beside, -1)
+    values, vectors = jnp.linalg.eigh(matrix)
+    return values[-1], vectors[count - 1, -1]
 
 
 def sharpness(
@@ -138,7 +161,7 @@ def sharpness(
       images: float [N, H, W, C], all in one batch.
       labels: int [N].
       seed: of the first vector.
-      most: products of each iteration.
+      most: products.
       tolerance: it ends where the residual is below this share of the value.
       batch_statistics: whether batch norm takes those of the images.
       by_filter: whether directions are measured in `filter_lengths`.

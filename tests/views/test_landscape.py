@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from cnnjax.models.registry import create_model
 from cnnjax.net.stacked import unscan
-from cnnjax.views.curvature import largest_eigenvalue, sharpness
+from cnnjax.views.curvature import first_vector, largest_eigenvalue, sharpness
 from cnnjax.views.landscape import (
     around,
     directions,
@@ -119,23 +119,27 @@ def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(kind):
         assert of.residual <= 1e-6 * abs(values[0] - values[-1])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("values", [[-2.0, -1.0, -0.001], [3.0, 1.0, -0.5]])
-def test_the_iteration_ends_near_the_value_itself(values):
-    """However far the largest eigenvalue is from that of largest size."""
+SMALL = np.random.default_rng(0).uniform(-0.1, 0.1, 200)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[-2.0, -1.0, -0.001], [3.0, 1.0, -0.5], [5.0, -5.0], [-100.0, 0.5, *SMALL], [2.0]],
+    ids=lambda values: str(values[:2]),
+)
+def test_negative_eigenvalues_of_larger_size_do_not_disturb(values):
     bends = jnp.asarray(values)
-    value, residual, products = largest_eigenvalue(
-        lambda w: 0.5 * (bends * w**2).sum(),
-        jnp.zeros(3),
-        jnp.asarray([0.5, 0.7, 0.4]),
-        most=2000,
-        tolerance=0.02,
-    )
-    assert value == pytest.approx(max(values), rel=0.02)
-    assert residual <= 0.02 * abs(value)
-    assert products < 4000
+    value, residual, products = jax.jit(
+        lambda start: largest_eigenvalue(
+            lambda w: 0.5 * (bends * w**2).sum(), jnp.zeros(len(bends)), start
+        )
+    )(first_vector(jnp.zeros(len(bends), np.float32), 0))
+    assert value == pytest.approx(max(values), rel=2e-3)
+    assert residual <= 1e-3 * abs(value)
+    assert products < 60
 
 
+@pytest.mark.slow
 def test_stacked_blocks_have_the_landscape_of_separate_ones():
     net = create_model("resnet20_cifar", scan_blocks=True, depth=20, widths=(2, 2, 2))
     variables = one_seed(net, SHAPE)

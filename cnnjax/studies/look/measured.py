@@ -34,7 +34,7 @@ from cnnjax.views.stages import feature_maps, penultimate_of, stages_of
 ALIKE = 256  # images over which layers are compared
 QUERIES, NEAREST = 4, 5
 LOSS_IMAGES = 64
-# Of the power iteration, whose products cost as much as ten gradients.
+# Of the Lanczos iteration, whose products cost as much as ten gradients.
 POWER: dict[str, Any] = {"most": 15, "tolerance": 0.02}
 REACH = 1.0  # of a landscape, in lengths of a direction
 
@@ -211,8 +211,8 @@ def landscape_section(
         "distance 1 moves every filter by its own length. All nets share the scale. "
         "Batch norm is that of an evaluation: its running statistics stay those of "
         "the trained weights, and its scales and all biases stay as they are. The "
-        "largest eigenvalue of the Hessian of that loss is found by power iteration; "
-        "its residual says how well. In the plane through "
+        "largest eigenvalue of the Hessian of that loss is found by the Lanczos "
+        "iteration; its residual says how well. In the plane through "
         "the weights of one net at several moments, or of seeds, batch norm takes the "
         "statistics of the images."
     )
