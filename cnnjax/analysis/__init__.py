@@ -31,3 +31,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'cnnjax.analysis' has no attribute {name!r}")
     module = importlib.import_module(f"cnnjax.analysis.{_PUBLIC[name]}")
     return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

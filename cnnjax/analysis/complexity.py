@@ -25,7 +25,7 @@ def multiply_adds(function: Callable, *args: Any) -> int:
 
     Args:
       function: anything that JAX can trace.
-      *args: arrays or `jax.ShapeDtypeStruct`s.
+      *args: arrays, or shapes as `jax.ShapeDtypeStruct`.
 
     Returns:
       The number for the shapes given: for one image, trace one image.
