@@ -239,7 +239,9 @@ class EvalStream(_Stream):
         views: bool = False,
     ):
         super().__init__(split, positions)
-        self._fill, self._shape, self._read = fill, split.image_shape, split.read
+        self._fill = fill
+        self._shape: tuple[int, ...] = split.image_shape
+        self._read: Callable[..., tuple[np.ndarray, np.ndarray]] = split.read
         if views and isinstance(split, StreamedSplit):
             self._shape = (split.num_views, *split.image_shape)
             self._read = split.read_views

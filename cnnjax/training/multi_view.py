@@ -144,9 +144,9 @@ class Views:
     def _views_of(self, images: jax.Array) -> list[jax.Array]:
         """Views of equal size together: [V, N, h, w, C] each."""
         if self.read:
-            views = jnp.moveaxis(images, 1, 0)
-            mirrored = [jnp.flip(views, axis=3)] if self.flip else []
-            return [jnp.concatenate([views, *mirrored])]
+            read = jnp.moveaxis(images, 1, 0)
+            mirrored = [jnp.flip(read, axis=3)] if self.flip else []
+            return [jnp.concatenate([read, *mirrored])]
         height, width = images.shape[1:3]
         groups = []
         for scale in self.scales or (1.0,):
