@@ -49,7 +49,7 @@ def in_words(read: float, cores: int, net: float, run: Run) -> list[str]:
     if (seeds := len(run.seeds)) > 1:
         # Their orders differ, and so do their draws.
         lines.append(
-            f"each of the {seeds} seeds reads for itself: an image is read {seeds} times "
-            f"an epoch, and these are images of all seeds together"
+            f"each of the {seeds} seeds reads for itself: an image is read {seeds} "
+            "times an epoch, and these are images of all seeds together"
         )
     return lines
