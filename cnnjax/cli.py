@@ -15,16 +15,7 @@ from typing import Any
 from absl import flags, logging
 from ml_collections import ConfigDict
 
-from cnnjax.config import (
-    check_kind,
-    check_tuples,
-    flatten,
-    load_recipe,
-    override,
-    recipe_path,
-    unknown_key,
-    wrong_type,
-)
+from cnnjax.config import check_kind, check_tuples, flatten, override, wrong_type
 from cnnjax.errors import (
     OF_MACHINE,
     UserError,
@@ -34,6 +25,7 @@ from cnnjax.errors import (
     shown,
 )
 from cnnjax.interrupt import end_with_parent
+from cnnjax.recipes.flags import resolve_recipe
 from cnnjax.screen import lost_text, outlive_readers
 from cnnjax.texts import sentence
 
@@ -267,7 +259,7 @@ def parse(argv: list[str]) -> None:
         # Of such a name absl makes a deep recursion.
         if word.startswith("-") and len(name) > MOST_FLAG_CHARACTERS:
             raise _unknown_flag(name)
-    argv, recipe, nones = _resolve_recipe(argv)
+    argv, recipe, nones = resolve_recipe(argv)
     try:
         rest = flags.FLAGS(argv)
     except flags.UnrecognizedFlagError as error:
@@ -304,39 +296,6 @@ def _at_home(word: str) -> str:
             f"full path, or ./{path} for a folder of that name"
         )
     return name + home
-
-
-def _resolve_recipe(argv: list[str]) -> tuple[list[str], ConfigDict | None, list[str]]:
-    """Replaces --config=NAME by the path of the recipe; checks the keys after it.
-
-    Returns:
-      The new words, the config of the recipe if there is one, and the keys that are
-      set to None, which ml_collections would not accept.
-    """
-    words, recipe = iter(argv), None
-    resolved: list[str] = []
-    nones: list[str] = []
-    for word in words:
-        if word == "--config":
-            word = f"--config={next(words, '')}"
-        name, _, value = word.partition("=")
-        if name == "--config" and recipe is not None:
-            raise UserError(f"{word} is the second --config: give one recipe")
-        if name == "--config":
-            path = recipe_path(value)
-            recipe, word = load_recipe(str(path)), f"--config={path}"
-        elif name.startswith("--config.") and "config" in flags.FLAGS:
-            if recipe is None:
-                raise UserError(f"{word} has no recipe to change: give --config first")
-            # ml_collections handles indices such as widths[0].
-            key, known = name.removeprefix("--config.").split("[")[0], flatten(recipe)
-            if key not in known:
-                raise unknown_key(key, known)
-            if value == "None":
-                nones.append(key)
-                continue
-        resolved.append(word)
-    return resolved, recipe, nones
 
 
 def _unknown_flag(name: str) -> UserError:

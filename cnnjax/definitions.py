@@ -1,13 +1,22 @@
 """Finds the files of recipes and ablations by name or path, and runs them."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
 import re
+import sys
 import traceback
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 from cnnjax.errors import UserError, near_matches, unknown_name
+
+PACKAGE = "configs"  # by this name our recipes import each other
+NO_NAMES = ("base", "generic")  # files there that are no recipe by themselves
+# Our modules of that name, while another package has it.
+_aside: dict[str, ModuleType] = {}
 
 
 def definition_path(
@@ -62,21 +71,60 @@ def named_definitions(folders: tuple[str, ...]) -> dict[str, pathlib.Path]:
 
     Empty where the package is installed without its recipes.
     """
-    spec = importlib.util.find_spec(folders[0])
-    roots = spec.submodule_search_locations if spec else None
-    if not roots:
+    root = our_folder()
+    if root is None:
         return {}
-    files = pathlib.Path(next(iter(roots))).joinpath(*folders[1:]).glob("[!_]*.py")
-    return {path.stem: path for path in sorted(files) if path.stem != "base"}
+    files = root.joinpath(*folders[1:]).glob("[!_]*.py")
+    return {path.stem: path for path in sorted(files) if path.stem not in NO_NAMES}
 
 
-def definition(path: pathlib.Path, function: str, kind: type) -> Any:
+def our_folder() -> pathlib.Path | None:
+    """`configs/` of the repository, or the copy in an installed package."""
+    package = pathlib.Path(__file__).parent
+    for folder in (package / "_configs", package.parent / PACKAGE):
+        if (folder / "base.py").is_file():
+            return folder
+    return None
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Within, `configs` is our folder, whatever else has that name."""
+    root = our_folder()
+    spec = importlib.util.find_spec(PACKAGE)
+    found = spec.submodule_search_locations if spec else None
+    if root is None or (found and pathlib.Path(next(iter(found))) == root):
+        yield
+        return
+    theirs = _take_away()
+    sys.modules.update(_aside)
+    if PACKAGE not in _aside:
+        ours = importlib.util.spec_from_file_location(
+            PACKAGE, root / "__init__.py", submodule_search_locations=[str(root)]
+        )
+        assert ours is not None
+        sys.modules[PACKAGE] = importlib.util.module_from_spec(ours)
+    try:
+        yield
+    finally:
+        _aside.update(_take_away())
+        sys.modules.update(theirs)
+
+
+def _take_away() -> dict[str, ModuleType]:
+    """Removes `configs` and what is in it from the modules that are loaded."""
+    names = [n for n in sys.modules if n == PACKAGE or n.startswith(f"{PACKAGE}.")]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def definition(path: pathlib.Path, function: str, kind: type, *arguments: Any) -> Any:
     """Runs a Python file of definitions and returns the value of a function in it.
 
     Args:
       path: the file.
-      function: name of a function without arguments.
+      function: name of a function.
       kind: the type that it must return.
+      *arguments: of the function.
 
     Returns:
       The value.
@@ -89,9 +137,10 @@ def definition(path: pathlib.Path, function: str, kind: type) -> Any:
         raise UserError(f"{path} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        build = getattr(module, function, None)
-        value = build() if callable(build) else None
+        with _importable():
+            spec.loader.exec_module(module)
+            build = getattr(module, function, None)
+            value = build(*arguments) if callable(build) else None
     except UserError as error:
         raise UserError(f"{path}, line {_line(error, path)}: {error}") from error
     # The user's code may raise anything; the line tells them where.

@@ -91,8 +91,11 @@ def handling(
     """Within, some signals call a function, but for a hangup that is ignored (nohup).
 
     Yields:
-      Those that do.
+      Those that do; none outside the main thread, which alone may handle them.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield ()
+        return
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     signals = tuple(n for n in signals if not (n == signal.SIGHUP and is_ignored))
     old = {number: signal.signal(number, handle) for number in signals}

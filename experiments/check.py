@@ -4,19 +4,11 @@ Example: ./launch.sh check --config=configs/resnet_digits.py
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from cnnjax import cli
-from cnnjax.errors import UserError
+from cnnjax.recipes.flags import define_recipe_flags, given_recipe
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "Recipe: a name from configs/ or a path; followed by --config.KEY=VALUE.",
-)
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", "", "Folder of prepared data sets; short for --config.data.data_dir."
-)
+define_recipe_flags()
 SECONDS = flags.DEFINE_float(
     "seconds", 60.0, "After this no further check starts.", lower_bound=0.0
 )
@@ -26,11 +18,7 @@ def main() -> int:
     # Imported late: --help and flag errors need no jax.
     from cnnjax.studies.programs import check_config
 
-    config = CONFIG.value
-    if config is None:
-        raise UserError("--config is missing: give a recipe of configs/, or a path")
-    if DATA_DIR.value:
-        config.data.data_dir = DATA_DIR.value
+    config = given_recipe().config
     return check_config(config, SECONDS.value)
 
 

@@ -6,22 +6,14 @@ Example: ./launch.sh find_lr --config=configs/resnet_digits.py --seeds=3
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from cnnjax import cli
 from cnnjax.config import override
-from cnnjax.errors import UserError
+from cnnjax.recipes.flags import define_recipe_flags, given_recipe
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "Recipe: a name from configs/ or a path; followed by --config.KEY=VALUE.",
-)
+define_recipe_flags()
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of curve and figure; '' for its own in runs/find_lr."
-)
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", "", "Folder of prepared data sets; short for --config.data.data_dir."
 )
 SEEDS = flags.DEFINE_integer("seeds", 3, "Number of seeds.", lower_bound=1)
 STEPS = flags.DEFINE_integer("steps", 200, "Steps from the lowest to the highest rate.")
@@ -33,13 +25,8 @@ def main() -> int:
     # Imported late: --help and flag errors need no jax.
     from cnnjax.studies.programs import find_rate
 
-    config = CONFIG.value
-    if config is None:
-        raise UserError("--config is missing: give a recipe of configs/, or a path")
-    if DATA_DIR.value:
-        config.data.data_dir = DATA_DIR.value
+    config, recipe = given_recipe()
     override(config, {"seeds.count": SEEDS.value})
-    recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     return find_rate(
         config,
         pathlib.Path(WORKDIR.value) if WORKDIR.value else None,

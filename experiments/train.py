@@ -1,28 +1,21 @@
 """Train one config: one net, one data set, one or more seeds.
 
 Example: ./launch.sh train --config=configs/resnet_digits.py --config.model.depth=20
+         ./launch.sh train --model=vgg16_bn_cifar --dataset=cifar10 --data_dir=data
 """
 
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from cnnjax import cli
-from cnnjax.config import digest, keep_one_budget, override
-from cnnjax.errors import UserError
+from cnnjax.config import digest, override
+from cnnjax.recipes.flags import define_recipe_flags, given_recipe
 from cnnjax.start.section import resolved
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "Recipe: a name from configs/ or a path; followed by --config.KEY=VALUE.",
-)
+define_recipe_flags()
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "Folder of the run; '' for runs/train/<recipe>-<hash of the config>."
-)
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", "", "Folder of prepared data sets; short for --config.data.data_dir."
 )
 SEEDS = flags.DEFINE_integer(
     "seeds", None, "Number of seeds; short for --config.seeds.count.", lower_bound=1
@@ -40,17 +33,11 @@ def main() -> int:
     from cnnjax.run.single import print_dry_run, train
     from cnnjax.studies.folds import train_folds
 
-    config = CONFIG.value
-    if config is None:
-        raise UserError("--config is missing: give a recipe of configs/, or a path")
-    keep_one_budget(config, config_flags.get_override_values(flags.FLAGS["config"]))
-    if DATA_DIR.value:
-        config.data.data_dir = DATA_DIR.value
+    config, recipe = given_recipe()
     if SEEDS.value:
         config.seeds.count = SEEDS.value
     override(config, cli.parallel_changes())
     config = resolved(config)
-    recipe = pathlib.Path(flags.FLAGS["config"].config_filename).stem
     num_folds, then_all = cli.folds()
     name = f"{recipe}-{digest(config)}" + (f"-{num_folds}-folds" if num_folds else "")
     workdir = pathlib.Path(WORKDIR.value or f"runs/train/{name}")

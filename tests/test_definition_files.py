@@ -56,7 +56,7 @@ def test_any_way_of_writing_a_path(folder, way):
 
 def test_paths_without_our_recipes(folder, monkeypatch):
     """As in an installation of the package without recipes."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("cnnjax.definitions.our_folder", lambda: None)
     assert recipe_path("sub/recipe.py") == pathlib.Path("sub/recipe.py")
     with pytest.raises(UserError, match="unknown config 'resnet_digits'"):
         recipe_path("resnet_digits")

@@ -35,7 +35,7 @@ def shared_flags():
     """Flags that several programs define with functions of the package."""
     calls = [
         call
-        for path in (ROOT / "cnnjax").glob("*.py")
+        for path in (*(ROOT / "cnnjax").glob("*.py"), ROOT / "cnnjax/recipes/flags.py")
         for call in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
     ]

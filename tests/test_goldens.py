@@ -12,7 +12,9 @@ from tests.models.entries import FEW
 FOLDER = Path(__file__).parent / "golden"
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = sorted(
-    path.stem for path in CONFIGS.glob("*.py") if path.stem not in ("__init__", "base")
+    path.stem
+    for path in CONFIGS.glob("*.py")
+    if path.stem not in ("__init__", "base", "generic")
 )
 KINDS = {
     "recipes": (texts.recipe_text, ".json", RECIPES),

@@ -50,7 +50,7 @@ RESIDENT_BYTES = 4 * 2**30
 STREAMED_AT_ONCE = 256
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Dataset:
     """Everything that training and evaluation know about the data.
 
@@ -73,6 +73,14 @@ class Dataset:
     fingerprint: str
     note: str
     contents: Contents | None = None
+
+    def __repr__(self) -> str:
+        splits = ", ".join(
+            f"{name} {len(getattr(self, name)):,}"
+            for name in ("train", "validation", "test")
+        )
+        size = "x".join(map(str, self.image_shape))
+        return f"<{self.name}: {size}, {self.num_classes:,} classes; {splits}>"
 
     @property
     def num_classes(self) -> int:

@@ -22,6 +22,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 from cnnjax.data.cutting.cuts import Cut, center_square, evaluated
 from cnnjax.data.cutting.geometry import CENTER, Geometry
 from cnnjax.data.cutting.raw import Raw
+from cnnjax.data.transparency import WHITE, depth_of, scale_key, without_key
 from cnnjax.errors import UserError
 
 # Goes up when files are decoded to other pixels than before: what is kept of decoded
@@ -30,7 +31,6 @@ DECODING = 3
 # What Pillow may take a file for, by content; nothing that starts another program.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "PPM")
 JPEG_START = b"\xff\xd8"
-WHITE = (255, 255, 255, 255)
 # Modes of one channel; transparency aside.
 GREY_MODES = ("1", "L", "LA", "La")
 _MODES = {1: "L", 3: "RGB"}  # channels -> Pillow mode
@@ -44,8 +44,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Mode -> bits of a level, beside 8, that PNGs of it may have.
-_DEPTHS = {"L": (2, 4), "RGB": (16,)}
 # Where Pillow keeps what tells the orientation; that of TIFF is seen to on loading.
 _NOTES = {"exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp"}
 _LFS = b"version https://git-lfs"
@@ -211,13 +209,13 @@ def _viewed(name: str, image: Image.Image) -> Image.Image:
             f"{name} is an animated PNG, and nothing says which of its frames is "
             "meant: store that frame alone"
         )
-    depth = _depth(image)
+    depth = depth_of(image)
     if depth is not None:  # a PNG that is not loaded yet
         _check_sums(image)
     if depth == 16 and image.mode == "RGB" and "transparency" in image.info:
-        image = _without_key(image)
+        image = without_key(image)
     image.load()  # opening alone reads no further than the header
-    _scale_key(name, image, depth)
+    scale_key(name, image, depth)
     turn = _TURNS.get(_orientation(image))
     if image.format == "BMP" and image.mode == "RGBA":
         image = _seen(image)
@@ -265,69 +263,6 @@ def _orientation(image: Image.Image) -> int:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # notes of a camera that are damaged, as viewers do
         return 1
-
-
-def _depth(image: Image.Image) -> int | None:
-    """Bits of a level in a PNG, which Pillow forgets on loading; None if unknown."""
-    tiles = getattr(image, "tile", ()) if image.format == "PNG" else ()
-    if not tiles:
-        return None
-    _, _, bits = str(tiles[0][3]).partition(";")  # such as 'L;4' and 'RGB;16B'
-    return int(bits.rstrip("B") or 8)
-
-
-def _without_key(image: Any) -> Image.Image:
-    """A PNG with 16 bits of colour, white where it has its transparent colour.
-
-    Pillow keeps the high bytes alone, in which other pixels may be like that colour.
-    """
-    key, halves = np.asarray(image.info["transparency"]), []
-    for raw in ("RGB;16L", "RGB;16B"):  # its low bytes, its high bytes
-        twin: Any = Image.open(image.fp, formats=("PNG",))
-        twin.tile = [tile._replace(args=raw) for tile in twin.tile]
-        halves.append(np.asarray(twin))
-    hidden = (halves[0] == key & 255) & (halves[1] == key >> 8)
-    twin.paste(WHITE[:3], mask=Image.fromarray(hidden.all(-1)))
-    del twin.info["transparency"]
-    return twin
-
-
-def _scale_key(name: str, image: Image.Image, depth: int | None) -> None:
-    """Puts the colour that a PNG declares transparent on the scale of its pixels.
-
-    Pillow leaves it at the depth of the file, where it would match no pixel.
-    """
-    key = image.info.get("transparency")
-    # An image that was copied or cut out has no format.
-    if key is None or image.mode not in _DEPTHS or image.format not in ("PNG", None):
-        return
-    keys = np.atleast_1d(key)
-    if depth is None:
-        depth = _depth_of_key(name, image, keys)
-    keys = _in_bytes(keys, depth)
-    image.info["transparency"] = (
-        tuple(map(int, keys)) if len(keys) > 1 else int(keys[0])
-    )
-
-
-def _depth_of_key(name: str, image: Image.Image, keys: np.ndarray) -> int:
-    """Bits of the transparent colour of an image that was loaded by others."""
-    levels = np.asarray(image).reshape(-1, len(keys))
-    if (levels == keys).all(axis=1).any():
-        return 8
-    for depth in _DEPTHS[image.mode]:
-        held = depth == 16 or not (levels % (255 // (2**depth - 1))).any()
-        if held and (levels == _in_bytes(keys, depth)).all(axis=1).any():
-            raise UserError(
-                f"{name} was loaded before, and Pillow no longer says how many bits "
-                f"its transparent colour {image.info['transparency']} has: give it as "
-                "Image.open returns it, or as an array"
-            )
-    return 8
-
-
-def _in_bytes(keys: np.ndarray, depth: int) -> np.ndarray:
-    return keys >> 8 if depth == 16 else keys * 255 // (2**depth - 1)
 
 
 def _seen(image: Image.Image) -> Image.Image:

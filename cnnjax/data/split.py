@@ -17,7 +17,7 @@ class Unreadable(UserError):
     """A streamed image is broken, or not what it was at the start."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Split:
     """Images uint8 [N, H, W, C] and labels int32 [N], in the order of the source."""
 
@@ -26,6 +26,9 @@ class Split:
     num_views: ClassVar[int] = 1
     images: np.ndarray
     labels: np.ndarray
+
+    def __repr__(self) -> str:
+        return _described("in memory", len(self), self.image_shape)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -42,7 +45,7 @@ class Split:
         return self.images[indices], self.labels[indices]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class StreamedSplit:
     """A split that decodes its images each time they are read.
 
@@ -71,6 +74,9 @@ class StreamedSplit:
     drawn: bool = False
     num_views: int = 1
     sample: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return _described("read as needed", len(self), self.image_shape)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -112,6 +118,10 @@ class StreamedSplit:
         except UserError as error:
             raise Unreadable(str(error)) from error
         return images, labels
+
+
+def _described(where: str, count: int, image_shape: tuple[int, ...]) -> str:
+    return f"<split: {count:,} images {'x'.join(map(str, image_shape))}, {where}>"
 
 
 def require_shape(images: np.ndarray, shape: tuple[int, int, int], split: str) -> None:

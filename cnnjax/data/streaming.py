@@ -241,7 +241,7 @@ class EvalStream(_Stream):
         super().__init__(split, positions)
         self._fill = fill
         self._shape: tuple[int, ...] = split.image_shape
-        self._read: Callable[..., tuple[np.ndarray, np.ndarray]] = split.read
+        self._read: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] = split.read
         if views and isinstance(split, StreamedSplit):
             self._shape = (split.num_views, *split.image_shape)
             self._read = split.read_views

@@ -64,6 +64,10 @@ DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16, "float64": jnp.float
 def list_models(pattern: str = "*") -> list[str]:
     """Names of all entries that match a shell pattern, in the order of the list.
 
+    >>> import cnnjax
+    >>> cnnjax.list_models("resnet50")
+    ['resnet50']
+
     An entry also matches by one of its aliases, but is listed under its own name.
     """
     return [
@@ -96,6 +100,13 @@ def create_model(
     **arguments: Any,
 ) -> nn.Module:
     """Builds a net by name.
+
+    >>> import cnnjax, jax, jax.numpy as jnp
+    >>> model = cnnjax.create_model("convnet_digits", norm="group", num_classes=5)
+    >>> images = jnp.zeros((2, 8, 8, 1))
+    >>> variables = model.init(jax.random.key(0), images, train=False)
+    >>> model.apply(variables, images, train=False).shape
+    (2, 5)
 
     Args:
       name: an entry of `list_models()`, or one of its aliases.

@@ -20,7 +20,7 @@ from cnnjax.data.split import choose
 from cnnjax.errors import UserError, printable
 from cnnjax.records import is_there
 from cnnjax.run.single import stored_config
-from cnnjax.studies.predictions import predict
+from cnnjax.studies.predictions import Predictions, predict
 from cnnjax.studies.scores import LEAST
 
 
@@ -112,7 +112,8 @@ def find_outliers(
       data_dir: folder of the data set; '' for that of the configs.
 
     Raises:
-      UserError: folds are missing or of different data, or see `predict`.
+      UserError: folds are missing or of different data; a net has not been trained to
+        the end, or has no finite answer; or see `predict`.
     """
     folders, requests = _folds(Path(workdir), data_dir)
     source = open_source(requests[0])
@@ -122,6 +123,7 @@ def find_outliers(
     for folder, request in zip(folders, requests, strict=True):
         held_out = choose(source.pools, request, source.in_splits)["test"][1]
         found = predict([folder], "test", weights, data_dir=data_dir)
+        _require_judges(folder, found)
         probabilities[held_out] = found.ensemble()
         num_nets = len(found.members)
     wrong = None
@@ -130,6 +132,19 @@ def find_outliers(
         labels = planted(true, len(source.class_names), share, seed)
         wrong = labels != true
     return Outliers(source, labels, probabilities, wrong, num_nets)
+
+
+def _require_judges(folder: Path, found: Predictions) -> None:
+    """Refuses nets that would call images odd because they know nothing themselves."""
+    for name, note, rows in zip(
+        found.members, found.notes, found.probabilities, strict=True
+    ):
+        if "unfinished" in note or not np.isfinite(rows).all():
+            raise UserError(
+                f"{name} ({printable(folder)}) cannot judge images ({note}): the "
+                "command that trained it goes on where it ended; a net that diverged "
+                "needs another --workdir, with a lower learning rate"
+            )
 
 
 def _folds(workdir: Path, data_dir: str) -> tuple[list[Path], list[Request]]:

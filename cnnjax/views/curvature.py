@@ -104,7 +104,7 @@ def largest_eigenvalue(
         residual = _norm(jax.tree.map(lambda b, v: b - value * v, bent, vector))
         moved = jax.tree.map(lambda b, v: b - shift * v, bent, vector)
         count += 1
-        ends = (residual <= tolerance * jnp.abs(value - shift)) | (count >= limit)
+        ends = (residual <= tolerance * jnp.abs(value)) | (count >= limit)
         again = ends & (value < 0) & (shift == 0)
         moved = jax.tree.map(lambda s, m: jnp.where(again, s, m), start, moved)
         shift = jnp.where(again, value, shift)

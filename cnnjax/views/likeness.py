@@ -34,8 +34,12 @@ def cka_matrix(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> np.
 
 
 def alignment(first: Any, second: Any) -> Any:
-    """`cka` of arrays of JAX, in their precision; pure."""
-    return kernel(jnp, first) @ kernel(jnp, second)
+    """`cka` of arrays of JAX, in float32 at least; pure."""
+    wide = (
+        jnp.asarray(x, jnp.promote_types(x.dtype, "float32")) for x in (first, second)
+    )
+    ours, theirs = (kernel(jnp, x) for x in wide)
+    return ours @ theirs
 
 
 def kernel(library: Any, features: Any) -> Any:
@@ -47,6 +51,8 @@ def kernel(library: Any, features: Any) -> Any:
     """
     flat = features.reshape(len(features), -1)
     flat = flat - flat.mean(axis=0, keepdims=True)
+    # Whatever their scale is, their fourth powers are numbers then.
+    largest = abs(flat).max()
+    flat = flat / library.where(largest > 0, largest, library.nan)
     product = (flat @ flat.T).ravel()
-    length = library.sqrt((product**2).sum())
-    return product / library.where(length > 0, length, library.nan)
+    return product / library.sqrt((product**2).sum())

@@ -1,12 +1,14 @@
 """Likeness of what goes into blocks and comes out, against NumPy."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from cnnjax.analysis.features import features
 from cnnjax.net.parts import blocks_of
 from cnnjax.probes import PROBES
+from cnnjax.views.likeness import alignment
 from tests.probes.cases import (
     IMAGE_SHAPE,
     make_images,
@@ -53,3 +55,23 @@ def test_it_is_the_cka_of_features(residual):
         assert said[other] == pytest.approx(expected, rel=1e-4)
     assert record["mean"] == pytest.approx(np.mean(seen["likeness"]), rel=1e-5)
     assert record["profiles"]["at the end"]["labels"] == list(blocks)
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1.0, 1e12, 1e30])
+def test_the_scale_of_features_does_not_matter(scale):
+    """Nets without norm make their signals vanish or explode."""
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 32, 8))
+    expected = cka(one, one + other)
+    got = alignment(
+        jnp.asarray(scale * one, jnp.float32),
+        jnp.asarray(scale * (one + other), jnp.float32),
+    )
+    assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_maps_of_few_bits_are_compared_in_many():
+    maps = jnp.asarray(np.random.default_rng(0).normal(size=(64, 256)), jnp.bfloat16)
+    assert alignment(maps, maps) == pytest.approx(1.0, abs=1e-6)
+    flat = jnp.ones((4, 3))
+    assert np.isnan(alignment(flat, flat))

@@ -57,7 +57,13 @@ def folds(tmp_path, monkeypatch):
         asked = configs[workdirs[0]]
         source = open_source(asked)
         held_out = choose(source.pools, asked)[split][1]
-        return SimpleNamespace(members=("a", "b"), ensemble=lambda: clever()[held_out])
+        found = clever()[held_out]
+        return SimpleNamespace(
+            members=("a", "b"),
+            notes=("", ""),
+            probabilities=np.stack([found, found]),
+            ensemble=lambda: found,
+        )
 
     monkeypatch.setattr(outliers, "predict", predict)
     return tmp_path / "arm"
@@ -151,6 +157,25 @@ def test_wrong_folders(folds, tmp_path):
         find_outliers(folds)
     (folds / "fold-1" / "config.json").unlink()
     with pytest.raises(UserError, match=r"has the folds 0, 2 of 3: train the others"):
+        find_outliers(folds)
+
+
+@pytest.mark.parametrize(
+    ("note", "value"),
+    [("unfinished: step 5 of 1,000", 0.1), ("no finite answer to 599 of 599", np.nan)],
+)
+def test_nets_that_know_nothing_do_not_judge(folds, monkeypatch, note, value):
+    judge = outliers.predict
+
+    def predict(*args, **options):
+        found = judge(*args, **options)
+        found.notes = ("", note)
+        found.probabilities = found.probabilities.copy()
+        found.probabilities[1] = value
+        return found
+
+    monkeypatch.setattr(outliers, "predict", predict)
+    with pytest.raises(UserError, match=rf"b \(.*fold-0\) cannot judge .*{note}"):
         find_outliers(folds)
 
 

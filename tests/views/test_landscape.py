@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from cnnjax.models.registry import create_model
 from cnnjax.net.stacked import unscan
-from cnnjax.views.curvature import sharpness
+from cnnjax.views.curvature import largest_eigenvalue, sharpness
 from cnnjax.views.landscape import (
     around,
     directions,
@@ -120,6 +120,22 @@ def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(kind):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("values", [[-2.0, -1.0, -0.001], [3.0, 1.0, -0.5]])
+def test_the_iteration_ends_near_the_value_itself(values):
+    """However far the largest eigenvalue is from that of largest size."""
+    bends = jnp.asarray(values)
+    value, residual, products = largest_eigenvalue(
+        lambda w: 0.5 * (bends * w**2).sum(),
+        jnp.zeros(3),
+        jnp.asarray([0.5, 0.7, 0.4]),
+        most=2000,
+        tolerance=0.02,
+    )
+    assert value == pytest.approx(max(values), rel=0.02)
+    assert residual <= 0.02 * abs(value)
+    assert products < 4000
+
+
 def test_stacked_blocks_have_the_landscape_of_separate_ones():
     net = create_model("resnet20_cifar", scan_blocks=True, depth=20, widths=(2, 2, 2))
     variables = one_seed(net, SHAPE)

@@ -2,7 +2,9 @@
 
 The spread is that of earlier runs: of the folder, as after a pilot with few seeds, or
 of the published report of the same ablation and scale. Arms are taken as independent,
-as they nearly are, and their spreads are pooled where they agree (`pooled_spread`).
+as they nearly are where each trains by itself, and their spreads are pooled where they
+agree (`pooled_spread`). Where differences of the same seed spread otherwise, as of arms
+that evaluate the same nets, their own spread counts (`spread_of_pairs`).
 """
 
 import csv
@@ -12,6 +14,7 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +27,7 @@ from cnnjax.ablation.judge.power import (
     pooled_spread,
     seeds_to_exclude,
     seeds_to_see,
+    spread_of_pairs,
 )
 from cnnjax.ablation.judge.published import RECORDS_FILE, read_published, unpack
 from cnnjax.ablation.judge.stats import ALPHA
@@ -36,7 +40,8 @@ from cnnjax.files import read_regular
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
 MOST_READ = 16 * 2**20  # bytes of a table
 
-Values = Mapping[str, Sequence[float]]  # arm -> a value per run that trained
+# Arm -> which run (seed) -> its value, of those that trained.
+Values = Mapping[str, Mapping[Any, float]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +58,7 @@ class Need:
       to_exclude: seeds that show that there is none that matters, if so; likewise.
       sd: of the contrast of one seed; nan if there are no earlier runs.
       is_pooled: whether the arms share one spread.
+      is_paired: whether it is that of differences of the same seeds.
       num_runs: earlier runs that it is from.
     """
 
@@ -65,6 +71,7 @@ class Need:
     to_exclude: int | None = None
     sd: float = math.nan
     is_pooled: bool = False
+    is_paired: bool = False
     num_runs: int = 0
 
     @property
@@ -135,8 +142,9 @@ def _sentence(need: Need) -> str:
     if need.to_exclude:
         words.append(f"{need.to_exclude:,} to show that there is none")
     if need.num_runs:
-        pooled = ", pooled" if need.is_pooled else ""
-        words.append(f"spread {amount(need.sd, metric)}{pooled}")
+        how = ", pooled" if need.is_pooled else ""
+        how = " of pairs" if need.is_paired else how
+        words.append(f"spread {amount(need.sd, metric)}{how}")
     words = words or [f"at least {need.least}"]
     mark = " (too few)" if need.is_short else ""
     planned = f"{'at most' if need.is_limit else 'planned'} {need.planned}"
@@ -146,15 +154,23 @@ def _sentence(need: Need) -> str:
 def _with_spread(need: Need, values: Values, alpha: float, sequential: bool) -> Need:
     """The need, with what earlier runs say."""
     claim = need.claim
-    groups = [values.get(arm, ()) for arm in claim.contrast]
+    runs = [values.get(arm, {}) for arm in claim.contrast]
+    groups = [list(own.values()) for own in runs]
     if any(len(group) < 2 for group in groups):
         return need
     sds, is_pooled = pooled_spread(groups)
     weights = list(claim.contrast.values())
     sd = math.hypot(*(weight * own for weight, own in zip(weights, sds, strict=True)))
+    shared = set(runs[0]).intersection(*runs[1:])
+    pairs = [
+        sum(weight * own[key] for weight, own in zip(weights, runs, strict=True))
+        for key in shared
+    ]
+    of_pairs = spread_of_pairs(pairs, sd)
     means = [float(np.mean(group)) for group in groups]
     effect = sum(weight * mean for weight, mean in zip(weights, means, strict=True))
     distance = _distance(claim, effect)
+    sd = sd if of_pairs is None else of_pairs
     how = sd, alpha, claim.decided_by, sequential
     return dataclasses.replace(
         need,
@@ -165,6 +181,7 @@ def _with_spread(need: Need, values: Values, alpha: float, sequential: bool) -> 
         else seeds_to_exclude(claim.matters, 0.0, *how),
         sd=sd,
         is_pooled=is_pooled,
+        is_paired=of_pairs is not None,
         num_runs=sum(map(len, groups)),
     )
 
@@ -225,7 +242,7 @@ def _of_published(folder: Path, plan: Plan) -> Callable[[str], Values] | None:
 def _of_sweep(sweep: Sweep, metric: str) -> Values:
     failed = sweep.failed
     return {
-        arm: [value for key, value in own.items() if not failed[arm].get(key)]
+        arm: {key: value for key, value in own.items() if not failed[arm].get(key)}
         for arm, own in sweep.values(metric).items()
     }
 
@@ -233,12 +250,13 @@ def _of_sweep(sweep: Sweep, metric: str) -> Values:
 def _of_table(
     rows: Sequence[Mapping[str, str]], metric: str, failed_above: float | None
 ) -> Values:
-    values: dict[str, list[float]] = {}
+    values: dict[str, dict[Any, float]] = {}
     for row in rows:
         value, train = _number(row.get(metric)), _number(row.get("train_error"))
         failed = failed_above is not None and train > failed_above
         if row.get("status") == "done" and math.isfinite(value) and not failed:
-            values.setdefault(row.get("arm", ""), []).append(value)
+            key = row.get("seed"), row.get("fold")
+            values.setdefault(row.get("arm", ""), {})[key] = value
     return values
 
 

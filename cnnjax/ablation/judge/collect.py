@@ -190,6 +190,12 @@ def collect(workdir: str | Path) -> Sweep:
 
 def write_csv(sweep: Sweep, path: Path) -> None:
     """Writes one line per run; columns that depend on the machine come last."""
+    table = [[_cell(value) for value in line] for line in run_table(sweep)]
+    write_text(path, csv_table(table))
+
+
+def run_table(sweep: Sweep) -> list[list[object]]:
+    """A line of names, and one per run; what was not measured is nan, or ''."""
     axes = [axis.name for axis in sweep.ablation.axes]
     metrics = [
         name
@@ -211,17 +217,20 @@ def write_csv(sweep: Sweep, path: Path) -> None:
     ]
     table: list[list[object]] = [[*header]]
     for row in sweep.rows:
-        numbers = [_number(row.metric(m)) for m in metrics]
+        numbers = [row.metric(m) for m in metrics]
         known = [row.result.get(fact, "") for fact in FACTS]
-        costs = [_number(row.cost(key)) for key in COST_KEYS]
+        costs = [row.cost(key) for key in COST_KEYS]
         labels = [row.axes.get(axis, "") for axis in axes]
         folds = [row.fold] * len(fold)
         start = [row.arm, *labels, *folds, row.seed, row.status, row.reason]
         table.append(start + numbers + known + costs)
-    write_text(path, csv_table(table))
+    return table
 
 
-def _number(value: float) -> str:
+def _cell(value: object) -> object:
+    """A number in full; nothing for nan."""
+    if not isinstance(value, float):
+        return value
     return "" if math.isnan(value) else repr(value)
 
 

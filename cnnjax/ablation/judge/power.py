@@ -231,6 +231,27 @@ def pooled_spread(groups: Sequence[ArrayLike]) -> tuple[list[float], bool]:
     return [pooled] * len(arms), True
 
 
+def spread_of_pairs(pairs: ArrayLike, sd: float) -> float | None:
+    """Standard deviation of contrasts of the same seeds, if it is another than `sd`.
+
+    If arms were independent, the variance of n contrasts would be that of `sd` times a
+    chi-squared number of n - 1 degrees of freedom, over these.
+
+    Args:
+      pairs: the contrast of each seed.
+      sd: of the contrast, if the arms are independent.
+
+    Returns:
+      None where independence is not refuted at the 5% level, or with fewer than 3.
+    """
+    x = np.asarray(pairs, dtype=float)
+    if x.size < 3 or sd == 0:
+        return None
+    own = float(x.std(ddof=1))
+    p = stats.chi2.cdf((x.size - 1) * (own / sd) ** 2, x.size - 1)
+    return own if min(p, 1 - p) < 0.025 else None
+
+
 def _fewest(power: Callable[[int], float], least: int) -> int | None:
     """The smallest number of seeds with enough power, which grows with them."""
     high = least

@@ -105,6 +105,13 @@ def _sidecar(path: Path) -> Path:
 def load_export(path: str | os.PathLike) -> TrainedNet:
     """The net in a file that `export` wrote as 'safetensors'; nothing else is needed.
 
+    >>> import cnnjax
+    >>> from cnnjax.run.trained.export import export
+    >>> written = export(cnnjax.load_run("runs/mlp", "last"), "mlp.safetensors",
+    ...     "safetensors")
+    >>> cnnjax.load_export(written.path).class_names[:3]
+    ('0', '1', '2')
+
     Raises:
       UserError: no such file, or no such export, or one of a net that this version
         builds otherwise.

@@ -57,6 +57,15 @@ def load_run(
         net = cnnjax.load_run("runs/train/mine", weights="last")
         logits = net.network.apply(net.variables, net.preprocess(images), train=False)
 
+    >>> import cnnjax
+    >>> net = cnnjax.load_run("runs/mlp", weights="last")
+    >>> net.step, net.seed, net.network.apply(
+    ...     net.variables,
+    ...     net.preprocess(cnnjax.load_dataset("digits").test.images[:4]),
+    ...     train=False,
+    ... ).shape
+    (8, 0, (4, 10))
+
     Args:
       workdir: folder of a training, of an arm of an ablation or of one of its cells;
         it may have been copied from elsewhere, and the data set need not be there.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import statistics
 
 import pytest
 
@@ -70,6 +71,21 @@ def test_a_pilot_in_the_folder_tells_the_spread(tmp_path, no_reports):
     assert words[0] == f"seeds for 80% power, with the spread of {folder}"
     assert words[1].startswith(f"  matters: {found[0].to_see} to see 1.5 points; ")
     assert words[1].endswith("planned 3 (too few)")
+
+
+def test_arms_that_evaluate_the_same_nets_are_paired(tmp_path, no_reports):
+    folder = write_sweep(tmp_path / "runs", seeds=(0, 1, 2, 3))
+    alike = {seed: 10.0 + 3 * seed for seed in range(4)}
+    shifts = (1.0, 1.1, 0.9, 1.0)
+    values = {
+        ARMS[0]: {seed: alike[seed] + shifts[seed] for seed in alike},
+        ARMS[1]: alike,
+    }
+    need = needs(plan(folder, MATTERS))[0][0]
+    paired = module._with_spread(need, values, alpha=0.05, sequential=False)
+    assert paired.is_paired
+    assert paired.sd == pytest.approx(statistics.stdev(shifts))
+    assert "of pairs" in sentences([paired], "")[1]
 
 
 def test_seeds_that_are_added_to_a_pilot_were_looked_at(tmp_path, no_reports):

@@ -15,6 +15,7 @@ from cnnjax.ablation.judge.power import (
     pooled_spread,
     seeds_to_exclude,
     seeds_to_see,
+    spread_of_pairs,
 )
 from cnnjax.ablation.judge.sequential import anytime_critical
 from cnnjax.ablation.judge.stats import ALPHA
@@ -161,3 +162,18 @@ def test_futility_costs_little_and_makes_no_error(num_sets):
     )
     assert found >= plain - 0.1
     assert plain > 0.8
+
+
+def test_pairs_count_where_arms_are_not_independent():
+    rng = np.random.default_rng(0)
+    nets = rng.normal(0, 2.0, (200, 6))  # what the seeds of both arms have in common
+    noise = rng.normal(0, 0.2, (2, 200, 6))
+    alike = (nets + noise[0]) - (nets + noise[1])
+    sd = math.sqrt(2) * 2.0
+    for pairs in alike:
+        assert spread_of_pairs(pairs, sd) == pytest.approx(pairs.std(ddof=1))
+    independent = rng.normal(0, sd, (2000, 6))
+    taken = [spread_of_pairs(pairs, sd) is not None for pairs in independent]
+    assert 0.035 < np.mean(taken) < 0.065
+    assert spread_of_pairs(alike[0][:2], sd) is None
+    assert spread_of_pairs([1.0, 1.0, 1.0], 0.0) is None

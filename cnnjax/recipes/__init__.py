@@ -1,0 +1,1 @@
+"""Which recipe is meant: flags of programs, and the generic recipe."""
