@@ -1,7 +1,6 @@
 """From stored images to what a trained net takes, without the data set."""
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -117,7 +116,7 @@ class Preprocess:
     def _cut(self, size: str) -> str:
         if self.geometry.evaluation == "center":
             return f"centred square resized to {size} (bilinear, antialiased)"
-        side = math.floor(self.image_shape[0] / self.geometry.fraction)
+        side = self.geometry.larger(self.image_shape[0])
         how = f"({self.geometry.interpolation}, antialiased)"
         return f"shorter side resized to {side} {how}, {size} in the middle"
 

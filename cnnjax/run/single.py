@@ -10,10 +10,7 @@ from rich.table import Table
 
 from cnnjax.config import from_dict, with_new_keys
 from cnnjax.data.contents import split_lines
-from cnnjax.data.readable import reading_rate
-from cnnjax.data.streaming import num_cores
 from cnnjax.devices.compile_cache import use_compile_cache
-from cnnjax.devices.speed import machine_speed
 from cnnjax.errors import UserError, printable, unknown_name
 from cnnjax.interrupt import Stopped, catching_signals
 from cnnjax.record_kinds import WHOLE_CONFIG
@@ -23,13 +20,13 @@ from cnnjax.run.checkpoints.manager import Checkpoints
 from cnnjax.run.checkpoints.restore import restore_latest
 from cnnjax.run.delivery import delivery_of
 from cnnjax.run.folder import RunFolder, refuse_without_weights
+from cnnjax.run.images.balance import balance_lines
 from cnnjax.run.images.prepare import sample_lines
 from cnnjax.run.images.views import check_views
 from cnnjax.run.loop import fit, require_some_success
 from cnnjax.run.outcome import in_words
 from cnnjax.run.programs import compile_programs, memory
 from cnnjax.run.progress import Progress
-from cnnjax.run.provenance import processor
 from cnnjax.run.settings import STATISTICS, EvalSettings, geometry_of
 from cnnjax.run.setup import SPLITS, Run, saved_example, set_up
 from cnnjax.run.starting.words import start_lines
@@ -99,32 +96,11 @@ def print_dry_run(config: ConfigDict) -> int:
         "steps; arguments are the state of the seeds of a device and "
         + delivery_of(run).takes
     )
-    if run.dataset.train.streamed and run.dataset.train.from_files:
-        say(_balance(run, reading_rate(run.dataset.train)))
-    for line in (*sample_lines(run), *start_lines(run)):
+    for line in (*balance_lines(run), *sample_lines(run), *start_lines(run)):
         say(line)
     for sentence in cautions(run).values():
         say(f"note: {sentence}")
     return 0
-
-
-def _balance(run: Run, read: float) -> str:
-    """What limits a streamed training here, and what an accelerator would need.
-
-    Args:
-      run: of the training.
-      read: images per second that reading gives, on all cores.
-    """
-    load, speed, batch = run.load(), machine_speed(processor()), run.train.batch_size
-    per_image = 3 * run.multiply_adds / speed.rate
-    net = 1 / (per_image + load.layers * speed.layer_seconds / batch)
-    limit = "reading" if read < net * len(run.seeds) else "the net"
-    cores = num_cores()
-    return (
-        f"reading gives {read:,.0f} images/s on {cores} cores (measured), the net "
-        f"takes about {net:,.0f} of each seed here: {limit} is the limit; for each "
-        f"1,000 images/s an accelerator needs {1000 * cores / read:.1f} such cores"
-    )
 
 
 def evaluate(

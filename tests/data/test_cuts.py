@@ -210,6 +210,18 @@ def test_values_that_are_none(values, sentence):
         Geometry(**values)
 
 
+def test_a_fraction_of_two_sides_gives_the_larger_one():
+    """224 / (224 / 375) is less than 375 in float64."""
+    for size in range(32, 451):
+        larger = [
+            Geometry(fraction=size / side).larger(size)
+            for side in range(size, 4 * size, 7)
+        ]
+        assert larger == list(range(size, 4 * size, 7))
+    # What is no whole number is rounded down, as by those who publish such numbers.
+    assert Geometry(fraction=0.9).larger(224) == 248
+
+
 @pytest.mark.parametrize("train", TRAIN[1:3])
 def test_a_crop_larger_than_the_photograph_is_refused(train):
     with pytest.raises(UserError, match=r"shorter_side=\(256, 480\) is less than"):

@@ -4,7 +4,6 @@ The pixels are those of torchvision's transforms of the upright Pillow image
 (`images.as_viewed`), bit for bit, for the same box; `cutting/boxes.py` draws it.
 """
 
-import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -40,7 +39,7 @@ def evaluated(geometry: Geometry, image: Image.Image, size: int) -> Image.Image:
     """As torchvision's Resize and CenterCrop."""
     if geometry.evaluation == "center":
         return center_square(image, size)
-    image = resized(geometry, image, math.floor(size / geometry.fraction))
+    image = resized(geometry, image, geometry.larger(size))
     width, height = image.size
     left, top = round((width - size) / 2), round((height - size) / 2)
     return image.crop((left, top, left + size, top + size))
@@ -56,7 +55,7 @@ def seen(geometry: Geometry, image: Image.Image, size: int) -> Iterator[Image.Im
         yield evaluated(geometry, image, size)
         return
     ten = geometry.evaluation == "ten_crop"
-    for side in (math.floor(size / geometry.fraction),) if ten else geometry.scales:
+    for side in (geometry.larger(size),) if ten else geometry.scales:
         larger = resized(geometry, image, side)
         free = larger.height - size, larger.width - size
         corners = boxes.five_corners(*free) if ten else boxes.grid_corners(*free, GRID)

@@ -114,10 +114,18 @@ class Geometry:
             self.evaluation, 1
         )
 
+    def larger(self, size: int) -> int:
+        """Shorter side in pixels of which an evaluation sees `size`.
+
+        Rounded down as by those who publish such numbers, but 224 / (224 / 375), which
+        is 374.99999999999994, is 375.
+        """
+        return math.floor(size / self.fraction + 1e-9)
+
     def words_of_views(self, size: int) -> str:
         """Such as 'five crops of 224 pixels at a shorter side of 256'; '' for one."""
         if self.evaluation == "ten_crop":
-            side = math.floor(size / self.fraction)
+            side = self.larger(size)
             return f"five crops of {size} pixels at a shorter side of {side}"
         if self.evaluation == "multi_scale":
             sides = ", ".join(map(str, self.scales))
