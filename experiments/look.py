@@ -18,7 +18,11 @@ WEIGHTS = flags.DEFINE_list(
     "none for initial ones.",
 )
 SOURCE = flags.DEFINE_string("source", "torchvision", "Whose names a file has.")
-SEED = flags.DEFINE_integer("seed", None, "Seed of the runs; the first one if missing.")
+SEED = flags.DEFINE_list(
+    "seed",
+    [],
+    "Seeds of the runs, side by side, such as 0,1; the first if missing.",
+)
 VIEWS = flags.DEFINE_list("views", [], "Which to draw; all if missing.")
 LAYER = flags.DEFINE_string("layer", "", "Path of a layer, for filters and Grad-CAM.")
 IMAGE = flags.DEFINE_integer("image", 0, "Whose feature maps.", lower_bound=0)
@@ -44,7 +48,7 @@ def main() -> int:
         model=MODEL.value,
         weights=WEIGHTS.value,
         source=SOURCE.value,
-        seed=SEED.value,
+        seeds=SEED.value,
         views=VIEWS.value,
         layer=LAYER.value,
         image=IMAGE.value,

@@ -23,7 +23,7 @@ NOTHING = Asked(
     model="",
     weights=[],
     source="torchvision",
-    seed=None,
+    seeds=[],
     views=[],
     layer="",
     image=0,
@@ -89,6 +89,16 @@ def test_before_and_after_training(flat, tmp_path):
     assert set(arrays["initial_units"]) == set(arrays["last_units"]) == set(range(6))
 
 
+def test_seeds_side_by_side(tmp_path):
+    folder = tmp_path / "two"
+    fit(tiny_run(**OPTIONS, seeds__count=2), folder)
+    given = asked(workdirs=[str(folder)], seeds=["0", "1"], views=["filters"])
+    show_inside(dataclasses.replace(given, out=str(tmp_path / "out")))
+    page = check_page(tmp_path / "out", ["filters"])
+    assert "seed 0: dense1" in page
+    assert "seed 1: dense1" in page
+
+
 def test_what_only_bears_a_name_of_ours_stays(flat, tmp_path):
     mine = tmp_path / "filters-mine.png"
     mine.write_text("mine")
@@ -143,6 +153,7 @@ def test_filters_of_an_arrays_file(tmp_path):
         ({"workdirs": ["a"], "views": ["filter"]}, "view 'filter'.*filters"),
         ({"workdirs": ["a"], "weights": ["x.th"]}, "--weights=x.th is not known"),
         ({"workdirs": ["a"], "mean": ["0"]}, "--mean is for --model"),
+        ({"workdirs": ["a"], "seeds": ["0", "x"]}, "--seed takes seeds .* not 0,x"),
         ({"workdirs": ["nowhere"]}, "there is no folder nowhere"),
         ({"model": "mlp"}, "needs images to look at"),
         ({"model": "mpl", "data": "digits"}, "mpl"),

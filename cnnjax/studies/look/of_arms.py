@@ -50,7 +50,7 @@ def _asked(folder: Path, views: list[str], data_dir: str) -> Asked:
         model="",
         weights=[],
         source="",
-        seed=None,
+        seeds=[],
         views=views,
         layer="",
         image=0,

@@ -40,7 +40,7 @@ class Asked:
     model: str
     weights: Sequence[str]
     source: str
-    seed: int | None
+    seeds: Sequence[str]
     views: Sequence[str]
     layer: str
     image: int
@@ -126,12 +126,12 @@ def _of_runs(asked: Asked) -> tuple[list[Subject], Pictures]:
     weights = asked.weights or ["last"]
     check_weights(weights)
     first = asked.workdirs[0]
-    seed = first_seed(first) if asked.seed is None else asked.seed
-    subjects = of_runs(asked.workdirs, weights, seed, asked.data_dir)
+    seeds = _seeds(asked.seeds) or [first_seed(first)]
+    subjects = of_runs(asked.workdirs, weights, seeds, asked.data_dir)
     if asked.images:
         return subjects, pictures_of_file(asked.images, asked.most)
     return subjects, pictures_of_run(
-        first, seed, asked.data_dir, asked.split, asked.most
+        first, seeds[0], asked.data_dir, asked.split, asked.most
     )
 
 
@@ -170,6 +170,15 @@ def _request(asked: Asked) -> Request:
         num_classes=0,
         delivery="auto",
     )
+
+
+def _seeds(words: Sequence[str]) -> list[int]:
+    for word in words:
+        if not (word.isascii() and word.isdigit()):
+            raise UserError(
+                f"--seed takes seeds of the runs, such as 0,1, not {','.join(words)}"
+            )
+    return [int(word) for word in words]
 
 
 def _numbers(flag: str, words: Sequence[str]) -> list[float]:

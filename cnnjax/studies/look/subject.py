@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import itertools
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -132,18 +133,22 @@ def first_seed(workdir: str) -> int:
 
 
 def of_runs(
-    workdirs: Sequence[str], weights: Sequence[str], seed: int, data_dir: str
+    workdirs: Sequence[str],
+    weights: Sequence[str],
+    seeds: Sequence[int],
+    data_dir: str,
 ) -> list[Subject]:
-    """The nets of some runs, each with each of some weights.
+    """The nets of some runs, each with each of some seeds and weights.
 
     Raises:
       UserError: as of `load_run`.
     """
     found = []
     for workdir in workdirs:
-        for each in weights:
+        for seed, each in itertools.product(seeds, weights):
             net = load_run(workdir, each, seed, data_dir=data_dir).plain()
             parts = [Path(workdir).name] if len(workdirs) > 1 else []
+            parts += [f"seed {seed}"] if len(seeds) > 1 else []
             parts += [each] if len(weights) > 1 else []
             found.append(
                 Subject(
