@@ -48,7 +48,7 @@ def evaluated(geometry: Geometry, image: Image.Image, size: int) -> Image.Image:
 def seen(geometry: Geometry, image: Image.Image, size: int) -> Iterator[Image.Image]:
     """What the last evaluation sees of an image: `Geometry.num_views` of them.
 
-    As torchvision's Resize and FiveCrop, or a grid in place of the latter. Mirror
+    As torchvision's Resize and TenCrop, or a grid in place of the latter, whose mirror
     images are made where the net runs.
     """
     if geometry.evaluation not in ("ten_crop", "multi_scale"):
@@ -61,6 +61,15 @@ def seen(geometry: Geometry, image: Image.Image, size: int) -> Iterator[Image.Im
         corners = boxes.five_corners(*free) if ten else boxes.grid_corners(*free, GRID)
         for top, left in corners:
             yield larger.crop((left, top, left + size, top + size))
+        for top, left in corners if ten else ():  # of the mirror image
+            left = larger.width - size - left
+            yield mirrored(larger.crop((left, top, left + size, top + size)))
+
+
+def mirrored(image: Image.Image | Raw) -> Image.Image:
+    """Left and right exchanged."""
+    whole = image.image() if isinstance(image, Raw) else image
+    return whole.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
 def _below_each_other(images: list[Image.Image]) -> Image.Image:

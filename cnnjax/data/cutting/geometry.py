@@ -109,10 +109,15 @@ class Geometry:
 
     @property
     def num_views(self) -> int:
-        """Crops of an image that the last evaluation reads; mirrored ones are more."""
-        return {"ten_crop": 5, "multi_scale": GRID**2 * len(self.scales)}.get(
+        """Crops of an image that the last evaluation reads."""
+        return {"ten_crop": 10, "multi_scale": GRID**2 * len(self.scales)}.get(
             self.evaluation, 1
         )
+
+    @property
+    def mirrors_views(self) -> bool:
+        """Whether the net sees each of these mirrored, too: `ten_crop` has both."""
+        return self.evaluation == "multi_scale"
 
     def larger(self, size: int) -> int:
         """Shorter side in pixels of which an evaluation sees `size`.
@@ -123,10 +128,10 @@ class Geometry:
         return math.floor(size / self.fraction + 1e-9)
 
     def words_of_views(self, size: int) -> str:
-        """Such as 'five crops of 224 pixels at a shorter side of 256'; '' for one."""
+        """Such as 'ten crops of 224 pixels at a shorter side of 256'; '' for one."""
         if self.evaluation == "ten_crop":
             side = self.larger(size)
-            return f"five crops of {size} pixels at a shorter side of {side}"
+            return f"ten crops of {size} pixels at a shorter side of {side}"
         if self.evaluation == "multi_scale":
             sides = ", ".join(map(str, self.scales))
             return f"{GRID}x{GRID} crops of {size} pixels at shorter sides of {sides}"

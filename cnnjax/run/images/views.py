@@ -38,7 +38,8 @@ def last_views(settings: EvalSettings, geometry: Geometry, size: int) -> Views:
             f"config.geometry.evaluation={geometry.evaluation!r} sees several crops of "
             f"an image, and {wrong}: set one of the two to its default"
         )
-    return Views(flip=True, read=geometry.words_of_views(size))
+    read = geometry.words_of_views(size)
+    return Views(flip=geometry.mirrors_views, read=read)
 
 
 def check_views(
