@@ -105,7 +105,7 @@ def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(kind):
             return loss_and_errors(net, back(flat), state, x, LABELS)[0]
 
         dense = np.asarray(jax.jit(jax.jacrev(jax.grad(loss)))(flat))
-        options = {"most": 3000, "tolerance": 1e-7}
+        options = {"most": 120, "tolerance": 1e-7}
         found = [
             sharpness(net, variables, x, LABELS, by_filter=by_filter, **options)
             for by_filter in (False, True)
@@ -119,12 +119,18 @@ def test_the_largest_eigenvalue_is_that_of_the_dense_hessian(kind):
         assert of.residual <= 1e-6 * abs(values[0] - values[-1])
 
 
-SMALL = np.random.default_rng(0).uniform(-0.1, 0.1, 200)
+NEAR_ZERO = np.random.default_rng(0).uniform(-0.1, 0.1, 200)
 
 
 @pytest.mark.parametrize(
     "values",
-    [[-2.0, -1.0, -0.001], [3.0, 1.0, -0.5], [5.0, -5.0], [-100.0, 0.5, *SMALL], [2.0]],
+    [
+        [-2.0, -1.0, -0.001],
+        [3.0, 1.0, -0.5],
+        [5.0, -5.0],
+        [-100.0, 0.5, *NEAR_ZERO],
+        [2.0],
+    ],
     ids=lambda values: str(values[:2]),
 )
 def test_negative_eigenvalues_of_larger_size_do_not_disturb(values):

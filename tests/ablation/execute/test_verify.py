@@ -49,7 +49,7 @@ def trained(run, programs, tmp_path_factory):
 def folder(trained, tmp_path, run, programs, monkeypatch):
     """A copy of the run."""
     monkeypatch.setattr(of_run, "compile_programs", lambda *arguments: programs)
-    monkeypatch.setattr(of_run, "set_up", lambda config: run)
+    monkeypatch.setattr(of_run, "set_up", lambda config, trained: run)
     monkeypatch.setattr(module, "use_compile_cache", lambda: None)
     return shutil.copytree(trained, tmp_path / "run")
 
