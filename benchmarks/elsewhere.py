@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from benchmarks.measure import Times
 from cnnjax.process import bytes_of
 
 WARM_UP = 2
+ROOT = str(Path(__file__).parents[1])
 
 
 class Elsewhere:
@@ -33,7 +35,7 @@ class Elsewhere:
         self.name = name
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-c", program],
-            env=os.environ | variables,
+            env=os.environ | {"PYTHONPATH": _with_root()} | variables,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -111,3 +113,9 @@ def _measured(step: Callable) -> dict[str, float]:
         "faults": float(after.ru_minflt - before.ru_minflt),
         "peak": float(bytes_of(after)),
     }
+
+
+def _with_root() -> str:
+    """The path of modules, with this package where pytest alone knows of it."""
+    given = os.environ.get("PYTHONPATH", "")
+    return os.pathsep.join([ROOT, given] if given else [ROOT])
