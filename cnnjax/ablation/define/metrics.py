@@ -18,6 +18,7 @@ class Metric:
       path: where `result.json` keeps it.
       minus: where it keeps what is subtracted; () for nothing.
       factor: from the unit of `result.json` to this one.
+      of_groups: whether the first of several seeds alone has it, for all of them.
     """
 
     title: str
@@ -25,6 +26,7 @@ class Metric:
     path: tuple[str, ...]
     minus: tuple[str, ...] = ()
     factor: float = 1.0
+    of_groups: bool = False
 
 
 # The columns of results.csv behind the metrics, from `result.json` and its `cost`. Axes
@@ -108,7 +110,10 @@ METRICS: dict[str, Metric] = {
         ("probes", "statistics", "batch"),
     ),
     "ensemble_error": Metric(
-        "test error of the ensemble", "%", ("probes", "ensemble", "error")
+        "test error of the ensemble",
+        "%",
+        ("probes", "ensemble", "error"),
+        of_groups=True,
     ),
     "optimizer_steps": Metric("optimizer steps", "", ("step",)),
     "step_milliseconds": Metric(

@@ -42,6 +42,8 @@ def lacking(rows: Sequence[Row]) -> list[str]:
     """
     sentences = []
     for name, metric in METRICS.items():
+        if metric.of_groups:
+            continue
         known: dict[str, dict[bool, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:
             if row.status == "done" and metric.path[0] != "cost":

@@ -108,6 +108,14 @@ def test_a_number_that_one_seed_lacks_is_told(sweep_dir, train):
     assert 1 not in sweep.values("train_error")["plain-8"]
 
 
+def test_an_ensemble_is_a_number_of_its_first_seed(sweep_dir):
+    probes = read_json(sweep_dir / SEED_1 / "result.json").get("probes", {})
+    edit_result(sweep_dir / SEED_1, probes={**probes, "ensemble": {"error": 3.0}})
+    sweep = collect(sweep_dir)
+    assert sweep.values("ensemble_error")["plain-8"] == {1: 3.0}
+    assert not [w for w in sweep.warnings if "ensemble" in w]
+
+
 @pytest.mark.parametrize("error", [-5.0, 795.0, "3.1", [], True, 10**400])
 def test_an_error_that_no_run_has_is_not_averaged(sweep_dir, error):
     path = sweep_dir / SEED_1 / "result.json"
